@@ -1,0 +1,126 @@
+"""The Qwen3 layout written for fast CPU training, and its export to Hugging Face files.
+
+Nothing here is new architecture: the exported files are plain `Qwen3ForCausalLM` / `Qwen3ForSequenceClassification`.
+Only the initial values are special: a few heads start out attending to the previous tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+HEAD = 32
+EPS = 1e-6
+ROPE_BASE = 1000.0
+_GAIN = 1.5  # initial query and key norm weights: attention can become sharp early
+_SLOW = 5  # rotary frequencies that a previous-token head reads
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a model; head width is 32, keys and values have as many heads as queries."""
+
+    width: int
+    layers: int
+    heads: int
+    hidden: int
+    vocabulary: int = 2048
+
+
+def rotary(length: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines [length, 32] of the rotary embedding."""
+    frequency = ROPE_BASE ** (-torch.arange(0, HEAD, 2).float() / HEAD)
+    angle = torch.arange(length).float()[:, None] * frequency
+    angle = torch.cat((angle, angle), -1)
+    return angle.cos(), angle.sin()
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    first, second = x.chunk(2, -1)
+    return x * cos.to(x.dtype) + torch.cat((-second, first), -1) * sin.to(x.dtype)
+
+
+class Block(nn.Module):
+    """One Qwen3 layer. Projections are stored apart (as exported) and joined for the product."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        width, inner = shape.width, shape.heads * HEAD
+        self.heads, self.inner = shape.heads, inner
+        self.q, self.k, self.v = (nn.Linear(width, inner, bias=False) for _ in range(3))
+        self.o = nn.Linear(inner, width, bias=False)
+        self.gate, self.up = (nn.Linear(width, shape.hidden, bias=False) for _ in range(2))
+        self.down = nn.Linear(shape.hidden, width, bias=False)
+        self.norm_in, self.norm_mlp = nn.RMSNorm(width, eps=EPS), nn.RMSNorm(width, eps=EPS)
+        self.q_norm, self.k_norm = (nn.Parameter(torch.full((HEAD,), _GAIN)) for _ in range(2))
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
+        """x [rows, length, width] -> the same shape. Attention is written out: on a CPU, twice as fast as SDPA in bf16."""
+        rows, length, _ = x.shape
+        weight = torch.cat((self.q.weight, self.k.weight, self.v.weight))
+        q, k, v = F.linear(self.norm_in(x), weight).view(rows, length, 3, self.heads, HEAD).permute(2, 0, 3, 1, 4)
+        q = _rotate(F.rms_norm(q, (HEAD,), eps=EPS) * self.q_norm.to(q.dtype), cos, sin)
+        k = _rotate(F.rms_norm(k, (HEAD,), eps=EPS) * self.k_norm.to(k.dtype), cos, sin)
+        attention = ((q @ k.transpose(-1, -2)) * HEAD**-0.5 + mask).softmax(-1).to(v.dtype)
+        x = x + self.o((attention @ v).transpose(1, 2).reshape(rows, length, self.inner))
+        gate, up = F.linear(self.norm_mlp(x), torch.cat((self.gate.weight, self.up.weight))).chunk(2, -1)
+        return x + self.down(F.silu(gate) * up)
+
+
+class Model(nn.Module):
+    """Embedding, layers, final norm; the output embedding is the input embedding."""
+
+    def __init__(self, shape: Shape, longest: int = 640) -> None:
+        super().__init__()
+        self.shape = shape
+        self.embedding = nn.Embedding(shape.vocabulary, shape.width)
+        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
+        self.norm = nn.RMSNorm(shape.width, eps=EPS)
+        cos, sin = rotary(longest)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+        mask = torch.full((longest, longest), float("-inf")).triu(1).bfloat16()
+        self.register_buffer("mask", mask, persistent=False)
+        nn.init.normal_(self.embedding.weight, std=0.1)
+        for index, block in enumerate(self.blocks):
+            init_block(block, previous=(1, 2, 3) if index == 0 else (1,))
+        with torch.no_grad():
+            # Qwen3 has no query and key bias; a constant coordinate plays one for the previous-token heads.
+            self.embedding.weight[:, 0] = 0.3
+
+    def layers(self, ids: Tensor) -> Tensor:
+        """Hidden states [rows, length, width] before the final norm."""
+        length = ids.shape[1]
+        x: Tensor = self.embedding(ids)
+        for block in self.blocks:
+            x = block(x, self.cos[:length], self.sin[:length], self.mask[:length, :length])
+        return x
+
+    def loss(self, ids: Tensor, where: Tensor, target: Tensor) -> Tensor:
+        """Mean cross-entropy (nats) of the learnt tokens."""
+        hidden = self.norm(self.layers(ids)).reshape(-1, self.shape.width)[where]
+        return F.cross_entropy(F.linear(hidden, self.embedding.weight).float(), target)
+
+
+@torch.no_grad()
+def init_block(block: Block, previous: tuple[int, ...]) -> None:
+    """Initial values; head i starts out attending to the token `previous[i]` places back, by rotary phase alone."""
+    for linear in (block.q, block.k, block.v, block.gate, block.up):
+        nn.init.normal_(linear.weight, std=0.5 / math.sqrt(linear.weight.shape[1]))
+    nn.init.zeros_(block.o.weight)
+    nn.init.zeros_(block.down.weight)
+    frequency = ROPE_BASE ** (-torch.arange(0, HEAD, 2).float() / HEAD)[:_SLOW]
+    half = HEAD // 2
+    for head, offset in enumerate(previous[: block.heads - 1]):
+        rows = slice(head * HEAD, (head + 1) * HEAD)
+        query, key = torch.zeros(HEAD), torch.zeros(HEAD)
+        key[:_SLOW] = 1.0
+        query[:_SLOW] = torch.cos(-frequency * offset)
+        query[half : half + _SLOW] = torch.sin(-frequency * offset)
+        for linear, value in ((block.q, query), (block.k, key)):
+            linear.weight[rows] *= 0.3
+            linear.weight[rows, 0] = value

@@ -1,0 +1,77 @@
+"""Everything that TRIM raises on purpose.
+
+    TrimError                    catch this for all of them
+    +-- ConfigError              a setting or argument is wrong; says which and where
+    +-- MissingExtra             an optional package is needed; says what to install
+    +-- TaskError                a data set or question is unusable
+    +-- TraceError               a trace file cannot be read
+    +-- BackendError             a model server failed; names role and server, says whether a retry may help
+        +-- BackendTimeout       no answer in time
+        +-- BackendUnavailable   refused, reset, 429 or 5xx
+        +-- BackendRefused       4xx: the request is not accepted, a retry won't help
+        |   +-- InputTooLong     the text does not fit the model's context
+        +-- BadResponse          an answer that breaks the contract (wrong number of scores, half a message)
+
+Messages say what happened, where, and what to do. None of them carries a key or a request header.
+"""
+
+from __future__ import annotations
+
+
+class TrimError(Exception):
+    """Base of all errors that TRIM raises on purpose."""
+
+
+class ConfigError(TrimError):
+    """A setting or an argument is wrong."""
+
+
+class MissingExtra(TrimError):
+    """An optional package is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is needed for this: pip install 'trim-router[{extra}]'")
+
+
+class TaskError(TrimError):
+    """A data set or a question cannot be used."""
+
+
+class TraceError(TrimError):
+    """A trace file cannot be read or belongs to something else."""
+
+
+class BackendError(TrimError):
+    """A model server failed. `server` says which (role, model and address), `retryable` whether asking again may help."""
+
+    retryable = False
+
+    def __init__(self, server: str, problem: str, hint: str = "") -> None:
+        super().__init__(f"{server}: {problem}" + (f" ({hint})" if hint else ""))
+        self.server = server
+        self.problem = problem
+        self.hint = hint
+
+
+class BackendTimeout(BackendError):
+    """No answer in time."""
+
+    retryable = True
+
+
+class BackendUnavailable(BackendError):
+    """The server cannot be reached or says that it is overloaded or broken."""
+
+    retryable = True
+
+
+class BackendRefused(BackendError):
+    """The server does not accept the request."""
+
+
+class InputTooLong(BackendRefused):
+    """The text does not fit the model's context. Nothing is ever cut off to make it fit."""
+
+
+class BadResponse(BackendError):
+    """The server's answer breaks the contract."""

@@ -1,0 +1,1 @@
+"""Running policies over questions, measuring, and showing what came out."""

@@ -1,0 +1,1 @@
+"""Clients of models: the embedded engine, OpenAI-compatible servers, process reward models."""

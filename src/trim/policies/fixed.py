@@ -1,0 +1,67 @@
+"""Policies that look at nothing: the two ends of every plot, and the line between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from trim.errors import ConfigError
+from trim.types import Action, Observation
+
+
+@dataclass(frozen=True)
+class AlwaysWeak:
+    """The weak model writes everything; no PRM call."""
+
+    name: str = "always-weak"
+    parameter: float | None = None
+    uses_drafts: bool = True
+    uses_scores: bool = False
+
+    def act(self, observation: Observation) -> Action:
+        """CONTINUE."""
+        return Action.CONTINUE
+
+
+@dataclass(frozen=True)
+class AlwaysStrong:
+    """The strong model writes everything; no draft and no PRM call."""
+
+    name: str = "always-strong"
+    parameter: float | None = None
+    uses_drafts: bool = False
+    uses_scores: bool = False
+
+    def act(self, observation: Observation) -> Action:
+        """TAKE_OVER."""
+        return Action.TAKE_OVER
+
+
+@dataclass(frozen=True)
+class RandomSteps:
+    """REGENERATE each step with probability `rate`, whatever it says: what a budget buys without any judgement.
+
+    Args:
+        rate: p in [0, 1]; 0 is always-weak, 1 is always-strong (and then drafts nothing).
+    """
+
+    rate: float
+    name: str = "random"
+    uses_scores: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.rate <= 1.0:
+            raise ConfigError(f"random: the rate must lie in [0, 1], not {self.rate}")
+
+    @property
+    def parameter(self) -> float:
+        """The rate."""
+        return self.rate
+
+    @property
+    def uses_drafts(self) -> bool:
+        """False when every step is the strong model's anyway."""
+        return self.rate < 1.0
+
+    def act(self, observation: Observation) -> Action:
+        """REGENERATE iff the observation's uniform draw lies below the rate."""
+        return Action.REGENERATE if observation.draw < self.rate else Action.CONTINUE

@@ -1,0 +1,51 @@
+"""TRIM-Thr (paper, section on threshold policies): reject a step whose score is below a constant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trim.errors import ConfigError
+from trim.types import Action, Observation
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """REGENERATE iff r_t < k, after `retries` further drafts of the weak model (0 is the paper).
+
+    Args:
+        threshold: k in [0, 1]; 0 keeps everything (weak only, no PRM), 1 rejects everything (strong only, no drafts).
+        retries: rejected drafts that are tried again (RETRY) before the strong model is asked.
+    """
+
+    threshold: float
+    retries: int = 0
+    name: str = "threshold"
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.threshold <= 1.0:
+            raise ConfigError(f"threshold: k must lie in [0, 1], not {self.threshold}")
+        if self.retries < 0:
+            raise ConfigError(f"threshold: retries must be 0 or more, not {self.retries}")
+
+    @property
+    def parameter(self) -> float:
+        """k."""
+        return self.threshold
+
+    @property
+    def uses_drafts(self) -> bool:
+        """False at k = 1."""
+        return self.threshold < 1.0
+
+    @property
+    def uses_scores(self) -> bool:
+        """False at both ends."""
+        return 0.0 < self.threshold < 1.0
+
+    def act(self, observation: Observation) -> Action:
+        """Compare the draft's score with k."""
+        if not observation.scores:
+            return Action.CONTINUE  # k = 0 asks for no scores
+        if observation.score >= self.threshold:
+            return Action.CONTINUE
+        return Action.RETRY if observation.drafts <= self.retries else Action.REGENERATE

@@ -1,0 +1,250 @@
+"""The vocabulary of TRIM: six nouns that every other module speaks.
+
+A `Question` is solved step by step. The weak model proposes a draft `Step`; the process reward model gives `Scores`;
+a policy looks at an `Observation` and answers with an `Action`; what was done is a `Decision`; a question with all its
+decisions, usage and timings is a `Trace`, the one record of the system. Standard library only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """Which model did the work."""
+
+    WEAK = "weak"
+    STRONG = "strong"
+    PRM = "prm"
+
+
+class Finish(StrEnum):
+    """Why a step ended."""
+
+    SEPARATOR = "separator"  # the separator was written: another step may follow
+    EOS = "eos"  # the model ended the solution
+    LENGTH = "length"  # cut off at the token limit of a step or a budget
+
+
+class Action(StrEnum):
+    """What to do with the draft on the table (paper: CONTINUE and REGENERATE; the other two are ours)."""
+
+    CONTINUE = "CONTINUE"  # keep the draft
+    REGENERATE = "REGENERATE"  # the strong model writes this one step instead
+    RETRY = "RETRY"  # drop the draft, ask the weak model for another
+    TAKE_OVER = "TAKE_OVER"  # the strong model writes this step and all that follow
+
+
+class StopReason(StrEnum):
+    """Why a solution ended."""
+
+    FINAL_ANSWER = "final_answer"  # the newest kept step holds a final answer
+    EOS = "eos"  # a model ended the solution without one
+    EMPTY = "empty"  # the solution ended before its first step
+    STEP_LIMIT = "step_limit"  # max_steps steps were kept
+    STEP_LENGTH = "step_length"  # a kept step ran into the token limit of a step and never ended
+    DEGENERATE = "degenerate"  # two steps in a row without a word in them
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One input. `reference` is the gold answer and `reference_steps` a gold solution, where they are known."""
+
+    text: str
+    reference: str | None = None
+    id: str = ""
+    reference_steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One reasoning step: text without its separator.
+
+    `tokens` are completion tokens as the server or the model's own tokenizer counts them, separator or end token
+    included. `prompt_tokens` (of which `cached_tokens` came from a prefix cache) are those of the request that the
+    step began; they stand on the first step of a stream and are 0 on the others. `logprob` is the mean
+    log-probability of the step's tokens, `entropy` the entropy (nats) of its first token's distribution.
+    """
+
+    text: str
+    role: Role
+    tokens: int
+    finish: Finish = Finish.SEPARATOR
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    logprob: float | None = None
+    entropy: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepOptions:
+    """How a generator continues. `attempt` (0, 1, ...) asks for another draft of the FIRST step of the stream; later
+    steps are always attempt 0. A generator with a seed draws a step from (seed, question, index of the step, attempt)
+    alone, so that it does not matter whether a stream was kept open or opened anew."""
+
+    limit: int | None = None  # steps to yield at most; None: until the solution ends
+    max_tokens: int | None = None  # completion tokens of the whole stream at most
+    attempt: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a model chooses tokens (the paper's settings). `temperature` 0 is greedy; `top_k` 0 means no limit."""
+
+    temperature: float = 0.7
+    top_p: float = 0.8
+    top_k: int = 20
+    max_step_tokens: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """P(step is correct) in [0, 1], one per step, and the tokens that the process reward model read for them."""
+
+    values: tuple[float, ...]
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """All that a policy may see: numbers, never text. t = len(tokens) counts the draft on the table.
+
+    `scores` r_1..r_t and `tokens` c_1..c_t end with the draft's; `scores` is empty for a policy that uses none.
+    `actions` are those of the t-1 kept steps. `final`: the draft ends the solution. `drafts`: drafts seen for this
+    step, this one included. `strong_tokens`: spent so far. `draw`: a uniform number in [0, 1) fixed by seed, question,
+    step and draft, for policies that randomise.
+    """
+
+    scores: tuple[float, ...]
+    tokens: tuple[int, ...]
+    actions: tuple[Action, ...] = ()
+    final: bool = False
+    drafts: int = 1
+    strong_tokens: int = 0
+    draw: float = 0.0
+    logprob: float | None = None
+    entropy: float | None = None
+
+    @property
+    def score(self) -> float:
+        """r_t, the score of the draft on the table."""
+        return self.scores[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A draft that was not kept, with its score and the action that rejected it."""
+
+    step: Step
+    score: float | None
+    action: Action
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One position of a solution: the step that was kept and how that came about.
+
+    `score` is the one that the decision was made on (the draft's); `kept_score` that of the kept text, once known.
+    `forced`: the policy wanted something else and a budget, a limit or a failure overruled it.
+    """
+
+    step: Step
+    action: Action
+    score: float | None = None
+    kept_score: float | None = None
+    forced: bool = False
+    rejected: tuple[Draft, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """A failure that `on_error` turned into a way on. `step` is the 0-based position in the solution."""
+
+    role: Role
+    step: int
+    error: str
+    to: Role
+
+
+@dataclass(slots=True)
+class Usage:
+    """Tokens and requests of one role for one question. `completion_tokens` are all that were decoded;
+    `discarded_tokens` the part of them that is not in the kept text."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    discarded_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Money per million tokens of one role; `cached` is the price of prompt tokens found in a prefix cache."""
+
+    prompt: float = 0.0
+    completion: float = 0.0
+    cached: float | None = None  # None: same as prompt
+
+    def of(self, usage: Usage) -> float:
+        """The cost of this usage, in the unit of the prices."""
+        cached = self.prompt if self.cached is None else self.cached
+        fresh = usage.prompt_tokens - usage.cached_tokens
+        return (
+            fresh * self.prompt + usage.cached_tokens * cached + usage.completion_tokens * self.completion
+        ) / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What each role costs."""
+
+    weak: Price = Price()
+    strong: Price = Price()
+    prm: Price = Price()
+
+    def of(self, usage: dict[Role, Usage]) -> float:
+        """The full bill: weak, discarded, strong and PRM tokens, prompts included."""
+        return self.weak.of(usage[Role.WEAK]) + self.strong.of(usage[Role.STRONG]) + self.prm.of(usage[Role.PRM])
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Hard caps for one question; None is no cap. `max_cost` is in the unit of `Prices` and counts every role."""
+
+    max_strong_tokens: int | None = None
+    max_cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A question with its decisions, usage, timings and stop reason: THE record of the system.
+
+    `seconds` is wall-clock; `phases` the seconds that weak, strong and PRM were each busy (they overlap under
+    optimistic drafting). `usage` has an entry for every role. `cost` is in the unit of the prices.
+    """
+
+    question: Question
+    policy: str
+    parameter: float | None
+    seed: int
+    decisions: tuple[Decision, ...]
+    stop_reason: StopReason
+    usage: dict[Role, Usage]
+    cost: float
+    seconds: float
+    phases: dict[Role, float]
+    answer: str | None = None
+    correct: bool | None = None
+    fallbacks: tuple[Fallback, ...] = ()
+    separator: str = field(default="\n\n", repr=False)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return tuple(decision.step for decision in self.decisions)
+
+    @property
+    def text(self) -> str:
+        return self.separator.join(step.text for step in self.steps)
