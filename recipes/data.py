@@ -29,7 +29,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Batch:
-    """`ids` [rows, length]; `where` flat positions whose next token is learnt; `target` those tokens; `tokens` unpadded."""
+    """`ids` [rows, length]; `where`: flat positions whose next token is learnt; `target`: those; `tokens`: unpadded."""
 
     ids: torch.Tensor
     where: torch.Tensor

@@ -62,7 +62,7 @@ class _Graph:
         return str(self.op("SimplifiedLayerNormalization", x, weight, axis=-1, epsilon=1e-6, stash_type=1))
 
     def rotate(self, x: str) -> str:
-        """x cos + rotate_half(x) sin."""
+        """X cos + rotate_half(x) sin."""
         first, second = self.op("Split", x, outputs=2, axis=-1, num_outputs=2)
         turned = self.op("Concat", self.op("Neg", second), first, axis=-1)
         return str(self.op("Add", self.op("Mul", x, "cos"), self.op("Mul", turned, "sin")))
@@ -113,7 +113,7 @@ def build(config: dict[str, Any]) -> Any:
         x = _layer(g, x, i, config)
     picked = g.op("GatherND", x, g.op("Unsqueeze", "pick", g.ints(2)), batch_dims=1)
     picked = g.norm(picked, g.weight("model.norm.weight", (width,)))
-    outputs = config["num_labels"] if "num_labels" in config else vocabulary
+    outputs = config.get("num_labels", vocabulary)
     g.op("MatMul", picked, g.weight("output", (width, outputs)), name="out")
     f, n = TensorProto.FLOAT, TensorProto.INT64
     value = helper.make_tensor_value_info

@@ -39,7 +39,7 @@ def rotary(length: int) -> tuple[Tensor, Tensor]:
     return angle.cos(), angle.sin()
 
 
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     first, second = x.chunk(2, -1)
     return x * cos.to(x.dtype) + torch.cat((-second, first), -1) * sin.to(x.dtype)
 
@@ -59,12 +59,12 @@ class Block(nn.Module):
         self.q_norm, self.k_norm = (nn.Parameter(torch.full((HEAD,), _GAIN)) for _ in range(2))
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
-        """x [rows, length, width] -> the same shape. Attention is written out: on a CPU, twice as fast as SDPA in bf16."""
+        """X [rows, length, width] -> the same shape. Attention is written out: on a CPU faster than SDPA in bf16."""
         rows, length, _ = x.shape
         weight = torch.cat((self.q.weight, self.k.weight, self.v.weight))
         q, k, v = F.linear(self.norm_in(x), weight).view(rows, length, 3, self.heads, HEAD).permute(2, 0, 3, 1, 4)
-        q = _rotate(F.rms_norm(q, (HEAD,), eps=EPS) * self.q_norm.to(q.dtype), cos, sin)
-        k = _rotate(F.rms_norm(k, (HEAD,), eps=EPS) * self.k_norm.to(k.dtype), cos, sin)
+        q = rotate(F.rms_norm(q, (HEAD,), eps=EPS) * self.q_norm.to(q.dtype), cos, sin)
+        k = rotate(F.rms_norm(k, (HEAD,), eps=EPS) * self.k_norm.to(k.dtype), cos, sin)
         attention = ((q @ k.transpose(-1, -2)) * HEAD**-0.5 + mask).softmax(-1).to(v.dtype)
         x = x + self.o((attention @ v).transpose(1, 2).reshape(rows, length, self.inner))
         gate, up = F.linear(self.norm_mlp(x), torch.cat((self.gate.weight, self.up.weight))).chunk(2, -1)
@@ -107,8 +107,11 @@ class Model(nn.Module):
 
 
 @torch.no_grad()
-def init_block(block: Block, previous: tuple[int, ...]) -> None:
-    """Initial values; head i starts out attending to the token `previous[i]` places back, by rotary phase alone."""
+def init_block(block: Block, previous: tuple[int, ...], constant: int = 0) -> None:
+    """Initial values; head i starts out attending to the token `previous[i]` places back, by rotary phase alone.
+
+    `constant` is an input coordinate that never changes; it plays the query and key bias that Qwen3 lacks.
+    """
     for linear in (block.q, block.k, block.v, block.gate, block.up):
         nn.init.normal_(linear.weight, std=0.5 / math.sqrt(linear.weight.shape[1]))
     nn.init.zeros_(block.o.weight)
@@ -123,4 +126,4 @@ def init_block(block: Block, previous: tuple[int, ...]) -> None:
         query[half : half + _SLOW] = torch.sin(-frequency * offset)
         for linear, value in ((block.q, query), (block.k, key)):
             linear.weight[rows] *= 0.3
-            linear.weight[rows, 0] = value
+            linear.weight[rows, constant] = value

@@ -38,8 +38,8 @@ class Run:
 
 RUNS = {
     "weak": Run(Shape(96, 3, 4, 288), tokens=9_500_000, seed=11),
-    "strong": Run(Shape(128, 6, 4, 384), tokens=29_000_000, seed=22),
-    "judge": Run(Shape(128, 6, 4, 384), tokens=13_000_000, seed=33),
+    "strong": Run(Shape(128, 6, 4, 384), tokens=26_500_000, seed=22),
+    "judge": Run(Shape(128, 6, 4, 384), tokens=11_000_000, seed=33),
 }
 _SAVE_EVERY = 60.0  # seconds
 

@@ -1,6 +1,6 @@
 """The tokenizer that all shipped models share: byte-level BPE, single digits, one token for a blank line.
 
-    python -m recipes.tokenizer            # writes runs/tokenizer.json, seconds
+python -m recipes.tokenizer            # writes runs/tokenizer.json, seconds
 """
 
 from __future__ import annotations

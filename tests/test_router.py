@@ -155,8 +155,12 @@ def test_lookahead_with_slow_models_discards_half_written_steps(lookahead: int) 
     )
     trace = run(router, "long question 7", 3)
     check_accounts(trace)
-    assert trace.text == run(Router(replace(WEAK, accuracy=0.5), STRONG, SimulatedPrm(0.95), Threshold(0.5)),
-                             "long question 7", 3).text
+    assert (
+        trace.text
+        == run(
+            Router(replace(WEAK, accuracy=0.5), STRONG, SimulatedPrm(0.95), Threshold(0.5)), "long question 7", 3
+        ).text
+    )
 
 
 # Actions --------------------------------------------------------------------------------------------------------
@@ -246,9 +250,7 @@ def test_retry_asks_for_another_draft_of_the_same_step() -> None:
 @pytest.mark.parametrize("lookahead", [0, 1, 2])
 def test_stop_reasons(steps: list[Step], reason: StopReason, text: str, policy: Policy, lookahead: int) -> None:
     model = Scripted({i: steps[i:] for i in range(len(steps) + 1)})
-    trace = run(
-        Router(model, Scripted({}), FixedPrm({}), policy, limits=Limits(max_steps=4, lookahead=lookahead))
-    )
+    trace = run(Router(model, Scripted({}), FixedPrm({}), policy, limits=Limits(max_steps=4, lookahead=lookahead)))
     assert (trace.stop_reason, trace.text) == (reason, text)
     check_accounts(trace)
 

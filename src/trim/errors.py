@@ -42,7 +42,7 @@ class TraceError(TrimError):
 
 
 class BackendError(TrimError):
-    """A model server failed. `server` says which (role, model and address), `retryable` whether asking again may help."""
+    """A model server failed. `server` says which (role, model, address), `retryable` whether asking again may help."""
 
     retryable = False
 

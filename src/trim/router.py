@@ -40,7 +40,8 @@ from trim.types import (
 @dataclass(frozen=True, slots=True)
 class OnError:
     """What follows when a role fails after its own retries: raise the error, or let the named model finish the
-    solution. A way on is written in the trace (`Trace.fallbacks`)."""
+    solution. A way on is written in the trace (`Trace.fallbacks`).
+    """
 
     weak: Literal["raise", "strong"] = "raise"
     strong: Literal["raise", "weak"] = "raise"

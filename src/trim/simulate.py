@@ -42,6 +42,7 @@ class SimulatedModel:
         longest: most steps of a solution.
         step_tokens: tokens of every step.
         token_seconds: time one token takes; 0 never waits.
+        block: tokens that arrive together.
     """
 
     role: Role
@@ -49,6 +50,7 @@ class SimulatedModel:
     longest: int = 10
     step_tokens: int = 40
     token_seconds: float = 0.0
+    block: int = 1
 
     def steps(
         self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
@@ -93,9 +95,10 @@ class _SimulatedStream:
         if self._left is not None and self._left <= step.tokens:
             step = Step(step.text, step.role, self._left, Finish.LENGTH)
         if model.token_seconds:
-            for _ in range(step.tokens):
-                await asyncio.sleep(model.token_seconds)
-                self.pending_tokens += 1
+            while self.pending_tokens < step.tokens:
+                count = min(model.block, step.tokens - self.pending_tokens)
+                await asyncio.sleep(model.token_seconds * count)
+                self.pending_tokens += count
         self.pending_tokens = 0
         self._index += 1
         self._right = self._right and _WRONG not in step.text

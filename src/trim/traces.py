@@ -69,9 +69,7 @@ def from_json(line: dict[str, Any]) -> Trace:
             phases={Role(role): seconds for role, seconds in line["phases"].items()},
             answer=line["answer"],
             correct=line["correct"],
-            fallbacks=tuple(
-                Fallback(Role(f["role"]), f["step"], f["error"], Role(f["to"])) for f in line["fallbacks"]
-            ),
+            fallbacks=tuple(Fallback(Role(f["role"]), f["step"], f["error"], Role(f["to"])) for f in line["fallbacks"]),
             separator=line["separator"],
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

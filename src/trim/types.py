@@ -81,7 +81,8 @@ class Step:
 class StepOptions:
     """How a generator continues. `attempt` (0, 1, ...) asks for another draft of the FIRST step of the stream; later
     steps are always attempt 0. A generator with a seed draws a step from (seed, question, index of the step, attempt)
-    alone, so that it does not matter whether a stream was kept open or opened anew."""
+    alone, so that it does not matter whether a stream was kept open or opened anew.
+    """
 
     limit: int | None = None  # steps to yield at most; None: until the solution ends
     max_tokens: int | None = None  # completion tokens of the whole stream at most
@@ -171,7 +172,8 @@ class Fallback:
 @dataclass(slots=True)
 class Usage:
     """Tokens and requests of one role for one question. `completion_tokens` are all that were decoded;
-    `discarded_tokens` the part of them that is not in the kept text."""
+    `discarded_tokens` the part of them that is not in the kept text.
+    """
 
     calls: int = 0
     prompt_tokens: int = 0
@@ -192,9 +194,7 @@ class Price:
         """The cost of this usage, in the unit of the prices."""
         cached = self.prompt if self.cached is None else self.cached
         fresh = usage.prompt_tokens - usage.cached_tokens
-        return (
-            fresh * self.prompt + usage.cached_tokens * cached + usage.completion_tokens * self.completion
-        ) / 1e6
+        return (fresh * self.prompt + usage.cached_tokens * cached + usage.completion_tokens * self.completion) / 1e6
 
 
 @dataclass(frozen=True, slots=True)

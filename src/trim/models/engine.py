@@ -140,7 +140,10 @@ class _Batch:
         last = len(self.jobs) - 1
         if row != last:
             used = self.used[last]
-            self.k[:, row, ..., :used], self.v[:, row, :, :used] = self.k[:, last, ..., :used], self.v[:, last, :, :used]
+            self.k[:, row, ..., :used], self.v[:, row, :, :used] = (
+                self.k[:, last, ..., :used],
+                self.v[:, last, :, :used],
+            )
             self.mask[row], self.used[row] = self.mask[last], used
             self.jobs[row] = self.jobs[last]
         self.jobs.pop()
@@ -296,7 +299,7 @@ class Engine:
         ids, position = np.zeros((rows, size), np.int64), np.zeros((rows, size), np.int64)
         mask = np.full((rows, 1, size, past + size), _FORBIDDEN)
         mask[..., past:] = np.triu(np.full((size, size), _FORBIDDEN), 1)
-        pick = np.zeros((rows, max(1, max(len(picked) for _, picked in cuts))), np.int64)
+        pick = np.zeros((rows, max(1, *(len(picked) for _, picked in cuts))), np.int64)
         k = np.zeros((self.layers, rows, self.heads, self.head, past), np.float32)
         v = np.zeros((self.layers, rows, self.heads, past, self.head), np.float32)
         for i, (job, (piece, picked)) in enumerate(zip(jobs, cuts, strict=True)):
@@ -332,7 +335,13 @@ class Engine:
                 batch.remove(row)
 
     def _run(
-        self, ids: NDArray[np.int64], position: NDArray[np.int64], mask: Array, pick: NDArray[np.int64], k: Array, v: Array
+        self,
+        ids: NDArray[np.int64],
+        position: NDArray[np.int64],
+        mask: Array,
+        pick: NDArray[np.int64],
+        k: Array,
+        v: Array,
     ) -> list[Array]:
         feeds: dict[str, Any] = {"ids": ids, "mask": mask, "pick": pick}
         feeds["cos"], feeds["sin"] = self._cos[position][:, None], self._sin[position][:, None]
@@ -393,7 +402,7 @@ def _weights(folder: Path, config: dict[str, Any]) -> dict[str, Array]:
     from safetensors import SafetensorError, deserialize
 
     try:
-        raw = dict(deserialize((folder / "model.safetensors").read_bytes()))
+        raw: dict[str, Any] = dict(deserialize((folder / "model.safetensors").read_bytes()))  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         raise ConfigError(f"{folder}/model.safetensors cannot be read: {error}") from None
     weights: dict[str, Array] = {}

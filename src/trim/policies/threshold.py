@@ -29,7 +29,7 @@ class Threshold:
 
     @property
     def parameter(self) -> float:
-        """k."""
+        """K."""
         return self.threshold
 
     @property

@@ -1,0 +1,61 @@
+# Two commands from a fresh clone, with nothing but Python 3.11 and pip:
+#   make demo     sets everything up and shows step routing at work
+#   make test     sets everything up and runs the tests
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off -c constraints.txt
+
+.PHONY: help setup demo test check format bench docs test-vllm clean
+
+help:
+	@echo "make demo       set up, then see step routing at work (minutes)"
+	@echo "make test       set up, then run the tests (minutes)"
+	@echo "make check      format, lint, types"
+	@echo "make bench      the committed benchmarks"
+	@echo "make docs       the documentation, in site/"
+	@echo "make test-vllm  routing against three real vLLM servers on the CPU (installs vLLM, 3.5 GB)"
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "TRIM needs Python 3.11 or later; $(PYTHON) is older. Try: make PYTHON=python3.11 ..."; exit 1; }
+	@echo "==> setting up $(VENV) (once, about a minute)"
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@echo "==> installing TRIM and its development tools"
+	@$(PIP) -e '.[dev]'
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/trim demo
+
+test: $(READY)
+	@$(BIN)/python -m pytest
+
+check: $(READY)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: $(READY)
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(READY)
+	@$(BIN)/python -m benchmarks.overhead
+	@$(BIN)/python -m benchmarks.lookahead
+
+docs: $(READY)
+	@$(PIP) '.[docs]'
+	@$(BIN)/mkdocs build --strict
+
+test-vllm: $(READY)
+	@bash tests/vllm/setup.sh
+	@$(BIN)/python -m pytest --override-ini addopts=-v tests/vllm
+
+clean:
+	rm -rf $(VENV) site dist

@@ -1,0 +1,437 @@
+"""The command line: `trim demo`, `solve`, `eval`, `config check`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trim import __version__
+from trim.config import Backends, Config, load_config, open_backends
+from trim.errors import ConfigError, TrimError
+from trim.policies import NAMES, Threshold, sweep
+from trim.types import Budget, Question, Trace
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from trim.evals.run import Point, Run
+    from trim.tasks import Task
+
+_DEMO_SEED = 900_000
+_ORACLE = "oracle"
+
+_OVERVIEW = """\
+A weak model writes a solution step by step, a process reward model scores every step, and a policy decides which few
+steps an expensive strong model rewrites. Without --config the tiny models in the package are used: no GPU, no network.
+
+examples:
+  trim demo                                         see it work
+  trim solve "Tom has 3 boxes of 12 pens. How many pens has he?"
+  trim eval --task gsm_symbolic --questions 200 --out trim-eval
+  trim config check trim.toml --probe               are the servers there, what can they do?
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code: 0, 2 for anything that the user can mend, 130 for Ctrl-C."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    try:
+        return int(asyncio.run(args.run(args)))
+    except TrimError as error:
+        if args.debug:
+            raise
+        print(f"trim: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        hint = f"; go on with: --out {args.out} --resume" if getattr(args, "out", None) else ""
+        print(f"trim: interrupted{hint}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="trim", description=_OVERVIEW, formatter_class=raw)
+    parser.add_argument("--version", action="version", version=f"trim {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser(
+        "demo", help="one problem live, then a small evaluation and a report", formatter_class=raw
+    )
+    demo.add_argument("--questions", type=_count, default=60, help="questions of the small evaluation (default: 60)")
+    demo.add_argument("--out", type=Path, default=Path("trim-demo"), help="folder for the report (default: trim-demo)")
+    demo.set_defaults(run=_demo, config=None)
+
+    solve = commands.add_parser(
+        "solve",
+        help="solve one question",
+        description="Solve one question and show who wrote which step.\n\nexamples:\n"
+        '  trim solve "A shop sells 12 pens a day. How many in 3 weeks?"\n'
+        "  cat question.txt | trim solve - --policy threshold --parameter 0.8 --max-strong-tokens 100 --json",
+        formatter_class=raw,
+    )
+    solve.add_argument("question", help="the question, or - to read it from standard input")
+    solve.add_argument("--policy", choices=NAMES, help="default: the configured one, else threshold")
+    solve.add_argument("--parameter", type=float, help="threshold: k, random: rate; in [0, 1] (default: 0.5)")
+    solve.add_argument("--max-strong-tokens", type=_amount, help="hard cap on the strong model's tokens")
+    solve.add_argument("--max-cost", type=float, help="cap on the cost of strong calls, in the unit of the prices")
+    solve.add_argument("--seed", type=int, default=0)
+    solve.add_argument("--json", action="store_true", help="print the trace as JSON")
+    _config_option(solve)
+    solve.set_defaults(run=_solve)
+
+    evaluate = commands.add_parser(
+        "eval",
+        help="run policies over questions and compare them",
+        description="Run policies over questions; writes traces.jsonl, results.json, frontier.png and report.html.\n"
+        "Kill it and start it again with --resume: nothing is lost, nothing done twice.\n\nexamples:\n"
+        "  trim eval --task gsm_symbolic --questions 500 --out trim-eval\n"
+        "  trim eval --task mine.jsonl --policies always-weak,always-strong,threshold \\\n"
+        "            --parameters threshold=0.3,0.6 --config trim.toml --out mine",
+        formatter_class=raw,
+    )
+    evaluate.add_argument(
+        "--task", default="gsm_symbolic", help="gsm_symbolic, or a JSONL file with question and answer"
+    )
+    evaluate.add_argument(
+        "--policies",
+        default="always-weak,always-strong,random,threshold",
+        help=f"comma-separated, of {', '.join((*NAMES, _ORACLE))} (default: all but the last)",
+    )
+    evaluate.add_argument(
+        "--parameters", action="append", default=[], metavar="POLICY=A,B,...", help="parameters instead of the sweep"
+    )
+    evaluate.add_argument("--questions", type=_count, default=200)
+    evaluate.add_argument("--seed", type=int, default=_DEMO_SEED, help="of questions and sampling (default: 900000)")
+    evaluate.add_argument("--out", type=Path, required=True, help="folder for the results")
+    evaluate.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
+    evaluate.add_argument("--concurrency", type=_count, default=64, help="questions at the same time (default: 64)")
+    evaluate.add_argument("--json", action="store_true", help="print results.json instead of a table")
+    _config_option(evaluate)
+    evaluate.set_defaults(run=_eval)
+
+    config = commands.add_parser("config", help="check a configuration file")
+    check = config.add_subparsers(required=True, metavar="check").add_parser("check", help="validate a file")
+    check.add_argument("config", type=Path, metavar="trim.toml")
+    check.add_argument("--probe", action="store_true", help="try the servers and say what they can do")
+    check.set_defaults(run=_check)
+    return parser
+
+
+def _config_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", type=Path, metavar="trim.toml", help="models and limits (default: the embedded pair)"
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def _amount(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=False)
+
+
+# solve ----------------------------------------------------------------------------------------------------------
+
+
+async def _solve(args: argparse.Namespace) -> int:
+    from trim.show import live, summary
+    from trim.tasks.grading import final_answer
+    from trim.traces import to_json
+
+    text = sys.stdin.read() if args.question == "-" else args.question
+    if not text.strip():
+        raise ConfigError("the question is empty")
+    config = load_config(args.config)
+    policy = config.build_policy(args.policy, args.parameter)
+    budget = Budget(
+        config.budget.max_strong_tokens if args.max_strong_tokens is None else args.max_strong_tokens,
+        config.budget.max_cost if args.max_cost is None else args.max_cost,
+    )
+    question = Question(text.strip())
+    async with open_backends(config) as backends:
+        router = backends.router(policy, budget=budget)
+        if args.json:
+            trace = await router.route(question, seed=args.seed)
+            print(json.dumps(to_json(replace(trace, answer=final_answer(trace.text)))))
+            return 0
+        console = _console()
+        trace = await live(console, router.stream(question, seed=args.seed))
+        console.print(summary(replace(trace, answer=final_answer(trace.text))))
+    return 0
+
+
+# eval -----------------------------------------------------------------------------------------------------------
+
+
+def _points(args_policies: str, args_parameters: Sequence[str], backends: Backends, task: Task) -> list[Point]:
+    """The operating points that were asked for, weak and strong first."""
+    from trim.evals.run import Point
+    from trim.models.oracle import OraclePrm
+
+    chosen = _parameters(args_parameters)
+    names = list(dict.fromkeys(name.strip() for name in args_policies.split(",") if name.strip()))
+    if unknown := set(chosen) - set(names):
+        raise ConfigError(f"--parameters for {', '.join(sorted(unknown))}, which is not among --policies")
+    points = []
+    for name in sorted(names, key=lambda n: n not in ("always-weak", "always-strong")):
+        if name == _ORACLE:
+            if task.step_labels is None:
+                raise ConfigError(f"the oracle needs a task whose steps can be checked by rule; {task.name} has none")
+            oracle = Threshold(0.5, name=_ORACLE)
+            points.append(Point(_ORACLE, None, backends.router(oracle, prm=OraclePrm(task.step_labels))))
+            continue
+        for parameter in chosen.get(name, sweep(name)):
+            policy = backends.config.build_policy(name, parameter)
+            points.append(Point(name, parameter, backends.router(policy)))
+    if not points:
+        raise ConfigError("--policies names none")
+    return points
+
+
+def _parameters(texts: Sequence[str]) -> dict[str, tuple[float | None, ...]]:
+    """`threshold=0.1,0.5` by policy."""
+    found: dict[str, tuple[float | None, ...]] = {}
+    for text in texts:
+        name, equals, values = text.partition("=")
+        try:
+            found[name.strip()] = tuple(float(value) for value in values.split(","))
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise ConfigError(f"--parameters {text!r}: write POLICY=NUMBER,NUMBER,...")
+    return found
+
+
+async def _eval(args: argparse.Namespace) -> int:
+    from trim.tasks import load_task
+
+    config, task = load_config(args.config), load_task(args.task)
+    try:
+        run = await _evaluate(
+            args.out,
+            config,
+            task,
+            policies=args.policies,
+            parameters=args.parameters,
+            questions=args.questions,
+            seed=args.seed,
+            resume=args.resume,
+            concurrency=args.concurrency,
+        )
+    finally:
+        task.close()
+    if args.json:
+        print((run.folder / "results.json").read_text(), end="")
+    else:
+        _conclude(run)
+    return 0
+
+
+async def _evaluate(
+    out: Path,
+    config: Config,
+    task: Task,
+    *,
+    policies: str,
+    parameters: Sequence[str],
+    questions: int,
+    seed: int,
+    resume: bool,
+    concurrency: int = 64,
+) -> Run:
+    """Run, with a progress bar, and write everything into the folder."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from trim.evals.run import Run, Settings
+
+    async with open_backends(config) as backends:
+        points = _points(policies, parameters, backends, task)
+        settings = Settings(task.name, questions, seed, config.names(), _jsonable(config))
+        run = Run(out, settings, resume=resume)
+        chosen = task.questions(questions, seed)
+        columns = (
+            TextColumn("{task.description:24}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=_console(stderr=True)) as bar:
+            total = bar.add_task("starting", total=len(points) * questions)
+
+            def progress(point: Point, fresh: bool) -> None:
+                name = point.policy if point.parameter is None else f"{point.policy} {point.parameter:g}"
+                bar.update(total, advance=1, description=name)
+
+            await run.add(points, chosen, task, concurrency=concurrency, progress=progress)
+        if run.torn:
+            print(f"trim: {run.torn}", file=sys.stderr)
+    _write(run)
+    return run
+
+
+def _jsonable(config: Config) -> dict[str, object]:
+    """What besides the models decides what comes out."""
+    g, b = config.generation, config.budget
+    return {
+        "temperature": g.temperature,
+        "top_p": g.top_p,
+        "top_k": g.top_k,
+        "max_steps": g.max_steps,
+        "max_step_tokens": g.max_step_tokens,
+        "separator": g.separator,
+        "max_drafts": config.limits().max_drafts,
+        "retries": config.policy.retries,
+        "max_strong_tokens": b.max_strong_tokens,
+        "max_cost": b.max_cost,
+    }
+
+
+def _write(run: Run) -> None:
+    from trim.evals.plots import frontier, save
+    from trim.evals.report import write_report
+
+    run.write_results()
+    settings = run.settings
+    save(
+        frontier(run.operating_points(), f"{settings.task}, {settings.questions} questions"),
+        run.folder / "frontier.png",
+    )
+    write_report(run)
+
+
+def _conclude(run: Run) -> None:
+    from trim.evals.report import headline
+    from trim.evals.table import table
+
+    console = _console()
+    points = run.operating_points()
+    console.print(table(points, f"{run.settings.task}, {run.settings.questions} questions, means per question"))
+    if words := headline(points):
+        console.print(f"[bold]{words}[/bold]")
+    console.print(f"Look at it: {(run.folder / 'report.html').resolve()}", soft_wrap=True)
+
+
+# demo -----------------------------------------------------------------------------------------------------------
+
+
+async def _demo(args: argparse.Namespace) -> int:
+    import shutil
+
+    from trim.show import live, summary
+    from trim.tasks import load_task
+
+    console, config, task = _console(), Config(), load_task("gsm_symbolic")
+    console.print(
+        "[bold]One problem.[/bold] The [yellow]weak[/yellow] model drafts each step, the process reward model scores"
+    )
+    console.print("it, and drafts scored below 0.5 (struck through) are rewritten by the [cyan]strong[/cyan] model.\n")
+    async with open_backends(config) as backends:
+        router = backends.router(Threshold(0.5))
+        question = await _telling(backends, task)
+        console.print(question.text, style="italic")
+        console.print()
+        trace = await live(console, router.stream(question, seed=_DEMO_SEED))
+        answer = task.answer(trace.text)
+        console.print(summary(replace(trace, answer=answer, correct=task.right(answer, question))))
+    console.print(f"\n[bold]Now {args.questions} problems[/bold] with different policies.")
+    if (args.out / "run.json").exists():
+        shutil.rmtree(args.out)
+    run = await _evaluate(
+        args.out,
+        config,
+        task,
+        policies="always-weak,always-strong,random,threshold",
+        parameters=["random=0.25,0.5,0.75", "threshold=0.05,0.2,0.5,0.8"],
+        questions=args.questions,
+        seed=_DEMO_SEED,
+        resume=False,
+    )
+    _conclude(run)
+    return 0
+
+
+async def _telling(backends: Backends, task: Task) -> Question:
+    """The first problem that the weak model alone gets wrong and routing gets right with a few strong steps."""
+    questions = task.questions(20, _DEMO_SEED)
+    weak = backends.router(backends.config.build_policy("always-weak"))
+    routed = backends.router(Threshold(0.5))
+
+    def right(trace: Trace) -> bool:
+        return task.right(task.answer(trace.text), trace.question)
+
+    for question in questions:
+        if not right(await weak.route(question, seed=_DEMO_SEED)):
+            trace = await routed.route(question, seed=_DEMO_SEED)
+            if right(trace) and any(d.rejected for d in trace.decisions) and len(trace.steps) > 2:
+                return question
+    return questions[0]
+
+
+# config ---------------------------------------------------------------------------------------------------------
+
+
+async def _check(args: argparse.Namespace) -> int:
+    config = load_config(args.config)
+    for role, name in config.names().items():
+        print(f"{role:>6}  {name}")
+    policy = config.build_policy()
+    print(f"policy  {policy.name}" + ("" if policy.parameter is None else f" {policy.parameter:g}"))
+    if args.probe:
+        failed = False
+        async with open_backends(config) as backends:
+            for role, backend in (("weak", backends.weak), ("strong", backends.strong), ("prm", backends.prm)):
+                good, words = await _probe(backend)
+                failed = failed or not good
+                print(f"{role:>6}  {'ok' if good else 'FAILED'}: {words}")
+        if failed:
+            raise ConfigError(f"{args.config}: not every backend can be used")
+    print(f"{args.config} is valid")
+    return 0
+
+
+async def _probe(backend: object) -> tuple[bool, str]:
+    """Whether a backend can be used, and what it can do."""
+    if not hasattr(backend, "probe"):
+        return True, "in-process"
+    found = await backend.probe()
+    if found.problem:
+        return False, found.problem
+    marks = {True: "yes", False: "no", None: "not tried"}
+    abilities = ("streaming", "stop", "usage", "running_usage", "continuation", "pooling", "prompt_logprobs")
+    known = [f"{name.replace('_', ' ')} {marks[getattr(found, name)]}" for name in abilities]
+    return True, ", ".join(word for word in known if not word.endswith("not tried")) or "reachable"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

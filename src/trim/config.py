@@ -1,0 +1,397 @@
+"""Settings from a TOML file, and the composition of everything that they name.
+
+    [weak]                                  # [strong] and [prm] likewise
+    backend = "vllm"                        # or embedded, sglang, llama-server, openai, ...; prm: vllm, likelihood
+    base_url = "http://127.0.0.1:8001/v1"
+    model = "weak"
+
+Without a file: the embedded pair. Every key is checked; what is unknown or out of range is refused by name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from trim.errors import ConfigError
+from trim.policies import build
+from trim.protocols import Policy, ProcessRewardModel, StepGenerator
+from trim.router import Limits, OnError, Router
+from trim.steps import Separator, StepFormat
+from trim.types import Budget, Price, Prices, Role, Sampling
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class PriceSettings:
+    """Money per million tokens."""
+
+    prompt: float = 0.0
+    completion: float = 0.0
+    cached: float | None = None
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """A generator: `[weak]` or `[strong]`."""
+
+    backend: Literal[
+        "embedded",
+        "vllm",
+        "sglang",
+        "llama-server",
+        "llama-cpp-python",
+        "transformers",
+        "mistral",
+        "deepseek",
+        "openrouter",
+        "openai",
+        "generic",
+    ] = "embedded"
+    model: str = ""  # the server's name for it, or a folder for `embedded`; empty: the shipped model
+    base_url: str = ""
+    api_key_env: str = ""  # the environment variable that holds the key, never the key itself
+    continuation: Literal["completions", "chat", "instruct"] = "completions"
+    template: str = "chatml"  # a family, or a folder with the model's tokenizer files
+    tokenizer: str = ""  # a folder with tokenizer.json, for servers that don't count tokens
+    system: str = ""
+    timeout: float = 60.0
+    retries: int = 3
+    on_error: Literal["raise", "weak", "strong"] = "raise"
+    prices: PriceSettings = field(default_factory=PriceSettings)
+
+
+@dataclass(frozen=True)
+class PrmSettings:
+    """The process reward model: `[prm]`."""
+
+    backend: Literal["embedded", "likelihood", "vllm"] = "embedded"
+    model: str = ""  # for `likelihood`: the judge, a causal model
+    base_url: str = ""
+    api_key_env: str = ""
+    template: str = "chatml"
+    tokenizer: str = ""
+    system: str = ""
+    step_mark: str = "<extra_0>"
+    timeout: float = 60.0
+    retries: int = 3
+    on_error: Literal["raise", "weak", "strong"] = "raise"
+    prices: PriceSettings = field(default_factory=PriceSettings)
+
+
+@dataclass(frozen=True)
+class PolicySettings:
+    """`[policy]`: what `trim solve` uses unless the command line says otherwise."""
+
+    name: str = "threshold"
+    parameter: float | None = None  # None: 0.5 where the policy has one
+    retries: int = 0
+
+
+@dataclass(frozen=True)
+class BudgetSettings:
+    """`[budget]`: hard caps per question."""
+
+    max_strong_tokens: int | None = None
+    max_cost: float | None = None
+
+
+@dataclass(frozen=True)
+class GenerationSettings:
+    """`[generation]`: how solutions are written."""
+
+    temperature: float = 0.7
+    top_p: float = 0.8
+    top_k: int = 20
+    max_steps: int = 30
+    max_step_tokens: int = 256
+    separator: Literal["blank-line", "newline", "numbered", "sentence"] = "blank-line"
+    lookahead: int = 1
+    max_drafts: int = 1
+
+
+# Nominal prices of the embedded models, per million tokens: strong costs twenty times weak, as between a model of 1.5
+# and one of 30 billion parameters on common price lists; the PRM reads at the weak model's price.
+_WEAK_PRICE = PriceSettings(0.05, 0.05)
+_STRONG_PRICE = PriceSettings(1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that a run needs to know about models and limits."""
+
+    weak: ModelSettings = field(default_factory=lambda: ModelSettings(prices=_WEAK_PRICE))
+    strong: ModelSettings = field(default_factory=lambda: ModelSettings(prices=_STRONG_PRICE))
+    prm: PrmSettings = field(default_factory=lambda: PrmSettings(prices=_WEAK_PRICE))
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
+    generation: GenerationSettings = field(default_factory=GenerationSettings)
+
+    def __post_init__(self) -> None:
+        for role, settings in self.roles().items():
+            if settings.backend != "embedded" and not (settings.backend == "likelihood" and not settings.base_url):
+                for key in ("base_url", "model"):
+                    if not getattr(settings, key):
+                        raise ConfigError(f"[{role}] backend {settings.backend!r} needs {key}")
+                if not settings.base_url.startswith(("http://", "https://")):
+                    raise ConfigError(f"[{role}] base_url {settings.base_url!r} must begin with http:// or https://")
+            if settings.timeout <= 0 or settings.retries < 0:
+                raise ConfigError(f"[{role}] timeout must be above 0 and retries at least 0")
+            if settings.on_error == role:
+                raise ConfigError(f"[{role}] on_error cannot be {role!r}: that is the role that failed")
+        g = self.generation
+        if not (g.temperature >= 0 and 0 < g.top_p <= 1 and g.top_k >= 0 and g.max_step_tokens > 0):
+            raise ConfigError(
+                "[generation] temperature and top_k must be 0 or more, top_p in (0, 1], max_step_tokens > 0"
+            )
+        for key in ("max_strong_tokens", "max_cost"):
+            if (getattr(self.budget, key) or 0) < 0:
+                raise ConfigError(f"[budget] {key} must not be negative")
+        self.limits()
+        self.build_policy()
+
+    def roles(self) -> dict[str, ModelSettings | PrmSettings]:
+        """Settings by role."""
+        return {"weak": self.weak, "strong": self.strong, "prm": self.prm}
+
+    def build_policy(self, name: str | None = None, parameter: float | None = None) -> Policy:
+        """The configured policy, or another one."""
+        chosen = name or self.policy.name
+        if parameter is None and chosen == self.policy.name:
+            parameter = self.policy.parameter
+        if parameter is None and chosen in ("threshold", "random"):
+            parameter = 0.5
+        return build(chosen, parameter, retries=self.policy.retries)
+
+    def limits(self) -> Limits:
+        """Limits of one solution."""
+        g = self.generation
+        return Limits(g.max_steps, max(g.max_drafts, self.policy.retries + 1), g.lookahead)
+
+    def sampling(self) -> Sampling:
+        """How tokens are chosen."""
+        g = self.generation
+        return Sampling(g.temperature, g.top_p, g.top_k, g.max_step_tokens)
+
+    def form(self) -> StepFormat:
+        """How solutions are cut into steps."""
+        return StepFormat(Separator(self.generation.separator))
+
+    def prices(self) -> Prices:
+        """What tokens cost."""
+        weak, strong, prm = (
+            Price(p.prompt, p.completion, p.cached) for p in (self.weak.prices, self.strong.prices, self.prm.prices)
+        )
+        return Prices(weak, strong, prm)
+
+    def names(self) -> dict[str, str]:
+        """What the models are called, for results and reports."""
+        names = {}
+        for role, settings in self.roles().items():
+            name = settings.model or ("judge" if settings.backend == "likelihood" else role)
+            names[role] = f"{settings.backend}:{name}" + (f" at {settings.base_url}" if settings.base_url else "")
+        return names
+
+
+def load_config(path: Path | None) -> Config:
+    """Read a TOML file; None gives the embedded pair.
+
+    Raises:
+        ConfigError: unreadable, an unknown table or key, a wrong type or value; says which and where.
+    """
+    if path is None:
+        return Config()
+    try:
+        text = path.read_text("utf-8")
+        values = tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} is no TOML: {error}") from None
+    try:
+        return _build(Config, values, "")
+    except ConfigError as error:
+        raise ConfigError(f"{path}{_line_of(text, str(error))}: {error}") from None
+
+
+def _line_of(text: str, message: str) -> str:
+    """`:7` if the message names a table and a key that stand on line 7."""
+    table, _, rest = message.partition("] ")
+    words = [word.strip("'\",;:") for word in rest.split()]
+    current = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if stripped.startswith("["):
+            current = stripped.strip("[] ")
+            if f"[{current}]" == rest or (not rest and current in message):
+                return f":{number}"
+        elif current == table.strip("["):
+            key = stripped.split("=")[0].strip()
+            if key and key in words:
+                return f":{number}"
+    return ""
+
+
+def _build(kind: type[T], values: dict[str, Any], where: str) -> T:
+    """A dataclass from a TOML table, every key and type checked."""
+    hints = get_type_hints(kind)
+    known: dict[str, Field[Any]] = {entry.name: entry for entry in fields(kind)}  # type: ignore[arg-type]
+    arguments: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            raise ConfigError(f"[{where}] unknown key {key!r}; {hint}" if where else f"unknown table [{key}]; {hint}")
+        arguments[key] = _check(hints[key], value, f"{where}.{key}" if where else key)
+    missing = [k for k, f in known.items() if f.default is MISSING and f.default_factory is MISSING and k not in values]
+    assert not missing
+    return kind(**arguments)
+
+
+def _check(hint: Any, value: Any, where: str) -> Any:
+    """The value, if it is of the type."""
+    table, _, key = where.rpartition(".")
+    named = f"[{table}] {key}" if table else where
+    origin, arguments = get_origin(hint), get_args(hint)
+    if isinstance(hint, type) and hasattr(hint, "__dataclass_fields__"):
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where} must be a table: [{where}]")
+        return _build(hint, value, where)
+    if origin is Literal:
+        if value not in arguments:
+            near = difflib.get_close_matches(str(value), arguments, 1)
+            raise ConfigError(
+                f"{named} = {value!r} is not one of {', '.join(map(repr, arguments))}"
+                + (f"; did you mean {near[0]!r}?" if near else "")
+            )
+        return value
+    if origin in (Union, UnionType):
+        hint = next(a for a in arguments if a is not NoneType)
+    wanted = (int, float) if hint is float else (hint,)
+    if isinstance(value, bool) is not (hint is bool) or not isinstance(value, wanted):
+        names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+        raise ConfigError(f"{named} = {value!r} must be {names[hint]}")
+    return float(value) if hint is float else value
+
+
+# Composition ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Backends:
+    """The open models of a configuration."""
+
+    config: Config
+    weak: StepGenerator
+    strong: StepGenerator
+    prm: ProcessRewardModel
+
+    def router(self, policy: Policy, *, budget: Budget | None = None, prm: ProcessRewardModel | None = None) -> Router:
+        """A router over these models.
+
+        Args:
+            policy: decides.
+            budget: instead of the configured one.
+            prm: instead of the configured one (the oracle's labels).
+        """
+        config = self.config
+        weak, strong, judge = config.weak.on_error, config.strong.on_error, config.prm.on_error
+        return Router(
+            self.weak,
+            self.strong,
+            prm or self.prm,
+            policy,
+            form=config.form(),
+            budget=budget or Budget(config.budget.max_strong_tokens, config.budget.max_cost),
+            prices=config.prices(),
+            limits=config.limits(),
+            on_error=OnError(
+                weak="strong" if weak == "strong" else "raise",
+                strong="weak" if strong == "weak" else "raise",
+                prm=judge,
+            ),
+        )
+
+
+@asynccontextmanager
+async def open_backends(config: Config) -> AsyncIterator[Backends]:
+    """Load the models or connect to the servers; close them at the end."""
+    async with AsyncExitStack() as stack:
+        weak, strong = (_open_generator(config, role) for role in (Role.WEAK, Role.STRONG))
+        prm = _open_prm(config)
+        for backend in (weak, strong, prm):
+            stack.push_async_callback(backend.aclose)
+        yield Backends(config, weak, strong, prm)
+
+
+def _open_generator(config: Config, role: Role) -> Any:
+    settings = config.weak if role is Role.WEAK else config.strong
+    if settings.backend == "embedded":
+        from trim.models.embedded import EmbeddedGenerator
+
+        if config.generation.separator != "blank-line":
+            raise ConfigError("[generation] separator: the embedded models write blank lines between steps")
+        folder = Path(settings.model) if settings.model else role.value
+        return EmbeddedGenerator(folder, role, config.sampling())
+    from trim.models.http import TokenCounter
+    from trim.models.openai import OpenAIGenerator
+    from trim.prompts import load_template
+
+    return OpenAIGenerator(
+        settings.base_url,
+        settings.model,
+        role,
+        load_template(settings.template, settings.system or None),
+        sampling=config.sampling(),
+        form=config.form(),
+        backend=settings.backend,
+        continuation=settings.continuation,
+        tokenizer=TokenCounter(settings.tokenizer) if settings.tokenizer else None,
+        api_key=_key(settings.api_key_env, role.value),
+        timeout=settings.timeout,
+        retries=settings.retries,
+    )
+
+
+def _open_prm(config: Config) -> Any:
+    settings = config.prm
+    if settings.backend == "embedded":
+        from trim.models.embedded import EmbeddedPrm
+
+        return EmbeddedPrm(Path(settings.model) if settings.model else "prm")
+    if settings.backend == "likelihood":
+        from trim.models.likelihood import open_likelihood
+
+        return open_likelihood(settings.model, settings.base_url, _key(settings.api_key_env, "prm"), settings.template)
+    from trim.models.http import TokenCounter
+    from trim.models.prm import VllmPrm
+    from trim.prompts import load_template
+
+    return VllmPrm(
+        settings.base_url,
+        settings.model,
+        load_template(settings.template, settings.system or None),
+        step_mark=settings.step_mark,
+        tokenizer=TokenCounter(settings.tokenizer) if settings.tokenizer else None,
+        api_key=_key(settings.api_key_env, "prm"),
+        timeout=settings.timeout,
+        retries=settings.retries,
+    )
+
+
+def _key(variable: str, role: str) -> str | None:
+    """The API key from the environment."""
+    if not variable:
+        return None
+    key = os.environ.get(variable)
+    if not key:
+        raise ConfigError(f"[{role}] api_key_env names {variable}, which is not set")
+    return key

@@ -1,0 +1,103 @@
+"""Pictures of results. The only file that imports matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from trim.evals.metrics import OperatingPoint, cheapest
+
+# Colours that stay apart for the colour-blind (Okabe and Ito), with marker and line so that colour is not needed.
+_STYLES = {
+    "threshold": ("#0072B2", "o", "-", "threshold (steps judged by the PRM)"),
+    "random": ("#E69F00", "s", "--", "random steps (no judgement)"),
+    "oracle": ("#009E73", "^", "", "oracle (only the wrong steps)"),
+}
+_OTHERS = ("#CC79A7", "D", ":")
+
+
+def frontier(points: Sequence[OperatingPoint], title: str) -> Figure:
+    """Accuracy against strong share, one curve a policy, with 95% intervals."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.add_subplot()
+    ends = {p.policy: p for p in points if p.policy in ("always-weak", "always-strong")}
+    for policy in dict.fromkeys(p.policy for p in points if p.policy not in ends):
+        chosen = sorted(
+            (p for p in points if p.policy == policy and p.strong_share is not None), key=lambda p: p.strong_share or 0
+        )
+        if chosen:
+            _curve(axes, policy, chosen)
+    _ends(axes, ends)
+    _mark(axes, points)
+    axes.set_xlabel("strong tokens, share of what the strong model alone would write")
+    axes.set_ylabel("questions answered correctly")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.set_xlim(left=-0.03)
+    axes.grid(alpha=0.25)
+    axes.set_title(title)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower right", frameon=False)
+    return figure
+
+
+def _curve(axes: Axes, policy: str, points: Sequence[OperatingPoint]) -> None:
+    colour, marker, line, label = _STYLES.get(policy, (*_OTHERS, policy))
+    x = [p.strong_share or 0.0 for p in points]
+    y = [p.accuracy for p in points]
+    axes.plot(x, y, color=colour, marker=marker, linestyle=line or "none", label=label, markersize=5)
+    low, high = [p.accuracy_interval[0] for p in points], [p.accuracy_interval[1] for p in points]
+    if len(points) > 1:
+        axes.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
+    else:
+        axes.errorbar(x, y, [[y[0] - low[0]], [high[0] - y[0]]], color=colour, capsize=3)
+
+
+def _ends(axes: Axes, ends: dict[str, OperatingPoint]) -> None:
+    for policy, words, side in (
+        ("always-weak", "weak model alone", "top"),
+        ("always-strong", "strong model alone", "bottom"),
+    ):
+        if (point := ends.get(policy)) is not None:
+            share = point.strong_share or 0.0
+            axes.plot([share], [point.accuracy], marker="*", markersize=13, color="black", linestyle="none")
+            axes.axhline(point.accuracy, color="grey", linewidth=0.8, linestyle=":")
+            right = share > 0.5
+            axes.annotate(
+                f"{words} {point.accuracy:.0%}",
+                (share, point.accuracy),
+                xytext=(-8 if right else 8, 7 if side == "bottom" else -7),
+                textcoords="offset points",
+                ha="right" if right else "left",
+                va=side,
+            )
+
+
+def _mark(axes: Axes, points: Sequence[OperatingPoint]) -> None:
+    best = cheapest(points, "threshold", 0.95)
+    if best is not None and best.strong_share is not None:
+        axes.annotate(
+            f"95% of the gap with {best.strong_share:.0%}\nof the strong tokens",
+            (best.strong_share, best.accuracy),
+            xytext=(40, -60),
+            textcoords="offset points",
+            arrowprops={"arrowstyle": "->", "color": "#0072B2"},
+            color="#0072B2",
+        )
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG."""
+    path.write_bytes(png(figure))
+
+
+def png(figure: Figure) -> bytes:
+    """A PNG as bytes."""
+    buffer = BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]
+    return buffer.getvalue()

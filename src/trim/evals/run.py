@@ -1,0 +1,155 @@
+"""Run policies over questions: concurrent, resumable, one trace a line. The Router does the solving."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from trim.errors import ConfigError, TraceError
+from trim.evals.metrics import OperatingPoint, Tally, operating_points, tally
+from trim.protocols import Solver
+from trim.tasks import Task
+from trim.traces import TraceWriter, read_traces
+from trim.types import Question, Trace
+
+Key = tuple[str, str, float | None]
+"""Question id, policy, parameter."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One policy at one parameter, ready to solve."""
+
+    policy: str
+    parameter: float | None
+    solver: Solver
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is about; written beside its traces, so that nothing else is ever mixed in."""
+
+    task: str
+    questions: int
+    seed: int
+    models: dict[str, str]
+    generation: dict[str, Any]
+
+
+class Run:
+    """A folder with `run.json`, `traces.jsonl` and `results.json`.
+
+    Args:
+        folder: made if it is not there.
+        settings: must be those of the folder's earlier part when resuming.
+        resume: go on with what is there; without it a folder with traces is refused.
+
+    Raises:
+        ConfigError: the folder holds another run, or one that was not asked to be resumed.
+    """
+
+    def __init__(self, folder: Path, settings: Settings, *, resume: bool = False) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.traces = folder / "traces.jsonl"
+        self.tallies: dict[tuple[str, float | None], Tally] = {}
+        self.done: set[Key] = set()
+        self.torn = ""
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.traces.exists() and not resume:
+            raise ConfigError(f"{folder} holds a run already: --resume goes on with it, or choose another --out")
+        self._check_settings(folder / "run.json")
+        if self.traces.exists():
+            for trace in read_traces(self.traces):
+                self._count(trace)
+
+    def _check_settings(self, path: Path) -> None:
+        mine = json.loads(json.dumps(asdict(self.settings)))
+        if not path.exists():
+            if self.traces.exists():
+                raise ConfigError(f"{self.folder} has traces but no run.json: it cannot be resumed")
+            path.write_text(json.dumps(mine, indent=1) + "\n")
+            return
+        try:
+            theirs = json.loads(path.read_text())
+        except ValueError as error:
+            raise ConfigError(f"{path} cannot be read: {error}") from None
+        different = [name for name in mine if theirs.get(name) != mine[name]]
+        if different:
+            what = ", ".join(f"{name} {theirs.get(name)!r} there, {mine[name]!r} here" for name in different)
+            raise ConfigError(f"{self.folder} holds another run: {what}")
+
+    def _count(self, trace: Trace) -> None:
+        key = (trace.question.id, trace.policy, trace.parameter)
+        if key in self.done:
+            raise TraceError(f"{self.traces}: question {key[0]} is there twice for {trace.policy} {trace.parameter}")
+        self.done.add(key)
+        self.tallies.setdefault((trace.policy, trace.parameter), tally()).add(trace)
+
+    async def add(
+        self,
+        points: Sequence[Point],
+        questions: Sequence[Question],
+        task: Task,
+        *,
+        concurrency: int = 64,
+        progress: Callable[[Point, bool], None] = lambda point, fresh: None,
+    ) -> None:
+        """Solve every question at every point, skipping what is there. What is done when an error comes stays.
+
+        Raises:
+            BackendError: a model failed and the router's `on_error` says raise.
+        """
+        with TraceWriter(self.traces) as writer:
+            self.torn = str(writer.torn or "")
+            for point in points:
+                waiting = [q for q in questions if (q.id, point.policy, point.parameter) not in self.done]
+                for _ in range(len(questions) - len(waiting)):
+                    progress(point, False)
+                await self._solve_all(point, waiting, task, writer, concurrency=concurrency, progress=progress)
+
+    async def _solve_all(
+        self,
+        point: Point,
+        questions: Sequence[Question],
+        task: Task,
+        writer: TraceWriter,
+        *,
+        concurrency: int,
+        progress: Callable[[Point, bool], None],
+    ) -> None:
+        upcoming = iter(questions)
+
+        async def worker() -> None:
+            for question in upcoming:
+                trace = await point.solver.route(question, seed=self.settings.seed)
+                answer = task.answer(trace.text)
+                right = await asyncio.to_thread(task.right, answer, question)
+                trace = replace(trace, answer=answer, correct=right, policy=point.policy, parameter=point.parameter)
+                writer.append(trace)
+                self._count(trace)
+                progress(point, True)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(concurrency, len(questions))):
+                    group.create_task(worker())
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+
+    def operating_points(self) -> list[OperatingPoint]:
+        """Figures of what is done so far."""
+        return operating_points(self.tallies)
+
+    def write_results(self) -> Path:
+        """Write `results.json`."""
+        points = [asdict(point) for point in self.operating_points()]
+        settings = asdict(self.settings)
+        results = {"schema": 1, **settings, "operating_points": points}
+        path = self.folder / "results.json"
+        path.write_text(json.dumps(results, indent=1) + "\n")
+        return path

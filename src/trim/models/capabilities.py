@@ -1,0 +1,74 @@
+"""What kinds of servers can do.
+
+Declared, not discovered: servers ignore or refuse what they don't know, some silently, so an extra field goes only to a
+kind that is known to take it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from trim.errors import ConfigError
+
+ChatContinuation = Literal["flags", "trailing", "prefix", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """One kind of server.
+
+    Args:
+        completions: has `/completions`, which continues a text.
+        chat: how its chat continues a partial answer. flags: `continue_final_message` and `add_generation_prompt:
+            false`; trailing: a last assistant message is enough; prefix: that message needs `"prefix": true`;
+            none: it can't.
+        repeats_prefix: its chat replies begin with the partial answer that they continue.
+        stream: answers in chunks.
+        stop: `stops` says that the text ended at a stop string and at which ("tells", as `stop_reason` or
+            `matched_stop`); the stop string stays in the text ("keeps"); neither, so that a stop looks like the end of
+            the solution and none may be sent ("hides").
+        usage: token counts at the end of a stream, on request (`stream_options.include_usage`).
+        running_usage: token counts in every chunk (`stream_options.continuous_usage_stats`).
+        top_k: takes `top_k`.
+        seed: takes `seed`.
+        logprobs: gives the log-probability of every token that it writes.
+        max_tokens: the name of the limit in chat requests.
+    """
+
+    completions: bool = True
+    chat: ChatContinuation = "none"
+    repeats_prefix: bool = False
+    stream: bool = True
+    stop: Literal["tells", "keeps", "hides"] = "hides"
+    usage: bool = True
+    running_usage: bool = False
+    top_k: bool = False
+    seed: bool = True
+    logprobs: bool = False
+    max_tokens: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+
+
+BACKENDS: dict[str, Capabilities] = {
+    "vllm": Capabilities(chat="flags", stop="tells", running_usage=True, top_k=True, logprobs=True),
+    "sglang": Capabilities(chat="flags", stop="tells", running_usage=True, top_k=True, logprobs=True),
+    "llama-server": Capabilities(chat="trailing", repeats_prefix=True, top_k=True),
+    "llama-cpp-python": Capabilities(usage=False, top_k=True),
+    "transformers": Capabilities(stop="keeps", usage=False, seed=True),
+    "mistral": Capabilities(completions=False, chat="prefix", repeats_prefix=True, seed=False),
+    "deepseek": Capabilities(completions=False, chat="prefix", seed=False),
+    "openrouter": Capabilities(chat="trailing", top_k=True),
+    "openai": Capabilities(completions=False, max_tokens="max_completion_tokens"),
+    "generic": Capabilities(),  # anything else that speaks OpenAI's API: nothing but the basics is sent
+}
+
+
+def capabilities(backend: str) -> Capabilities:
+    """What this kind of server can do.
+
+    Raises:
+        ConfigError: the kind is not known.
+    """
+    if backend not in BACKENDS:
+        raise ConfigError(f"backend {backend!r} is not known; choose one of {', '.join(BACKENDS)}")
+    return BACKENDS[backend]

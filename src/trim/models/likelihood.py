@@ -1,0 +1,232 @@
+"""A process reward model for people without one: how likely a causal model finds the least likely token so far.
+
+A slip in a step shows as a token that a good model would not have written. The lowest log-probability among the tokens
+of all steps up to this one is mapped to [0, 1] by a logistic with two fitted coefficients. One prefill, no decoding.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from math import exp
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from trim.errors import BackendError, BadResponse, ConfigError
+from trim.models.http import TokenCounter
+from trim.models.server import Probe, Server
+from trim.prompts import ChatTemplate, load_template
+from trim.steps import StepFormat
+from trim.types import Question, Scores
+
+DEFAULT_LOGISTIC = (1.5, 4.0)  # P = 1/2 where the least likely token has about 7%; fit your own with `fit_logistic`
+
+
+class LogprobSource(Protocol):
+    """A causal model that says how likely each token of given steps is."""
+
+    async def step_logprobs(self, question: Question, steps: tuple[str, ...]) -> tuple[tuple[float, ...], ...]:
+        """Natural log-probabilities of each step's tokens given everything before them, separators left out."""
+        ...
+
+
+class LikelihoodScorer:
+    """A `ProcessRewardModel` from token log-probabilities.
+
+    Args:
+        source: gives log-probabilities, see `LogprobSource`; `EmbeddedJudge` and `OpenAILogprobs` are some.
+        coefficients: (a, b) in P(correct) = 1 / (1 + exp(-(a m + b))), m the running minimum in nats.
+    """
+
+    def __init__(self, source: LogprobSource, coefficients: tuple[float, float] = DEFAULT_LOGISTIC) -> None:
+        if coefficients[0] <= 0:
+            raise ConfigError(f"the slope must be positive, likelier text scores higher: {coefficients}")
+        self.source = source
+        self.coefficients = coefficients
+
+    async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
+        """P(correct) per step; never rises along a solution. `Scores.tokens` are those of the steps."""
+        logprobs = await self.source.step_logprobs(question, steps)
+        if len(logprobs) != len(steps):
+            raise BadResponse("likelihood scorer", f"log-probabilities of {len(logprobs)} steps for {len(steps)}")
+        a, b = self.coefficients
+        values = tuple(_logistic(a * low + b) for low in running_minimum(logprobs))
+        return Scores(values, sum(map(len, logprobs)))
+
+    async def probe(self) -> Probe:
+        """What the source's server can do."""
+        probe = getattr(self.source, "probe", None)
+        return await probe() if probe is not None else Probe("likelihood scorer", True)
+
+    async def aclose(self) -> None:
+        """Close the source."""
+        if (close := getattr(self.source, "aclose", None)) is not None:
+            await close()
+
+
+def running_minimum(logprobs: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """The lowest log-probability among the tokens of all steps up to each; one without tokens changes nothing."""
+    lowest, result = 0.0, []
+    for step in logprobs:
+        lowest = min([lowest, *step])
+        result.append(lowest)
+    return tuple(result)
+
+
+def fit_logistic(values: ArrayLike, labels: ArrayLike, *, ridge: float = 1e-3) -> tuple[float, float]:
+    """Coefficients (a, b) of P(label) = 1 / (1 + exp(-(a value + b))) by Newton's method.
+
+    Args:
+        values: [n] running minima.
+        labels: [n] of 0 and 1: whether the step, and all before it, are correct.
+        ridge: weight of a^2, which keeps the slope finite where the labels can be separated.
+
+    Raises:
+        ConfigError: the lengths differ, or all labels are the same.
+    """
+    x, y = np.asarray(values, float), np.asarray(labels, float)
+    if x.shape != y.shape or x.ndim != 1:
+        raise ConfigError(f"{x.shape} values for {y.shape} labels")
+    if not 0.0 < y.mean() < 1.0:
+        raise ConfigError("labels of both kinds are needed")
+    centre, scale = x.mean(), x.std() or 1.0
+    design = np.stack([(x - centre) / scale, np.ones_like(x)], axis=1)
+    penalty = np.diag([ridge * len(x), 0.0])
+    weights = np.array([0.0, np.log(y.mean() / (1.0 - y.mean()))])
+    for _ in range(100):
+        p = 1.0 / (1.0 + np.exp(-np.clip(design @ weights, -30.0, 30.0)))
+        gradient = design.T @ (p - y) + penalty @ weights
+        hessian = (design * (p * (1.0 - p))[:, None]).T @ design + penalty + 1e-9 * np.eye(2)
+        step = np.linalg.solve(hessian, gradient)
+        weights -= step * min(1.0, 4.0 / (1e-12 + float(np.abs(step).max())))
+        if np.abs(step).max() < 1e-8:
+            break
+    slope = float(weights[0] / scale)
+    return slope, float(weights[1] - slope * centre)
+
+
+def _logistic(x: float) -> float:
+    return 1.0 / (1.0 + exp(-x)) if x >= 0 else exp(x) / (1.0 + exp(x))
+
+
+class OpenAILogprobs:
+    """Log-probabilities of given text from a server's `/completions` (`echo` and `logprobs`: vLLM, SGLang, ...).
+
+    Args:
+        base_url, model, api_key, timeout, retries: see `trim.models.server.Server`.
+        template: chat template of the model.
+        form: how steps are joined.
+        tokenizer: the model's own. The text is then sent as its tokens, so that it is certain which token belongs to
+            which step; without it the offsets in the server's answer say so.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        template: ChatTemplate,
+        *,
+        form: StepFormat | None = None,
+        tokenizer: TokenCounter | None = None,
+        api_key: str | None = None,
+        timeout: float = 60.0,
+        retries: int = 3,
+    ) -> None:
+        self.server = Server("likelihood model", base_url, model, api_key=api_key, timeout=timeout, retries=retries)
+        self.template = template
+        self.form = form or StepFormat()
+        self.counter = tokenizer
+
+    async def step_logprobs(self, question: Question, steps: tuple[str, ...]) -> tuple[tuple[float, ...], ...]:
+        """Natural log-probabilities of each step's tokens given everything before them, separators left out."""
+        if not steps:
+            return ()
+        text = self.template.head(question.text)
+        spans: list[tuple[int, int]] = []
+        for step in steps:
+            clean = self.template.clean(step)
+            spans.append((len(text), len(text) + len(clean)))
+            text += clean + self.form.joiner
+        text = text[: spans[-1][1]]
+        starts: list[int] | None = None
+        prompt: str | list[int] = text
+        if self.counter is not None:
+            prompt, offsets = self.counter.encode(text)
+            starts = [start for start, _ in offsets]
+        logprobs, told = await self._ask(prompt)
+        starts = told if starts is None else starts
+        if len(starts) != len(logprobs):
+            raise BadResponse(self.server.name, f"{len(logprobs)} log-probabilities for {len(starts)} tokens")
+        result: list[list[float]] = [[] for _ in steps]
+        for start, logprob in zip(starts, logprobs, strict=True):
+            at = next((i for i, (first, end) in enumerate(spans) if first <= start < end), None)
+            if at is not None:
+                result[at].append(logprob)
+        return tuple(map(tuple, result))
+
+    async def _ask(self, prompt: str | list[int]) -> tuple[list[float], list[int]]:
+        """Log-probabilities of the prompt's tokens (0 for the first, which has none) and where each begins."""
+        body = {
+            "model": self.server.model,
+            "prompt": prompt,
+            "max_tokens": 1,  # some servers refuse 0; the token that is written is dropped
+            "echo": True,
+            "logprobs": 1,
+            "temperature": 0,
+        }
+        answer = await self.server.post("completions", body)
+        try:
+            found: Any = answer["choices"][0]["logprobs"]
+            values = [0.0 if value is None else float(value) for value in found["token_logprobs"]]
+            offsets = [int(offset) for offset in found["text_offset"]]
+        except (KeyError, IndexError, TypeError, ValueError):
+            raise BadResponse(
+                self.server.name, "no log-probabilities of the prompt", "the server must honour echo and logprobs"
+            ) from None
+        written = answer.get("usage", {}).get("completion_tokens", 1)
+        end = len(values) - written if isinstance(prompt, str) else len(prompt)
+        return values[:end], offsets[:end]
+
+    async def probe(self) -> Probe:
+        """Whether the server is there and gives log-probabilities of a prompt."""
+        try:
+            models, context = await self.server.models()
+        except BackendError as error:
+            return Probe(self.server.name, problem=str(error))
+        try:
+            logprobs = await self.step_logprobs(Question("What is 1 + 1?"), ("1 + 1 = 2", "#### 2"))
+        except BackendError as error:
+            return Probe(self.server.name, True, models, prompt_logprobs=False, context=context, problem=str(error))
+        return Probe(self.server.name, True, models, prompt_logprobs=all(logprobs), context=context)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self.server.aclose()
+
+
+def open_likelihood(
+    model: str = "", base_url: str = "", api_key: str | None = None, template: str = "chatml"
+) -> LikelihoodScorer:
+    """A scorer whose judge is a server's model or, without an address, an embedded one (empty: the shipped judge).
+
+    Coefficients that belong to an embedded judge lie in its folder (`logistic.json`: {"a": ..., "b": ...}).
+
+    Raises:
+        ConfigError: there is no such model or template.
+    """
+    if base_url:
+        return LikelihoodScorer(OpenAILogprobs(base_url, model, load_template(template), api_key=api_key))
+    from trim.models.embedded import EmbeddedJudge
+
+    judge = EmbeddedJudge(Path(model) if model else "judge")
+    file = judge.engine.folder / "logistic.json"
+    if not file.is_file():
+        return LikelihoodScorer(judge)
+    try:
+        fitted = json.loads(file.read_text("utf-8"))
+        return LikelihoodScorer(judge, (float(fitted["a"]), float(fitted["b"])))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{file} cannot be read: {error!r}") from None

@@ -1,0 +1,78 @@
+"""Questions from a JSONL file: one object a line.
+
+    {"question": "What is 2 + 3?", "answer": "5"}
+
+`problem` and `prompt` are accepted for `question`, `reference` and `target` for `answer`; `id` is optional. A GSM8K
+answer ("... #### 5") is cut down to its final answer.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from trim.errors import TaskError
+from trim.tasks.grading import final_answer
+from trim.types import Question
+
+_QUESTION = ("question", "problem", "prompt")
+_ANSWER = ("answer", "reference", "target")
+
+
+def read_questions(path: Path) -> list[Question]:
+    """All questions of a file; a text that comes twice is kept once.
+
+    Raises:
+        TaskError: the file cannot be read, or a line is no question; says which line.
+    """
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TaskError(f"{path}: cannot be read: {error}") from None
+    questions: dict[str, Question] = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            question = _question(line, path, number)
+            questions.setdefault(question.text, question)
+    if not questions:
+        raise TaskError(f"{path}: no questions in it")
+    return list(questions.values())
+
+
+def choose(questions: list[Question], count: int, seed: int, path: Path) -> list[Question]:
+    """`count` of the questions in an order that the seed fixes.
+
+    Raises:
+        TaskError: there are fewer.
+    """
+    if count > len(questions):
+        raise TaskError(f"{path}: {count} questions asked for, it has {len(questions)}")
+    shuffled = list(questions)
+    Random(seed).shuffle(shuffled)
+    return shuffled[:count]
+
+
+def _question(line: str, path: Path, number: int) -> Question:
+    where = f"{path}:{number}"
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise TaskError(f"{where}: not JSON: {error}") from None
+    if not isinstance(row, dict):
+        raise TaskError(f"{where}: a JSON object is needed, not {type(row).__name__}")
+    text = _field(row, _QUESTION, where)
+    answer = _field(row, _ANSWER, where)
+    reference = final_answer(answer) if "####" in answer else answer
+    return Question(text, (reference or answer).strip(), str(row.get("id", f"{path.stem}/{number}")))
+
+
+def _field(row: dict[str, Any], names: tuple[str, ...], where: str) -> str:
+    for name in names:
+        if name in row:
+            value = row[name]
+            if isinstance(value, bool) or not isinstance(value, str | int | float) or str(value).strip() == "":
+                raise TaskError(f"{where}: field {name!r} must be a text or a number, not {value!r}")
+            return str(value)
+    raise TaskError(f"{where}: no field {names[0]!r} (it has {', '.join(map(repr, row)) or 'none'})")

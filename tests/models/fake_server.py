@@ -1,0 +1,223 @@
+"""A real HTTP server on loopback that speaks enough of OpenAI's and vLLM's API, with a switch for every bad habit."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+SOLUTION = "Tom has 3 apples.\n\nHe buys 4 more, so 3 + 4 = 7.\n\n#### 7"
+STEPS = tuple(SOLUTION.split("\n\n"))
+MARK = "<extra_0>"
+
+
+def tokens(text: str) -> list[str]:
+    """The fake model's tokens."""
+    return re.findall(r"<extra_0>|\n\n|\s?\w+|[^\w\s]|\s", text)
+
+
+@dataclass
+class Habits:
+    """What the server does; the lists are used up, one entry a request."""
+
+    solution: str = SOLUTION
+    usage: str = "running"  # in every chunk if asked for, "end": in a last chunk, "none"
+    tell: str | None = "stop_reason"  # the field that names the stop string
+    keep_stop: bool = False
+    done: bool = True  # close streams with [DONE]
+    repeat: bool = False  # begin chat replies with the partial answer
+    chunk: int = 1  # tokens in a chunk
+    delay: float = 0.0  # seconds before each chunk
+    context: int = 10_000
+    statuses: list[int] = field(default_factory=list)  # answers to the next requests; 200 goes through
+    breaks: list[int | None] = field(default_factory=list)  # drop the connection after so many tokens
+    ends: list[int | None] = field(default_factory=list)  # end the stream in order after so many tokens
+    hang: float = 0.0  # seconds before any answer
+    message: str = "no"  # of the errors
+    more_scores: int = 0
+    pooling: list[Any] | None = None  # `data` of each text, instead of scores
+    max_batch: int = 1000
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    cancelled: int = 0
+    url: str = ""
+
+
+class _App:
+    def __init__(self, habits: Habits) -> None:
+        self.habits = habits
+
+    async def refuse(self, request: Request) -> Response | None:
+        habits = self.habits
+        if request.method == "POST":
+            habits.requests.append(await request.json())
+            habits.headers.append(dict(request.headers))
+        if habits.hang:
+            await asyncio.sleep(habits.hang)
+        status = habits.statuses.pop(0) if habits.statuses else 200
+        if status != 200:
+            body = {"error": {"message": habits.message, "code": status}}
+            return JSONResponse(body, status, headers={"retry-after-ms": "5"})
+        return None
+
+    async def models(self, request: Request) -> Response:
+        if refusal := await self.refuse(request):
+            return refusal
+        return JSONResponse({"object": "list", "data": [{"id": "m", "max_model_len": self.habits.context}]})
+
+    async def generate(self, request: Request) -> Response:
+        if refusal := await self.refuse(request):
+            return refusal
+        habits, body = self.habits, self.habits.requests[-1]
+        chat = "messages" in body
+        prompt = body["messages"][-1]["content"] if chat else body["prompt"]
+        if body.get("echo"):
+            return self.echo(prompt)
+        if len(tokens(prompt)) + body.get("max_tokens", 16) > habits.context:
+            message = f"This model's maximum context length is {habits.context} tokens, you requested more."
+            return JSONResponse({"error": {"message": message}}, 400)
+        if body["stream"]:
+            return StreamingResponse(self.stream(body, prompt, chat=chat), media_type="text/event-stream")
+        *_, last = [event async for event in self.events(body, prompt, chat=chat)]
+        text = "".join(self.said)
+        last["choices"] = [{"index": 0, **({"message": {"content": text}} if chat else {"text": text}), **self.why}]
+        return JSONResponse(last)
+
+    async def stream(self, body: dict[str, Any], prompt: str, *, chat: bool) -> AsyncIterator[str]:
+        habits = self.habits
+        broken = habits.breaks.pop(0) if habits.breaks else None
+        ended = habits.ends.pop(0) if habits.ends else None
+        sent, over = 0, False
+        try:
+            async for event in self.events(body, prompt, chat=chat):
+                if sent == broken:
+                    over = True
+                    raise ConnectionError("dropped on purpose")
+                if sent == ended:
+                    over = True
+                    return
+                if habits.delay and sent:
+                    await asyncio.sleep(habits.delay)
+                sent += 1
+                yield f"data: {json.dumps(event)}\n\n"
+            over = True
+            if habits.done:
+                yield "data: [DONE]\n\n"
+        finally:
+            habits.cancelled += not over
+
+    async def events(self, body: dict[str, Any], prompt: str, *, chat: bool) -> AsyncIterator[dict[str, Any]]:
+        habits = self.habits
+        said, self.why = self.answer(prompt, body)
+        if chat and habits.repeat and body["messages"][-1]["role"] == "assistant":
+            said = [*tokens(prompt.rstrip()), *said]
+        self.said = said
+        # The token of the end or of a stop string that was cut off is counted like any other.
+        self.unseen = self.why["finish_reason"] == "stop" and said[-1:] != ["\n\n"]
+        options = body.get("stream_options", {})
+        read = len(tokens(prompt))
+        chunks = [said[i : i + habits.chunk] for i in range(0, len(said), habits.chunk)] or [[]]
+        written = 0
+        for i, chunk in enumerate(chunks):
+            last = i == len(chunks) - 1
+            written += len(chunk) + (last and self.unseen)
+            text = "".join(chunk)
+            choice: dict[str, Any] = {"index": 0, "delta": {"content": text}} if chat else {"index": 0, "text": text}
+            choice |= self.why if last else {"finish_reason": None}
+            if body.get("logprobs"):
+                choice["logprobs"] = {"token_logprobs": [-0.5] * len(chunk), "tokens": chunk, "text_offset": []}
+            usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+            running = habits.usage == "running" and options.get("continuous_usage_stats")
+            yield {"id": "1", "choices": [choice], **({"usage": usage} if running else {})}
+        if habits.usage != "none" and (options.get("include_usage") or not body["stream"]):
+            yield {"id": "1", "choices": [], "usage": usage | {"prompt_tokens_details": {"cached_tokens": 2}}}
+
+    def answer(self, prompt: str, body: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+        """What the model writes, and why it ends."""
+        habits, solution = self.habits, self.habits.solution
+        begun = max(n for n in range(len(solution) + 1) if prompt.endswith(solution[:n]))
+        if begun == 0 and (given := body.get("messages")) and given[-1]["role"] == "user":
+            begun = next((n for n in range(len(solution), 0, -1) if solution[:n] in prompt), 0)
+        rest = tokens(solution[begun:])
+        stop, limit = body.get("stop"), body.get("max_tokens") or body.get("max_completion_tokens", 16)
+        told: dict[str, Any] = {} if habits.tell is None else {habits.tell: None}
+        if stop and stop[0] in rest and rest.index(stop[0]) < limit:
+            end = rest.index(stop[0])
+            told = {} if habits.tell is None else {habits.tell: stop[0]}
+            return rest[: end + habits.keep_stop], {"finish_reason": "stop"} | told
+        if len(rest) >= limit:
+            return rest[:limit], {"finish_reason": "length"} | told
+        return rest, {"finish_reason": "stop"} | told
+
+    def echo(self, prompt: str | list[int]) -> Response:
+        """Log-probabilities of the prompt: -5 for a token that is "wrong", else -0.1."""
+        parts = tokens(prompt) if isinstance(prompt, str) else [str(i) for i in prompt]
+        parts.append("x")
+        offsets = [sum(map(len, parts[:i])) for i in range(len(parts))]
+        values = [None, *(-5.0 if "wrong" in part else -0.1 for part in parts[1:])]
+        logprobs = {"tokens": parts, "token_logprobs": values, "text_offset": offsets}
+        choice = {"index": 0, "text": "".join(parts), "logprobs": logprobs, "finish_reason": "length"}
+        return JSONResponse({"choices": [choice], "usage": {"prompt_tokens": len(parts) - 1, "completion_tokens": 1}})
+
+    async def pool(self, request: Request) -> Response:
+        if refusal := await self.refuse(request):
+            return refusal
+        habits, texts = self.habits, self.habits.requests[-1]["input"]
+        if any(len(tokens(text)) > habits.context for text in texts):
+            message = f"The input is too long: maximum context length is {habits.context} tokens."
+            return JSONResponse({"error": {"message": message}}, 400)
+        if habits.delay:
+            await asyncio.sleep(habits.delay)
+        data = [{"index": i, "data": self.scores(text)} for i, text in enumerate(texts)]
+        data.reverse()  # the order is nobody's promise
+        read = sum(len(tokens(text)) for text in texts)
+        return JSONResponse({"data": data, "usage": {"prompt_tokens": read, "total_tokens": read}})
+
+    def scores(self, text: str) -> Any:
+        if self.habits.pooling is not None:
+            return self.habits.pooling
+        parts = text.split(MARK)[:-1]
+        good = [0.1 if "wrong" in part else 0.9 for part in parts]
+        if self.habits.more_scores < 0:
+            good = good[: self.habits.more_scores]
+        return [[1 - p, p] for p in good + [0.5] * self.habits.more_scores]
+
+
+@contextmanager
+def serving(**switches: Any) -> Iterator[Habits]:
+    """A server with these habits on a free port; `habits.url` is its address without /v1."""
+    habits = Habits(**switches)
+    app = _App(habits)
+    routes = [
+        Route("/v1/models", app.models),
+        Route("/v1/completions", app.generate, methods=["POST"]),
+        Route("/v1/chat/completions", app.generate, methods=["POST"]),
+        Route("/pooling", app.pool, methods=["POST"]),
+    ]
+    config = uvicorn.Config(Starlette(routes=routes), port=0, log_level="critical", lifespan="off", ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    limit = time.monotonic() + 20
+    while not server.started:
+        assert time.monotonic() < limit, "the fake server did not start"
+        time.sleep(0.01)
+    habits.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    try:
+        yield habits
+    finally:
+        server.should_exit = True
+        server.force_exit = True
+        thread.join(10)
