@@ -1,6 +1,6 @@
 """Write a trained model as plain Hugging Face files, with the graph that the embedded engine reads.
 
-python -m recipes.export weak strong judge          # from runs/<name> to src/trim/embedded/<name>
+python -m recipes.export weak strong judge prm      # newest weights of runs/<name> to src/trim/embedded/<name>
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from recipes import graph, pretrain
-from recipes.model import EPS, HEAD, ROPE_BASE, Model
+from recipes import graph, pretrain, prm
+from recipes.model import EPS, HEAD, ROPE_BASE, Model, tensors
+from recipes.pretrain import TARGET
 from recipes.tokenizer import END, PAD, PATH, Encoder
 
-TARGET = Path("src/trim/embedded")
 CONTEXT = 4096
 CHAT_TEMPLATE = (
     "{% for m in messages %}{% if m['role'] == 'user' %}<|user|>{{ m['content'] }}"
@@ -26,22 +26,6 @@ CHAT_TEMPLATE = (
     "{% if not (continue_final_message and loop.last) %}<|end|>{% endif %}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-
-
-def tensors(model: Model) -> dict[str, Tensor]:
-    """The weights under their Hugging Face names."""
-    found = {"model.embed_tokens.weight": model.embedding.weight, "model.norm.weight": model.norm.weight}
-    for i, block in enumerate(model.blocks):
-        p = f"model.layers.{i}."
-        for name in ("q", "k", "v", "o"):
-            found[p + f"self_attn.{name}_proj.weight"] = getattr(block, name).weight
-        for name in ("gate", "up", "down"):
-            found[p + f"mlp.{name}_proj.weight"] = getattr(block, name).weight
-        found[p + "input_layernorm.weight"] = block.norm_in.weight
-        found[p + "post_attention_layernorm.weight"] = block.norm_mlp.weight
-        found[p + "self_attn.q_norm.weight"] = block.q_norm
-        found[p + "self_attn.k_norm.weight"] = block.k_norm
-    return found
 
 
 def config(model: Model, encoder: Encoder, labels: int | None = None) -> dict[str, Any]:
@@ -103,9 +87,19 @@ def write(folder: Path, weights: dict[str, Tensor], settings: dict[str, Any], en
     graph.write(folder)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Export what is named."""
+    encoder = Encoder()
     for name in sys.argv[1:]:
-        trained = pretrain.load(name)
-        encoder = Encoder()
-        write(TARGET / name, tensors(trained), config(trained, encoder), encoder)
+        if name == "prm":
+            reward = prm.load(encoder)
+            weights = tensors(reward.body) | {"score.weight": reward.score.weight}
+            write(TARGET / name, weights, config(reward.body, encoder, labels=2), encoder)
+        else:
+            trained = pretrain.load(name)
+            write(TARGET / name, tensors(trained), config(trained, encoder), encoder)
         print(TARGET / name)
+
+
+if __name__ == "__main__":
+    main()

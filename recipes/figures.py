@@ -33,7 +33,8 @@ def auroc(scores: np.ndarray, truth: np.ndarray) -> float:
 
 def first_error_f1(scores: Rows, labels: Truth, threshold: float = 0.5) -> float:
     """ProcessBench's F1: harmonic mean of (a) the share of wrong solutions whose first error is named exactly and
-    (b) the share of right solutions that are left alone. A step below the threshold is named wrong."""
+    (b) the share of right solutions that are left alone. A step below the threshold is named wrong.
+    """
     hits: dict[bool, list[bool]] = {True: [], False: []}
     for row, right in zip(scores, labels, strict=True):
         true = next((i for i, ok in enumerate(right) if not ok), -1)
@@ -55,18 +56,6 @@ def calibration_error(scores: np.ndarray, truth: np.ndarray, bins: int = 10) -> 
             if (index == i).any()
         )
     )
-
-
-def fit_logistic(x: np.ndarray, truth: np.ndarray, steps: int = 50) -> tuple[float, float]:
-    """(slope, intercept) of P(right) = sigmoid(slope x + intercept), by Newton's method with a slight ridge."""
-    design = np.stack((x, np.ones_like(x)), 1)
-    weights = np.zeros(2)
-    for _ in range(steps):
-        chance = 1 / (1 + np.exp(-design @ weights))
-        gradient = design.T @ (chance - truth) + 1e-3 * weights
-        curvature = (design * (chance * (1 - chance))[:, None]).T @ design + 1e-3 * np.eye(2)
-        weights -= np.linalg.solve(curvature, gradient)
-    return float(weights[0]), float(weights[1])
 
 
 def table(scores: Rows, labels: Truth) -> dict[str, float]:

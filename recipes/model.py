@@ -6,10 +6,13 @@ Only the initial values are special: a few heads start out attending to the prev
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -127,3 +130,31 @@ def init_block(block: Block, previous: tuple[int, ...], constant: int = 0) -> No
         for linear, value in ((block.q, query), (block.k, key)):
             linear.weight[rows] *= 0.3
             linear.weight[rows, constant] = value
+
+
+def tensors(model: Model) -> dict[str, Tensor]:
+    """The weights under their Hugging Face names."""
+    found = {"model.embed_tokens.weight": model.embedding.weight, "model.norm.weight": model.norm.weight}
+    for i, block in enumerate(model.blocks):
+        p = f"model.layers.{i}."
+        for name in ("q", "k", "v", "o"):
+            found[p + f"self_attn.{name}_proj.weight"] = getattr(block, name).weight
+        for name in ("gate", "up", "down"):
+            found[p + f"mlp.{name}_proj.weight"] = getattr(block, name).weight
+        found[p + "input_layernorm.weight"] = block.norm_in.weight
+        found[p + "post_attention_layernorm.weight"] = block.norm_mlp.weight
+        found[p + "self_attn.q_norm.weight"] = block.q_norm
+        found[p + "self_attn.k_norm.weight"] = block.k_norm
+    return found
+
+
+def read_model(folder: Path) -> Model:
+    """The layers of an exported folder, in float32: exactly the numbers that are shipped."""
+    values = json.loads((folder / "config.json").read_text())
+    sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
+    model = Model(Shape(*(values[size] for size in sizes)))
+    weights = load_file(folder / "model.safetensors")
+    with torch.no_grad():
+        for name, tensor in tensors(model).items():
+            tensor.copy_(weights[name])
+    return model.eval()

@@ -42,6 +42,7 @@ RUNS = {
     "judge": Run(Shape(128, 6, 4, 384), tokens=11_000_000, seed=33),
 }
 _SAVE_EVERY = 60.0  # seconds
+TARGET = Path("src/trim/embedded")  # exported models
 
 
 def folder(name: str) -> Path:

@@ -131,7 +131,8 @@ class Data:
 
 def surprises(model: Reward, encoder: Encoder, hidden: Tensor, batch: Batch) -> Tensor:
     """How unlikely the judge found each token [rows, length]: -log p in units of WORST, clipped to [0, 1]; 0 outside
-    the solution. A mark counts as blank line or end, whichever the judge expects more."""
+    the solution. A mark counts as blank line or end, whichever the judge expects more.
+    """
     rows, column = batch.solution.nonzero(as_tuple=True)
     expected = model.expected(hidden[rows, column - 1])
     token = batch.ids[rows, column]
@@ -220,7 +221,9 @@ class Training:
 
     def save(self) -> None:
         """Write weights, optimizers and progress, each whole or not at all."""
-        state = {f"{name}/{key}": value for name in ("fresh", "trunk") for key, value in getattr(self, name).state().items()}
+        state = {
+            f"{name}/{key}": value for name in ("fresh", "trunk") for key, value in getattr(self, name).state().items()
+        }
         files = {"weights": self.model.state_dict(), "optimizer": state}
         for name, tensors in files.items():
             path = FOLDER / f"{name}.safetensors"
@@ -249,7 +252,9 @@ def train(settings: Settings, device: torch.device) -> None:
     """Train to the end of the budget."""
     encoder = Encoder()
     state, data = Training(settings, encoder, device), Data(encoder, settings)
-    held = {path.stem: labelled.read("validation", path.stem) for path in (labelled.ROOT / "validation").glob("*.jsonl")}
+    held = {
+        path.stem: labelled.read("validation", path.stem) for path in (labelled.ROOT / "validation").glob("*.jsonl")
+    }
     for block in state.model.body.blocks:
         block.compile(dynamic=True)
     started, before, saved, losses = time.time(), state.tokens, 0.0, list[float]()

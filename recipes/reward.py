@@ -122,7 +122,8 @@ def _embed(table: Tensor, judge: Model, encoder: Encoder) -> None:
 
 def _compare(block: Block, judge: Model, encoder: Encoder, level: float) -> None:
     """Let the first fresh layer copy the judge's logits of the ten digits, and directions that tell other tokens
-    apart, from the previous token; and let ten of its neurons read the logit of the digit that is written."""
+    apart, from the previous token; and let ten of its neurons read the logit of the digit that is written.
+    """
     width = judge.shape.width
     head = judge.embedding.weight * judge.norm.weight
     digits = torch.stack([head[encoder.id(digit)] for digit in "0123456789"])

@@ -79,7 +79,12 @@ def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Te
 
 @torch.no_grad()
 def _write(
-    model: Model, prefixes: list[list[int]], sampling: Sampling, generator: torch.Generator, stops: frozenset[int], most: int
+    model: Model,
+    prefixes: list[list[int]],
+    sampling: Sampling,
+    generator: torch.Generator,
+    stops: frozenset[int],
+    most: int,
 ) -> list[list[int]]:
     """Continue rows of similar length together; they are padded on the left (rotary positions are relative)."""
     device = model.embedding.weight.device
@@ -133,7 +138,9 @@ def complete(
     written: list[list[int]] = [[] for _ in prefixes]
     for start in range(0, len(order), _ROWS):
         part = order[start : start + _ROWS]
-        for i, tokens in zip(part, _write(model, [prefixes[i] for i in part], sampling, generator, stops, most), strict=True):
+        for i, tokens in zip(
+            part, _write(model, [prefixes[i] for i in part], sampling, generator, stops, most), strict=True
+        ):
             written[i] = tokens
     return written
 

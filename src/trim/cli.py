@@ -346,8 +346,6 @@ def _conclude(run: Run) -> None:
 
 
 async def _demo(args: argparse.Namespace) -> int:
-    import shutil
-
     from trim.show import live, summary
     from trim.tasks import load_task
 
@@ -365,8 +363,6 @@ async def _demo(args: argparse.Namespace) -> int:
         answer = task.answer(trace.text)
         console.print(summary(replace(trace, answer=answer, correct=task.right(answer, question))))
     console.print(f"\n[bold]Now {args.questions} problems[/bold] with different policies.")
-    if (args.out / "run.json").exists():
-        shutil.rmtree(args.out)
     run = await _evaluate(
         args.out,
         config,
@@ -375,7 +371,7 @@ async def _demo(args: argparse.Namespace) -> int:
         parameters=["random=0.25,0.5,0.75", "threshold=0.05,0.2,0.5,0.8"],
         questions=args.questions,
         seed=_DEMO_SEED,
-        resume=False,
+        resume=(args.out / "run.json").exists(),  # a second demo goes on where the first one was
     )
     _conclude(run)
     return 0

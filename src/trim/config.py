@@ -118,10 +118,11 @@ class GenerationSettings:
     max_drafts: int = 1
 
 
-# Nominal prices of the embedded models, per million tokens: strong costs twenty times weak, as between a model of 1.5
-# and one of 30 billion parameters on common price lists; the PRM reads at the weak model's price.
-_WEAK_PRICE = PriceSettings(0.05, 0.05)
-_STRONG_PRICE = PriceSettings(1.0, 1.0)
+# Nominal prices of the embedded models, per million tokens: strong costs twenty times weak, prompts a quarter of what is
+# written and a tenth of that where they are cached, as on common price lists; the PRM reads at the weak model's price.
+_WEAK_PRICE = PriceSettings(0.02, 0.08, 0.002)
+_STRONG_PRICE = PriceSettings(0.4, 1.6, 0.04)
+_PRM_PRICE = PriceSettings(0.02)
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class Config:
 
     weak: ModelSettings = field(default_factory=lambda: ModelSettings(prices=_WEAK_PRICE))
     strong: ModelSettings = field(default_factory=lambda: ModelSettings(prices=_STRONG_PRICE))
-    prm: PrmSettings = field(default_factory=lambda: PrmSettings(prices=_WEAK_PRICE))
+    prm: PrmSettings = field(default_factory=lambda: PrmSettings(prices=_PRM_PRICE))
     policy: PolicySettings = field(default_factory=PolicySettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     generation: GenerationSettings = field(default_factory=GenerationSettings)

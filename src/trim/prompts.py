@@ -25,18 +25,19 @@ _CONTROL = re.compile(r"<\|[^|<>\s]{1,40}\|>|<extra_\d+>|</?s>|<(?:pad|bos|eos|u
 
 _CHATML = (  # Qwen and many others
     "{% if system %}<|im_start|>system\n{{ system }}<|im_end|>\n{% endif %}"
-    "<|im_start|>user\n{{ question }}<|im_end|>\n<|im_start|>assistant\n"
+    "<|im_start|>user\n{{ question }}<|im_end|>\n<|im_start|>assistant{{ '\n' }}"
 )
+# Line ends at the end of a template are written as expressions: jinja2 drops a plain one.
 FAMILIES = {
     "chatml": _CHATML,
     "qwen": _CHATML,
     "llama3": (
         "{% if system %}<|start_header_id|>system<|end_header_id|>\n\n{{ system }}<|eot_id|>{% endif %}"
         "<|start_header_id|>user<|end_header_id|>\n\n{{ question }}<|eot_id|>"
-        "<|start_header_id|>assistant<|end_header_id|>\n\n"
+        "<|start_header_id|>assistant<|end_header_id|>{{ '\n\n' }}"
     ),
     "trim": "<|user|>{{ question }}<|assistant|>",  # the shipped models
-    "plain": "{% if system %}{{ system }}\n\n{% endif %}{{ question }}\n\n",
+    "plain": "{% if system %}{{ system }}\n\n{% endif %}{{ question }}{{ '\n\n' }}",
 }
 
 

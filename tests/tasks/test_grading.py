@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from trim.errors import MissingExtra, TaskError
 from trim.tasks.grading import Grader, final_answer, number
 
 
@@ -87,3 +90,21 @@ def test_pathological_answers_end(grader: Grader) -> None:
 )
 def test_final_answers(text: str, answer: str | None) -> None:
     assert final_answer(text) == answer
+
+
+def test_a_script_without_a_main_guard_can_grade() -> None:
+    pytest.importorskip("math_verify", reason="needs the math extra")
+    script = "from trim.tasks.grading import Grader\ng = Grader()\nprint(g.right('2x', 'x+x'))\ng.close()\n"
+    done = subprocess.run([sys.executable, "-"], input=script, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "True"
+    assert done.stderr == ""
+
+
+def test_a_missing_extra_and_a_dead_process_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trim.tasks.grading.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match="math"):
+        Grader().right("2x", "x+x")
+    monkeypatch.undo()
+    monkeypatch.setattr("trim.tasks.grading.sys.executable", "/bin/true")
+    with pytest.raises(TaskError, match="did not start"):
+        Grader().right("2x", "x+x")

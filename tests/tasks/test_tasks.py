@@ -99,3 +99,12 @@ def test_bad_jsonl_says_where(tmp_path: Path, line: str, message: str) -> None:
 def test_an_unknown_task_lists_what_there_is() -> None:
     with pytest.raises(TaskError, match="gsm_symbolic"):
         load_task("gsm")
+
+
+def test_ids_of_a_file_are_distinct(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"question": "a", "answer": 1, "id": 7}\n{"question": "b", "answer": 2, "id": "7"}\n')
+    with pytest.raises(TaskError, match=r":2: id '7' is already that of line 1"):
+        load_task(str(path))
+    path.write_text('{"question": "a", "answer": 1, "id": null}\n{"question": "b", "answer": 2, "id": null}\n')
+    assert {question.id for question in load_task(str(path)).questions(2, 0)} == {"mine/1", "mine/2"}

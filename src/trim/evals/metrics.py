@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import sqrt
 
 import numpy as np
@@ -54,7 +54,8 @@ def wilson(right: int, count: int) -> tuple[float, float]:
     p, z2 = right / count, _Z * _Z
     centre = (p + z2 / (2 * count)) / (1 + z2 / count)
     half = _Z * sqrt(p * (1 - p) / count + z2 / (4 * count * count)) / (1 + z2 / count)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # At the ends the bound is exact; the formula misses it by a rounding error.
+    return (0.0 if right == 0 else centre - half), (1.0 if right == count else centre + half)
 
 
 @dataclass
@@ -63,10 +64,12 @@ class Tally:
 
     right: list[bool]
     numbers: list[tuple[float, ...]]
+    questions: list[str] = field(default_factory=list)  # ids: concurrent points finish in different orders
 
     def add(self, trace: Trace) -> None:
         """Count one trace."""
         weak, strong, prm = (trace.usage[role] for role in (Role.WEAK, Role.STRONG, Role.PRM))
+        self.questions.append(trace.question.id)
         self.right.append(bool(trace.correct))
         self.numbers.append(
             (
@@ -123,12 +126,31 @@ def operating_points(tallies: dict[tuple[str, float | None], Tally]) -> list[Ope
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float], *, draws: int = 10_000) -> Difference:
-    """Mean of first - second over the same questions, with a 95% interval from a bootstrap over questions."""
+    """Mean of first - second over the same questions, with a 95% interval from a bootstrap over questions.
+
+    Both in the same order of questions; `compare` brings two tallies into one.
+
+    Raises:
+        ValueError: different lengths, or nothing to compare.
+    """
+    if len(first) != len(second) or len(first) == 0:
+        raise ValueError(f"pairs are needed, not {len(first)} and {len(second)} values")
     difference = np.asarray(first, np.float64) - np.asarray(second, np.float64)
     rng = np.random.default_rng(0)
     means = np.array([difference[rng.integers(0, len(difference), len(difference))].mean() for _ in range(draws)])
     low, high = np.percentile(means, (2.5, 97.5))
     return Difference(float(difference.mean()), float(low), float(high))
+
+
+def compare(first: Tally, second: Tally) -> Difference:
+    """Accuracy of `first` less that of `second` over the questions that both answered.
+
+    Raises:
+        ValueError: no question in common.
+    """
+    other = dict(zip(second.questions, second.right, strict=True))
+    pairs = [(right, other[q]) for q, right in zip(first.questions, first.right, strict=True) if q in other]
+    return paired_difference([a for a, _ in pairs], [b for _, b in pairs])
 
 
 def cheapest(points: Sequence[OperatingPoint], policy: str, pgr: float) -> OperatingPoint | None:

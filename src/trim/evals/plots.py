@@ -40,7 +40,7 @@ def frontier(points: Sequence[OperatingPoint], title: str) -> Figure:
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.set_xlim(left=-0.03)
     axes.grid(alpha=0.25)
-    axes.set_title(title)
+    axes.set_title(title, parse_math=False)  # a file name may hold dollar signs
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="lower right", frameon=False)
     return figure
@@ -99,5 +99,6 @@ def save(figure: Figure, path: Path) -> None:
 def png(figure: Figure) -> bytes:
     """A PNG as bytes."""
     buffer = BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]
+    FigureCanvasAgg(figure)  # attaches itself: no display and no pyplot state
+    figure.savefig(buffer, format="png")
     return buffer.getvalue()

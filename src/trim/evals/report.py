@@ -29,7 +29,9 @@ def write_report(run: Run, title: str = "TRIM: which steps did the strong model 
     subtitle = f"Task {settings.task}, {settings.questions} questions, seed {settings.seed}. Models: " + ", ".join(
         f"{role} {name}" for role, name in settings.models.items()
     )
-    rows = _sample(read_traces(run.traces), points)
+    best = cheapest(points, "threshold", 0.95)
+    shown = _shown(points)
+    rows = _sample(read_traces(run.traces), {(p.policy, p.parameter) for p in shown})
     template = Environment(autoescape=True).from_string((files("trim.evals") / "report.html.jinja").read_text("utf-8"))
     html = template.render(
         title=title,
@@ -38,8 +40,10 @@ def write_report(run: Run, title: str = "TRIM: which steps did the strong model 
         plot=base64.b64encode(png(frontier(points, f"{settings.task}, {settings.questions} questions"))).decode(),
         plot_alt="Accuracy against strong share for every policy; the table below has the numbers.",
         points=points,
-        sample_note=f"The first {_SHOWN_QUESTIONS} questions of each policy; all of them are in traces.jsonl.",
+        sample_note=f"{_SHOWN_QUESTIONS} questions at most, at {len(shown)} of the {len(points)} operating points; "
+        "all of them are in traces.jsonl.",
         data=_safe_json(rows),
+        first=_name(best.policy, best.parameter) if best else "",
     )
     path = run.folder / "report.html"
     path.write_text(html, "utf-8")
@@ -56,6 +60,7 @@ def headline(points: Sequence[OperatingPoint]) -> str:
     return (
         f"The weak model alone solves {weak.accuracy:.0%}, the strong model alone {strong.accuracy:.0%}. "
         f"Routing steps by their score (threshold {best.parameter:g}) solves {best.accuracy:.0%} "
+        f"(95% interval {best.accuracy_interval[0]:.0%} to {best.accuracy_interval[1]:.0%}) "
         f"with {best.strong_share:.0%} of the strong model's tokens."
     )
 
@@ -68,9 +73,23 @@ def _safe_json(rows: list[dict[str, Any]]) -> Markup:
     return Markup(text)  # noqa: S704 - escaped above
 
 
-def _sample(traces: Iterable[Trace], points: Sequence[OperatingPoint]) -> list[dict[str, Any]]:
+def _shown(points: Sequence[OperatingPoint]) -> list[OperatingPoint]:
+    """The points whose solutions are shown: the ends and the headline's always, then one policy as much as another."""
+    best = cheapest(points, "threshold", 0.95)
+    chosen = [p for p in points if p.parameter is None or p is best]
+    others = [p for p in points if p not in chosen]
+    room = max(0, _MOST_POINTS - len(chosen))
+    step = max(1, -(-len(others) // room)) if room else len(others) + 1
+    chosen += others[step // 2 :: step]
+    return [p for p in points if p in chosen]
+
+
+def _name(policy: str, parameter: float | None) -> str:
+    return policy if parameter is None else f"{policy} {parameter:g}"
+
+
+def _sample(traces: Iterable[Trace], shown: set[tuple[str, float | None]]) -> list[dict[str, Any]]:
     """The first questions of every shown point, as small rows."""
-    shown = {(p.policy, p.parameter) for p in points[:2]} | {(p.policy, p.parameter) for p in points[-_MOST_POINTS:]}
     first: dict[str, None] = {}
     rows = []
     for trace in traces:
@@ -85,9 +104,8 @@ def _sample(traces: Iterable[Trace], points: Sequence[OperatingPoint]) -> list[d
 
 
 def _row(trace: Trace) -> dict[str, Any]:
-    name = trace.policy if trace.parameter is None else f"{trace.policy} {trace.parameter:g}"
     return {
-        "p": name,
+        "p": _name(trace.policy, trace.parameter),
         "q": trace.question.text,
         "g": trace.question.reference,
         "x": trace.answer,

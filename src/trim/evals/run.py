@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trim.errors import ConfigError, TraceError
+from trim.errors import ConfigError, TaskError, TraceError
 from trim.evals.metrics import OperatingPoint, Tally, operating_points, tally
 from trim.protocols import Solver
 from trim.tasks import Task
@@ -59,25 +59,32 @@ class Run:
         self.tallies: dict[tuple[str, float | None], Tally] = {}
         self.done: set[Key] = set()
         self.torn = ""
+        self._texts: dict[str, int] = {}  # question id -> hash of its text, of what is done
         folder.mkdir(parents=True, exist_ok=True)
-        if self.traces.exists() and not resume:
+        started = self.traces.exists() and self.traces.stat().st_size > 0
+        if started and not resume:
             raise ConfigError(f"{folder} holds a run already: --resume goes on with it, or choose another --out")
-        self._check_settings(folder / "run.json")
-        if self.traces.exists():
+        self._check_settings(folder / "run.json", started=started)
+        if started:
             for trace in read_traces(self.traces):
                 self._count(trace)
 
-    def _check_settings(self, path: Path) -> None:
+    def _check_settings(self, path: Path, *, started: bool) -> None:
         mine = json.loads(json.dumps(asdict(self.settings)))
         if not path.exists():
-            if self.traces.exists():
+            if started:
                 raise ConfigError(f"{self.folder} has traces but no run.json: it cannot be resumed")
-            path.write_text(json.dumps(mine, indent=1) + "\n")
+            _write_whole(path, mine)
             return
         try:
             theirs = json.loads(path.read_text())
         except ValueError as error:
             raise ConfigError(f"{path} cannot be read: {error}") from None
+        if not isinstance(theirs, dict) or set(theirs) != set(mine):
+            raise ConfigError(f"{path} is not one of this program: choose another --out")
+        if not started:  # nothing was done under those settings
+            _write_whole(path, mine)
+            return
         different = [name for name in mine if theirs.get(name) != mine[name]]
         if different:
             what = ", ".join(f"{name} {theirs.get(name)!r} there, {mine[name]!r} here" for name in different)
@@ -88,6 +95,7 @@ class Run:
         if key in self.done:
             raise TraceError(f"{self.traces}: question {key[0]} is there twice for {trace.policy} {trace.parameter}")
         self.done.add(key)
+        self._texts[trace.question.id] = hash(trace.question.text)
         self.tallies.setdefault((trace.policy, trace.parameter), tally()).add(trace)
 
     async def add(
@@ -103,7 +111,10 @@ class Run:
 
         Raises:
             BackendError: a model failed and the router's `on_error` says raise.
+            TaskError: two of the questions have the same id.
+            ConfigError: what is there answers other questions under the same ids.
         """
+        self._check_questions(questions)
         with TraceWriter(self.traces) as writer:
             self.torn = str(writer.torn or "")
             for point in points:
@@ -111,6 +122,16 @@ class Run:
                 for _ in range(len(questions) - len(waiting)):
                     progress(point, False)
                 await self._solve_all(point, waiting, task, writer, concurrency=concurrency, progress=progress)
+
+    def _check_questions(self, questions: Sequence[Question]) -> None:
+        """Before anything is paid for: a trace is found again by its question's id."""
+        seen: set[str] = set()
+        for question in questions:
+            if question.id in seen:
+                raise TaskError(f"two questions have the id {question.id!r}")
+            seen.add(question.id)
+            if self._texts.get(question.id, hash(question.text)) != hash(question.text):
+                raise ConfigError(f"{self.folder} holds another run: question {question.id!r} has another text there")
 
     async def _solve_all(
         self,
@@ -151,5 +172,12 @@ class Run:
         settings = asdict(self.settings)
         results = {"schema": 1, **settings, "operating_points": points}
         path = self.folder / "results.json"
-        path.write_text(json.dumps(results, indent=1) + "\n")
+        _write_whole(path, results)
         return path
+
+
+def _write_whole(path: Path, values: dict[str, Any]) -> None:
+    """Write JSON so that a kill leaves the old file or the new one, never half of one."""
+    unfinished = path.with_name(path.name + ".tmp")
+    unfinished.write_text(json.dumps(values, indent=1) + "\n")
+    unfinished.replace(path)

@@ -5,29 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from trim.evals.metrics import OperatingPoint
 
 
 def table(points: Sequence[OperatingPoint], title: str, currency: str = "$") -> Table:
     """One row an operating point; tokens and cost per question."""
-    made = Table(title=title, title_justify="left", header_style="bold")
-    made.add_column("policy")
-    for name in ("parameter", "accuracy", "95% interval", "strong share", "gap recovered", "strong tok", "weak tok"):
+    made = Table(title=Text(title), title_justify="left", header_style="bold")
+    made.add_column("policy", no_wrap=True)
+    for name in ("accuracy", "95% interval", "strong share", "gap recovered", "strong tokens"):
         made.add_column(name, justify="right")
     made.add_column(f"{currency} per 1,000", justify="right")
     for p in points:
         low, high = p.accuracy_interval
         made.add_row(
-            p.policy,
-            "" if p.parameter is None else f"{p.parameter:g}",
+            p.policy if p.parameter is None else f"{p.policy} {p.parameter:g}",
             f"{p.accuracy:.1%}",
-            f"{low:.1%} - {high:.1%}",
+            f"{100 * low:.0f} - {100 * high:.0f}%",
             "" if p.strong_share is None else f"{p.strong_share:.0%}",
             "" if p.pgr is None else f"{p.pgr:.0%}",
             f"{p.strong_tokens:.1f}",
-            f"{p.weak_tokens:.1f}",
-            f"{1000 * p.cost:.4f}",
-            style="bold" if p.pgr is not None and p.pgr >= 0.95 and p.policy not in ("always-strong",) else None,
+            f"{1000 * p.cost:.3f}",
+            style="bold" if p.pgr is not None and p.pgr >= 0.95 and p.policy != "always-strong" else None,
         )
     return made

@@ -6,14 +6,18 @@ and its own time-outs use signals, which threads don't get.
 
 from __future__ import annotations
 
-import multiprocessing
+import json
+import os
+import queue
 import re
+import subprocess
+import sys
 import threading
+from contextlib import suppress
 from fractions import Fraction
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
+from importlib.util import find_spec
 
-from trim.errors import MissingExtra
+from trim.errors import MissingExtra, TaskError
 
 TIME_LIMIT = 5.0
 """Seconds that math-verify gets for one answer; an answer that takes longer is wrong."""
@@ -55,14 +59,14 @@ class Grader:
         self.time_limit = time_limit
         self.timeouts = 0  # answers that were cut off
         self._lock = threading.Lock()
-        self._worker: BaseProcess | None = None
-        self._connection: Connection | None = None
+        self._worker: _Worker | None = None
 
     def right(self, answer: str | None, reference: str) -> bool:
         """Whether an answer equals the reference; never takes much longer than the time limit.
 
         Raises:
-            MissingExtra: the reference is no plain number and math-verify is not installed.
+            MissingExtra: reference and answer are not both plain numbers and math-verify is not installed.
+            TaskError: the grading process does not start.
         """
         if answer is None or not answer.strip():
             return False
@@ -77,61 +81,101 @@ class Grader:
             return self._verify(answer, reference)
 
     def _verify(self, answer: str, reference: str) -> bool:
-        connection = self._start()
-        try:
-            connection.send((answer, reference))
-            if connection.poll(self.time_limit):
-                return bool(connection.recv())
+        worker = self._start()
+        verdict = worker.ask([answer, reference], self.time_limit)
+        if verdict is None:  # too slow, or the worker died of this answer
             self.timeouts += 1
-        except (EOFError, OSError):  # the worker died of this answer
-            self.timeouts += 1
-        self.close()
-        return False
-
-    def _start(self) -> Connection:
-        if self._connection is not None and self._worker is not None and self._worker.is_alive():
-            return self._connection
-        self.close()
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._worker = context.Process(target=_work, args=(theirs,), daemon=True)
-        self._worker.start()
-        theirs.close()
-        try:
-            ready = self._connection.poll(_START_LIMIT) and self._connection.recv()
-        except EOFError:
-            ready = False
-        if not ready:
             self.close()
+        return verdict is True
+
+    def _start(self) -> _Worker:
+        if self._worker is not None and self._worker.alive:
+            return self._worker
+        self.close()
+        if find_spec("math_verify") is None:
             raise MissingExtra("math-verify", "math")
-        return self._connection
+        self._worker = _Worker()
+        if self._worker.receive(_START_LIMIT) is not True:
+            self.close()
+            raise TaskError(f"the grading process did not start within {_START_LIMIT:.0f} s")
+        return self._worker
 
     def close(self) -> None:
         """Stop the worker."""
-        if self._connection is not None:
-            self._connection.close()
         if self._worker is not None:
             self._worker.kill()
-            self._worker.join()
-            self._worker.close()
-        self._worker = self._connection = None
+        self._worker = None
 
 
-def _work(connection: Connection) -> None:
-    """The worker: answers True or False to (answer, reference) until it is killed."""
-    try:
-        from math_verify import parse, verify
-    except ImportError:
-        connection.send(False)
-        return
-    connection.send(True)
-    while True:
+class _Worker:
+    """A grading process, spoken to in JSON lines.
+
+    A subprocess and not `multiprocessing`: that runs the caller's main script again in the child, so a script without
+    a main guard, or one from standard input, could not grade.
+    """
+
+    def __init__(self) -> None:
+        path = os.pathsep.join(entry for entry in sys.path if entry)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", "from trim.tasks.grading import _work; _work()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # math-verify warns there about every answer
+            env={**os.environ, "PYTHONPATH": path},
+            text=True,
+        )
+        self._lines: queue.Queue[str] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put("null")  # the end: whoever waits need not wait longer
+
+    def receive(self, seconds: float) -> object:
+        """The next value; None if it does not come in time."""
         try:
-            answer, reference = connection.recv()
-        except EOFError:
-            return
+            return json.loads(self._lines.get(timeout=seconds))
+        except queue.Empty:
+            return None
+
+    def ask(self, message: list[str], seconds: float) -> object:
+        """The answer to a message; None if it does not come in time or the process dies."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
+        except OSError:
+            return None
+        return self.receive(seconds)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._reader.join()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with suppress(OSError):  # what was still to be written went nowhere
+                    stream.close()
+
+
+def _work() -> None:
+    """The worker: answers true or false to [answer, reference] until its input ends."""
+    from math_verify import parse, verify
+
+    out, sys.stdout = sys.stdout, sys.stderr  # nothing that a library prints may look like a verdict
+    print("true", file=out, flush=True)
+    for line in sys.stdin:
+        answer, reference = json.loads(line)
         try:
             gold, given = (parse(f"\\boxed{{{text}}}", parsing_timeout=None) for text in (reference, answer))
-            connection.send(bool(verify(gold, given, timeout_seconds=None)))
+            right = bool(verify(gold, given, timeout_seconds=None))
         except Exception:  # an answer that cannot be read is wrong, whatever the parser says about it
-            connection.send(False)
+            right = False
+        print(json.dumps(right), file=out, flush=True)

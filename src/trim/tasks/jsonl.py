@@ -32,10 +32,16 @@ def read_questions(path: Path) -> list[Question]:
     except (OSError, UnicodeDecodeError) as error:
         raise TaskError(f"{path}: cannot be read: {error}") from None
     questions: dict[str, Question] = {}
+    lines: dict[str, int] = {}
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             question = _question(line, path, number)
-            questions.setdefault(question.text, question)
+            if question.text in questions:
+                continue
+            if question.id in lines:
+                raise TaskError(f"{path}:{number}: id {question.id!r} is already that of line {lines[question.id]}")
+            lines[question.id] = number
+            questions[question.text] = question
     if not questions:
         raise TaskError(f"{path}: no questions in it")
     return list(questions.values())
@@ -65,7 +71,8 @@ def _question(line: str, path: Path, number: int) -> Question:
     text = _field(row, _QUESTION, where)
     answer = _field(row, _ANSWER, where)
     reference = final_answer(answer) if "####" in answer else answer
-    return Question(text, (reference or answer).strip(), str(row.get("id", f"{path.stem}/{number}")))
+    name = _field(row, ("id",), where) if row.get("id") is not None else f"{path.stem}/{number}"
+    return Question(text, (reference or answer).strip(), name)
 
 
 def _field(row: dict[str, Any], names: tuple[str, ...], where: str) -> str:

@@ -1,0 +1,86 @@
+"""The conformance checks pass what is right and catch what is not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
+from trim.protocols import Policy
+from trim.simulate import SimulatedModel, SimulatedPrm
+from trim.testing import ConformanceError, check_generator, check_policy, check_prm
+from trim.types import Action, Finish, Observation, Question, Role, Scores, Step, StepOptions
+
+QUESTION = Question("long question 7")
+
+
+@pytest.mark.parametrize(
+    "policy", [AlwaysWeak(), AlwaysStrong(), RandomSteps(0.5), Threshold(0.0), Threshold(0.5, retries=2), Threshold(1.0)]
+)
+def test_our_own_policies_conform(policy: Policy) -> None:
+    check_policy(policy)
+
+
+def test_our_own_models_conform() -> None:
+    asyncio.run(check_generator(SimulatedModel(Role.WEAK, 0.8), QUESTION))
+    asyncio.run(check_prm(SimulatedPrm(), QUESTION, ("a", "b", "c")))
+
+
+@dataclass
+class Wrong:
+    """A generator with one fault."""
+
+    steps_: tuple[Step, ...]
+
+    async def steps(
+        self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
+    ) -> AsyncIterator[Step]:
+        for step in self.steps_:
+            yield step
+
+
+def step(text: str, finish: Finish = Finish.SEPARATOR, tokens: int = 1) -> Step:
+    return Step(text, Role.WEAK, tokens, finish)
+
+
+@pytest.mark.parametrize(
+    ("steps", "rule"),
+    [
+        ((step("a"),), "at least two steps"),
+        ((step("a"), step("b")), "finish EOS"),
+        ((step("a", Finish.EOS), step("b", Finish.EOS)), "only the last step"),
+        ((step("a", tokens=0), step("b", Finish.EOS)), "at least one token"),
+        ((step(" a"), step("b", Finish.EOS)), "white space"),
+        ((step("a"), step("b", Finish.EOS)), "limit=1 gave 2"),
+    ],
+)
+def test_faults_of_generators_are_caught(steps: tuple[Step, ...], rule: str) -> None:
+    with pytest.raises(ConformanceError, match=rule):
+        asyncio.run(check_generator(Wrong(steps), QUESTION))
+
+
+def test_faults_of_prms_and_policies_are_caught() -> None:
+    class Fickle:
+        async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
+            return Scores((1 / len(steps),) * len(steps))
+
+    with pytest.raises(ConformanceError, match="later steps change"):
+        asyncio.run(check_prm(Fickle(), QUESTION, ("a", "b")))
+
+    @dataclass
+    class Stateful:
+        name: str = "stateful"
+        parameter: float | None = None
+        uses_drafts: bool = True
+        uses_scores: bool = True
+        calls: int = 0
+
+        def act(self, observation: Observation) -> Action:
+            self.calls += 1
+            return Action.CONTINUE if self.calls % 2 else Action.RETRY
+
+    with pytest.raises(ConformanceError, match="differently"):
+        check_policy(Stateful())
