@@ -2,8 +2,8 @@
 
     python -m recipes.evaluate generators|scorers [--problems 1000] [--rows 500]
 
-generators: accuracy of weak and strong on fresh test problems, how often each of their steps is right, and how often the
-strong model finishes a solution that the weak one began rightly.
+generators: accuracy of weak and strong on fresh test problems, how often each of their steps is right, and how often
+the strong model finishes a solution that the weak one began rightly.
 scorers: the process reward model and the likelihood scorer on labelled solutions of fresh test problems. The two
 coefficients of the likelihood scorer are fitted on the validation split and written into the judge's folder.
 """

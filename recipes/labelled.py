@@ -2,8 +2,8 @@
 
     python -m recipes.labelled train weak_usual weak_free ...     # writes runs/labelled/train/<source>.jsonl, minutes
 
-Sources are sampled from the models in training (`SOURCES`) or made from reference solutions (`corrupted`). A solution is
-cut one step after its first error: everything later is wrong by definition and teaches nothing new.
+Sources are sampled from the models in training (`SOURCES`) or made from reference solutions (`corrupted`). A solution
+is cut one step after its first error: everything later is wrong by definition and teaches nothing new.
 """
 
 from __future__ import annotations

@@ -55,11 +55,11 @@ def _orthogonal(matrices: Tensor) -> Tensor:
 class Optimizer:
     """Muon for every matrix inside `blocks`, AdamW for embeddings, norms and heads."""
 
-    def __init__(self, model: nn.Module, lr: float) -> None:
+    def __init__(self, model: nn.Module, lr: float, adam_share: float = 0.15) -> None:
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         matrices = [p for name, p in named if "blocks" in name and p.ndim == 2]
         chosen = {id(p) for p in matrices}
-        self._adam_lr = lr * 0.15
+        self._adam_lr = lr * adam_share
         self.muon = Muon(matrices, lr)
         self.adam = torch.optim.AdamW(
             [p for _, p in named if id(p) not in chosen], lr=self._adam_lr, betas=(0.9, 0.97), weight_decay=0.0

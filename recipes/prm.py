@@ -45,7 +45,7 @@ class Settings:
     trunk_lr: float = 0.002  # of the judge's layers, once they may move
     frozen: float = 0.7  # share of the budget during which they may not
     decay: float = 0.5  # the learning rate falls to zero over this last part
-    batch_tokens: int = 6144
+    batch_tokens: int = 4096
     fresh_rows: float = 0.35  # corrupted reference solutions among the rows, never the same twice
 
 
@@ -61,7 +61,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Batch:
-    """`ids` [rows, length]; `solution` [rows, length] is True on solution tokens; `marks` flat positions; `labels` there."""
+    """`ids` and `solution` (True on its tokens) [rows, length]; `marks` flat positions; `labels` there."""
 
     ids: Tensor
     solution: Tensor
@@ -155,9 +155,11 @@ def loss(model: Reward, encoder: Encoder, batch: Batch, dense: float, move_trunk
             target = surprises(model, encoder, hidden, batch)
             worst = target.cummax(1).values
         width = (last.shape[-1],)
+        read = batch.solution | (batch.ids != encoder.pad)  # in the question nothing is surprising: that is learnt too
         for head, stream, wanted in ((model.surprise, after, target), (model.worst, last, worst)):
-            guess = head(F.rms_norm(stream[batch.solution], width))[:, 0].float()
-            total = total + dense * F.binary_cross_entropy_with_logits(guess, wanted[batch.solution])
+            guess = head(F.rms_norm(stream[read], width))[:, 0].float()
+            weight = 1 + 9 * wanted[read]  # surprises are rare
+            total = total + dense * F.binary_cross_entropy_with_logits(guess, wanted[read], weight)
     return total
 
 
@@ -184,7 +186,7 @@ class Training:
         self.model = start(encoder).to(device)
         for parameter in self.trunk_parameters():
             parameter.requires_grad_(False)
-        self.fresh = Optimizer(self.model, settings.lr)
+        self.fresh = Optimizer(self.model, settings.lr, adam_share=0.5)
         for parameter in self.model.parameters():
             parameter.requires_grad_(not parameter.requires_grad)
         self.trunk = Optimizer(self.model, settings.trunk_lr)

@@ -1,13 +1,14 @@
 """The process reward model: the judge's layers, widened, and two fresh ones that compare what is written with what
 the judge expected.
 
-Still a plain `Qwen3ForSequenceClassification`, read at the mark after each step; only the initial values are special.
-The question "how likely was this token?" is asked at the token itself, where the judge no longer knows what it had
-expected. So the residual stream gets `EXTRA` more coordinates, which the judge's layers neither read nor write:
+It is a plain `Qwen3ForSequenceClassification`, read at the mark after each step; only the initial values are special.
+"How likely was this token?" must be asked at the token itself, where the judge no longer knows what it had expected.
+Training alone is slow to find that comparison, so the fresh layers start out with a rough version of it. The residual
+stream gets `EXTRA` more coordinates, which the judge's layers neither read nor write (`Extra` names them).
 
-    0        a constant, for heads that attend to the previous token by rotary phase
-    1..31    a code of the token itself: one coordinate a digit, random directions for the rest
-    32..63   free; the first fresh layer starts out copying into them what was expected one token earlier
+First fresh layer: three heads copy from the previous token what was expected there, one finds out whether the solution
+has begun; ten neurons then fire where a digit is written that was not expected. Second fresh layer: one head finds the
+token so far where they fired most.
 """
 
 from __future__ import annotations
@@ -21,11 +22,25 @@ from torch.nn import functional as F
 from recipes.model import HEAD, Block, Model, init_block
 from recipes.tokenizer import Encoder
 
-EXTRA = 64
 FRESH = 2  # layers on top of the judge's
-_CODE = 31
-_FREE = 1 + _CODE
-_SMALL = 0.05  # size of the codes in the embedding: the judge's layers must hardly notice them
+EXTRA = 64
+_SCALE = 1 / 16  # of the judge's residual stream, which has grown large: fresh layers must be able to write beside it
+_SMALL = 0.05 * _SCALE  # size of the codes in the embedding: the judge's layers must hardly notice them
+_SLOWEST = (14, 15)  # rotary frequencies so low that distance hardly matters
+
+
+class Extra:
+    """Extra coordinates, counted from the judge's width."""
+
+    CONSTANT = 0
+    CODE = slice(1, 32)  # which token this is: one coordinate a digit, one for <|assistant|>, random for the rest
+    ASSISTANT = 11
+    EXPECTED = slice(32, 61)  # what was expected one token earlier: first the ten digits
+    BEGUN = 61  # the solution has begun
+    SLIP = 62  # this token was not expected
+    WORST_SLIP = 63
+
+
 WORST = 6.0  # nats; log-probabilities below -WORST count as -WORST
 
 
@@ -91,47 +106,74 @@ def build(judge: Model, encoder: Encoder, level: float) -> Reward:
         for name in ("q", "k", "v", "gate", "up"):
             getattr(new, name).weight.zero_()[:, :width] = getattr(old, name).weight
         for name in ("o", "down"):
-            getattr(new, name).weight.zero_()[:width] = getattr(old, name).weight
+            getattr(new, name).weight.zero_()[:width] = getattr(old, name).weight * _SCALE
         for name in ("norm_in", "norm_mlp"):
             getattr(new, name).weight[:width] = getattr(old, name).weight * shrink
         new.q_norm.copy_(old.q_norm)
         new.k_norm.copy_(old.k_norm)
-    for block in body.blocks[judge.shape.layers :]:
-        init_block(block, previous=(1, 1, 1), constant=width)
+    level *= _SCALE
+    for index, block in enumerate(body.blocks[judge.shape.layers :]):
+        init_block(block, previous=(1, 1, 1) if index == 0 else (), constant=width)
         for linear in (block.q, block.k, block.v, block.gate, block.up):
-            linear.weight[:, width : width + _FREE] *= level / _SMALL
-    _compare(body.blocks[judge.shape.layers], judge, encoder, level)
+            linear.weight[:, width : width + Extra.CODE.stop] *= level / _SMALL
+    _compare(body.blocks[-2], judge, encoder, level)
+    _gather(body.blocks[-1], width, level)
+    for head, coordinate in ((model.surprise, Extra.SLIP), (model.worst, Extra.WORST_SLIP)):
+        head.weight[0, width + coordinate] = 2.0
+        head.bias.fill_(-3.0)
     return model
 
 
 def _embed(table: Tensor, judge: Model, encoder: Encoder) -> None:
-    width = judge.shape.width
+    width, size = judge.shape.width, Extra.CODE.stop - Extra.CODE.start
     table.zero_()
-    table[:, :width] = judge.embedding.weight
+    table[:, :width] = judge.embedding.weight * _SCALE
     # The mark stands where the judge is used to a blank line.
-    table[encoder.mark, :width] = judge.embedding.weight[encoder.blank]
-    generator = torch.Generator().manual_seed(1)
-    codes = torch.randn(len(table), _CODE, generator=generator)
-    codes[:, :10] = 0.0
+    table[encoder.mark, :width] = judge.embedding.weight[encoder.blank] * _SCALE
+    codes = torch.randn(len(table), size, generator=torch.Generator().manual_seed(1))
+    codes[:, :11] = 0.0
     codes = F.normalize(codes, dim=-1)
-    for i, digit in enumerate("0123456789"):
-        codes[encoder.id(digit)] = F.one_hot(torch.tensor(i), _CODE).float()
-    table[:, width] = 3 * _SMALL
-    table[:, width + 1 : width + _FREE] = codes * _SMALL
+    for i, token in enumerate([*map(encoder.id, "0123456789"), encoder.assistant]):
+        codes[token] = F.one_hot(torch.tensor(i), size).float()
+    table[:, width + Extra.CONSTANT] = 3 * _SMALL
+    table[:, width + Extra.CODE.start : width + Extra.CODE.stop] = codes * _SMALL
+
+
+def _point(block: Block, head: int, source: tuple[int, float], constant: tuple[int, float]) -> None:
+    """Let a head attend to tokens on which coordinate `source` is large; (coordinate, weight) of it and of a constant."""
+    for frequency in _SLOWEST:
+        row = head * HEAD + frequency
+        block.k.weight[row, source[0]] += source[1]
+        block.q.weight[row, constant[0]] += constant[1]
 
 
 def _compare(block: Block, judge: Model, encoder: Encoder, level: float) -> None:
-    """Let the first fresh layer copy the judge's logits of the ten digits, and directions that tell other tokens
-    apart, from the previous token; and let ten of its neurons read the logit of the digit that is written.
-    """
+    """Initial values of the first fresh layer: copy, `BEGUN`, and `SLIP` for digits."""
     width = judge.shape.width
+    big = level / _SMALL
     head = judge.embedding.weight * judge.norm.weight
     digits = torch.stack([head[encoder.id(digit)] for digit in "0123456789"])
-    others = torch.pca_lowrank(head, HEAD - 10, niter=4)[2].T
-    rows = F.normalize(torch.cat((digits - digits.mean(0), others)), dim=-1)
-    block.v.weight[:HEAD].zero_()[:, :width] = rows
-    block.o.weight[width + _FREE :, :HEAD] = 0.5 * level * torch.eye(HEAD)
+    copied = Extra.EXPECTED.stop - Extra.EXPECTED.start
+    others = torch.pca_lowrank(head, copied - 10, niter=4)[2].T  # directions that tell tokens apart
+    block.v.weight[:copied].zero_()[:, :width] = F.normalize(torch.cat((digits - digits.mean(0), others)), dim=-1)
+    block.o.weight[width + Extra.EXPECTED.start : width + Extra.EXPECTED.stop, :copied] = 0.5 * level * torch.eye(copied)
+    _point(block, 3, (width + Extra.ASSISTANT, 6 * big), (width + Extra.CONSTANT, 2 * big))
+    block.v.weight[3 * HEAD].zero_()[width + Extra.ASSISTANT] = big
+    block.o.weight[width + Extra.BEGUN, 3 * HEAD] = level
+    block.q_norm.fill_(2.5)  # sharp: nine tenths of the attention on the previous token
     for i in range(10):
-        block.gate.weight[i].zero_()[width + 1 + i] = 2.0 * level / _SMALL
-        block.up.weight[i].zero_()[width + _FREE + i] = 2.0
-    block.down.weight[width + _FREE :, :10].normal_(std=0.1 * level)
+        gate, up = block.gate.weight[i].zero_(), block.up.weight[i].zero_()
+        gate[width + Extra.CODE.start + i] = 8.0 * big
+        gate[width + Extra.BEGUN] = 8.0
+        gate[width + Extra.CONSTANT] = -14.0 / 3 * big
+        gate[width + Extra.EXPECTED.start + i] = -4.0
+        up[width + Extra.CONSTANT] = big / 3
+        block.down.weight[width + Extra.SLIP, i] = 0.3 * level
+
+
+def _gather(block: Block, width: int, level: float) -> None:
+    """Initial values of the second fresh layer: `WORST_SLIP`."""
+    _point(block, 0, (width + Extra.SLIP, 4.0), (width + Extra.CONSTANT, 2 * level / _SMALL))
+    block.v.weight[0].zero_()[width + Extra.SLIP] = 1.0
+    block.o.weight[width + Extra.WORST_SLIP, 0] = level
+    block.q_norm.fill_(2.5)

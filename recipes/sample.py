@@ -24,7 +24,7 @@ _SHRINK = 0.75  # finished rows are dropped when fewer than this share is still 
 
 @dataclass
 class _Cache:
-    """`k`, `v` [layers, rows, heads, room, 32]; `used` positions are filled; `visible` [rows, room] is False on padding."""
+    """`k`, `v` [layers, rows, heads, room, 32], `used` of the room; `visible` [rows, room]: not padding."""
 
     k: Tensor
     v: Tensor

@@ -21,7 +21,12 @@ QUESTION = "Tom has 3 boxes of 12 pens and 5 loose pens. How many pens does he h
 def trim(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"COLUMNS": "140", "NO_COLOR": "1"}
     return subprocess.run(
-        [sys.executable, "-m", "trim.cli", *arguments], input=stdin, capture_output=True, text=True, env=environment
+        [sys.executable, "-m", "trim.cli", *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
     )
 
 
@@ -33,7 +38,9 @@ def test_solve_shows_who_wrote_what(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_solve_as_json_from_standard_input() -> None:
-    done = trim("solve", "-", "--json", "--policy", "random", "--parameter", "0.9", "--max-strong-tokens", "0", stdin=QUESTION)
+    done = trim(
+        "solve", "-", "--json", "--policy", "random", "--parameter", "0.9", "--max-strong-tokens", "0", stdin=QUESTION
+    )
     trace = json.loads(done.stdout)
     assert trace["question"] == QUESTION
     assert trace["usage"]["strong"]["completion_tokens"] == 0
@@ -49,7 +56,15 @@ def test_solve_repeats_with_a_seed() -> None:
     assert len(texts) == 1
 
 
-EVAL = ["eval", "--questions", "12", "--policies", "always-weak,always-strong,threshold,oracle", "--parameters", "threshold=0.5"]
+EVAL = [
+    "eval",
+    "--questions",
+    "12",
+    "--policies",
+    "always-weak,always-strong,threshold,oracle",
+    "--parameters",
+    "threshold=0.5",
+]
 
 
 def test_eval_writes_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,7 +128,11 @@ def test_a_killed_evaluation_is_resumed_exactly(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_get_one_sentence(
-    arguments: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
@@ -141,7 +160,8 @@ def test_an_unreachable_server_is_named(tmp_path: Path) -> None:
 def test_a_key_that_is_not_set_is_named(tmp_path: Path) -> None:
     config = tmp_path / "trim.toml"
     config.write_text(
-        "[strong]\nbackend = 'vllm'\nbase_url = 'http://127.0.0.1:9/v1'\nmodel = 'w'\napi_key_env = 'TRIM_NO_SUCH_KEY'\n"
+        "[strong]\nbackend = 'vllm'\nbase_url = 'http://127.0.0.1:9/v1'\nmodel = 'w'\n"
+        "api_key_env = 'TRIM_NO_SUCH_KEY'\n"
     )
     done = trim("solve", QUESTION, "--config", str(config))
     assert done.returncode == 2

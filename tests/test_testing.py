@@ -18,7 +18,8 @@ QUESTION = Question("long question 7")
 
 
 @pytest.mark.parametrize(
-    "policy", [AlwaysWeak(), AlwaysStrong(), RandomSteps(0.5), Threshold(0.0), Threshold(0.5, retries=2), Threshold(1.0)]
+    "policy",
+    [AlwaysWeak(), AlwaysStrong(), RandomSteps(0.5), Threshold(0.0), Threshold(0.5, retries=2), Threshold(1.0)],
 )
 def test_our_own_policies_conform(policy: Policy) -> None:
     check_policy(policy)

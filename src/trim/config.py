@@ -118,8 +118,8 @@ class GenerationSettings:
     max_drafts: int = 1
 
 
-# Nominal prices of the embedded models, per million tokens: strong costs twenty times weak, prompts a quarter of what is
-# written and a tenth of that where they are cached, as on common price lists; the PRM reads at the weak model's price.
+# Nominal prices of the embedded models, per million tokens: strong costs twenty times weak, prompts a quarter of
+# what is written and a tenth of that where cached, as on common price lists; the PRM reads at the weak model's price.
 _WEAK_PRICE = PriceSettings(0.02, 0.08, 0.002)
 _STRONG_PRICE = PriceSettings(0.4, 1.6, 0.04)
 _PRM_PRICE = PriceSettings(0.02)

@@ -23,7 +23,9 @@ def _rule(holds: bool, words: str) -> None:
         raise ConformanceError(words)
 
 
-async def _pull(generator: StepGenerator, question: Question, kept: tuple[str, ...], options: StepOptions) -> list[Step]:
+async def _pull(
+    generator: StepGenerator, question: Question, kept: tuple[str, ...], options: StepOptions
+) -> list[Step]:
     stream = generator.steps(question, kept, options)
     steps = [step async for step in stream]
     if (close := getattr(stream, "aclose", None)) is not None:

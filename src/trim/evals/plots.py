@@ -39,6 +39,7 @@ def frontier(points: Sequence[OperatingPoint], title: str) -> Figure:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.set_xlim(left=-0.03)
+    axes.margins(y=0.12)
     axes.grid(alpha=0.25)
     axes.set_title(title, parse_math=False)  # a file name may hold dollar signs
     if axes.get_legend_handles_labels()[0]:
