@@ -25,7 +25,10 @@ from trim.tasks import gsm_symbolic
 
 @dataclass(frozen=True)
 class Run:
-    """One training run. The learning rate warms up, stays, and falls to zero over the last `decay` of the budget."""
+    """One training run. The learning rate warms up, stays, and falls to zero over the last `decay` of the budget.
+
+    `again` tokens more, if any, start at `AGAIN` of the learning rate and fall to zero once more.
+    """
 
     shape: Shape
     tokens: int
@@ -33,14 +36,16 @@ class Run:
     lr: float = 0.02
     decay: float = 0.6
     batch_tokens: int = 6144
+    again: int = 0
     drills: tuple[float, float] = (0.5, 0.2)  # share of drill rows before and after 60% of the budget
 
 
 RUNS = {
     "weak": Run(Shape(96, 3, 4, 288), tokens=9_500_000, seed=11),
-    "strong": Run(Shape(128, 6, 4, 384), tokens=26_500_000, seed=22),
+    "strong": Run(Shape(128, 6, 4, 384), tokens=26_500_000, seed=22, again=6_000_000),
     "judge": Run(Shape(128, 6, 4, 384), tokens=11_000_000, seed=33),
 }
+AGAIN = 0.35
 _SAVE_EVERY = 60.0  # seconds
 TARGET = Path("src/trim/embedded")  # exported models
 
@@ -86,6 +91,8 @@ class Training:
 
     def scale(self) -> float:
         """The learning rate's factor at this point of the budget."""
+        if self.tokens >= self.run.tokens:
+            return max(0.01, AGAIN * (1 - (self.tokens - self.run.tokens) / self.run.again))
         left = 1 - self.tokens / self.run.tokens
         return max(0.01, min(1.0, (self.steps + 1) / 50) * min(1.0, left / self.run.decay))
 
@@ -100,7 +107,8 @@ def train(name: str, device: torch.device) -> None:
     for block in state.model.blocks:
         block.compile(dynamic=True)
     kind, started, before, saved, losses = device.type, time.time(), state.tokens, 0.0, list[float]()
-    while state.tokens < state.run.tokens:
+    budget = state.run.tokens + state.run.again
+    while state.tokens < budget:
         batches.drills = state.run.drills[state.tokens > 0.6 * state.run.tokens]
         for rows in batches.pool(state.pool):
             batch = collate(rows, device)
@@ -110,17 +118,17 @@ def train(name: str, device: torch.device) -> None:
             state.optimizer.step(state.scale())
             state.tokens, state.steps = state.tokens + batch.tokens, state.steps + 1
             losses.append(loss.item())
-            if state.tokens >= state.run.tokens:
+            if state.tokens >= budget:
                 break
         state.pool += 1
-        if time.time() - saved > _SAVE_EVERY or state.tokens >= state.run.tokens:
+        if time.time() - saved > _SAVE_EVERY or state.tokens >= budget:
             saved = time.time()
             state.save()
             with torch.no_grad(), torch.autocast(kind, torch.bfloat16):
                 held_loss = sum(state.model.loss(b.ids, b.where, b.target).item() for b in held_out) / len(held_out)
             line = {
                 "tokens": state.tokens,
-                "of": state.run.tokens,
+                "of": budget,
                 "loss": round(sum(losses[-100:]) / len(losses[-100:]), 4),
                 "held_out_loss": round(held_loss, 4),
                 "tokens_per_second": round((state.tokens - before) / (time.time() - started)),

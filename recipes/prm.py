@@ -39,7 +39,7 @@ _SAVE_EVERY = 60.0
 class Settings:
     """The run."""
 
-    tokens: int = 7_000_000
+    tokens: int = 5_000_000
     seed: int = 44
     lr: float = 0.02
     trunk_lr: float = 0.002  # of the judge's layers, once they may move

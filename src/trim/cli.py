@@ -404,29 +404,18 @@ async def _check(args: argparse.Namespace) -> int:
     policy = config.build_policy()
     print(f"policy  {policy.name}" + ("" if policy.parameter is None else f" {policy.parameter:g}"))
     if args.probe:
+        from trim.models.probe import probe
+
         failed = False
         async with open_backends(config) as backends:
             for role, backend in (("weak", backends.weak), ("strong", backends.strong), ("prm", backends.prm)):
-                good, words = await _probe(backend)
+                good, words = await probe(backend)
                 failed = failed or not good
                 print(f"{role:>6}  {'ok' if good else 'FAILED'}: {words}")
         if failed:
             raise ConfigError(f"{args.config}: not every backend can be used")
     print(f"{args.config} is valid")
     return 0
-
-
-async def _probe(backend: object) -> tuple[bool, str]:
-    """Whether a backend can be used, and what it can do."""
-    if not hasattr(backend, "probe"):
-        return True, "in-process"
-    found = await backend.probe()
-    if found.problem:
-        return False, found.problem
-    marks = {True: "yes", False: "no", None: "not tried"}
-    abilities = ("streaming", "stop", "usage", "running_usage", "continuation", "pooling", "prompt_logprobs")
-    known = [f"{name.replace('_', ' ')} {marks[getattr(found, name)]}" for name in abilities]
-    return True, ", ".join(word for word in known if not word.endswith("not tried")) or "reachable"
 
 
 if __name__ == "__main__":

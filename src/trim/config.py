@@ -73,8 +73,8 @@ class ModelSettings:
 class PrmSettings:
     """The process reward model: `[prm]`."""
 
-    backend: Literal["embedded", "likelihood", "vllm"] = "embedded"
-    model: str = ""  # for `likelihood`: the judge, a causal model
+    backend: Literal["likelihood", "embedded", "vllm"] = "likelihood"
+    model: str = ""  # for `likelihood`: the judge, a causal model; empty: the shipped one
     base_url: str = ""
     api_key_env: str = ""
     template: str = "chatml"

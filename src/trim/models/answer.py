@@ -8,7 +8,7 @@ from typing import Any
 
 from trim.errors import BadResponse
 from trim.models.assemble import Chunk
-from trim.models.server import Server
+from trim.models.http import Server
 
 
 class Answer:

@@ -317,18 +317,34 @@ class EmbeddedJudge(_Model):
     """A causal model that says how likely each token of given steps is: for `trim.models.likelihood`."""
 
     async def step_logprobs(self, question: Question, steps: tuple[str, ...]) -> tuple[tuple[float, ...], ...]:
-        """Natural log-probabilities of each step's tokens given everything before it; the separator is left out."""
+        """Natural log-probabilities of each step's tokens given everything before it; the separator is left out.
+
+        Steps that were asked for before are not read again: the cache's notes hold, by the position where a piece
+        ends, its tokens' log-probabilities and the distribution of the token after it.
+        """
         pieces = self.tokens.pieces(question, steps, self.tokens.blank)
-        picks = [list(range(len(piece) - (i == len(pieces) - 1))) for i, piece in enumerate(pieces)]
-        picks[0] = picks[0][-1:]
         cache = self.caches.take(question, pieces)
-        outputs = await self.run(question, Job(cache, pieces, picks))
-        result: list[tuple[float, ...]] = []
-        at = 0
-        for piece in pieces[1:]:
-            logits = outputs[at : at + len(piece) - 1].astype(np.float64)
-            logits -= logits.max(axis=1, keepdims=True)
-            logprobs = logits[np.arange(len(logits)), piece[:-1]] - np.log(np.exp(logits).sum(axis=1))
-            result.append(tuple(logprobs.tolist()))
-            at += len(piece)
-        return tuple(result)
+        kept = sum(map(len, pieces[: _same(cache, pieces)]))
+        ends = np.cumsum([len(piece) for piece in pieces]).tolist()
+        cache.notes = notes = {end: note for end, note in cache.notes.items() if end <= kept}
+        new = [i for i, end in enumerate(ends) if end not in notes]
+        picks = [[] if ends[i] in notes else list(range(len(piece))) for i, piece in enumerate(pieces)]
+        if not new:
+            self.caches.give(question, cache)
+        else:
+            logprobs = _log_softmax(await self.run(question, Job(cache, pieces, picks)))
+            at = 0
+            for i in new:
+                piece, rows = pieces[i], logprobs[at : at + len(pieces[i])]
+                # A token is expected by the row before it; the first of a step by the last row of the piece before.
+                expecting = [notes[ends[i - 1]][1], *rows[:-2]] if i else []
+                found = tuple(float(row[token]) for row, token in zip(expecting, piece, strict=False))
+                notes[ends[i]] = (found, rows[-1])
+                at += len(piece)
+        return tuple(notes[end][0] for end in ends[1:])
+
+
+def _log_softmax(logits: Array) -> Array:
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    result: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return result

@@ -1,12 +1,20 @@
-"""What the HTTP clients share: a local token counter, and errors in TRIM's own words."""
+"""What the clients of model servers share: the openai SDK's client, its retries, errors that name the server, and a
+local token counter.
+
+The SDK retries refused and reset connections, timeouts, 408, 409, 429 and 5xx with exponential backoff and jitter and
+honours `Retry-After`; what is left after that becomes an error of `trim.errors`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 from trim.errors import (
     BackendError,
@@ -18,9 +26,180 @@ from trim.errors import (
     InputTooLong,
 )
 
-T = TypeVar("T")
-_FIRST_WAIT, _LONGEST_WAIT = 0.25, 8.0  # seconds
-_TOO_LONG = ("context length", "maximum length", "max_model_len", "too long", "exceeds the maximum", "input tokens")
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+_TOO_LONG = re.compile(
+    r"context[ _-]*(length|size|window)|max_model_len|maximum (model |input )?length|too long|too many tokens"
+    r"|longer than the maximum|exceed_context|tokens? limit|max_seq_len",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a server turned out to do; None: not tried, or not its business. `problem` is the first thing that failed,
+    in one sentence; `context` is in tokens.
+    """
+
+    server: str
+    reachable: bool = False
+    models: tuple[str, ...] = ()
+    streaming: bool | None = None  # the answer came in several chunks
+    stop: bool | None = None  # a stop string ends the text
+    stop_told: bool | None = None  # and is told from the end of the solution
+    usage: bool | None = None  # token counts at the end
+    running_usage: bool | None = None  # token counts in every chunk
+    continuation: bool | None = None  # a partial answer is continued
+    pooling: bool | None = None  # one score per step mark
+    prompt_logprobs: bool | None = None
+    context: int | None = None
+    problem: str | None = None
+
+
+class Server:
+    """A connection to one server.
+
+    Args:
+        role: what errors call it: "strong model" makes "strong model NAME at URL".
+        base_url: the API's address, for generators with its `/v1`.
+        model: the name that the server knows the model by.
+        api_key: the key, if one is needed.
+        timeout: seconds without a byte after which a request is given up.
+        retries: how often a request is tried again before it counts as failed.
+
+    Raises:
+        ConfigError: an argument cannot be right.
+    """
+
+    def __init__(
+        self,
+        role: str,
+        base_url: str,
+        model: str,
+        *,
+        api_key: str | None = None,
+        timeout: float = 60.0,
+        retries: int = 3,
+    ) -> None:
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(f"{role}: base_url {base_url!r} is no http(s) address")
+        if timeout <= 0 or retries < 0:
+            raise ConfigError(f"{role}: timeout must be above 0 and retries at least 0: {timeout}, {retries}")
+        self.model = model
+        self.name = f"{role} {model} at {_public(base_url)}"
+        self._base_url = base_url
+        self._key = api_key or "none"  # never None: the SDK would send the environment's key for openai.com instead
+        self._timeout = timeout
+        self._retries = retries
+        self._client: AsyncOpenAI | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def client(self) -> AsyncOpenAI:
+        """The SDK's client of the running event loop: open connections cannot change loops."""
+        loop = asyncio.get_running_loop()
+        if self._client is None or self._loop is not loop:
+            from openai import AsyncOpenAI, Timeout
+
+            self._loop = loop
+            self._client = AsyncOpenAI(
+                api_key=self._key,
+                base_url=self._base_url,
+                timeout=Timeout(self._timeout, connect=min(self._timeout, 10.0)),
+                max_retries=self._retries,
+            )
+        return self._client
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop."""
+        client, self._client = self._client, None
+        if client is not None and self._loop is asyncio.get_running_loop():
+            await client.close()
+
+    async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The JSON object that `path` answers with; a path with a leading slash stands beside `/v1`, not in it.
+
+        Raises:
+            BackendError: no such answer, after retries.
+        """
+        base = self._base_url.rstrip("/")
+        url = base.removesuffix("/v1") + path if path.startswith("/") else f"{base}/{path}"
+        async with self.errors():
+            answer = await self.client.post(url, body=body, cast_to=object)
+        if not isinstance(answer, dict):
+            raise BadResponse(self.name, f"{path} answered with something else than a JSON object")
+        return answer
+
+    async def models(self) -> tuple[tuple[str, ...], int | None]:
+        """Names of the models that the server offers, and our model's context in tokens where it says so (vLLM)."""
+        base = self._base_url.rstrip("/")
+        url = base if base.endswith("/v1") else f"{base}/v1"
+        async with self.errors():
+            answer: Any = await self.client.get(f"{url}/models", cast_to=object)
+        try:
+            entries = {str(entry["id"]): entry for entry in answer["data"]}
+        except (TypeError, KeyError):
+            raise BadResponse(self.name, "/v1/models answered with something else than a list of models") from None
+        length = entries.get(self.model, {}).get("max_model_len")
+        return tuple(entries), length if isinstance(length, int) else None
+
+    @asynccontextmanager
+    async def errors(self) -> AsyncIterator[None]:
+        """Turns what the SDK and its HTTP library raise into errors of `trim.errors`."""
+        try:
+            yield
+        except BackendError:
+            raise
+        except Exception as error:
+            translated = self._translate(error)
+            if translated is None:
+                raise
+            raise translated from None  # the SDK's exceptions hold the request with its headers
+
+    def _translate(self, error: Exception) -> BackendError | None:
+        import openai
+
+        if isinstance(error, openai.APITimeoutError):
+            return BackendTimeout(self.name, f"no answer within {self._timeout:g} s", "its load, or raise timeout")
+        if isinstance(error, openai.APIConnectionError):
+            return BackendUnavailable(self.name, "cannot be reached", "is it running, is base_url right?")
+        if isinstance(error, openai.APIStatusError):
+            return self._of_status(error.status_code, self._clean(error.message))
+        if isinstance(error, openai.APIError):
+            return self._of_message(self._clean(error.message))
+        if type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2"):
+            if "Timeout" in type(error).__name__:
+                return BackendTimeout(self.name, f"fell silent for {self._timeout:g} s in the middle of an answer")
+            return BackendUnavailable(self.name, f"the connection broke: {self._clean(str(error))}")
+        if isinstance(error, (ValueError, openai.OpenAIError)):
+            return BadResponse(self.name, f"an answer that cannot be read: {self._clean(str(error))}")
+        return None
+
+    def _of_status(self, status: int, message: str) -> BackendError:
+        problem = f"answered {status}: {message}"
+        if status == 408:
+            return BackendTimeout(self.name, problem)
+        if status in (409, 429) or status >= 500:
+            return BackendUnavailable(self.name, problem)
+        if status in (400, 413, 422) and _TOO_LONG.search(message):
+            return InputTooLong(self.name, message)
+        hints = {401: "check api_key_env", 403: "check api_key_env", 404: "check model and base_url"}
+        return BackendRefused(self.name, problem, hints.get(status, ""))
+
+    def _of_message(self, message: str) -> BackendError:
+        """An error inside a stream, after a status of 200."""
+        if _TOO_LONG.search(message):
+            return InputTooLong(self.name, message)
+        return BackendUnavailable(self.name, f"an error in the middle of an answer: {message}")
+
+    def _clean(self, message: str) -> str:
+        """A server's message in one short line, without the key, which some servers repeat."""
+        if len(self._key) > 4:
+            message = message.replace(self._key, "[key]")
+        line = " ".join(message.split())
+        return line if len(line) <= 300 else line[:299] + "…"
 
 
 class TokenCounter:
@@ -32,7 +211,10 @@ class TokenCounter:
         file = Path(path) / "tokenizer.json" if Path(path).is_dir() else Path(path)
         if not file.is_file():
             raise ConfigError(f"tokenizer {path!r}: no such file")
-        self._tokenizer: Any = Tokenizer.from_file(str(file))
+        try:
+            self._tokenizer: Any = Tokenizer.from_file(str(file))
+        except Exception as error:  # the library raises plain Exception
+            raise ConfigError(f"tokenizer {path!r} cannot be read: {error}") from None
 
     def count(self, text: str) -> int:
         """Tokens of a text, special tokens in it included."""
@@ -46,45 +228,7 @@ class TokenCounter:
         return list(encoding.ids), list(encoding.offsets)
 
 
-def status_error(server: str, status: int, body: str) -> BackendError:
-    """The error for an HTTP status."""
-    said = " ".join(body.split())[:300]
-    if status == 429 or status >= 500:
-        return BackendUnavailable(server, f"answered {status}: {said}")
-    if any(words in body.lower() for words in _TOO_LONG):
-        return InputTooLong(server, f"the text does not fit: {said}")
-    hints = {401: "check api_key_env", 403: "check api_key_env", 404: "check base_url and model"}
-    return BackendRefused(server, f"answered {status}: {said}", hints.get(status, ""))
-
-
-def backend_error(server: str, error: Exception) -> BackendError:
-    """Any error of httpx or the openai SDK in TRIM's words. Never carries headers or keys."""
-    import httpx
-    import openai
-
-    if isinstance(error, BackendError):
-        return error
-    if isinstance(error, openai.APITimeoutError | httpx.TimeoutException):
-        return BackendTimeout(server, "no answer in time", "raise timeout, or look at the server's load")
-    if isinstance(error, openai.APIStatusError):
-        return status_error(server, error.status_code, error.message)
-    if isinstance(error, openai.APIConnectionError | httpx.TransportError):
-        cause = error.__cause__ or error
-        return BackendUnavailable(server, f"cannot be reached: {cause}", "is it running, is base_url right?")
-    return BadResponse(server, f"an answer that cannot be read: {type(error).__name__}: {error}")
-
-
-async def with_retries(attempt: Callable[[], Awaitable[T]], retries: int) -> T:
-    """Call until it succeeds, waiting longer (and by chance a little more or less) after each retryable failure.
-
-    Raises:
-        BackendError: not retryable, or the last of `retries` + 1 tries.
-    """
-    for tried in range(retries + 1):
-        try:
-            return await attempt()
-        except BackendError as error:
-            if not error.retryable or tried == retries:
-                raise
-        await asyncio.sleep(min(_LONGEST_WAIT, _FIRST_WAIT * 2**tried) * random.uniform(0.5, 1.0))
-    raise AssertionError("unreachable")
+def _public(url: str) -> str:
+    """An address without user, password and query."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from trim.errors import BackendError, BadResponse, ConfigError
-from trim.models.http import TokenCounter
-from trim.models.server import Probe, Server
+from trim.models.http import Probe, Server, TokenCounter
 from trim.prompts import ChatTemplate, load_template
 from trim.steps import StepFormat
 from trim.types import Question, Scores
@@ -116,7 +115,7 @@ class OpenAILogprobs:
     """Log-probabilities of given text from a server's `/completions` (`echo` and `logprobs`: vLLM, SGLang, ...).
 
     Args:
-        base_url, model, api_key, timeout, retries: see `trim.models.server.Server`.
+        base_url, model, api_key, timeout, retries: see `trim.models.http.Server`.
         template: chat template of the model.
         form: how steps are joined.
         tokenizer: the model's own. The text is then sent as its tokens, so that it is certain which token belongs to

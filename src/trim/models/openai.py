@@ -25,9 +25,8 @@ from trim.errors import BackendError, BadResponse, ConfigError, InputTooLong
 from trim.models.answer import Answer
 from trim.models.assemble import NO_COUNT, Assembler, Chunk, Terms
 from trim.models.capabilities import Capabilities, capabilities
-from trim.models.http import TokenCounter
+from trim.models.http import Probe, Server, TokenCounter
 from trim.models.probe import probe_generator
-from trim.models.server import Probe, Server
 from trim.prompts import ChatTemplate
 from trim.steps import StepFormat
 from trim.types import Finish, Question, Role, Sampling, Step, StepOptions

@@ -12,8 +12,7 @@ from math import exp, isfinite
 from typing import Any
 
 from trim.errors import BackendError, BackendRefused, BadResponse, InputTooLong
-from trim.models.http import TokenCounter
-from trim.models.server import Probe, Server
+from trim.models.http import Probe, Server, TokenCounter
 from trim.prompts import STEP_MARK, ChatTemplate, neutralise
 from trim.types import Question, Scores
 
@@ -43,7 +42,7 @@ class VllmPrm:
         raw_logits: the server sends logits, not probabilities.
         tokenizer: counts the tokens of a text, to refuse what does not fit before sending it.
         context: tokens that the model can read; only used with a tokenizer.
-        api_key, timeout, retries: see `trim.models.server.Server`.
+        api_key, timeout, retries: see `trim.models.http.Server`.
 
     Calls of concurrent questions share requests. A text that does not fit is an `InputTooLong`, never cut.
     """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trim.errors import BackendError
 from trim.models.assemble import Chunk
-from trim.models.server import Probe
+from trim.models.http import Probe
 from trim.types import Question
 
 if TYPE_CHECKING:
