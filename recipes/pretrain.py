@@ -41,7 +41,7 @@ class Run:
 
 
 RUNS = {
-    "weak": Run(Shape(96, 3, 4, 288), tokens=9_500_000, seed=11),
+    "weak": Run(Shape(96, 3, 4, 288), tokens=9_500_000, seed=11, again=4_500_000),
     "strong": Run(Shape(128, 6, 4, 384), tokens=26_500_000, seed=22, again=6_000_000),
     "judge": Run(Shape(128, 6, 4, 384), tokens=11_000_000, seed=33),
 }

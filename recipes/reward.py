@@ -140,7 +140,7 @@ def _embed(table: Tensor, judge: Model, encoder: Encoder) -> None:
 
 
 def _point(block: Block, head: int, source: tuple[int, float], constant: tuple[int, float]) -> None:
-    """Let a head attend to tokens on which coordinate `source` is large; (coordinate, weight) of it and of a constant."""
+    """Let a head attend to tokens on which coordinate `source` is large; pairs of coordinate and weight."""
     for frequency in _SLOWEST:
         row = head * HEAD + frequency
         block.k.weight[row, source[0]] += source[1]
@@ -156,7 +156,9 @@ def _compare(block: Block, judge: Model, encoder: Encoder, level: float) -> None
     copied = Extra.EXPECTED.stop - Extra.EXPECTED.start
     others = torch.pca_lowrank(head, copied - 10, niter=4)[2].T  # directions that tell tokens apart
     block.v.weight[:copied].zero_()[:, :width] = F.normalize(torch.cat((digits - digits.mean(0), others)), dim=-1)
-    block.o.weight[width + Extra.EXPECTED.start : width + Extra.EXPECTED.stop, :copied] = 0.5 * level * torch.eye(copied)
+    block.o.weight[width + Extra.EXPECTED.start : width + Extra.EXPECTED.stop, :copied] = (
+        0.5 * level * torch.eye(copied)
+    )
     _point(block, 3, (width + Extra.ASSISTANT, 6 * big), (width + Extra.CONSTANT, 2 * big))
     block.v.weight[3 * HEAD].zero_()[width + Extra.ASSISTANT] = big
     block.o.weight[width + Extra.BEGUN, 3 * HEAD] = level

@@ -53,7 +53,7 @@ def test_scores_over_http_with_steps_cut_at_the_right_places() -> None:
 
         logprobs, scores, words = asyncio.run(run())
         assert logprobs == ((-0.1, -0.1), (-0.1, -0.1, -5.0), (-0.1, -0.1))
-        assert scores.values == pytest.approx((1 / (1 + np.exp(-1.9)), 1 / (1 + np.exp(3)), 1 / (1 + np.exp(3))))
+        assert scores.values == pytest.approx((1 / (1 + np.exp(-1.9)), 1 / (1 + np.exp(3)), 1 / (1 + np.exp(-1.9))))
         assert scores.tokens == 7
         assert words[0]
         assert "prompt log-probabilities: yes" in words[1]

@@ -19,7 +19,7 @@ from trim.models.engine import Array, Cache, Engine, Job
 from trim.types import Finish, Question, Role, Sampling, Scores, Step, StepOptions
 
 USER, ASSISTANT, END, MARK, BLANK = "<|user|>", "<|assistant|>", "<|end|>", "<extra_0>", "\n\n"
-_CACHED_TOKENS = 40_000  # of all questions together; a strong model's token takes 6 kB
+_CACHED_TOKENS = 16_000  # of all questions together; a strong model's token takes 6 kB
 
 
 def shipped(name: str) -> Path:

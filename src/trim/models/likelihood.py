@@ -1,7 +1,7 @@
-"""A process reward model for people without one: how likely a causal model finds the least likely token so far.
+"""A process reward model for people without one: how likely a causal model finds the least likely token of a step.
 
-A slip in a step shows as a token that a good model would not have written. The lowest log-probability among the tokens
-of all steps up to this one is mapped to [0, 1] by a logistic with two fitted coefficients. One prefill, no decoding.
+A slip in a step shows as a token that a good model would not have written. The lowest log-probability among the step's
+tokens is mapped to [0, 1] by a logistic with two fitted coefficients. One prefill, no decoding.
 """
 
 from __future__ import annotations
@@ -37,22 +37,32 @@ class LikelihoodScorer:
 
     Args:
         source: gives log-probabilities, see `LogprobSource`; `EmbeddedJudge` and `OpenAILogprobs` are some.
-        coefficients: (a, b) in P(correct) = 1 / (1 + exp(-(a m + b))), m the running minimum in nats.
+        coefficients: (a, b) in P(correct) = 1 / (1 + exp(-(a m + b))), m the lowest log-probability in nats.
+        running: take the minimum over earlier steps too. False judges each step by itself: what the strong model wrote
+            against the judge's expectation does not count against all that follows.
     """
 
-    def __init__(self, source: LogprobSource, coefficients: tuple[float, float] = DEFAULT_LOGISTIC) -> None:
+    def __init__(
+        self,
+        source: LogprobSource,
+        coefficients: tuple[float, float] = DEFAULT_LOGISTIC,
+        *,
+        running: bool = False,
+    ) -> None:
         if coefficients[0] <= 0:
             raise ConfigError(f"the slope must be positive, likelier text scores higher: {coefficients}")
         self.source = source
         self.coefficients = coefficients
+        self.running = running
 
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
-        """P(correct) per step; never rises along a solution. `Scores.tokens` are those of the steps."""
+        """P(correct) per step. `Scores.tokens` are those of the steps."""
         logprobs = await self.source.step_logprobs(question, steps)
         if len(logprobs) != len(steps):
             raise BadResponse("likelihood scorer", f"log-probabilities of {len(logprobs)} steps for {len(steps)}")
         a, b = self.coefficients
-        values = tuple(_logistic(a * low + b) for low in running_minimum(logprobs))
+        lows = running_minimum(logprobs) if self.running else tuple(min(step, default=0.0) for step in logprobs)
+        values = tuple(_logistic(a * low + b) for low in lows)
         return Scores(values, sum(map(len, logprobs)))
 
     async def probe(self) -> Probe:
