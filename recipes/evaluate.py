@@ -33,11 +33,12 @@ from recipes.pretrain import TARGET
 from recipes.sample import GREEDY, solve
 from recipes.tokenizer import Encoder
 from trim.evals.metrics import wilson
-from trim.models.likelihood import fit_logistic, running_minimum
+from trim.models.likelihood import fit_logistic
 from trim.tasks import gsm_symbolic
 from trim.types import Question, Sampling
 
 RESULTS = Path("recipes/results")
+SURE = -3.0  # nats
 _USUAL = Sampling()
 
 
@@ -98,7 +99,7 @@ def takeover(
 
 @torch.no_grad()
 def minima(judge: Model, encoder: Encoder, examples: Sequence[Labelled]) -> list[tuple[float, ...]]:
-    """Running minimum (nats) of the judge's token log-probabilities, one a step; separators are left out."""
+    """Lowest of the judge's token log-probabilities (nats) in each step; separators are left out."""
     found: dict[int, tuple[float, ...]] = {}
     rows = [prm.encode(encoder, example) for example in examples]
     for part in prm.batches(rows, 8192):
@@ -109,7 +110,7 @@ def minima(judge: Model, encoder: Encoder, examples: Sequence[Labelled]) -> list
         for i, row in enumerate(part):
             begins = [row.start, *(mark + 1 for mark in row.marks[:-1])]
             steps = [chosen[i, a - 1 : b - 1].tolist() for a, b in zip(begins, row.marks, strict=True)]
-            found[id(row)] = running_minimum(steps)
+            found[id(row)] = tuple(min(step, default=0.0) for step in steps)
     return [found[id(row)] for row in rows]
 
 
@@ -130,7 +131,8 @@ def scorers(encoder: Encoder, count: int) -> dict[str, Any]:
         row for path in (labelled.ROOT / "validation").glob("*.jsonl") for row in labelled.read("validation", path.stem)
     ]
     values, truth = upto_first_error(minima(judge, encoder, fit), [row.labels for row in fit])
-    slope, intercept = fit_logistic(values, truth)
+    # Below SURE a step is wrong anyway; leaving the long tail in would flatten the curve where decisions fall.
+    slope, intercept = fit_logistic(np.maximum(values, SURE), truth)
     (TARGET / "judge" / "logistic.json").write_text(json.dumps({"a": slope, "b": intercept}) + "\n")
     model = read_reward(encoder)
     methods: dict[str, Callable[[list[Labelled]], Rows]] = {

@@ -43,7 +43,7 @@ class Run:
 RUNS = {
     "weak": Run(Shape(96, 3, 4, 288), tokens=9_500_000, seed=11, again=4_500_000),
     "strong": Run(Shape(128, 6, 4, 384), tokens=26_500_000, seed=22, again=6_000_000),
-    "judge": Run(Shape(128, 6, 4, 384), tokens=11_000_000, seed=33),
+    "judge": Run(Shape(128, 6, 4, 384), tokens=11_000_000, seed=33, again=6_000_000),
 }
 AGAIN = 0.35
 _SAVE_EVERY = 60.0  # seconds

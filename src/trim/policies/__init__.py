@@ -40,5 +40,5 @@ def sweep(name: str) -> tuple[float | None, ...]:
     if name == "random":
         return (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     if name == "threshold":
-        return (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98)
+        return (0.05, 0.2, 0.35, 0.5, 0.65, 0.75, 0.85, 0.9, 0.93, 0.95, 0.97)
     return (None,)
