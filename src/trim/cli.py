@@ -33,7 +33,7 @@ steps an expensive strong model rewrites. Without --config the tiny models in th
 
 examples:
   trim demo                                         see it work
-  trim solve "Tom has 3 boxes of 12 pens. How many pens has he?"
+  trim solve "A juggler can juggle 32 balls. 50% are golf balls, and 75% of those are blue. How many are blue?"
   trim eval --task gsm_symbolic --questions 200 --out trim-eval
   trim config check trim.toml --probe               are the servers there, what can they do?
 """
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         "solve",
         help="solve one question",
         description="Solve one question and show who wrote which step.\n\nexamples:\n"
-        '  trim solve "A shop sells 12 pens a day. How many in 3 weeks?"\n'
+        '  trim solve "A juggler can juggle 32 balls. 50% are golf balls, and 75% of those are blue. How many are blue?"\n'
         "  cat question.txt | trim solve - --policy threshold --parameter 0.8 --max-strong-tokens 100 --json",
         formatter_class=raw,
     )
@@ -368,7 +368,7 @@ async def _demo(args: argparse.Namespace) -> int:
         config,
         task,
         policies="always-weak,always-strong,random,threshold",
-        parameters=["random=0.25,0.5,0.75", "threshold=0.05,0.2,0.5,0.8"],
+        parameters=["random=0.25,0.5,0.75", "threshold=0.2,0.5,0.8,0.93"],
         questions=args.questions,
         seed=_DEMO_SEED,
         resume=(args.out / "run.json").exists(),  # a second demo goes on where the first one was

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from trim.types import Decision, Role, Trace
@@ -17,28 +18,28 @@ async def live(console: Console, items: AsyncIterator[Decision | Trace]) -> Trac
     async for item in items:
         if isinstance(item, Trace):
             return item
-        for line in lines(item):
-            console.print(line, soft_wrap=False)
+        console.print(lines(item))
     raise AssertionError("a stream ends with its trace")
 
 
-def lines(decision: Decision) -> list[Text]:
-    """Rejected drafts, then the step that was kept."""
-    drafts = [_line(draft.step.role, draft.step.text, draft.score, rejected=True) for draft in decision.rejected]
-    score = decision.score if not decision.rejected else None
-    line = _line(decision.step.role, decision.step.text, score)
+def lines(decision: Decision) -> Table:
+    """Rejected drafts, then the step that was kept; long steps are wrapped under themselves."""
+    grid = Table.grid(padding=(0, 1))
+    for width in (6, 4, 1):
+        grid.add_column(width=width, no_wrap=True)
+    grid.add_column()
+    for draft in decision.rejected:
+        text = Text(draft.step.text.replace("\n", " "), "dim strike")
+        grid.add_row(*_author(draft.step.role, draft.score), Text("✗", "red"), text)
+    text = Text(decision.step.text.replace("\n", " "), COLOURS[decision.step.role])
     if decision.forced:
-        line.append("  (a budget, limit or failure overruled the policy)", "dim")
-    return [*drafts, line]
+        text.append("  (a budget, limit or failure overruled the policy)", "dim")
+    grid.add_row(*_author(decision.step.role, None if decision.rejected else decision.score), " ", text)
+    return grid
 
 
-def _line(role: Role, text: str, score: float | None, *, rejected: bool = False) -> Text:
-    line = Text()
-    line.append(f"{role.value:>7} ", f"bold {COLOURS[role]}")
-    line.append("     " if score is None else f"{score:.2f} ", "dim")
-    line.append("✗ " if rejected else "  ", "red")
-    line.append(text.replace("\n", " "), "dim strike" if rejected else COLOURS[role])
-    return line
+def _author(role: Role, score: float | None) -> tuple[Text, Text]:
+    return Text(role.value, f"bold {COLOURS[role]}"), Text("" if score is None else f"{score:.2f}", "dim")
 
 
 def summary(trace: Trace) -> Text:

@@ -14,15 +14,14 @@ def table(points: Sequence[OperatingPoint], title: str, currency: str = "$") -> 
     """One row an operating point; tokens and cost per question."""
     made = Table(title=Text(title), title_justify="left", header_style="bold")
     made.add_column("policy", no_wrap=True)
-    for name in ("accuracy", "95% interval", "strong share", "gap recovered", "strong tokens"):
+    for name in ("accuracy", "95% in", "strong share", "gap closed", "strong tokens", f"{currency} per 1,000"):
         made.add_column(name, justify="right")
-    made.add_column(f"{currency} per 1,000", justify="right")
     for p in points:
         low, high = p.accuracy_interval
         made.add_row(
             p.policy if p.parameter is None else f"{p.policy} {p.parameter:g}",
             f"{p.accuracy:.1%}",
-            f"{100 * low:.0f} - {100 * high:.0f}%",
+            f"{100 * low:.0f}-{100 * high:.0f}%",
             "" if p.strong_share is None else f"{p.strong_share:.0%}",
             "" if p.pgr is None else f"{p.pgr:.0%}",
             f"{p.strong_tokens:.1f}",
