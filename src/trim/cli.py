@@ -76,8 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     solve = commands.add_parser(
         "solve",
         help="solve one question",
-        description="Solve one question and show who wrote which step.\n\nexamples:\n"
-        '  trim solve "A juggler can juggle 32 balls. 50% are golf balls, and 75% of those are blue. How many are blue?"\n'
+        description="Solve one question; shows who wrote which step.\n\nexamples:\n"
+        '  trim solve "A juggler can juggle 32 balls. 50% are golf balls, 75% of those blue. How many are blue?"\n'
         "  cat question.txt | trim solve - --policy threshold --parameter 0.8 --max-strong-tokens 100 --json",
         formatter_class=raw,
     )
