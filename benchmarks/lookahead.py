@@ -1,10 +1,11 @@
 """What optimistic drafting saves: wall-clock per question against stop-and-go and against the unavoidable.
 
-    python -m benchmarks.lookahead [--questions N]
+    python -m benchmarks.lookahead [--questions N]                      simulated latencies
+    python -m benchmarks.lookahead --config examples/vllm.toml          real servers, one question at a time
 
-Simulated latencies of real deployments: weak 10 ms and strong 25 ms a token, 40 tokens a step, 150 ms a PRM call, the
-threshold set so that about a fifth of the steps are the strong model's. The unavoidable is the time of the weak model
-alone plus that of the regenerated steps themselves. The clock runs `SPEED` times faster than real; ratios don't change.
+Simulated latencies are those of real deployments: weak 10 ms and strong 25 ms a token, 40 tokens a step, 150 ms a PRM
+call, about a fifth of the steps the strong model's; the clock runs `SPEED` times faster than real, ratios don't change.
+The unavoidable is the time of the weak model alone plus that of the regenerated steps themselves.
 """
 
 from __future__ import annotations
@@ -12,57 +13,90 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+from collections.abc import Callable
+from pathlib import Path
 from statistics import fmean
 
+from trim.config import load_config, open_backends
 from trim.policies import AlwaysWeak, Threshold
+from trim.protocols import Policy
 from trim.router import Limits, Router
 from trim.simulate import SimulatedModel, SimulatedPrm
+from trim.tasks import load_task
 from trim.types import Question, Role, Trace
 
 SPEED = 5.0
 WEAK_TOKEN, STRONG_TOKEN, PRM_CALL, STEP_TOKENS = 0.010, 0.025, 0.150, 40
+CASES = {"weak only": None, "stop-and-go": 0, "lookahead 1": 1, "lookahead 2": 2}
+Build = Callable[[Policy, Limits], Router]
 
 
-def models() -> tuple[SimulatedModel, SimulatedModel, SimulatedPrm]:
+async def measure(build: Build, questions: list[Question], threshold: float, together: int) -> dict[str, list[Trace]]:
+    """Traces of every case on the same questions and seeds, `together` at the same time."""
+    found: dict[str, list[Trace]] = {name: [] for name in CASES}
+    for start in range(0, len(questions), together):  # in turns, so that whatever else runs here hits all cases alike
+        for name, lookahead in CASES.items():
+            policy: Policy = AlwaysWeak() if lookahead is None else Threshold(threshold)
+            router = build(policy, Limits(lookahead=lookahead if lookahead is not None else 1))
+            part = questions[start : start + together]
+            found[name] += await asyncio.gather(*(router.route(question) for question in part))
+    return found
+
+
+def report(runs: dict[str, list[Trace]], speed: float) -> None:
+    """Print a line a case, and what they stand for."""
+    seconds = {name: fmean(trace.seconds for trace in traces) * speed for name, traces in runs.items()}
+    routed = runs["stop-and-go"]
+    unavoidable = seconds["weak only"] + fmean(trace.phases[Role.STRONG] for trace in routed) * speed
+    for name, value in seconds.items():
+        row = {
+            "case": name,
+            "seconds_per_question": round(value, 3),
+            "of_stop_and_go": round(value / seconds["stop-and-go"], 3),
+            "of_unavoidable": round(value / unavoidable, 3),
+            "discarded_weak_tokens": round(fmean(t.usage[Role.WEAK].discarded_tokens for t in runs[name]), 1),
+        }
+        print(json.dumps(row))
+    strong = sum(step.role is Role.STRONG for trace in routed for step in trace.steps)
+    share = strong / sum(len(trace.steps) for trace in routed)
+    print(json.dumps({"questions": len(routed), "strong_share_of_steps": round(share, 3)}))
+
+
+def simulated(questions: int) -> None:
     """The simulated deployment. Tokens come in blocks of ten: a timer a millisecond would measure the timer."""
-    weak = SimulatedModel(Role.WEAK, 0.87, 12, STEP_TOKENS, WEAK_TOKEN / SPEED, block=10)
+    weak = SimulatedModel(Role.WEAK, 0.86, 12, STEP_TOKENS, WEAK_TOKEN / SPEED, block=10)
     strong = SimulatedModel(Role.STRONG, 1.0, 12, STEP_TOKENS, STRONG_TOKEN / SPEED, block=10)
-    return weak, strong, SimulatedPrm(0.98, PRM_CALL / SPEED)
+    prm = SimulatedPrm(0.97, PRM_CALL / SPEED)
+    asked = [Question(f"question {i}") for i in range(questions)]
+    runs = asyncio.run(
+        measure(lambda policy, limits: Router(weak, strong, prm, policy, limits=limits), asked, 0.5, questions)
+    )
+    report(runs, SPEED)
 
 
-async def run(router: Router, questions: int) -> list[Trace]:
-    """All questions at the same time: the machine is idle anyway."""
-    return await asyncio.gather(*(router.route(Question(f"question {i}")) for i in range(questions)))
+async def on_servers(path: Path, questions: int, threshold: float) -> None:
+    """The servers of a configuration file."""
+    config, task = load_config(path), load_task("gsm_symbolic")
+    async with open_backends(config) as models:
+
+        def build(policy: Policy, limits: Limits) -> Router:
+            return Router(models.weak, models.strong, models.prm, policy, form=config.form(), limits=limits)
+
+        await build(AlwaysWeak(), Limits()).route(Question("warm up"))
+        report(await measure(build, task.questions(questions, 900_000), threshold, 1), 1.0)
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--questions", type=int, default=60)
-    questions = parser.parse_args().questions
-    weak, strong, prm = models()
-
-    def measure(lookahead: int | None) -> list[Trace]:
-        policy = AlwaysWeak() if lookahead is None else Threshold(0.5)
-        router = Router(weak, strong, prm, policy, limits=Limits(lookahead=lookahead or 0))
-        return asyncio.run(run(router, questions))
-
-    runs = {"weak only": measure(None), "stop-and-go": measure(0), "lookahead 1": measure(1), "lookahead 2": measure(2)}
-    seconds = {name: fmean(trace.seconds for trace in traces) * SPEED for name, traces in runs.items()}
-    routed = runs["lookahead 1"]
-    strong_steps = sum(step.role is Role.STRONG for trace in routed for step in trace.steps)
-    unavoidable = seconds["weak only"] + fmean(trace.phases[Role.STRONG] for trace in routed) * SPEED
-    share = strong_steps / sum(len(trace.steps) for trace in routed)
-    for name, value in seconds.items():
-        row = {
-            "case": name,
-            "seconds_per_question": round(value, 2),
-            "of_stop_and_go": round(value / seconds["stop-and-go"], 3),
-            "of_unavoidable": round(value / unavoidable, 3),
-            "discarded_weak_tokens": round(fmean(t.usage[Role.WEAK].discarded_tokens for t in runs[name]), 1),
-        }
-        print(json.dumps(row))
-    print(json.dumps({"strong share of steps": round(share, 3), "unavoidable": round(unavoidable, 2)}))
+    parser.add_argument("--config", type=Path, help="real servers instead of simulated latencies")
+    parser.add_argument("--threshold", type=float, default=0.5, help="with --config: sets the strong share")
+    args = parser.parse_args()
+    if args.config is None:
+        simulated(args.questions)
+    else:
+        asyncio.run(on_servers(args.config, args.questions, args.threshold))
 
 
 if __name__ == "__main__":
