@@ -1,16 +1,17 @@
-"""Training batches: whole problems, and drills (bare arithmetic cut from the same solutions)."""
+"""Training batches: whole problems of all tasks, and drills (bare arithmetic cut from solutions of word problems)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 
 import torch
 
 from recipes.tokenizer import Encoder
-from trim.tasks import gsm_symbolic
+from trim.tasks import FAMILIES
+from trim.tasks.generated import FIRST_EVALUATION_SEED
 from trim.types import Question
 
 _EXPRESSION = re.compile(r"([$€£(]?\d[^=]*)=( *[$€£]?[\d.,]*\d)")
@@ -37,11 +38,11 @@ class Batch:
     tokens: int
 
 
-def training_questions(seed: int) -> Iterator[Question]:
+def training_questions(task: str, seed: int) -> Iterator[Question]:
     """Train-split problems; evaluation seeds are refused."""
-    if seed >= gsm_symbolic.FIRST_EVALUATION_SEED:
+    if seed >= FIRST_EVALUATION_SEED:
         raise ValueError(f"seed {seed} is kept for evaluation")
-    return gsm_symbolic.stream(seed, "train")
+    return FAMILIES[task].stream(seed, "train")
 
 
 def problem_row(encoder: Encoder, question: Question) -> Row:
@@ -83,26 +84,27 @@ def collate(rows: list[Row], device: torch.device) -> Batch:
 
 
 class Batches:
-    """Endless batches; `drills` (the share of drill rows) may be changed between pools.
+    """Endless batches of a mixture of tasks.
 
-    The sequence depends on the seed and the pool number alone, so a resumed run goes on with the next pool.
+    The sequence depends on seed, pool number and mixture alone, so a resumed run goes on with the next pool.
     """
 
     def __init__(self, encoder: Encoder, seed: int, batch_tokens: int) -> None:
-        self.drills = 0.5
         self._encoder = encoder
         self._seed = seed
         self._batch_tokens = batch_tokens
 
-    def pool(self, number: int) -> list[list[Row]]:
-        """The batches of one pool of rows, in random order."""
+    def pool(self, number: int, mixture: Mapping[str, float]) -> list[list[Row]]:
+        """The batches of one pool of rows, in random order; `mixture` has the weight of each task and of `drills`."""
         rng = Random(f"{self._seed}/{number}")
-        questions = training_questions(rng.randrange(gsm_symbolic.FIRST_EVALUATION_SEED))
+        seed = rng.randrange(FIRST_EVALUATION_SEED)
+        questions = {task: training_questions(task, seed) for task in FAMILIES}
+        kinds = rng.choices(list(mixture), list(mixture.values()), k=_POOL)
         rows = [
-            drill_row(self._encoder, questions)
-            if rng.random() < self.drills
-            else problem_row(self._encoder, next(questions))
-            for _ in range(_POOL)
+            drill_row(self._encoder, questions["gsm_symbolic"])
+            if kind == "drills"
+            else problem_row(self._encoder, next(questions[kind]))
+            for kind in kinds
         ]
         rows.sort(key=lambda row: len(row.ids))
         batches, batch = list[list[Row]](), list[Row]()

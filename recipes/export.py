@@ -1,6 +1,6 @@
 """Write a trained model as plain Hugging Face files, with the graph that the embedded engine reads.
 
-python -m recipes.export weak strong judge prm      # newest weights of runs/<name> to src/trim/embedded/<name>
+python -m recipes.export weak strong prm prm-small     # newest weights of runs/<name> to src/trim/embedded/<name>
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ def main() -> None:
     """Export what is named."""
     encoder = Encoder()
     for name in sys.argv[1:]:
-        if name == "prm":
-            reward = prm.load(encoder)
+        if name in prm.RUNS:
+            reward = prm.load(name, encoder)
             weights = tensors(reward.body) | {"score.weight": reward.score.weight}
             write(TARGET / name, weights, config(reward.body, encoder, labels=2), encoder)
         else:

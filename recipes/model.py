@@ -103,10 +103,12 @@ class Model(nn.Module):
             x = block(x, self.cos[:length], self.sin[:length], self.mask[:length, :length])
         return x
 
-    def loss(self, ids: Tensor, where: Tensor, target: Tensor) -> Tensor:
-        """Mean cross-entropy (nats) of the learnt tokens."""
+    def loss(self, ids: Tensor, where: Tensor, target: Tensor, self_normalised: float = 0.0) -> Tensor:
+        """Mean cross-entropy (nats) of the learnt tokens, plus the weighted square of log Z."""
         hidden = self.norm(self.layers(ids)).reshape(-1, self.shape.width)[where]
-        return F.cross_entropy(F.linear(hidden, self.embedding.weight).float(), target)
+        logits = F.linear(hidden, self.embedding.weight).float()
+        loss = F.cross_entropy(logits, target)
+        return loss + self_normalised * logits.logsumexp(-1).square().mean() if self_normalised else loss
 
 
 @torch.no_grad()

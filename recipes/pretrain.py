@@ -1,6 +1,6 @@
 """Train the language models of the box from scratch.
 
-    python -m recipes.pretrain weak|strong|judge [--threads 1]
+    python -m recipes.pretrain weak|strong|judge|judge-small [--threads 1]
 
 Resumable: kill it and start it again. Token budgets are fixed, so the outcome does not depend on the machine's speed.
 """
@@ -10,42 +10,72 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 
-from recipes.data import Batches, collate, problem_row
+from recipes.data import Batch, Batches, collate, problem_row
 from recipes.model import Model, Shape
 from recipes.optim import Optimizer
 from recipes.tokenizer import Encoder
-from trim.tasks import gsm_symbolic
+from trim.tasks import FAMILIES
+
+_WORDS = {"gsm_symbolic": 0.8, "drills": 0.2}
+_ALL = {"gsm_symbolic": 0.36, "arithmetic_chain": 0.32, "string_rewriting": 0.2, "drills": 0.12}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Part of a run: the learning rate warms up, stays at `peak`, falls to 0 over the last `decay` of the tokens."""
+
+    tokens: int
+    peak: float = 1.0  # share of the run's learning rate
+    decay: float = 0.6
+    mixture: Mapping[str, float] = field(default_factory=lambda: _ALL)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training run. The learning rate warms up, stays, and falls to zero over the last `decay` of the budget.
+    """One training run: word problems first, then all tasks.
 
-    `again` tokens more, if any, start at `AGAIN` of the learning rate and fall to zero once more.
+    `self_normalised` weighs the square of the log of the softmax's normaliser (the z-loss of PaLM), so that a logit
+    alone says how likely a token is: what the process reward model's first layers are built on.
     """
 
     shape: Shape
-    tokens: int
+    stages: tuple[Stage, ...]
     seed: int
     lr: float = 0.02
-    decay: float = 0.6
     batch_tokens: int = 6144
-    again: int = 0
-    drills: tuple[float, float] = (0.5, 0.2)  # share of drill rows before and after 60% of the budget
+    self_normalised: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        """Of all stages."""
+        return sum(stage.tokens for stage in self.stages)
+
+
+def _stages(first: int, again: int, everything: int) -> tuple[Stage, ...]:
+    # Bare arithmetic helps most at the beginning; the second, lower cycle goes on where the first ended.
+    half = {"gsm_symbolic": 0.5, "drills": 0.5}
+    start = int(0.6 * first)
+    return (
+        Stage(start, decay=1e-9, mixture=half),
+        Stage(first - start, decay=1.0, mixture=_WORDS),
+        Stage(again, peak=0.35, decay=1.0, mixture=_WORDS),
+        Stage(everything, peak=0.6),
+    )
 
 
 RUNS = {
-    "weak": Run(Shape(96, 3, 4, 288), tokens=9_500_000, seed=11, again=4_500_000),
-    "strong": Run(Shape(128, 6, 4, 384), tokens=26_500_000, seed=22, again=6_000_000),
-    "judge": Run(Shape(128, 6, 4, 384), tokens=11_000_000, seed=33, again=6_000_000),
+    "weak": Run(Shape(96, 3, 4, 288), _stages(9_500_000, 4_500_000, 20_000_000), seed=11),
+    "strong": Run(Shape(128, 6, 4, 384), _stages(26_500_000, 6_000_000, 40_000_000), seed=22),
+    "judge": Run(Shape(128, 6, 4, 384), _stages(11_000_000, 6_000_000, 20_000_000), seed=33, self_normalised=1e-3),
+    "judge-small": Run(Shape(96, 3, 4, 288), (Stage(8_000_000),), seed=66, self_normalised=1e-3),
 }
-AGAIN = 0.35
 _SAVE_EVERY = 60.0  # seconds
 TARGET = Path("src/trim/embedded")  # exported models
 
@@ -89,12 +119,21 @@ class Training:
         progress = {"tokens": self.tokens, "steps": self.steps, "pool": self.pool}
         (self.folder / "progress.json").write_text(json.dumps(progress))
 
+    def stage(self) -> tuple[Stage, int]:
+        """Where in the run this is: the stage and the tokens seen of it."""
+        seen = self.tokens
+        for stage in self.run.stages:
+            if seen < stage.tokens:
+                return stage, seen
+            seen -= stage.tokens
+        return self.run.stages[-1], self.run.stages[-1].tokens
+
     def scale(self) -> float:
         """The learning rate's factor at this point of the budget."""
-        if self.tokens >= self.run.tokens:
-            return max(0.01, AGAIN * (1 - (self.tokens - self.run.tokens) / self.run.again))
-        left = 1 - self.tokens / self.run.tokens
-        return max(0.01, min(1.0, (self.steps + 1) / 50) * min(1.0, left / self.run.decay))
+        stage, seen = self.stage()
+        left = 1 - seen / stage.tokens
+        warm = (self.steps + 1) / 50 if self.tokens == seen else (seen + 1) / (50 * self.run.batch_tokens)
+        return max(0.01, stage.peak * min(1.0, warm) * min(1.0, left / stage.decay))
 
 
 def train(name: str, device: torch.device) -> None:
@@ -102,41 +141,49 @@ def train(name: str, device: torch.device) -> None:
     state = Training(name, device)
     encoder = Encoder()
     batches = Batches(encoder, state.run.seed, state.run.batch_tokens)
-    held = [problem_row(encoder, question) for question in gsm_symbolic.problems(7, 128, "validation")]
-    held_out = [collate(held[i : i + 32], device) for i in range(0, 128, 32)]
+    held_out = {
+        name: [collate(rows[i : i + 32], device) for i in range(0, len(rows), 32)]
+        for name, rows in (
+            (name, [problem_row(encoder, question) for question in family.problems(7, 96, "validation")])
+            for name, family in FAMILIES.items()
+        )
+    }
     for block in state.model.blocks:
         block.compile(dynamic=True)
     kind, started, before, saved, losses = device.type, time.time(), state.tokens, 0.0, list[float]()
-    budget = state.run.tokens + state.run.again
-    while state.tokens < budget:
-        batches.drills = state.run.drills[state.tokens > 0.6 * state.run.tokens]
-        for rows in batches.pool(state.pool):
+    while state.tokens < state.run.tokens:
+        for rows in batches.pool(state.pool, state.stage()[0].mixture):
             batch = collate(rows, device)
             with torch.autocast(kind, torch.bfloat16):
-                loss = state.model.loss(batch.ids, batch.where, batch.target)
+                loss = state.model.loss(batch.ids, batch.where, batch.target, state.run.self_normalised)
             loss.backward()  # type: ignore[no-untyped-call]
             state.optimizer.step(state.scale())
             state.tokens, state.steps = state.tokens + batch.tokens, state.steps + 1
             losses.append(loss.item())
-            if state.tokens >= budget:
+            if state.tokens >= state.run.tokens:
                 break
         state.pool += 1
-        if time.time() - saved > _SAVE_EVERY or state.tokens >= budget:
+        if time.time() - saved > _SAVE_EVERY or state.tokens >= state.run.tokens:
             saved = time.time()
             state.save()
-            with torch.no_grad(), torch.autocast(kind, torch.bfloat16):
-                held_loss = sum(state.model.loss(b.ids, b.where, b.target).item() for b in held_out) / len(held_out)
             line = {
                 "tokens": state.tokens,
-                "of": budget,
+                "of": state.run.tokens,
                 "loss": round(sum(losses[-100:]) / len(losses[-100:]), 4),
-                "held_out_loss": round(held_loss, 4),
+                "held_out_loss": {name: held_out_loss(state.model, parts) for name, parts in held_out.items()},
                 "tokens_per_second": round((state.tokens - before) / (time.time() - started)),
                 "minutes": round((time.time() - started) / 60, 1),
             }
             print(name, json.dumps(line), flush=True)
             with (state.folder / "log.jsonl").open("a") as log:
                 log.write(json.dumps(line) + "\n")
+
+
+@torch.no_grad()
+def held_out_loss(model: Model, parts: list[Batch]) -> float:
+    """Mean loss of validation problems, in nats a token."""
+    with torch.autocast(parts[0].ids.device.type, torch.bfloat16):
+        return round(sum(model.loss(part.ids, part.where, part.target).item() for part in parts) / len(parts), 4)
 
 
 def main() -> None:

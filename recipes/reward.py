@@ -1,181 +1,227 @@
-"""The process reward model: the judge's layers, widened, and two fresh ones that compare what is written with what
-the judge expected.
+"""The process reward model: a language model's layers, widened, and two fresh ones that compare what is written with
+what was expected.
 
 It is a plain `Qwen3ForSequenceClassification`, read at the mark after each step; only the initial values are special.
-"How likely was this token?" must be asked at the token itself, where the judge no longer knows what it had expected.
-Training alone is slow to find that comparison, so the fresh layers start out with a rough version of it. The residual
-stream gets `EXTRA` more coordinates, which the judge's layers neither read nor write (`Extra` names them).
+"How likely was this token?" must be asked at the token itself, where the trunk no longer knows what it had expected.
+Training alone is slow to find that comparison, so the fresh layers start out with it. The trunk was trained to be
+self-normalised, so a logit is nearly a log-probability. The residual stream gets `EXTRA` more coordinates, which the
+trunk's layers neither read nor write (`Extra` names them).
 
-First fresh layer: three heads copy from the previous token what was expected there, one finds out whether the solution
-has begun; ten neurons then fire where a digit is written that was not expected. Second fresh layer: one head finds the
-token so far where they fired most.
+First fresh layer: one head copies from the previous token how likely each of the critical tokens (digits, signs,
+letters) was, one finds out whether the solution has begun; neurons then add up how unlikely the written token was.
+Second fresh layer: three heads find the most unlikely token, of all so far and of the newest ones.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from recipes.model import HEAD, Block, Model, init_block
+from recipes.model import HEAD, ROPE_BASE, Block, Model, init_block
 from recipes.tokenizer import Encoder
 
-FRESH = 2  # layers on top of the judge's
+FRESH = 2  # layers on top of the trunk's
 EXTRA = 64
-_SCALE = 1 / 16  # of the judge's residual stream, which has grown large: fresh layers must be able to write beside it
-_SMALL = 0.05 * _SCALE  # size of the codes in the embedding: the judge's layers must hardly notice them
-_SLOWEST = (14, 15)  # rotary frequencies so low that distance hardly matters
+CRITICAL = (*"0123456789", ".", "-", " -", " +", " *", " ", " a", " b", " c", "a", "b", "c", "z", "####")
+"""Tokens that a wrong step gets wrong; all others count as one."""
+
+_SCALE = 1 / 16  # of the trunk's residual stream, which has grown large: fresh layers must be able to write beside it
+_SMALL = 0.05 * _SCALE  # size of the codes in the embedding: the trunk's layers must hardly notice them
+_GAIN = 4.0  # query norm of the fresh layers: attention is sharp
+_ON = 6.0  # input of a neuron that fires
+_FAST = (0, 1, 2)  # rotary frequencies that tell the previous token from its neighbours
+_REFERENCE = 13  # a frequency for keys that no query reads: it keeps the length of a key that says nothing
+_REACH = ((14, 15), (6,), (5,))  # frequencies of the three gathering heads: everything, about 20 tokens, about 13
+_LOGIT = 0.05  # what a nat of a copied logit is in the residual stream, in units of its usual level
+_NAT = 0.2  # what a nat of surprise is there
 
 
 class Extra:
-    """Extra coordinates, counted from the judge's width."""
+    """Extra coordinates, counted from the trunk's width."""
 
     CONSTANT = 0
-    CODE = slice(1, 32)  # which token this is: one coordinate a digit, one for <|assistant|>, random for the rest
-    ASSISTANT = 11
-    EXPECTED = slice(32, 61)  # what was expected one token earlier: first the ten digits
-    BEGUN = 61  # the solution has begun
-    SLIP = 62  # this token was not expected
-    WORST_SLIP = 63
+    CODE = 1  # one coordinate a critical token
+    OTHER = CODE + len(CRITICAL)  # this is any other token
+    ASSISTANT = OTHER + 1  # this is <|assistant|>
+    EXPECTED = ASSISTANT + 1  # logits of the critical tokens, one token earlier
+    BEGUN = EXPECTED + len(CRITICAL)  # the solution has begun
+    SLIP = BEGUN + 1  # log-probability of this token, about
+    WORST = SLIP + 1  # the lowest SLIP, as each gathering head finds it
+    END = WORST + len(_REACH)
 
 
-WORST = 6.0  # nats; log-probabilities below -WORST count as -WORST
+assert Extra.END <= EXTRA
 
 
 class Reward(nn.Module):
-    """The model, the judge's output head as teacher, and two throw-away heads that are only trained against it."""
+    """The model: `body` without its output head, and `score` at the marks."""
 
-    def __init__(self, judge: Model) -> None:
+    def __init__(self, trunk: Model) -> None:
         super().__init__()
-        shape = judge.shape
-        self.trunk_layers, self.trunk_width = shape.layers, shape.width
+        shape = trunk.shape
+        self.trunk_layers = shape.layers
         self.body = Model(replace(shape, width=shape.width + EXTRA, layers=shape.layers + FRESH))
         self.score = nn.Linear(shape.width + EXTRA, 2, bias=False)
         nn.init.zeros_(self.score.weight)
-        self.surprise = nn.Linear(shape.width + EXTRA, 1)  # after the first fresh layer: -log p of this token
-        self.worst = nn.Linear(shape.width + EXTRA, 1)  # after the last: the largest surprise so far
-        self.register_buffer("teacher", judge.embedding.weight.detach().clone() * judge.norm.weight.detach())
 
-    def trunk(self, ids: Tensor) -> Tensor:
-        """Residual stream [rows, length, width] after the judge's layers."""
-        x: Tensor = self.body.embedding(ids)
-        for block in self.body.blocks[: self.trunk_layers]:
-            x = block(x, *self._places(ids))
-        return x
-
-    def fresh(self, x: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """The streams after the first and after the last fresh layer."""
-        first, *rest = self.body.blocks[self.trunk_layers :]
-        x = first(x, *self._places(ids))
-        after = x
-        for block in rest:
-            x = block(x, *self._places(ids))
-        return after, x
-
-    def _places(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        length = ids.shape[1]
-        return self.body.cos[:length], self.body.sin[:length], self.body.mask[:length, :length]
-
-    def expected(self, hidden: Tensor) -> Tensor:
-        """The judge's log-probabilities [..., vocabulary] of the next token, from the trunk's stream."""
-        normed = F.rms_norm(hidden[..., : self.trunk_width].float(), (self.trunk_width,), eps=1e-6)
-        return F.linear(normed, self.teacher.float()).float().log_softmax(-1)
-
-    def logits(self, last: Tensor) -> Tensor:
-        """Scores [..., 2] (bad, good) from the last stream."""
-        return self.score(self.body.norm(last)).float()
+    def forward(self, ids: Tensor, marks: Tensor, *, move_trunk: bool = False) -> Tensor:
+        """Scores [marks, 2] (bad, good) at flat positions of `ids` [rows, length]."""
+        places = self.body.cos[: ids.shape[1]], self.body.sin[: ids.shape[1]]
+        mask = self.body.mask[: ids.shape[1], : ids.shape[1]]
+        blocks = list(self.body.blocks)
+        with torch.set_grad_enabled(move_trunk and torch.is_grad_enabled()):
+            x = self.body.embedding(ids)
+            for block in blocks[: self.trunk_layers]:
+                x = block(x, *places, mask)
+        for block in blocks[self.trunk_layers :]:
+            x = block(x, *places, mask)
+        scores: Tensor = self.score(self.body.norm(x.flatten(0, 1)[marks])).float()
+        return scores
 
 
 @torch.no_grad()
-def build(judge: Model, encoder: Encoder, level: float) -> Reward:
-    """A reward model whose first layers compute exactly what the judge's do.
+def build(trunk: Model, encoder: Encoder) -> Reward:
+    """A reward model whose first layers compute exactly what the trunk's do.
 
     Args:
-        judge: a trained language model.
+        trunk: a trained, self-normalised language model.
         encoder: of the same tokenizer.
-        level: typical RMS of the judge's last residual stream; brings the extra coordinates to its size.
     """
-    model = Reward(judge)
-    width, body = judge.shape.width, model.body
-    _embed(body.embedding.weight, judge, encoder)
+    model = Reward(trunk)
+    width, body = trunk.shape.width, model.body
+    critical = [encoder.id(text.replace(" ", "Ġ")) for text in CRITICAL]
+    _embed(body.embedding.weight, trunk, encoder, critical)
     # RMSNorm divides by the mean over more coordinates, most of them zero.
-    shrink = (width / (width + EXTRA)) ** 0.5
-    for old, new in zip(judge.blocks, body.blocks, strict=False):
+    wider = ((width + EXTRA) / width) ** 0.5
+    for old, new in zip(trunk.blocks, body.blocks, strict=False):
         for name in ("q", "k", "v", "gate", "up"):
             getattr(new, name).weight.zero_()[:, :width] = getattr(old, name).weight
         for name in ("o", "down"):
             getattr(new, name).weight.zero_()[:width] = getattr(old, name).weight * _SCALE
         for name in ("norm_in", "norm_mlp"):
-            getattr(new, name).weight[:width] = getattr(old, name).weight * shrink
+            getattr(new, name).weight[:width] = getattr(old, name).weight / wider
         new.q_norm.copy_(old.q_norm)
         new.k_norm.copy_(old.k_norm)
-    level *= _SCALE
-    for index, block in enumerate(body.blocks[judge.shape.layers :]):
-        init_block(block, previous=(1, 1, 1) if index == 0 else (), constant=width)
+    heads = trunk.embedding.weight[critical] * trunk.norm.weight / wider
+    units = _Units(width, wider, _level(trunk, encoder))
+    compare, gather = body.blocks[-2], body.blocks[-1]
+    for block in (compare, gather):
+        init_block(block, previous=(), constant=width)
         for linear in (block.q, block.k, block.v, block.gate, block.up):
-            linear.weight[:, width : width + Extra.CODE.stop] *= level / _SMALL
-    _compare(body.blocks[-2], judge, encoder, level)
-    _gather(body.blocks[-1], width, level)
-    for head, coordinate in ((model.surprise, Extra.SLIP), (model.worst, Extra.WORST_SLIP)):
-        head.weight[0, width + coordinate] = 2.0
-        head.bias.fill_(-3.0)
+            linear.weight[:, width : width + Extra.EXPECTED] *= units.code
+        block.q_norm.fill_(_GAIN)
+    _copy_expectations(compare, heads, units)
+    _find_beginning(compare, units)
+    _add_surprise(compare, units)
+    for head, frequencies in enumerate(_REACH):
+        _gather(gather, head, frequencies, units)
+    model.score.weight[1, width + Extra.WORST + 1] = 0.4 / (_NAT * wider)
+    model.score.weight[1, width + Extra.CONSTANT] = 1.0 * units.code
+    model.score.weight[0] = -model.score.weight[1]
     return model
 
 
-def _embed(table: Tensor, judge: Model, encoder: Encoder) -> None:
-    width, size = judge.shape.width, Extra.CODE.stop - Extra.CODE.start
+class _Units:
+    """What weights have to be so that a normed coordinate counts as 1: the residual stream's usual level is `level`,
+    its codes are `_SMALL`, and the norm multiplies by `wider` what the level divides.
+    """
+
+    def __init__(self, width: int, wider: float, level: float) -> None:
+        self.width, self.wider, self.level = width, wider, level * _SCALE
+        self.code = self.level / (_SMALL * wider)
+
+
+def _level(trunk: Model, encoder: Encoder) -> float:
+    """RMS of the trunk's last residual stream on some text."""
+    prompt = torch.tensor([encoder.prompt("How many apples are left after 3 of 12 are eaten?")])
+    return float(trunk.layers(prompt).square().mean().sqrt())
+
+
+def _embed(table: Tensor, trunk: Model, encoder: Encoder, critical: Sequence[int]) -> None:
+    width = trunk.shape.width
     table.zero_()
-    table[:, :width] = judge.embedding.weight * _SCALE
-    # The mark stands where the judge is used to a blank line.
-    table[encoder.mark, :width] = judge.embedding.weight[encoder.blank] * _SCALE
-    codes = torch.randn(len(table), size, generator=torch.Generator().manual_seed(1))
-    codes[:, :11] = 0.0
-    codes = F.normalize(codes, dim=-1)
-    for i, token in enumerate([*map(encoder.id, "0123456789"), encoder.assistant]):
-        codes[token] = F.one_hot(torch.tensor(i), size).float()
-    table[:, width + Extra.CONSTANT] = 3 * _SMALL
-    table[:, width + Extra.CODE.start : width + Extra.CODE.stop] = codes * _SMALL
+    table[:, :width] = trunk.embedding.weight * _SCALE
+    # The mark stands where the trunk is used to a blank line.
+    table[encoder.mark, :width] = trunk.embedding.weight[encoder.blank] * _SCALE
+    table[:, width + Extra.CONSTANT] = _SMALL
+    table[:, width + Extra.OTHER] = _SMALL
+    for index, token in enumerate(critical):
+        table[token, width + Extra.OTHER] = 0.0
+        table[token, width + Extra.CODE + index] = _SMALL
+    table[encoder.assistant, width + Extra.ASSISTANT] = _SMALL
 
 
-def _point(block: Block, head: int, source: tuple[int, float], constant: tuple[int, float]) -> None:
-    """Let a head attend to tokens on which coordinate `source` is large; pairs of coordinate and weight."""
-    for frequency in _SLOWEST:
-        row = head * HEAD + frequency
-        block.k.weight[row, source[0]] += source[1]
-        block.q.weight[row, constant[0]] += constant[1]
+def _rows(head: int, frequencies: Sequence[int]) -> list[int]:
+    """Rows of a projection that hold the cosine parts of a head's frequencies."""
+    return [head * HEAD + frequency for frequency in frequencies]
 
 
-def _compare(block: Block, judge: Model, encoder: Encoder, level: float) -> None:
-    """Initial values of the first fresh layer: copy, `BEGUN`, and `SLIP` for digits."""
-    width = judge.shape.width
-    big = level / _SMALL
-    head = judge.embedding.weight * judge.norm.weight
-    digits = torch.stack([head[encoder.id(digit)] for digit in "0123456789"])
-    copied = Extra.EXPECTED.stop - Extra.EXPECTED.start
-    others = torch.pca_lowrank(head, copied - 10, niter=4)[2].T  # directions that tell tokens apart
-    block.v.weight[:copied].zero_()[:, :width] = F.normalize(torch.cat((digits - digits.mean(0), others)), dim=-1)
-    block.o.weight[width + Extra.EXPECTED.start : width + Extra.EXPECTED.stop, :copied] = (
-        0.5 * level * torch.eye(copied)
-    )
-    _point(block, 3, (width + Extra.ASSISTANT, 6 * big), (width + Extra.CONSTANT, 2 * big))
-    block.v.weight[3 * HEAD].zero_()[width + Extra.ASSISTANT] = big
-    block.o.weight[width + Extra.BEGUN, 3 * HEAD] = level
-    block.q_norm.fill_(2.5)  # sharp: nine tenths of the attention on the previous token
-    for i in range(10):
-        gate, up = block.gate.weight[i].zero_(), block.up.weight[i].zero_()
-        gate[width + Extra.CODE.start + i] = 8.0 * big
-        gate[width + Extra.BEGUN] = 8.0
-        gate[width + Extra.CONSTANT] = -14.0 / 3 * big
-        gate[width + Extra.EXPECTED.start + i] = -4.0
-        up[width + Extra.CONSTANT] = big / 3
-        block.down.weight[width + Extra.SLIP, i] = 0.3 * level
+def _clear(block: Block, head: int) -> None:
+    for linear in (block.q, block.k, block.v):
+        linear.weight[head * HEAD : (head + 1) * HEAD] = 0.0
+    block.o.weight[:, head * HEAD : (head + 1) * HEAD] = 0.0
 
 
-def _gather(block: Block, width: int, level: float) -> None:
-    """Initial values of the second fresh layer: `WORST_SLIP`."""
-    _point(block, 0, (width + Extra.SLIP, 4.0), (width + Extra.CONSTANT, 2 * level / _SMALL))
-    block.v.weight[0].zero_()[width + Extra.SLIP] = 1.0
-    block.o.weight[width + Extra.WORST_SLIP, 0] = level
-    block.q_norm.fill_(2.5)
+def _copy_expectations(block: Block, heads: Tensor, units: _Units) -> None:
+    """Head 0: the previous token's logits of the critical tokens."""
+    _clear(block, 0)
+    constant, count = units.width + Extra.CONSTANT, len(CRITICAL)
+    for frequency in _FAST:
+        angle = torch.tensor(-(ROPE_BASE ** (-2 * frequency / HEAD)))
+        block.k.weight[frequency, constant] = units.code
+        block.q.weight[frequency, constant] = torch.cos(angle) * units.code
+        block.q.weight[frequency + HEAD // 2, constant] = torch.sin(angle) * units.code
+    block.v.weight[:count, : units.width] = heads
+    for index in range(count):
+        block.o.weight[units.width + Extra.EXPECTED + index, index] = _LOGIT * units.level
+
+
+def _find_beginning(block: Block, units: _Units) -> None:
+    """Head 1: 1 once there was an <|assistant|>, nearly 0 before."""
+    head = 1
+    _clear(block, head)
+    constant, assistant = units.width + Extra.CONSTANT, units.width + Extra.ASSISTANT
+    block.k.weight[_rows(head, (_REFERENCE,)), constant] = units.code
+    block.k.weight[_rows(head, _REACH[0]), assistant] = 8 * units.code
+    block.q.weight[_rows(head, _REACH[0]), constant] = units.code
+    block.v.weight[head * HEAD, assistant] = units.code
+    block.o.weight[units.width + Extra.BEGUN, head * HEAD] = units.level / units.wider
+
+
+def _add_surprise(block: Block, units: _Units) -> None:
+    """Neurons: the logit of the critical token that is written, and what it takes to write another where a critical
+    one was expected.
+    """
+    width, count = units.width, len(CRITICAL)
+    logit = 1 / (_LOGIT * units.wider)  # weight that makes an expectation count in nats
+    for index in range(count):
+        written, missed = index, count + index
+        for neuron in (written, missed):
+            for linear in (block.gate, block.up):
+                linear.weight[neuron] = 0.0
+            block.gate.weight[neuron, width + Extra.BEGUN] = 2 * _ON
+        block.gate.weight[written, width + Extra.CODE + index] = 2 * _ON * units.code
+        block.gate.weight[written, width + Extra.CONSTANT] = -3 * _ON * units.code
+        block.up.weight[written, width + Extra.EXPECTED + index] = logit
+        # Fires when another token is written, and the more the likelier this one was: from 2 nats below certainty on.
+        block.gate.weight[missed, width + Extra.OTHER] = 2 * _ON * units.code
+        block.gate.weight[missed, width + Extra.EXPECTED + index] = _ON / 2 * logit
+        block.gate.weight[missed, width + Extra.CONSTANT] = (1 - 4) * _ON * units.code
+        block.up.weight[missed, width + Extra.CONSTANT] = -8 * units.code
+        for neuron in (written, missed):
+            block.down.weight[:, neuron] = 0.0
+            block.down.weight[width + Extra.SLIP, neuron] = _NAT * units.level / _ON
+
+
+def _gather(block: Block, head: int, frequencies: Sequence[int], units: _Units) -> None:
+    """The lowest SLIP within reach of the head's frequencies."""
+    _clear(block, head)
+    constant, slip = units.width + Extra.CONSTANT, units.width + Extra.SLIP
+    block.k.weight[_rows(head, (_REFERENCE,)), constant] = units.code
+    block.k.weight[_rows(head, frequencies), slip] = -1.0
+    block.q.weight[_rows(head, frequencies), constant] = units.code
+    block.v.weight[head * HEAD, slip] = 1.0
+    block.o.weight[units.width + Extra.WORST + head, head * HEAD] = units.level / units.wider

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from trim.tasks import gsm_symbolic
+from trim.tasks.gsm_symbolic import FAMILY
 
 PATH = Path("runs/tokenizer.json")
 PAD, USER, ASSISTANT, END, MARK = SPECIALS = ("<pad>", "<|user|>", "<|assistant|>", "<|end|>", "<extra_0>")
@@ -27,7 +27,7 @@ _SPLIT = (
 
 def _texts(problems: int) -> Iterator[str]:
     """Training questions and steps without their digits, so that no merge joins digits."""
-    for question in islice(gsm_symbolic.stream(_SEED, "train"), problems):
+    for question in islice(FAMILY.stream(_SEED, "train"), problems):
         for text in (question.text, *question.reference_steps):
             yield re.sub(r"\d", "", text)
 

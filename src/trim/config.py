@@ -56,7 +56,7 @@ class ModelSettings:
         "openai",
         "generic",
     ] = "embedded"
-    model: str = ""  # the server's name for it, or a folder for `embedded`; empty: the shipped model
+    model: str = ""  # the server's name for it; for `embedded` a shipped model or a folder; empty: the shipped one
     base_url: str = ""
     api_key_env: str = ""  # the environment variable that holds the key, never the key itself
     continuation: Literal["completions", "chat", "instruct"] = "completions"
@@ -194,11 +194,16 @@ class Config:
         return Prices(weak, strong, prm)
 
     def names(self) -> dict[str, str]:
-        """What the models are called, for results and reports."""
+        """What the models are called, for results and reports; local ones with a fingerprint of their weights."""
         names = {}
         for role, settings in self.roles().items():
-            name = settings.model or ("judge" if settings.backend == "likelihood" else role)
-            names[role] = f"{settings.backend}:{name}" + (f" at {settings.base_url}" if settings.base_url else "")
+            if settings.base_url:
+                names[role] = f"{settings.backend}:{settings.model} at {settings.base_url}"
+            else:
+                from trim.models.embedded import fingerprint
+
+                name = settings.model or ("judge" if settings.backend == "likelihood" else role)
+                names[role] = f"{settings.backend}:{name}@{fingerprint(name)}"
         return names
 
 
@@ -340,8 +345,7 @@ def _open_generator(config: Config, role: Role) -> Any:
 
         if config.generation.separator != "blank-line":
             raise ConfigError("[generation] separator: the embedded models write blank lines between steps")
-        folder = Path(settings.model) if settings.model else role.value
-        return EmbeddedGenerator(folder, role, config.sampling())
+        return EmbeddedGenerator(settings.model or role.value, role, config.sampling())
     from trim.models.http import TokenCounter
     from trim.models.openai import OpenAIGenerator
     from trim.prompts import load_template
@@ -367,7 +371,7 @@ def _open_prm(config: Config) -> Any:
     if settings.backend == "embedded":
         from trim.models.embedded import EmbeddedPrm
 
-        return EmbeddedPrm(Path(settings.model) if settings.model else "prm")
+        return EmbeddedPrm(settings.model or "prm")
     if settings.backend == "likelihood":
         from trim.models.likelihood import open_likelihood
 

@@ -16,10 +16,10 @@ from trim.models.likelihood import open_likelihood
 from trim.policies import AlwaysWeak, RandomSteps
 from trim.protocols import ProcessRewardModel
 from trim.router import Limits, Router
-from trim.tasks import gsm_symbolic
+from trim.tasks.gsm_symbolic import FAMILY
 from trim.types import Finish, Question, Role, Sampling, Step, StepOptions, Trace
 
-QUESTIONS = gsm_symbolic.problems(900_123, 12)
+QUESTIONS = FAMILY.problems(900_123, 12)
 
 
 async def solve(limits: Limits, together: int, seed: int = 3) -> list[Trace]:
@@ -142,10 +142,10 @@ def separation(scorer: ProcessRewardModel) -> float:
 
     async def scenario() -> float:
         right, wrong = [], []
-        for question in gsm_symbolic.problems(900_124, 60):
+        for question in FAMILY.problems(900_124, 60):
             steps = question.reference_steps
             broken = steps[0].rstrip("0123456789. ") + "987"
-            if gsm_symbolic.step_labels(question, [broken]) == (False,):
+            if FAMILY.step_labels(question, [broken]) == (False,):
                 right.append((await scorer.score(question, steps[:1])).values[0])
                 wrong.append((await scorer.score(question, (broken,))).values[0])
         assert len(right) > 20
@@ -202,11 +202,9 @@ def test_the_weak_model_alone_solves_some_problems() -> None:
     async def scenario() -> float:
         generator = EmbeddedGenerator("weak", Role.WEAK)
         router = Router(generator, generator, None, AlwaysWeak())
-        questions = gsm_symbolic.problems(900_125, 100)
+        questions = FAMILY.problems(900_125, 100)
         traces = await asyncio.gather(*(router.route(question) for question in questions))
         await generator.aclose()
-        return float(
-            np.mean([gsm_symbolic.grade(gsm_symbolic.final_answer(t.text), t.question.reference or "") for t in traces])
-        )
+        return float(np.mean([FAMILY.right(FAMILY.answer(trace.text), trace.question) for trace in traces]))
 
     assert 0.15 < asyncio.run(scenario()) < 0.6

@@ -20,10 +20,10 @@ from trim.models.probe import probe
 from trim.policies import AlwaysStrong, AlwaysWeak, Threshold
 from trim.prompts import load_template
 from trim.router import Limits, OnError, Router
-from trim.tasks import gsm_symbolic
+from trim.tasks.gsm_symbolic import FAMILY
 from trim.types import Finish, Question, Role, Sampling, Step, StepOptions, Trace
 
-PROBLEMS = gsm_symbolic.problems(900_700, 20)
+PROBLEMS = FAMILY.problems(900_700, 20)
 GREEDY = Sampling(temperature=0.0, top_p=1.0, top_k=0)
 Servers = dict[str, VllmServer]
 

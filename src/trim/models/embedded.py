@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from importlib.resources import files
 from math import exp, log
 from pathlib import Path
@@ -23,11 +23,25 @@ _CACHED_TOKENS = 16_000  # of all questions together; a strong model's token tak
 
 
 def shipped(name: str) -> Path:
-    """The folder of a shipped model: weak, strong, prm or judge."""
-    folder = Path(str(files("trim"))) / "embedded" / name
-    if not folder.is_dir():
-        raise ConfigError(f"there is no embedded model {name!r}")
-    return folder
+    """The folder of a shipped model, or the folder that `name` is a path to.
+
+    Raises:
+        ConfigError: there is neither; lists what is shipped.
+    """
+    root = Path(str(files("trim"))) / "embedded"
+    for folder in (root / name, Path(name)):
+        if (folder / "config.json").is_file():
+            return folder
+    known = ", ".join(sorted(path.parent.name for path in root.glob("*/config.json")))
+    raise ConfigError(f"no shipped model ({known}) and no model folder {name!r}")
+
+
+def fingerprint(name: str) -> str:
+    """Eight characters that change with a model's weights or tokenizer: what was made for other models is noticed."""
+    folder, digest = shipped(name), sha256()
+    for file in ("tokenizer.json", "model.safetensors"):
+        digest.update((folder / file).read_bytes())
+    return digest.hexdigest()[:8]
 
 
 class Tokens:
@@ -104,7 +118,7 @@ class _Model:
     """What generator, PRM and judge share: an engine, its tokens and caches."""
 
     def __init__(self, folder: Path | str, threads: int = 1) -> None:
-        path = shipped(folder) if isinstance(folder, str) else folder
+        path = shipped(str(folder))
         self.engine = Engine(path, threads)
         self.tokens = Tokens(path)
         self.caches = Caches(self.engine)

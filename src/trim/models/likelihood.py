@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from math import exp
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -230,7 +229,7 @@ def open_likelihood(
         return LikelihoodScorer(OpenAILogprobs(base_url, model, load_template(template), api_key=api_key))
     from trim.models.embedded import EmbeddedJudge
 
-    judge = EmbeddedJudge(Path(model) if model else "judge")
+    judge = EmbeddedJudge(model or "judge")
     file = judge.engine.folder / "logistic.json"
     if not file.is_file():
         return LikelihoodScorer(judge)

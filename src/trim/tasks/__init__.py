@@ -8,10 +8,14 @@ from pathlib import Path
 
 from trim.errors import TaskError
 from trim.steps import StepFormat
-from trim.tasks import grading, gsm_symbolic, jsonl
+from trim.tasks import arithmetic_chain, grading, gsm_symbolic, jsonl, string_rewriting
+from trim.tasks.generated import LEVELS, Family, Level
 from trim.types import Question
 
-NAMES = ("gsm_symbolic",)
+FAMILIES: dict[str, Family] = {
+    module.FAMILY.name: module.FAMILY for module in (gsm_symbolic, arithmetic_chain, string_rewriting)
+}
+"""Endless problems that the shipped models know."""
 
 
 @dataclass(frozen=True)
@@ -33,22 +37,17 @@ class Task:
 
 
 def load_task(name: str) -> Task:
-    """A task by name, or a JSONL file by path.
+    """A family by name, of one level if the name ends in `:easy`, `:medium` or `:hard`, or a JSONL file by path.
 
     Raises:
-        TaskError: no such task or file.
+        TaskError: no such task, level or file.
     """
-    if name == "gsm_symbolic":
-        return Task(
-            name,
-            lambda count, seed: gsm_symbolic.problems(seed, count),
-            gsm_symbolic.final_answer,
-            lambda answer, question: gsm_symbolic.grade(answer, question.reference or ""),
-            gsm_symbolic.step_labels,
-        )
+    family, _, level = name.partition(":")
+    if family in FAMILIES:
+        return _generated(FAMILIES[family], level, name)
     path = Path(name)
     if not path.is_file():
-        raise TaskError(f"no task and no file {name!r}; there are {', '.join(NAMES)} and any .jsonl file")
+        raise TaskError(f"no task and no file {name!r}; there are {', '.join(FAMILIES)} and any .jsonl file")
     questions = jsonl.read_questions(path)
     grader = grading.Grader()
 
@@ -59,3 +58,14 @@ def load_task(name: str) -> Task:
         return grader.right(answer, question.reference or "")
 
     return Task(path.stem, take, grading.final_answer, right, close=grader.close)
+
+
+def _generated(family: Family, level: str, name: str) -> Task:
+    chosen: Level | None = next((known for known in LEVELS if known == level), None)
+    if ":" in name and chosen is None:
+        raise TaskError(f"task {name!r}: there is no level {level!r}; there are {', '.join(LEVELS)}")
+
+    def take(count: int, seed: int) -> list[Question]:
+        return family.problems(seed, count, level=chosen)
+
+    return Task(name, take, family.answer, family.right, family.step_labels)

@@ -1,0 +1,104 @@
+"""Endless families of problems that come with a solution step by step: what the shipped models know.
+
+A family draws problems at three levels (easy, medium, hard). Train, validation and test problems are disjoint BY TEXT
+for every seed and level: a hash of the question text says which split it belongs to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from random import Random
+from typing import Literal
+
+from trim.types import Question
+
+Split = Literal["train", "validation", "test"]
+Level = Literal["easy", "medium", "hard"]
+
+LEVELS: tuple[Level, ...] = ("easy", "medium", "hard")
+
+FIRST_EVALUATION_SEED = 900_000
+"""Seeds from here on are never used in making the shipped models."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A source of problems and its rules.
+
+    Args:
+        name: of the task.
+        draw: a problem of a level (None: any) from a random generator; its id is not yet set. None: draw again.
+        answer: the final answer of a solution, or None.
+        same_answer: whether an answer equals the reference.
+        same_step: whether a step says what the reference's step says.
+    """
+
+    name: str
+    draw: Callable[[Random, Level | None], Question | None]
+    answer: Callable[[str], str | None]
+    same_answer: Callable[[str, str], bool]
+    same_step: Callable[[str, str], bool]
+
+    def stream(self, seed: int, split: Split, level: Level | None = None) -> Iterator[Question]:
+        """Endless problems of one split; the same arguments give the same sequence. Texts may repeat."""
+        rng = Random(seed)
+        index = 0
+        where = self.name if level is None else f"{self.name}:{level}"
+        while True:
+            question = self.draw(rng, level)
+            if question is not None and split_of(question.text) == split:
+                name = f"{where}/{split}/{seed}/{index}"
+                yield Question(question.text, question.reference, name, question.reference_steps)
+                index += 1
+
+    def problems(self, seed: int, count: int, split: Split = "test", level: Level | None = None) -> list[Question]:
+        """`count` problems with distinct texts; a smaller count gives a prefix of a larger one."""
+
+        def distinct() -> Iterator[Question]:
+            seen: set[str] = set()
+            for question in self.stream(seed, split, level):
+                if question.text not in seen:
+                    seen.add(question.text)
+                    yield question
+
+        return list(islice(distinct(), count))
+
+    def right(self, answer: str | None, question: Question) -> bool:
+        """Whether an extracted answer is the reference."""
+        return answer is not None and self.same_answer(answer, question.reference or "")
+
+    def step_labels(self, question: Question, steps: Sequence[str]) -> tuple[bool, ...]:
+        """Which steps are right, by rule: the step says what the reference's does, and every earlier step is right.
+
+        A final answer before the reference solution is complete is wrong.
+        """
+        reference = question.reference_steps
+        labels: list[bool] = []
+        right = True
+        for index, step in enumerate(steps):
+            right = right and index < len(reference) and self.same_step(step, reference[index])
+            if right and index + 1 < len(reference) and self.answer(step) is not None:
+                right = False
+            labels.append(right)
+        return tuple(labels)
+
+
+def split_of(text: str) -> Split:
+    """Which split a question text belongs to: 10/16 train, 2/16 validation, 4/16 test, by its hash."""
+    bucket = hashlib.sha256(text.encode()).digest()[0] % 16
+    return "train" if bucket < 10 else "validation" if bucket < 12 else "test"
+
+
+def after_mark(text: str) -> str | None:
+    """What stands after the last `####` on its line; None if there is nothing."""
+    _, mark, rest = text.rpartition("####")
+    answer = rest.strip().split("\n")[0].strip()
+    return answer if mark and answer else None
+
+
+def same_words(step: str, reference: str) -> bool:
+    """Equal but for white space."""
+    return step.split() == reference.split()
