@@ -17,7 +17,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -26,7 +26,7 @@ import torch
 from safetensors.torch import load_file
 
 from recipes import labelled, prm
-from recipes.figures import table
+from recipes.figures import reliability, table, upto_first_error
 from recipes.labelled import Labelled
 from recipes.model import Model, read_model
 from recipes.pretrain import TARGET
@@ -126,14 +126,16 @@ def test_solutions(family: Family, encoder: Encoder, count: int) -> dict[str, li
 def scorers(encoder: Encoder, count: int) -> dict[str, Any]:
     """Both process reward models on the same solutions."""
     models = {name: read_reward(name, encoder) for name in prm.RUNS}
-    found: dict[str, Any] = {"problems": count} | {name: {} for name in models}
+    found: dict[str, Any] = {"problems": count, "reliability": {name: {} for name in models}}
+    found |= {name: {} for name in models}
     for task, family in FAMILIES.items():
         sets = test_solutions(family, encoder, count)
         for name, model in models.items():
-            found[name][task] = {
-                source: table(prm.score(model, encoder, rows), [row.labels for row in rows])
-                for source, rows in sets.items()
-            }
+            scores = {source: prm.score(model, encoder, rows) for source, rows in sets.items()}
+            labels = {source: [row.labels for row in rows] for source, rows in sets.items()}
+            found[name][task] = {source: table(scores[source], labels[source]) for source in sets}
+            pooled = upto_first_error(list(chain(*scores.values())), list(chain(*labels.values())))
+            found["reliability"][name][task] = reliability(*pooled)
             print(name, task, json.dumps(found[name][task]), flush=True)
     return found
 

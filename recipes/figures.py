@@ -58,6 +58,20 @@ def calibration_error(scores: np.ndarray, truth: np.ndarray, bins: int = 10) -> 
     )
 
 
+def reliability(scores: np.ndarray, truth: np.ndarray, bins: int = 10) -> list[dict[str, float]]:
+    """For equal-width bins of scores: how many steps, their mean score, and which share of them is right."""
+    index = np.clip((scores * bins).astype(int), 0, bins - 1)
+    return [
+        {
+            "steps": int((index == i).sum()),
+            "score": round(float(scores[index == i].mean()), 4),
+            "right": round(float(truth[index == i].mean()), 4),
+        }
+        for i in range(bins)
+        if (index == i).any()
+    ]
+
+
 def table(scores: Rows, labels: Truth) -> dict[str, float]:
     """All figures of scores in [0, 1]."""
     flat, truth = upto_first_error(scores, labels)

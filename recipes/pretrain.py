@@ -73,8 +73,8 @@ def _stages(first: int, again: int, everything: int) -> tuple[Stage, ...]:
 RUNS = {
     "weak": Run(Shape(96, 3, 4, 288), _stages(9_500_000, 4_500_000, 20_000_000), seed=11),
     "strong": Run(Shape(128, 6, 4, 384), _stages(26_500_000, 6_000_000, 40_000_000), seed=22),
-    "judge": Run(Shape(128, 6, 4, 384), _stages(11_000_000, 6_000_000, 20_000_000), seed=33, self_normalised=1e-3),
-    "judge-small": Run(Shape(96, 3, 4, 288), (Stage(8_000_000),), seed=66, self_normalised=1e-3),
+    "judge": Run(Shape(128, 6, 4, 384), _stages(11_000_000, 6_000_000, 14_000_000), seed=33, self_normalised=1e-3),
+    "judge-small": Run(Shape(96, 3, 4, 288), (Stage(6_000_000),), seed=66, self_normalised=1e-3),
 }
 _SAVE_EVERY = 60.0  # seconds
 TARGET = Path("src/trim/embedded")  # exported models

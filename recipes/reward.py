@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from recipes.model import HEAD, ROPE_BASE, Block, Model, init_block
 from recipes.tokenizer import Encoder
+from trim.tasks import FAMILIES
 
 FRESH = 2  # layers on top of the trunk's
 EXTRA = 64
@@ -106,7 +107,7 @@ def build(trunk: Model, encoder: Encoder) -> Reward:
         new.q_norm.copy_(old.q_norm)
         new.k_norm.copy_(old.k_norm)
     heads = trunk.embedding.weight[critical] * trunk.norm.weight / wider
-    units = _Units(width, wider, _level(trunk, encoder))
+    units = _Units(width, wider, *_levels(trunk, encoder))
     compare, gather = body.blocks[-2], body.blocks[-1]
     for block in (compare, gather):
         init_block(block, previous=(), constant=width)
@@ -126,18 +127,27 @@ def build(trunk: Model, encoder: Encoder) -> Reward:
 
 class _Units:
     """What weights have to be so that a normed coordinate counts as 1: the residual stream's usual level is `level`,
-    its codes are `_SMALL`, and the norm multiplies by `wider` what the level divides.
+    its codes are `_SMALL`, and the norm multiplies by `wider` what the level divides. At <|assistant|> the level is
+    another.
     """
 
-    def __init__(self, width: int, wider: float, level: float) -> None:
+    def __init__(self, width: int, wider: float, level: float, assistant_level: float) -> None:
         self.width, self.wider, self.level = width, wider, level * _SCALE
         self.code = self.level / (_SMALL * wider)
+        self.assistant_code = assistant_level * _SCALE / (_SMALL * wider)
 
 
-def _level(trunk: Model, encoder: Encoder) -> float:
-    """RMS of the trunk's last residual stream on some text."""
-    prompt = torch.tensor([encoder.prompt("How many apples are left after 3 of 12 are eaten?")])
-    return float(trunk.layers(prompt).square().mean().sqrt())
+def _levels(trunk: Model, encoder: Encoder) -> tuple[float, float]:
+    """Median RMS of the trunk's last residual stream at the tokens of solutions, and at <|assistant|>."""
+    solution, assistant = [], []
+    for family in FAMILIES.values():
+        for question in family.problems(5, 8, "validation"):
+            prompt = encoder.prompt(question.text)
+            ids = torch.tensor([prompt + encoder.solution(question.reference_steps)])
+            rms = trunk.layers(ids)[0].square().mean(-1).sqrt()
+            assistant.append(rms[len(prompt) - 1])
+            solution.append(rms[len(prompt) :])
+    return float(torch.cat(solution).median()), float(torch.stack(assistant).median())
 
 
 def _embed(table: Tensor, trunk: Model, encoder: Encoder, critical: Sequence[int]) -> None:
@@ -185,9 +195,9 @@ def _find_beginning(block: Block, units: _Units) -> None:
     _clear(block, head)
     constant, assistant = units.width + Extra.CONSTANT, units.width + Extra.ASSISTANT
     block.k.weight[_rows(head, (_REFERENCE,)), constant] = units.code
-    block.k.weight[_rows(head, _REACH[0]), assistant] = 8 * units.code
+    block.k.weight[_rows(head, _REACH[0]), assistant] = 8 * units.assistant_code
     block.q.weight[_rows(head, _REACH[0]), constant] = units.code
-    block.v.weight[head * HEAD, assistant] = units.code
+    block.v.weight[head * HEAD, assistant] = units.assistant_code
     block.o.weight[units.width + Extra.BEGUN, head * HEAD] = units.level / units.wider
 
 
@@ -203,13 +213,12 @@ def _add_surprise(block: Block, units: _Units) -> None:
             for linear in (block.gate, block.up):
                 linear.weight[neuron] = 0.0
             block.gate.weight[neuron, width + Extra.BEGUN] = 2 * _ON
-        block.gate.weight[written, width + Extra.CODE + index] = 2 * _ON * units.code
-        block.gate.weight[written, width + Extra.CONSTANT] = -3 * _ON * units.code
+            block.gate.weight[neuron, width + Extra.CONSTANT] = -3.3 * _ON * units.code
+        block.gate.weight[written, width + Extra.CODE + index] = 2.5 * _ON * units.code
         block.up.weight[written, width + Extra.EXPECTED + index] = logit
-        # Fires when another token is written, and the more the likelier this one was: from 2 nats below certainty on.
-        block.gate.weight[missed, width + Extra.OTHER] = 2 * _ON * units.code
+        # Fires when another token is written, and the more the likelier this one was.
+        block.gate.weight[missed, width + Extra.OTHER] = 2.5 * _ON * units.code
         block.gate.weight[missed, width + Extra.EXPECTED + index] = _ON / 2 * logit
-        block.gate.weight[missed, width + Extra.CONSTANT] = (1 - 4) * _ON * units.code
         block.up.weight[missed, width + Extra.CONSTANT] = -8 * units.code
         for neuron in (written, missed):
             block.down.weight[:, neuron] = 0.0
