@@ -24,6 +24,7 @@ from recipes.tokenizer import Encoder
 from trim.tasks import FAMILIES
 
 _WORDS = {"gsm_symbolic": 0.8, "drills": 0.2}
+_HARDEST = {"gsm_symbolic": 0.44, "arithmetic_chain": 0.12, "string_rewriting": 0.36, "drills": 0.08}
 _ALL = {"gsm_symbolic": 0.36, "arithmetic_chain": 0.32, "string_rewriting": 0.2, "drills": 0.12}
 
 
@@ -72,7 +73,11 @@ def _stages(first: int, again: int, everything: int) -> tuple[Stage, ...]:
 
 RUNS = {
     "weak": Run(Shape(96, 3, 4, 288), _stages(9_500_000, 4_500_000, 20_000_000), seed=11),
-    "strong": Run(Shape(128, 6, 4, 384), _stages(26_500_000, 6_000_000, 40_000_000), seed=22),
+    "strong": Run(
+        Shape(128, 6, 4, 384),
+        (*_stages(26_500_000, 6_000_000, 40_000_000), Stage(12_000_000, peak=0.35, decay=1.0, mixture=_HARDEST)),
+        seed=22,
+    ),
     "judge": Run(Shape(128, 6, 4, 384), _stages(11_000_000, 6_000_000, 14_000_000), seed=33, self_normalised=1e-3),
     "judge-small": Run(Shape(96, 3, 4, 288), (Stage(6_000_000),), seed=66, self_normalised=1e-3),
 }

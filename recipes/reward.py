@@ -8,7 +8,8 @@ self-normalised, so a logit is nearly a log-probability. The residual stream get
 trunk's layers neither read nor write (`Extra` names them).
 
 First fresh layer: one head copies from the previous token how likely each of the critical tokens (digits, signs,
-letters) was, one finds out whether the solution has begun; neurons then add up how unlikely the written token was.
+letters) was, one finds out whether the solution has begun, one makes large what the embedding says in a low voice about
+the token itself (the trunk shall hardly notice it); neurons then add up how unlikely the written token was.
 Second fresh layer: three heads find the most unlikely token, of all so far and of the newest ones.
 """
 
@@ -25,7 +26,7 @@ from recipes.tokenizer import Encoder
 from trim.tasks import FAMILIES
 
 FRESH = 2  # layers on top of the trunk's
-EXTRA = 64
+EXTRA = 96
 CRITICAL = (*"0123456789", ".", "-", " -", " +", " *", " ", " a", " b", " c", "a", "b", "c", "z", "####")
 """Tokens that a wrong step gets wrong; all others count as one."""
 
@@ -36,7 +37,8 @@ _ON = 6.0  # input of a neuron that fires
 _FAST = (0, 1, 2)  # rotary frequencies that tell the previous token from its neighbours
 _REFERENCE = 13  # a frequency for keys that no query reads: it keeps the length of a key that says nothing
 _REACH = ((14, 15), (6,), (5,))  # frequencies of the three gathering heads: everything, about 20 tokens, about 13
-_LOGIT = 0.05  # what a nat of a copied logit is in the residual stream, in units of its usual level
+_LOGIT = 0.02  # what a nat of a copied logit is in the residual stream, in units of its usual level
+_TAME = 20.0  # logits are divided by this where they pass through a layer: updates disturb large values most
 _NAT = 0.2  # what a nat of surprise is there
 
 
@@ -47,7 +49,9 @@ class Extra:
     CODE = 1  # one coordinate a critical token
     OTHER = CODE + len(CRITICAL)  # this is any other token
     ASSISTANT = OTHER + 1  # this is <|assistant|>
-    EXPECTED = ASSISTANT + 1  # logits of the critical tokens, one token earlier
+    CODES = ASSISTANT + 1  # how many there are up to here, all small
+    SEEN = CODES  # the same ones, large: what is after the first attention reads these
+    EXPECTED = SEEN + CODES  # logits of the critical tokens, one token earlier
     BEGUN = EXPECTED + len(CRITICAL)  # the solution has begun
     SLIP = BEGUN + 1  # log-probability of this token, about
     WORST = SLIP + 1  # the lowest SLIP, as each gathering head finds it
@@ -110,17 +114,16 @@ def build(trunk: Model, encoder: Encoder) -> Reward:
     units = _Units(width, wider, *_levels(trunk, encoder))
     compare, gather = body.blocks[-2], body.blocks[-1]
     for block in (compare, gather):
-        init_block(block, previous=(), constant=width)
-        for linear in (block.q, block.k, block.v, block.gate, block.up):
-            linear.weight[:, width : width + Extra.EXPECTED] *= units.code
+        init_block(block, previous=())
         block.q_norm.fill_(_GAIN)
     _copy_expectations(compare, heads, units)
     _find_beginning(compare, units)
+    _raise_voice(compare, units)
     _add_surprise(compare, units)
     for head, frequencies in enumerate(_REACH):
         _gather(gather, head, frequencies, units)
     model.score.weight[1, width + Extra.WORST + 1] = 0.4 / (_NAT * wider)
-    model.score.weight[1, width + Extra.CONSTANT] = 1.0 * units.code
+    model.score.weight[1, width + Extra.SEEN + Extra.CONSTANT] = 1.0
     model.score.weight[0] = -model.score.weight[1]
     return model
 
@@ -184,9 +187,9 @@ def _copy_expectations(block: Block, heads: Tensor, units: _Units) -> None:
         block.k.weight[frequency, constant] = units.code
         block.q.weight[frequency, constant] = torch.cos(angle) * units.code
         block.q.weight[frequency + HEAD // 2, constant] = torch.sin(angle) * units.code
-    block.v.weight[:count, : units.width] = heads
+    block.v.weight[:count, : units.width] = heads / _TAME
     for index in range(count):
-        block.o.weight[units.width + Extra.EXPECTED + index, index] = _LOGIT * units.level
+        block.o.weight[units.width + Extra.EXPECTED + index, index] = _LOGIT * units.level * _TAME
 
 
 def _find_beginning(block: Block, units: _Units) -> None:
@@ -201,36 +204,49 @@ def _find_beginning(block: Block, units: _Units) -> None:
     block.o.weight[units.width + Extra.BEGUN, head * HEAD] = units.level / units.wider
 
 
+def _raise_voice(block: Block, units: _Units) -> None:
+    """Head 2: the codes of the token itself, as large as the rest of the residual stream."""
+    head, count = 2, Extra.CODES
+    _clear(block, head)
+    rows = _rows(head, _FAST)
+    block.k.weight[rows, units.width + Extra.CONSTANT] = units.code
+    block.q.weight[rows, units.width + Extra.CONSTANT] = units.code
+    for index in range(count):
+        block.v.weight[head * HEAD + index, units.width + index] = units.code
+        block.o.weight[units.width + Extra.SEEN + index, head * HEAD + index] = units.level / units.wider
+
+
 def _add_surprise(block: Block, units: _Units) -> None:
     """Neurons: the logit of the critical token that is written, and what it takes to write another where a critical
     one was expected.
     """
     width, count = units.width, len(CRITICAL)
+    seen = width + Extra.SEEN
     logit = 1 / (_LOGIT * units.wider)  # weight that makes an expectation count in nats
     for index in range(count):
         written, missed = index, count + index
         for neuron in (written, missed):
             for linear in (block.gate, block.up):
                 linear.weight[neuron] = 0.0
-            block.gate.weight[neuron, width + Extra.BEGUN] = 2 * _ON
-            block.gate.weight[neuron, width + Extra.CONSTANT] = -3.3 * _ON * units.code
-        block.gate.weight[written, width + Extra.CODE + index] = 2.5 * _ON * units.code
-        block.up.weight[written, width + Extra.EXPECTED + index] = logit
+            block.gate.weight[neuron, width + Extra.BEGUN] = 3 * _ON
+            block.gate.weight[neuron, seen + Extra.CONSTANT] = -5.5 * _ON
+        block.gate.weight[written, seen + Extra.CODE + index] = 4 * _ON
+        block.up.weight[written, width + Extra.EXPECTED + index] = logit / _TAME
         # Fires when another token is written, and the more the likelier this one was.
-        block.gate.weight[missed, width + Extra.OTHER] = 2.5 * _ON * units.code
+        block.gate.weight[missed, seen + Extra.OTHER] = 4 * _ON
         block.gate.weight[missed, width + Extra.EXPECTED + index] = _ON / 2 * logit
-        block.up.weight[missed, width + Extra.CONSTANT] = -8 * units.code
+        block.up.weight[missed, seen + Extra.CONSTANT] = -4 / _TAME
         for neuron in (written, missed):
             block.down.weight[:, neuron] = 0.0
-            block.down.weight[width + Extra.SLIP, neuron] = _NAT * units.level / _ON
+            block.down.weight[width + Extra.SLIP, neuron] = _NAT * units.level / _ON * _TAME
 
 
 def _gather(block: Block, head: int, frequencies: Sequence[int], units: _Units) -> None:
     """The lowest SLIP within reach of the head's frequencies."""
     _clear(block, head)
-    constant, slip = units.width + Extra.CONSTANT, units.width + Extra.SLIP
-    block.k.weight[_rows(head, (_REFERENCE,)), constant] = units.code
+    constant, slip = units.width + Extra.SEEN + Extra.CONSTANT, units.width + Extra.SLIP
+    block.k.weight[_rows(head, (_REFERENCE,)), constant] = 1.0
     block.k.weight[_rows(head, frequencies), slip] = -1.0
-    block.q.weight[_rows(head, frequencies), constant] = units.code
+    block.q.weight[_rows(head, frequencies), constant] = 1.0
     block.v.weight[head * HEAD, slip] = 1.0
     block.o.weight[units.width + Extra.WORST + head, head * HEAD] = units.level / units.wider
