@@ -32,7 +32,7 @@ _ACTIONS = np.array([Action.CONTINUE, Action.REGENERATE, Action.TAKE_OVER], dtyp
 
 @dataclass(frozen=True, eq=False)
 class _Backup:
-    """One step back in time for all grid points k (rows) and observations o (columns); O is their number.
+    """One step back in time for all N grid points k (rows) and O observations o (columns).
 
     `mass` z is P(o | k); `right` z x' = k a and `fixed` z u' = k v are P(o, the prefix kept by CONTINUE, REGENERATE is
     right | k), with a = p_w P(o | C) and v = q_C p_w P(o | C) + q_R (1 - p_w) P(o | R), shapes (O,).
@@ -269,35 +269,39 @@ class PomdpSolution:
         backup = _backup(self.model, self.curves.shape[1])
         cost = self.price * self.model.step_tokens
         lines = np.empty((2, *self.curves.shape))
-        rewrite = backup.fixed - cost * backup.mass > backup.right
-        ends = self._line(np.where(rewrite, -cost, 0.0), np.where(rewrite, 0.0, 1.0), np.where(rewrite, 1.0, 0.0))
-        lines[:, -1] = ends
+        lines[:, -1] = ends = self._best_plan(_Lines(0.0, 1.0), _Lines(-cost, 1.0))
         for t in range(len(self.hazard) - 2, -1, -1):
             start, slope = lines[:, t + 1]
-            near_right, near_fixed = backup.right_at.nearest, backup.fixed_at.nearest
-            start_right, slope_right = start[near_right], slope[near_right]
-            start_fixed, slope_fixed = start[near_fixed] - cost, slope[near_fixed]
+            keep = _Lines(start[backup.right_at.nearest], slope[backup.right_at.nearest])
+            rewrite = _Lines(start[backup.fixed_at.nearest] - cost, slope[backup.fixed_at.nearest])
             if self.take_over:
-                steps, success = self.alone.steps[t + 1] * cost, self.alone.success[t + 1]
-                better = backup.fixed * success - backup.mass * steps > (
-                    start_fixed * backup.mass + slope_fixed * backup.fixed
+                alone = _Lines(-cost * self.alone.steps[t + 1], self.alone.success[t + 1])
+                better = alone.of(backup.fixed, backup.mass) > rewrite.of(backup.fixed, backup.mass)
+                rewrite = _Lines(
+                    np.where(better, alone.start, rewrite.start), np.where(better, alone.slope, rewrite.slope)
                 )
-                start_fixed, slope_fixed = np.where(better, -steps, start_fixed), np.where(better, success, slope_fixed)
-            rewrite = (
-                start_fixed * backup.mass + slope_fixed * backup.fixed
-                > start_right * backup.mass + slope_right * backup.right
-            )
-            later = self._line(
-                np.where(rewrite, start_fixed, start_right),
-                np.where(rewrite, 0.0, slope_right),
-                np.where(rewrite, slope_fixed, 0.0),
-            )
+            later = self._best_plan(keep, rewrite)
             lines[:, t] = self.hazard[t] * ends + (1 - self.hazard[t]) * later
         return lines
 
-    def _line(self, constant: FloatArray, on_right: FloatArray, on_fixed: FloatArray) -> FloatArray:
-        """Sum over o of constant z + on_right z x' + on_fixed z u', which is linear in k, for each row; (2, N)."""
+    def _best_plan(self, keep: _Lines, rewrite: _Lines) -> FloatArray:
+        """For each grid point the better of two ways for each observation, as one line in k; shape (2, grid)."""
         backup = _backup(self.model, self.curves.shape[1])
+        chosen = rewrite.of(backup.fixed, backup.mass) > keep.of(backup.right, backup.mass)
+        constant = np.where(chosen, rewrite.start, keep.start)
+        on_right, on_fixed = np.where(chosen, 0.0, keep.slope), np.where(chosen, rewrite.slope, 0.0)
         start = constant @ backup.lost
         slope = constant @ (backup.sound - backup.lost) + on_right @ backup.right_slope + on_fixed @ backup.fixed_slope
         return np.stack([start - self.draft_cost, slope])
+
+
+@dataclass(frozen=True, eq=False)
+class _Lines:
+    """start + slope k; numbers or arrays of shape (N, O)."""
+
+    start: FloatArray | float
+    slope: FloatArray | float
+
+    def of(self, part: FloatArray, mass: FloatArray) -> FloatArray:
+        """Mass times the lines at part / mass."""
+        return self.start * mass + self.slope * part
