@@ -48,6 +48,7 @@ format: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m benchmarks.overhead
 	@$(BIN)/python -m benchmarks.lookahead
+	@$(BIN)/python -m benchmarks.pomdp_solve
 
 docs: $(READY)
 	@$(PIP) '.[docs]'

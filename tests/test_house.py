@@ -18,7 +18,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # Rooms in the order in which they may know each other; those on one line don't know each other.
 ORDER = [
     ["types", "errors"],
-    ["protocols", "steps", "prompts"],
+    ["protocols", "steps", "prompts", "pomdp"],
     ["drafting", "traces", "simulate"],
     ["router", "testing"],
     ["models", "policies", "tasks"],

@@ -241,6 +241,7 @@ class _Solution:
             draw=int.from_bytes(blake2b(key, digest_size=7).digest(), "big") / 2.0**56,
             logprob=step.logprob,
             entropy=step.entropy,
+            draft_scores=tuple(decision.score for decision in self._decisions),
         )
 
     async def _keep(self, head: Drafted, rejected: list[Draft], *, forced: bool) -> Decision:

@@ -113,7 +113,8 @@ class Observation:
     """All that a policy may see: numbers, never text. t = len(tokens) counts the draft on the table.
 
     `scores` r_1..r_t and `tokens` c_1..c_t end with the draft's; `scores` is empty for a policy that uses none.
-    `actions` are those of the t-1 kept steps. `final`: the draft ends the solution. `drafts`: drafts seen for this
+    `actions` are those of the t-1 kept steps, `draft_scores` the scores that they were decided on (for a step that the
+    strong model wrote, its rejected draft's). `final`: the draft ends the solution. `drafts`: drafts seen for this
     step, this one included. `strong_tokens`: spent so far. `draw`: a uniform number in [0, 1) fixed by seed, question,
     step and draft, for policies that randomise.
     """
@@ -127,6 +128,7 @@ class Observation:
     draw: float = 0.0
     logprob: float | None = None
     entropy: float | None = None
+    draft_scores: tuple[float | None, ...] = ()
 
     @property
     def score(self) -> float:

@@ -1,0 +1,92 @@
+"""Policies on disk: a folder with `policy.json` (settings, provenance) and `arrays.npz`. Loading runs no code."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trim.errors import ConfigError
+
+SCHEMA = 1
+
+Setting = float | str | bool | None
+
+
+@dataclass(frozen=True)
+class Models:
+    """The names of the three models that a policy was made for or is to be used with."""
+
+    weak: str
+    strong: str
+    prm: str
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a policy was made from: models, task, ISO date, and the number of questions."""
+
+    models: Models
+    task: str
+    date: str
+    questions: int
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A policy's numbers, and where they come from. `kind` is the policy's name."""
+
+    kind: str
+    settings: Mapping[str, Setting]
+    arrays: Mapping[str, NDArray[np.float64]]
+    provenance: Provenance
+
+    def save(self, folder: Path) -> None:
+        """Write the two files, over what may be there."""
+        folder.mkdir(parents=True, exist_ok=True)
+        header = {"schema": SCHEMA, "kind": self.kind, "settings": dict(self.settings)}
+        header["provenance"] = asdict(self.provenance)
+        with (folder / "arrays.npz").open("wb") as file:
+            np.savez(file, **dict(self.arrays))  # type: ignore[arg-type]  # no array is called allow_pickle
+        (folder / "policy.json").write_text(json.dumps(header, indent=2) + "\n")
+
+    @classmethod
+    def load(
+        cls, folder: Path, *, kind: str, models: Models | None = None, on_mismatch: Literal["raise", "warn"] = "raise"
+    ) -> Artifact:
+        """Read an artifact of this kind.
+
+        Args:
+            folder: what `save` wrote.
+            kind: the policy's name.
+            models: those that the policy is to be used with; None: unchecked.
+            on_mismatch: what to do when it was made for others.
+
+        Raises:
+            ConfigError: unreadable, of another kind or schema, or made for other models.
+        """
+        try:
+            header = json.loads((folder / "policy.json").read_text())
+            found = (header["schema"], header["kind"])
+            origin = header["provenance"]
+            provenance = Provenance(Models(**origin.pop("models")), **origin)
+            with np.load(folder / "arrays.npz", allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            artifact = cls(header["kind"], header["settings"], arrays, provenance)
+        except (OSError, KeyError, TypeError, ValueError, AttributeError, BadZipFile) as error:
+            raise ConfigError(f"{folder}: not a saved policy ({error!r})") from None
+        if found != (SCHEMA, kind):
+            raise ConfigError(f"{folder} holds a {found[1]} policy of schema {found[0]}, not {kind} of schema {SCHEMA}")
+        if models is not None and models != provenance.models:
+            problem = f"{folder} was made for {provenance.models}, not for {models}; fit one for these models"
+            if on_mismatch == "raise":
+                raise ConfigError(problem)
+            warnings.warn(problem, stacklevel=2)
+        return artifact

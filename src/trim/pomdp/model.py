@@ -1,0 +1,64 @@
+"""The routing problem as a partially observable Markov decision process (paper, section on TRIM-POMDP).
+
+Hidden state of the solution with the draft on the table: CORRECT, RECOVERABLE (the draft is the first wrong step) or
+LOST (an earlier kept step is wrong). An action leaves a kept prefix that is right with some probability k; the next
+draft is then CORRECT with k p_w, RECOVERABLE with k (1 - p_w) and LOST with 1 - k.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trim.errors import ConfigError
+from trim.pomdp.observation import ObservationBins
+
+
+@dataclass(frozen=True)
+class PomdpModel:
+    """A pair of models, a process reward model and a task, in numbers.
+
+    Args:
+        weak_accuracy, strong_accuracy: p_w in (0, 1], p_s in [0, 1]: P(a step is right | everything before it is).
+        hazard: hazard[t], t = 0, 1, ...: probability that the draft after step t is the final one; 1 past the end.
+        observation: scores given the state.
+        step_tokens: mean tokens of a step, what REGENERATE costs at steps to come.
+        repair_accuracy: q_R, P(the strong step is right | the draft was wrong); None: p_s, as in the paper. Where the
+            draft was right the strong step is right with q_C, so that p_w q_C + (1 - p_w) q_R = p_s.
+
+    Raises:
+        ConfigError: a number out of its range, or a q_R that leaves no q_C in [0, 1].
+    """
+
+    weak_accuracy: float
+    strong_accuracy: float
+    hazard: tuple[float, ...]
+    observation: ObservationBins
+    step_tokens: float
+    repair_accuracy: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hazard", tuple(float(h) for h in self.hazard))
+        if not 0.0 < self.weak_accuracy <= 1.0 or not 0.0 <= self.strong_accuracy <= 1.0:
+            raise ConfigError(
+                "POMDP: step accuracies must lie in (0, 1] and [0, 1], "
+                f"not {self.weak_accuracy} and {self.strong_accuracy}"
+            )
+        if not self.hazard or not all(0.0 <= h <= 1.0 for h in self.hazard):
+            raise ConfigError(f"POMDP: the hazard needs at least one entry, all in [0, 1], not {self.hazard}")
+        if not self.step_tokens > 0:
+            raise ConfigError(f"POMDP: step_tokens must be positive, not {self.step_tokens}")
+        if not 0.0 <= self.after_wrong <= 1.0 or not -1e-9 <= self.after_right <= 1.0 + 1e-9:
+            raise ConfigError(
+                f"POMDP: repair_accuracy {self.repair_accuracy} does not go with step accuracies {self.weak_accuracy} "
+                f"and {self.strong_accuracy}: after a right draft the strong step is right with {self.after_right:.3f}"
+            )
+
+    @property
+    def after_wrong(self) -> float:
+        """q_R: P(the strong step is right | the draft was the first wrong step)."""
+        return self.strong_accuracy if self.repair_accuracy is None else self.repair_accuracy
+
+    @property
+    def after_right(self) -> float:
+        """q_C: P(the strong step is right | the draft was right)."""
+        return (self.strong_accuracy - (1 - self.weak_accuracy) * self.after_wrong) / self.weak_accuracy

@@ -1,0 +1,307 @@
+"""The exact solution of the routing POMDP: one convex curve per step.
+
+Let W_t(k) be the expected value of everything after step t when the kept prefix is right with probability k. CONTINUE
+leaves k = b_C, REGENERATE k = u = b_C q_C + b_R q_R, and from there both go on alike, with a draft of the weak model.
+So one curve serves both actions, and the whole solution is these curves:
+
+    REGENERATE  iff  W_t(u) - price * tokens > W_t(b_C)
+    W_t(k) = h_t E_o[ max(x', u' - cost) ] + (1 - h_t) E_o[ max(W_{t+1}(x'), W_{t+1}(u') - cost) ]
+
+with h_t = hazard[t], cost = price * step_tokens, o the observation of the next draft, x' its P(CORRECT | o) and u' the
+same after REGENERATE. Posteriors don't depend on t or price: where they fall on the grid is worked out once per model.
+
+W_t is convex (a maximum of linear functions of k) and W_t(0) <= W_t(k). Linear interpolation between grid points
+therefore never underestimates, and the tangents at grid points never overestimate: `PomdpSolution.bounds`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from trim.errors import ConfigError
+from trim.pomdp.model import PomdpModel
+from trim.pomdp.observation import FloatArray
+from trim.types import Action
+
+_ACTIONS = np.array([Action.CONTINUE, Action.REGENERATE, Action.TAKE_OVER], dtype=object)
+
+
+@dataclass(frozen=True, eq=False)
+class _Backup:
+    """One step back in time for all N grid points k (rows) and O observations o (columns).
+
+    `mass` z is P(o | k); `right` z x' = k a and `fixed` z u' = k v are P(o, the prefix kept by CONTINUE, REGENERATE is
+    right | k), with a = p_w P(o | C) and v = q_C p_w P(o | C) + q_R (1 - p_w) P(o | R), shapes (O,).
+    """
+
+    points: FloatArray  # (N, 1): k
+    sound: FloatArray  # (O,): P(o | nothing was wrong before)
+    lost: FloatArray  # (O,): P(o | something was)
+    right_slope: FloatArray  # (O,): a
+    fixed_slope: FloatArray  # (O,): v
+
+    @cached_property
+    def mass(self) -> FloatArray:
+        return self.points * self.sound + (1 - self.points) * self.lost
+
+    @cached_property
+    def right(self) -> FloatArray:
+        return self.points * self.right_slope
+
+    @cached_property
+    def fixed(self) -> FloatArray:
+        return self.points * self.fixed_slope
+
+    @cached_property
+    def right_at(self) -> _Interpolation:
+        return _Interpolation.of(self.right, self.mass)
+
+    @cached_property
+    def fixed_at(self) -> _Interpolation:
+        return _Interpolation.of(self.fixed, self.mass)
+
+
+@dataclass(frozen=True, eq=False)
+class _Interpolation:
+    """z W(part / z) for a curve W on the grid: a gather and a weighted sum. All arrays have shape (N, O)."""
+
+    below: NDArray[np.intp]
+    above: NDArray[np.intp]
+    weight_below: FloatArray
+    weight_above: FloatArray
+
+    @classmethod
+    def of(cls, part: FloatArray, mass: FloatArray) -> _Interpolation:
+        last = len(part) - 1
+        position = part / np.maximum(mass, np.finfo(float).tiny) * last
+        below = np.clip(position, 0, last - 1).astype(np.intp)
+        weight_above = (position - below) * mass
+        return cls(below, below + 1, mass - weight_above, weight_above)
+
+    def apply(self, curve: FloatArray, out: FloatArray, work: FloatArray) -> None:
+        """Write the values to `out`; `work` is overwritten."""
+        np.take(curve, self.below, out=out, mode="clip")
+        out *= self.weight_below
+        np.take(curve, self.above, out=work, mode="clip")
+        work *= self.weight_above
+        out += work
+
+    @cached_property
+    def nearest(self) -> NDArray[np.intp]:
+        """The grid point next to part / z."""
+        return self.below + (self.weight_above > self.weight_below)
+
+
+@lru_cache(maxsize=2)
+def _backup(model: PomdpModel, grid: int) -> _Backup:
+    correct, recoverable, lost = model.observation.mass.reshape(3, -1)
+    seen = correct + recoverable + lost > 0
+    right = model.weak_accuracy * correct[seen]
+    slip = (1 - model.weak_accuracy) * recoverable[seen]
+    return _Backup(
+        points=np.linspace(0.0, 1.0, grid)[:, None],
+        sound=right + slip,
+        lost=lost[seen],
+        right_slope=right,
+        fixed_slope=model.after_right * right + model.after_wrong * slip,
+    )
+
+
+def solve(
+    model: PomdpModel, price: float, grid: int = 401, *, take_over: bool = False, draft_cost: float = 0.0
+) -> PomdpSolution:
+    """Solve for every belief, step and number of tokens at once.
+
+    Args:
+        model: what is known of the pair and the task.
+        price: lambda, the price of one strong token in correct answers.
+        grid: points per curve; more take longer in proportion and narrow the bounds.
+        take_over: TAKE_OVER is a third action. With a `draft_cost` of 0 it is never better than REGENERATE, which can
+            do the same step by step.
+        draft_cost: what one more draft and its score cost (weak and PRM tokens), in correct answers.
+
+    Raises:
+        ConfigError: a negative price or cost, or fewer than two grid points.
+    """
+    if not (price >= 0 and draft_cost >= 0 and np.isfinite(price) and np.isfinite(draft_cost)):
+        raise ConfigError(f"POMDP: price and draft_cost must be finite and not negative: {price}, {draft_cost}")
+    if grid < 2:
+        raise ConfigError(f"POMDP: a curve needs at least two grid points, not {grid}")
+    hazard = np.array(model.hazard if model.hazard[-1] == 1.0 else (*model.hazard, 1.0))
+    alone = _strong_alone(model, hazard)
+    backup = _backup(model, grid)
+    cost = price * model.step_tokens
+    charge = backup.mass * cost
+    at_end = np.maximum(backup.right, backup.fixed - charge).sum(axis=1)
+    curves = np.empty((len(hazard), grid))
+    curves[-1] = at_end - draft_cost
+    keep, rewrite, work = (np.empty_like(backup.mass) for _ in range(3))
+    for step in range(len(hazard) - 2, -1, -1):
+        backup.right_at.apply(curves[step + 1], keep, work)
+        backup.fixed_at.apply(curves[step + 1], rewrite, work)
+        rewrite -= charge
+        np.maximum(keep, rewrite, out=keep)
+        if take_over:
+            np.multiply(backup.fixed, alone.success[step + 1], out=rewrite)
+            np.multiply(charge, alone.steps[step + 1], out=work)
+            rewrite -= work
+            np.maximum(keep, rewrite, out=keep)
+        curves[step] = hazard[step] * at_end + (1 - hazard[step]) * keep.sum(axis=1) - draft_cost
+    return PomdpSolution(model, price, take_over, draft_cost, hazard, alone, curves)
+
+
+@dataclass(frozen=True, eq=False)
+class _StrongAlone:
+    """The strong model from a draft that is not final on: P(all later steps right) and expected steps, this one too."""
+
+    success: FloatArray
+    steps: FloatArray
+
+
+def _strong_alone(model: PomdpModel, hazard: FloatArray) -> _StrongAlone:
+    success, steps = np.full(len(hazard), model.strong_accuracy), np.full(len(hazard), 2.0)
+    for t in range(len(hazard) - 2, -1, -1):
+        success[t] = model.strong_accuracy * (hazard[t] + (1 - hazard[t]) * success[t + 1])
+        steps[t] = 2.0 + (1 - hazard[t]) * (steps[t + 1] - 1.0)
+    return _StrongAlone(success, steps)
+
+
+@dataclass(frozen=True, eq=False)
+class PomdpSolution:
+    """What `solve` found. Beliefs are arrays of shape (..., 3) in the order (CORRECT, RECOVERABLE, LOST); tokens
+    broadcast against (...). Steps count from 0; those past the hazard's end are treated as its last.
+
+    `curves` has shape (steps, grid): W_t at evenly spaced k in [0, 1], in correct answers.
+
+    Methods raise `ConfigError` for a negative step or beliefs that are no distributions.
+    """
+
+    model: PomdpModel
+    price: float
+    take_over: bool
+    draft_cost: float
+    hazard: FloatArray
+    alone: _StrongAlone
+    curves: FloatArray
+
+    def gain(self, step: int, belief: ArrayLike, *, final: bool = False) -> FloatArray:
+        """What REGENERATE is worth above CONTINUE before its own cost, in correct answers. Shape (...)."""
+        kept, fixed = self._prefix(belief)
+        gain: FloatArray = fixed - kept if final else self._upper(step, fixed) - self._upper(step, kept)
+        return gain
+
+    def action(
+        self, step: int, belief: ArrayLike, tokens: ArrayLike, *, final: bool = False
+    ) -> Action | NDArray[np.object_]:
+        """The best action for a draft of so many tokens; an array of actions where beliefs or tokens are arrays."""
+        choice: Action | NDArray[np.object_] = _ACTIONS[
+            np.argmax(self._values(step, belief, tokens, final=final), axis=0)
+        ]
+        return choice
+
+    def value(self, step: int, belief: ArrayLike, tokens: ArrayLike, *, final: bool = False) -> FloatArray:
+        """Expected correct answers minus what is still to be paid, acting optimally; the upper one of the bounds."""
+        best: FloatArray = self._values(step, belief, tokens, final=final).max(axis=0)
+        return best
+
+    def bounds(
+        self, step: int, belief: ArrayLike, tokens: ArrayLike, *, final: bool = False
+    ) -> tuple[FloatArray, FloatArray]:
+        """Values that the optimum is certainly not below and not above; both have shape (...)."""
+        lower: FloatArray = self._values(step, belief, tokens, final=final, lower=True).max(axis=0)
+        upper = self.value(step, belief, tokens, final=final)
+        return np.minimum(lower, upper), upper  # where both are exact, rounding may swap them
+
+    def _prefix(self, belief: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """P(the kept prefix is right) after CONTINUE and after REGENERATE."""
+        b = np.asarray(belief, dtype=float)
+        if b.shape[-1:] != (3,) or not (b.min(initial=0.0) >= 0 and np.abs(b.sum(axis=-1) - 1).max(initial=0) < 1e-6):
+            raise ConfigError(f"beliefs are (CORRECT, RECOVERABLE, LOST), not negative and with sum 1: {b}")
+        kept = b[..., 0]
+        return kept, self.model.after_right * kept + self.model.after_wrong * b[..., 1]
+
+    def _values(
+        self, step: int, belief: ArrayLike, tokens: ArrayLike, *, final: bool, lower: bool = False
+    ) -> FloatArray:
+        """Value of each action, shape (actions, ...)."""
+        kept, fixed = self._prefix(belief)
+        cost = self.price * np.asarray(tokens, dtype=float)
+        if final:
+            values = [kept, fixed - cost]
+        else:
+            curve = self._lower if lower else self._upper
+            values = [curve(step, kept), curve(step, fixed) - cost]
+            if self.take_over:
+                at = self._index(step)
+                later = (self.alone.steps[at] - 1) * self.price * self.model.step_tokens
+                values.append(fixed * self.alone.success[at] - cost - later)
+        return np.stack(np.broadcast_arrays(*values))
+
+    def _index(self, step: int) -> int:
+        if step < 0:
+            raise ConfigError(f"steps count from 0, not {step}")
+        return min(step, len(self.curves) - 1)
+
+    def _upper(self, step: int, k: FloatArray) -> FloatArray:
+        curve = self.curves[self._index(step)]
+        position = k * (len(curve) - 1)
+        below = np.clip(position, 0, len(curve) - 2).astype(np.intp)
+        value: FloatArray = curve[below] + (position - below) * (curve[below + 1] - curve[below])
+        return value
+
+    def _lower(self, step: int, k: FloatArray) -> FloatArray:
+        start, slope = self._tangents[:, self._index(step)]
+        near = np.rint(k * (len(start) - 1)).astype(np.intp)
+        value: FloatArray = start[near] + slope[near] * k
+        return value
+
+    @cached_property
+    def _tangents(self) -> FloatArray:
+        """Lines start + slope k below W_t that touch a lower bound of it at each grid point; shape (2, steps, grid).
+
+        Line n of step t is what the plan earns that is best at k_n as judged by the lines of step t + 1: per
+        observation keep, rewrite or take over, and go on with the line next to the posterior.
+        """
+        backup = _backup(self.model, self.curves.shape[1])
+        cost = self.price * self.model.step_tokens
+        lines = np.empty((2, *self.curves.shape))
+        lines[:, -1] = ends = self._best_plan(_Lines(0.0, 1.0), _Lines(-cost, 1.0))
+        for t in range(len(self.hazard) - 2, -1, -1):
+            start, slope = lines[:, t + 1]
+            keep = _Lines(start[backup.right_at.nearest], slope[backup.right_at.nearest])
+            rewrite = _Lines(start[backup.fixed_at.nearest] - cost, slope[backup.fixed_at.nearest])
+            if self.take_over:
+                alone = _Lines(-cost * self.alone.steps[t + 1], self.alone.success[t + 1])
+                better = alone.of(backup.fixed, backup.mass) > rewrite.of(backup.fixed, backup.mass)
+                rewrite = _Lines(
+                    np.where(better, alone.start, rewrite.start), np.where(better, alone.slope, rewrite.slope)
+                )
+            later = self._best_plan(keep, rewrite)
+            lines[:, t] = self.hazard[t] * ends + (1 - self.hazard[t]) * later
+        return lines
+
+    def _best_plan(self, keep: _Lines, rewrite: _Lines) -> FloatArray:
+        """For each grid point the better of two ways for each observation, as one line in k; shape (2, grid)."""
+        backup = _backup(self.model, self.curves.shape[1])
+        chosen = rewrite.of(backup.fixed, backup.mass) > keep.of(backup.right, backup.mass)
+        constant = np.where(chosen, rewrite.start, keep.start)
+        on_right, on_fixed = np.where(chosen, 0.0, keep.slope), np.where(chosen, rewrite.slope, 0.0)
+        start = constant @ backup.lost
+        slope = constant @ (backup.sound - backup.lost) + on_right @ backup.right_slope + on_fixed @ backup.fixed_slope
+        return np.stack([start - self.draft_cost, slope])
+
+
+@dataclass(frozen=True, eq=False)
+class _Lines:
+    """start + slope k; numbers or arrays of shape (N, O)."""
+
+    start: FloatArray | float
+    slope: FloatArray | float
+
+    def of(self, part: FloatArray, mass: FloatArray) -> FloatArray:
+        """Mass times the lines at part / mass."""
+        return self.start * mass + self.slope * part

@@ -1,0 +1,125 @@
+"""The POMDP policy: a pure function of the observation, on its own and in the Router."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.pomdp.instances import scores_in, small
+from trim.errors import ConfigError
+from trim.policies.artifacts import Models, Provenance
+from trim.policies.pomdp import RELEASED_GATE, PomdpPolicy
+from trim.pomdp import PomdpModel, filter_belief, snapshot_belief
+from trim.router import Router
+from trim.simulate import SimulatedModel, SimulatedPrm
+from trim.testing import check_policy
+from trim.types import Action, Observation, Question, Role, Trace
+
+POLICY = PomdpPolicy(small(), 0.01)
+PROVENANCE = Provenance(Models("w", "s", "p"), "gsm_symbolic", "2026-11-24", 500)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [POLICY, replace(POLICY, belief="snapshot", gate=RELEASED_GATE), replace(POLICY, take_over=True, draft_cost=0.05)],
+)
+def test_it_conforms(policy: PomdpPolicy) -> None:
+    check_policy(policy)
+
+
+def test_it_acts_by_belief_tokens_and_final_flag() -> None:
+    seen = Observation((0.9, 0.2), (10, 20), (Action.CONTINUE,), draft_scores=(0.9,))
+    for final in (False, True):
+        belief = filter_belief(POLICY.model, seen)
+        flips_at = float(POLICY.solution.gain(1, belief, final=final)) / POLICY.price  # tokens
+        assert flips_at > 2
+        for tokens, expected in ((int(flips_at), Action.REGENERATE), (int(flips_at) + 1, Action.CONTINUE)):
+            assert POLICY.act(replace(seen, final=final, tokens=(10, tokens))) is expected
+
+
+def test_another_price_is_solved_once_and_kept() -> None:
+    dear = POLICY.at(0.5)
+    assert dear.parameter == 0.5
+    assert dear.solution is POLICY.at(0.5).solution
+    assert dear.solution is not POLICY.solution
+    seen = Observation((0.2,), (10,))
+    assert (POLICY.act(seen), dear.act(seen)) == (Action.REGENERATE, Action.CONTINUE)
+
+
+def test_the_snapshot_and_its_gate() -> None:
+    policy = replace(POLICY, belief="snapshot", price=0.0)
+    seen = Observation((0.9, 0.9), (10, 10), (Action.CONTINUE,))
+    belief = snapshot_belief(policy.model.observation, seen)
+    assert policy.believe(seen) == belief
+    assert max(belief) - belief.recoverable >= RELEASED_GATE
+    low = Observation((0.9, 0.2), (10, 10), (Action.CONTINUE,))
+    gated = replace(policy, gate=RELEASED_GATE)
+    assert (policy.act(low), gated.act(low)) == (Action.REGENERATE, Action.REGENERATE)
+    always = replace(policy, gate=-1.0)
+    assert always.act(low) is Action.CONTINUE
+
+
+def test_it_survives_the_disk(tmp_path: Path) -> None:
+    policy = replace(POLICY, belief="snapshot", gate=0.4, model=small((0.3, 1.0), 0.8))
+    policy.save(tmp_path, PROVENANCE)
+    loaded = PomdpPolicy.load(tmp_path, models=PROVENANCE.models)
+    assert replace(loaded, model=policy.model) == policy
+    assert replace(loaded.model, observation=policy.model.observation) == policy.model
+    assert np.array_equal(loaded.model.observation.mass, policy.model.observation.mass)
+    assert np.array_equal(loaded.solution.curves, policy.solution.curves)
+    with pytest.raises(ConfigError, match="made for"):
+        PomdpPolicy.load(tmp_path, models=Models("w", "s", "another"))
+    header = json.loads((tmp_path / "policy.json").read_text())
+    del header["settings"]["step_tokens"]
+    (tmp_path / "policy.json").write_text(json.dumps(header))
+    with pytest.raises(ConfigError, match="step_tokens"):
+        PomdpPolicy.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change", [{"price": -1.0}, {"price": float("nan")}, {"belief": "guess"}, {"draft_cost": -1.0}]
+)
+def test_wrong_settings_are_refused(change: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="pomdp"):
+        replace(POLICY, **change)  # type: ignore[arg-type]
+
+
+def test_in_the_router_a_lower_price_buys_more_right_answers() -> None:
+    """Simulated models; the PRM's scores lie on the right side of 0.5 nine times in ten."""
+    weak, strong = SimulatedModel(Role.WEAK, 0.8), SimulatedModel(Role.STRONG, 0.97)
+    hazard = tuple(1 / (10 - t) for t in range(1, 10))  # lengths are uniform on 1 to 10
+    model = PomdpModel(0.8, 0.97, hazard, scores_in((0.1, 0.9), (0.9, 0.1), (0.9, 0.1)), 40)
+
+    async def traces(price: float) -> list[Trace]:
+        router = Router(weak, strong, SimulatedPrm(0.9), PomdpPolicy(model, price))
+        return [await router.route(Question(f"question {i}")) for i in range(150)]
+
+    right, tokens = [], []
+    for price in (0.01, 0.001, 0.0):
+        done = asyncio.run(traces(price))
+        right.append(sum("right" in trace.text for trace in done))
+        tokens.append(sum(trace.usage[Role.STRONG].completion_tokens for trace in done))
+    assert right[0] + 20 < right[1] < right[2] + 10
+    assert tokens[0] < tokens[1] < tokens[2]
+
+
+def test_the_router_shows_the_scores_that_it_decided_on() -> None:
+    seen: list[Observation] = []
+
+    class Watching(PomdpPolicy):
+        def act(self, observation: Observation) -> Action:
+            seen.append(observation)
+            return super().act(observation)
+
+    weak, strong = SimulatedModel(Role.WEAK, 0.6), SimulatedModel(Role.STRONG, 1.0)
+    router = Router(weak, strong, SimulatedPrm(0.9), Watching(small(), 0.001))
+    trace = asyncio.run(router.route(Question("long question 7")))
+    assert Action.REGENERATE in seen[-1].actions
+    assert seen[-1].draft_scores == tuple(decision.score for decision in trace.decisions[:-1])
+    changed = [i for i, action in enumerate(seen[-1].actions) if action is Action.REGENERATE]
+    assert all(seen[-1].draft_scores[i] != seen[-1].scores[i] for i in changed)

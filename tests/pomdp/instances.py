@@ -1,0 +1,99 @@
+"""Instances and the slow, obvious way to solve them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from benchmarks.calibration import FOLDER
+from trim.pomdp import ObservationBins, PomdpModel
+
+needs_calibration = pytest.mark.skipif(not FOLDER.exists(), reason="../shared/data/calibration is not here")
+
+
+def scores_in(*tables: tuple[float, ...]) -> ObservationBins:
+    """Bins of equal width along the score alone, from a table for each state."""
+    mass = np.array(tables, dtype=float)[:, None, :]
+    return ObservationBins(np.array([0.0, 1.0]), np.linspace(0, 1, mass.shape[2] + 1), mass)
+
+
+def small(hazard: tuple[float, ...] = (0.2, 0.5, 1.0), repair: float | None = None) -> PomdpModel:
+    """Three observations, three steps to come."""
+    bins = scores_in((0.1, 0.2, 0.7), (0.6, 0.3, 0.1), (0.5, 0.3, 0.2))
+    return PomdpModel(0.7, 0.9, hazard, bins, 10, repair)
+
+
+@st.composite
+def models(draw: st.DrawFn, horizon: int = 3) -> PomdpModel:
+    """Any tiny model."""
+    share = st.floats(0.01, 1.0)
+    columns = draw(st.integers(2, 3))
+    tables = [draw(st.lists(share, min_size=columns, max_size=columns)) for _ in range(3)]
+    bins = scores_in(*(tuple(x / sum(table) for x in table) for table in tables))
+    weak, repair = draw(st.floats(0.05, 1.0)), draw(share)
+    strong = weak * draw(share) + (1 - weak) * repair
+    hazard = tuple(draw(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=horizon)))
+    return PomdpModel(weak, strong, hazard, bins, draw(st.floats(1, 100)), draw(st.sampled_from([None, repair])))
+
+
+@st.composite
+def beliefs(draw: st.DrawFn) -> tuple[float, float, float]:
+    """Any belief."""
+    correct = draw(st.floats(0.0, 1.0))
+    recoverable = draw(st.floats(0.0, 1.0)) * (1 - correct)
+    return correct, recoverable, max(1.0 - correct - recoverable, 0.0)
+
+
+def brute_force(
+    model: PomdpModel,
+    price: float,
+    step: int,
+    belief: np.ndarray,
+    tokens: float,
+    *,
+    final: bool = False,
+    take_over: bool = False,
+    draft_cost: float = 0.0,
+) -> float:
+    """The optimal value by the whole tree over the three-state belief: transition, observation, Bayes, maximum."""
+    succeeds = np.array([model.after_right, model.after_wrong, 0.0])
+    after = {
+        "CONTINUE": np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]),
+        "REGENERATE": np.stack([succeeds, np.zeros(3), 1 - succeeds], axis=1),
+    }
+    drafted = np.array([[model.weak_accuracy, 1 - model.weak_accuracy, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+    ends = model.hazard[step] if step < len(model.hazard) else 1.0
+    values = []
+    for action, kept in after.items():
+        value = -price * tokens if action == "REGENERATE" else 0.0
+        if final:
+            values.append(value + float(belief @ kept[:, 0]))
+            continue
+        value -= draft_cost
+        predicted = belief @ kept @ drafted
+        for likelihood in model.observation.mass.reshape(3, -1).T:
+            joint = predicted * likelihood
+            chance = joint.sum()
+            for last, weight in ((True, ends), (False, 1 - ends)):
+                if weight * chance > 0:
+                    value += weight * chance * brute_force(
+                        model, price, step + 1, joint / chance, model.step_tokens,
+                        final=last, take_over=take_over, draft_cost=draft_cost,
+                    )  # fmt: skip
+        values.append(value)
+    if take_over and not final:
+        values.append(float(belief @ succeeds) * alone(model, step) - price * (tokens + paid(model, step)))
+    return max(values)
+
+
+def alone(model: PomdpModel, step: int) -> float:
+    """P(the strong model gets every step after this one right)."""
+    ends = model.hazard[step] if step < len(model.hazard) else 1.0
+    return model.strong_accuracy * (ends + ((1 - ends) * alone(model, step + 1) if ends < 1 else 0.0))
+
+
+def paid(model: PomdpModel, step: int) -> float:
+    """Tokens that it is expected to write for them."""
+    ends = model.hazard[step] if step < len(model.hazard) else 1.0
+    return model.step_tokens + ((1 - ends) * paid(model, step + 1) if ends < 1 else 0.0)
