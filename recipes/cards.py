@@ -19,6 +19,8 @@ from trim.tasks.generated import LEVELS
 _WHAT = {
     "weak": "The cheap model: its errors are genuine slips in arithmetic, copying or what to compute; they cascade.",
     "strong": "The expensive model: worth asking where the weak one slips.",
+    "judge": "A causal model of its own seed and data. The likelihood scorer reads how likely it finds each step's "
+    "tokens; `logistic.json` maps the least likely one to P(correct).",
     "prm": "The process reward model: two labels (bad, good) at the mark `<extra_0>` after each step. Its lower layers "
     "are a language model of its own seed and data, not the strong model's.",
     "prm-small": "A weaker process reward model, on a smaller trunk, for studies of how policies fare when scores are "
@@ -100,6 +102,7 @@ def write(name: str) -> None:
     with safe_open(str(folder / "model.safetensors"), "pt") as file:
         parameters = sum(file.get_tensor(key).numel() for key in file.keys())  # noqa: SIM118 - not a dict
     reward = prm.RUNS.get(name)
+    scorer = "likelihood" if name == "judge" else name
     trunk = RUNS[reward.trunk if reward else name]
     mark = "<extra_0>" if reward else "blank line"
     card = _TEMPLATE.format(
@@ -111,7 +114,7 @@ def write(name: str) -> None:
         seed=(reward or trunk).seed,
         recipe=f"prm {name}" if reward else f"pretrain {name}",
         template=f"<|user|>question<|assistant|>step, {mark}, step, {mark}, ...",
-        figures=_scorer_figures(name) if reward else _generator_figures(name),
+        figures=_scorer_figures(scorer) if reward or name == "judge" else _generator_figures(name),
     )
     (folder / "README.md").write_text(card)
 

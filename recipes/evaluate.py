@@ -4,7 +4,8 @@
 
 generators: accuracy of weak and strong on fresh test problems of every task and level, how often each of their steps is
 right, and how often the strong model finishes a solution that the weak one began rightly.
-scorers: both process reward models on labelled solutions of fresh test problems.
+scorers: both process reward models and the likelihood scorer on labelled solutions of fresh test problems. The two
+coefficients of the likelihood scorer are fitted on the validation split and written into the judge's folder.
 duplicates: how many test problems have a near twin among training problems.
 """
 
@@ -22,11 +23,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
+from torch.nn import functional as F
 
 from recipes import labelled, prm
-from recipes.figures import reliability, table, upto_first_error
+from recipes.figures import Rows, reliability, table, upto_first_error
 from recipes.labelled import Labelled
 from recipes.model import Model, read_model
 from recipes.pretrain import TARGET
@@ -34,11 +37,13 @@ from recipes.reward import Reward
 from recipes.sample import GREEDY, solve
 from recipes.tokenizer import Encoder
 from trim.evals.metrics import wilson
+from trim.models.likelihood import fit_logistic
 from trim.tasks import FAMILIES
 from trim.tasks.generated import FIRST_EVALUATION_SEED, LEVELS, Family
 from trim.types import Question, Sampling
 
 RESULTS = Path("recipes/results")
+SURE = -3.0  # nats
 _USUAL = Sampling()
 _DIGITS = re.compile(r"\d+")
 
@@ -123,15 +128,58 @@ def test_solutions(family: Family, encoder: Encoder, count: int) -> dict[str, li
     return found
 
 
+@torch.no_grad()
+def minima(judge: Model, encoder: Encoder, examples: Sequence[Labelled]) -> list[tuple[float, ...]]:
+    """Lowest of the judge's token log-probabilities (nats) in each step; separators are left out."""
+    found: dict[int, tuple[float, ...]] = {}
+    rows = [prm.encode(encoder, example) for example in examples]
+    for part in prm.batches(rows, 8192):
+        ids = prm.collate(part, torch.device("cpu")).ids
+        plain = ids.masked_fill(ids == encoder.mark, encoder.blank)
+        logits = F.linear(judge.norm(judge.layers(plain)), judge.embedding.weight)
+        chosen = logits[:, :-1].log_softmax(-1).gather(2, plain[:, 1:, None])[..., 0]
+        for i, row in enumerate(part):
+            begins = [row.start, *(mark + 1 for mark in row.marks[:-1])]
+            steps = [chosen[i, a - 1 : b - 1].tolist() for a, b in zip(begins, row.marks, strict=True)]
+            found[id(row)] = tuple(min(step, default=0.0) for step in steps)
+    return [found[id(row)] for row in rows]
+
+
+Method = Callable[[list[Labelled]], Rows]
+
+
+def _likelihood(encoder: Encoder) -> Method:
+    """The likelihood scorer on the judge, its coefficients fitted anew."""
+    judge = _shipped("judge")
+    fit = [row for task in FAMILIES for row in labelled.read_all("validation", task)]
+    values, truth = upto_first_error(minima(judge, encoder, fit), [row.labels for row in fit])
+    # Below SURE a step is wrong anyway; leaving the long tail in would flatten the curve where decisions fall.
+    slope, intercept = fit_logistic(np.maximum(values, SURE), truth)
+    (TARGET / "judge" / "logistic.json").write_text(json.dumps({"a": slope, "b": intercept}) + "\n")
+
+    def score(rows: list[Labelled]) -> Rows:
+        return [
+            [float(1 / (1 + np.exp(-(slope * low + intercept)))) for low in lows]
+            for lows in minima(judge, encoder, rows)
+        ]
+
+    return score
+
+
+def _trained(name: str, encoder: Encoder) -> Method:
+    model = read_reward(name)
+    return lambda rows: prm.score(model, encoder, rows)
+
+
 def scorers(encoder: Encoder, count: int) -> dict[str, Any]:
-    """Both process reward models on the same solutions."""
-    models = {name: read_reward(name, encoder) for name in prm.RUNS}
+    """All scorers on the same solutions."""
+    models = {"likelihood": _likelihood(encoder)} | {name: _trained(name, encoder) for name in prm.RUNS}
     found: dict[str, Any] = {"problems": count, "reliability": {name: {} for name in models}}
     found |= {name: {} for name in models}
     for task, family in FAMILIES.items():
         sets = test_solutions(family, encoder, count)
-        for name, model in models.items():
-            scores = {source: prm.score(model, encoder, rows) for source, rows in sets.items()}
+        for name, score in models.items():
+            scores = {source: score(rows) for source, rows in sets.items()}
             labels = {source: [row.labels for row in rows] for source, rows in sets.items()}
             found[name][task] = {source: table(scores[source], labels[source]) for source in sets}
             pooled = upto_first_error(list(chain(*scores.values())), list(chain(*labels.values())))
@@ -140,7 +188,7 @@ def scorers(encoder: Encoder, count: int) -> dict[str, Any]:
     return found
 
 
-def read_reward(name: str, encoder: Encoder) -> Reward:
+def read_reward(name: str) -> Reward:
     """An exported process reward model."""
     body = read_model(TARGET / name)
     model = Reward(body)

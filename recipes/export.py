@@ -1,6 +1,6 @@
 """Write a trained model as plain Hugging Face files, with the graph that the embedded engine reads.
 
-python -m recipes.export weak strong prm prm-small     # newest weights of runs/<name> to src/trim/embedded/<name>
+python -m recipes.export weak strong judge prm prm-small     # newest weights of runs/<name> to src/trim/embedded/<name>
 """
 
 from __future__ import annotations
