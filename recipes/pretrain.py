@@ -25,6 +25,7 @@ from trim.tasks import FAMILIES
 
 _WORDS = {"gsm_symbolic": 0.8, "drills": 0.2}
 _HARDEST = {"gsm_symbolic": 0.44, "arithmetic_chain": 0.12, "string_rewriting": 0.36, "drills": 0.08}
+_LONGEST = {"gsm_symbolic": 0.3, "arithmetic_chain": 0.52, "string_rewriting": 0.14, "drills": 0.04}
 _ALL = {"gsm_symbolic": 0.36, "arithmetic_chain": 0.32, "string_rewriting": 0.2, "drills": 0.12}
 
 
@@ -75,11 +76,20 @@ RUNS = {
     "weak": Run(Shape(96, 3, 4, 288), _stages(9_500_000, 4_500_000, 20_000_000), seed=11),
     "strong": Run(
         Shape(128, 6, 4, 384),
-        (*_stages(26_500_000, 6_000_000, 40_000_000), Stage(12_000_000, peak=0.35, decay=1.0, mixture=_HARDEST)),
+        (
+            *_stages(26_500_000, 6_000_000, 40_000_000),
+            Stage(12_000_000, peak=0.35, decay=1.0, mixture=_HARDEST),
+            Stage(5_000_000, peak=0.2, decay=1.0, mixture=_LONGEST),
+        ),
         seed=22,
     ),
-    "judge": Run(Shape(128, 6, 4, 384), _stages(11_000_000, 6_000_000, 14_000_000), seed=33, self_normalised=1e-3),
-    "judge-small": Run(Shape(96, 3, 4, 288), (Stage(6_000_000),), seed=66, self_normalised=1e-3),
+    "judge": Run(
+        Shape(128, 6, 4, 384),
+        (*_stages(11_000_000, 6_000_000, 14_000_000), Stage(3_000_000, peak=0.2, decay=1.0, mixture=_HARDEST)),
+        seed=33,
+        self_normalised=0.1,
+    ),
+    "judge-small": Run(Shape(96, 3, 4, 288), (Stage(6_000_000),), seed=66, self_normalised=0.1),
 }
 _SAVE_EVERY = 60.0  # seconds
 TARGET = Path("src/trim/embedded")  # exported models

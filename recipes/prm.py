@@ -40,7 +40,7 @@ class Run:
     trunk: str  # a run of `recipes.pretrain`
     tokens: int
     seed: int
-    lr: float = 0.003
+    lr: float = 0.0006
     trunk_lr: float = 0.001  # of the trunk's layers, once they may move
     frozen: float = 0.6  # share of the budget during which they may not
     decay: float = 0.6  # the learning rate falls to zero over this last part
@@ -49,8 +49,8 @@ class Run:
 
 
 RUNS = {
-    "prm": Run("judge", tokens=5_000_000, seed=44),
-    "prm-small": Run("judge-small", tokens=3_000_000, seed=55),
+    "prm": Run("judge", tokens=4_000_000, seed=44),
+    "prm-small": Run("judge-small", tokens=1_500_000, seed=55),
 }
 
 

@@ -35,8 +35,9 @@ _SMALL = 0.05 * _SCALE  # size of the codes in the embedding: the trunk's layers
 _GAIN = 4.0  # query norm of the fresh layers: attention is sharp
 _ON = 6.0  # input of a neuron that fires
 _FAST = (0, 1, 2)  # rotary frequencies that tell the previous token from its neighbours
+_LOUD = 30.0  # how much larger than the rest the constant is made: it steadies the norms that follow
 _REFERENCE = 13  # a frequency for keys that no query reads: it keeps the length of a key that says nothing
-_REACH = ((14, 15), (6,), (5,))  # frequencies of the three gathering heads: everything, about 20 tokens, about 13
+_REACH = ((14, 15), (7,), (6,))  # frequencies of the three gathering heads: everything, about 25 tokens, about 15
 _LOGIT = 0.02  # what a nat of a copied logit is in the residual stream, in units of its usual level
 _TAME = 20.0  # logits are divided by this where they pass through a layer: updates disturb large values most
 _NAT = 0.2  # what a nat of surprise is there
@@ -52,8 +53,8 @@ class Extra:
     CODES = ASSISTANT + 1  # how many there are up to here, all small
     SEEN = CODES  # the same ones, large: what is after the first attention reads these
     EXPECTED = SEEN + CODES  # logits of the critical tokens, one token earlier
-    BEGUN = EXPECTED + len(CRITICAL)  # the solution has begun
-    SLIP = BEGUN + 1  # log-probability of this token, about
+    QUESTION = EXPECTED + len(CRITICAL)  # the solution has not begun; exactly 0 once it has
+    SLIP = QUESTION + 1  # log-probability of this token, about
     WORST = SLIP + 1  # the lowest SLIP, as each gathering head finds it
     END = WORST + len(_REACH)
 
@@ -120,22 +121,24 @@ def build(trunk: Model, encoder: Encoder) -> Reward:
     _find_beginning(compare, units)
     _raise_voice(compare, units)
     _add_surprise(compare, units)
+    gather.q_norm.fill_(3 * _GAIN)
     for head, frequencies in enumerate(_REACH):
         _gather(gather, head, frequencies, units)
-    model.score.weight[1, width + Extra.WORST + 1] = 0.4 / (_NAT * wider)
-    model.score.weight[1, width + Extra.SEEN + Extra.CONSTANT] = 1.0
+    model.score.weight[1, width + Extra.WORST + 1] = 0.4 / (_NAT * units.after)
+    model.score.weight[1, width + Extra.SEEN + Extra.CONSTANT] = 1.0 / (_LOUD * units.after)
     model.score.weight[0] = -model.score.weight[1]
     return model
 
 
 class _Units:
     """What weights have to be so that a normed coordinate counts as 1: the residual stream's usual level is `level`,
-    its codes are `_SMALL`, and the norm multiplies by `wider` what the level divides. At <|assistant|> the level is
-    another.
+    its codes are `_SMALL`, and the norm multiplies by `wider` what the level divides (by `after` once the constant is
+    loud). At <|assistant|> the level is another.
     """
 
     def __init__(self, width: int, wider: float, level: float, assistant_level: float) -> None:
-        self.width, self.wider, self.level = width, wider, level * _SCALE
+        self.width, self.level = width, level * _SCALE
+        self.after = ((width + EXTRA) / (width + _LOUD**2)) ** 0.5
         self.code = self.level / (_SMALL * wider)
         self.assistant_code = assistant_level * _SCALE / (_SMALL * wider)
 
@@ -193,15 +196,16 @@ def _copy_expectations(block: Block, heads: Tensor, units: _Units) -> None:
 
 
 def _find_beginning(block: Block, units: _Units) -> None:
-    """Head 1: 1 once there was an <|assistant|>, nearly 0 before."""
+    """Head 1: looks at <|assistant|> if there was one, where constant and code cancel; about 1 before."""
     head = 1
     _clear(block, head)
     constant, assistant = units.width + Extra.CONSTANT, units.width + Extra.ASSISTANT
     block.k.weight[_rows(head, (_REFERENCE,)), constant] = units.code
     block.k.weight[_rows(head, _REACH[0]), assistant] = 8 * units.assistant_code
     block.q.weight[_rows(head, _REACH[0]), constant] = units.code
-    block.v.weight[head * HEAD, assistant] = units.assistant_code
-    block.o.weight[units.width + Extra.BEGUN, head * HEAD] = units.level / units.wider
+    block.v.weight[head * HEAD, constant] = units.code
+    block.v.weight[head * HEAD, assistant] = -units.code
+    block.o.weight[units.width + Extra.QUESTION, head * HEAD] = units.level
 
 
 def _raise_voice(block: Block, units: _Units) -> None:
@@ -213,29 +217,30 @@ def _raise_voice(block: Block, units: _Units) -> None:
     block.q.weight[rows, units.width + Extra.CONSTANT] = units.code
     for index in range(count):
         block.v.weight[head * HEAD + index, units.width + index] = units.code
-        block.o.weight[units.width + Extra.SEEN + index, head * HEAD + index] = units.level / units.wider
+        loud = _LOUD if index == Extra.CONSTANT else 1.0
+        block.o.weight[units.width + Extra.SEEN + index, head * HEAD + index] = loud * units.level
 
 
 def _add_surprise(block: Block, units: _Units) -> None:
     """Neurons: the logit of the critical token that is written, and what it takes to write another where a critical
     one was expected.
     """
-    width, count = units.width, len(CRITICAL)
-    seen = width + Extra.SEEN
-    logit = 1 / (_LOGIT * units.wider)  # weight that makes an expectation count in nats
+    width, count, seen = units.width, len(CRITICAL), units.width + Extra.SEEN
+    on = _ON / units.after
+    logit = 1 / (_LOGIT * units.after)  # weight that makes an expectation count in nats
     for index in range(count):
         written, missed = index, count + index
         for neuron in (written, missed):
             for linear in (block.gate, block.up):
                 linear.weight[neuron] = 0.0
-            block.gate.weight[neuron, width + Extra.BEGUN] = 3 * _ON
-            block.gate.weight[neuron, seen + Extra.CONSTANT] = -5.5 * _ON
-        block.gate.weight[written, seen + Extra.CODE + index] = 4 * _ON
+            block.gate.weight[neuron, width + Extra.QUESTION] = -6 * on
+            block.gate.weight[neuron, seen + Extra.CONSTANT] = -3 * on / _LOUD
+        block.gate.weight[written, seen + Extra.CODE + index] = 4 * on
         block.up.weight[written, width + Extra.EXPECTED + index] = logit / _TAME
-        # Fires when another token is written, and the more the likelier this one was.
-        block.gate.weight[missed, seen + Extra.OTHER] = 4 * _ON
+        # Fires when another token is written, and the more the likelier this one was; says little to begin with.
+        block.gate.weight[missed, seen + Extra.OTHER] = 4 * on
         block.gate.weight[missed, width + Extra.EXPECTED + index] = _ON / 2 * logit
-        block.up.weight[missed, seen + Extra.CONSTANT] = -4 / _TAME
+        block.up.weight[missed, seen + Extra.CONSTANT] = -0.2 / _TAME / (_LOUD * units.after)
         for neuron in (written, missed):
             block.down.weight[:, neuron] = 0.0
             block.down.weight[width + Extra.SLIP, neuron] = _NAT * units.level / _ON * _TAME
@@ -245,8 +250,8 @@ def _gather(block: Block, head: int, frequencies: Sequence[int], units: _Units) 
     """The lowest SLIP within reach of the head's frequencies."""
     _clear(block, head)
     constant, slip = units.width + Extra.SEEN + Extra.CONSTANT, units.width + Extra.SLIP
-    block.k.weight[_rows(head, (_REFERENCE,)), constant] = 1.0
-    block.k.weight[_rows(head, frequencies), slip] = -1.0
-    block.q.weight[_rows(head, frequencies), constant] = 1.0
-    block.v.weight[head * HEAD, slip] = 1.0
-    block.o.weight[units.width + Extra.WORST + head, head * HEAD] = units.level / units.wider
+    block.k.weight[_rows(head, (_REFERENCE,)), constant] = 1.0 / (_LOUD * units.after)
+    block.k.weight[_rows(head, frequencies), slip] = -1.0 / units.after
+    block.q.weight[_rows(head, frequencies), constant] = 1.0 / (_LOUD * units.after)
+    block.v.weight[head * HEAD, slip] = 1.0 / units.after
+    block.o.weight[units.width + Extra.WORST + head, head * HEAD] = units.level
