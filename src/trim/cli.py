@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     solve.add_argument("--policy", choices=NAMES, help="default: the configured one, else threshold")
     solve.add_argument("--parameter", type=float, help="threshold: k, random: rate; in [0, 1] (default: 0.5)")
     solve.add_argument("--max-strong-tokens", type=_amount, help="hard cap on the strong model's tokens")
-    solve.add_argument("--max-cost", type=float, help="cap on the cost of strong calls, in the unit of the prices")
+    solve.add_argument("--max-cost", type=_money, help="cap on the cost of strong calls, in the unit of the prices")
     solve.add_argument("--seed", type=int, default=0)
     solve.add_argument("--json", action="store_true", help="print the trace as JSON")
     _config_option(solve)
@@ -147,6 +147,16 @@ def _amount(text: str) -> int:
     return int(text)
 
 
+def _money(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0")
+    return value
+
+
 def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
@@ -161,16 +171,13 @@ async def _solve(args: argparse.Namespace) -> int:
     from trim.tasks.grading import final_answer
     from trim.traces import to_json
 
-    text = sys.stdin.read() if args.question == "-" else args.question
-    if not text.strip():
-        raise ConfigError("the question is empty")
+    question = _question(args.question)
     config = load_config(args.config)
     policy = config.build_policy(args.policy, args.parameter)
     budget = Budget(
         config.budget.max_strong_tokens if args.max_strong_tokens is None else args.max_strong_tokens,
         config.budget.max_cost if args.max_cost is None else args.max_cost,
     )
-    question = Question(text.strip())
     async with open_backends(config) as backends:
         router = backends.router(policy, budget=budget)
         if args.json:
@@ -181,6 +188,19 @@ async def _solve(args: argparse.Namespace) -> int:
         trace = await live(console, router.stream(question, seed=args.seed))
         console.print(summary(replace(trace, answer=final_answer(trace.text))))
     return 0
+
+
+def _question(text: str) -> Question:
+    """What was asked: the argument, or standard input where that is a dash."""
+    if text == "-":
+        text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+    if not text.strip():
+        raise ConfigError("the question is empty")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigError("the question is no UTF-8 text") from None
+    return Question(text.strip())
 
 
 # eval -----------------------------------------------------------------------------------------------------------

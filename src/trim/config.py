@@ -154,8 +154,8 @@ class Config:
                 "[generation] temperature and top_k must be 0 or more, top_p in (0, 1], max_step_tokens > 0"
             )
         for key in ("max_strong_tokens", "max_cost"):
-            if (getattr(self.budget, key) or 0) < 0:
-                raise ConfigError(f"[budget] {key} must not be negative")
+            if not (getattr(self.budget, key) or 0) >= 0:
+                raise ConfigError(f"[budget] {key} must be 0 or more")
         self.limits()
         self.build_policy()
 
