@@ -77,6 +77,7 @@ def test_without_a_file_the_embedded_pair(tmp_path: Path) -> None:
         ("[weak]\nretries = true", "must be a whole number"),
         ("[weak]\non_error = 'weak'", "the role that failed"),
         ("[weak.prices]\ncompletion = '1'", r"\[weak.prices\] completion"),
+        ("[weak.prices]\nprompt = -1", r"\[weak.prices\] must be 0 or more"),
         ("weak = 3", "must be a table"),
         ("[generation]\ntop_p = 0", "top_p"),
         ("[generation]\nlookahead = -1", "lookahead"),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from trim import __version__
 from trim.config import Backends, Config, load_config, open_backends
-from trim.errors import ConfigError, TrimError
+from trim.errors import BackendError, ConfigError, TrimError
 from trim.policies import NAMES, Threshold, sweep
 from trim.types import Budget, Question, Trace
 
@@ -48,15 +48,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TrimError as error:
         if args.debug:
             raise
-        print(f"trim: {error}", file=sys.stderr)
+        print(f"trim: {error}{_hint(args) if isinstance(error, BackendError) else ''}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        hint = f"; go on with: --out {args.out} --resume" if getattr(args, "out", None) else ""
-        print(f"trim: interrupted{hint}", file=sys.stderr)
+        print(f"trim: interrupted{_hint(args)}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _hint(args: argparse.Namespace) -> str:
+    """How to go on after an evaluation broke off."""
+    return f"; go on with: --out {args.out} --resume" if getattr(args, "out", None) else ""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -237,7 +241,7 @@ def _parameters(texts: Sequence[str]) -> dict[str, tuple[float | None, ...]]:
     for text in texts:
         name, equals, values = text.partition("=")
         try:
-            found[name.strip()] = tuple(float(value) for value in values.split(","))
+            found[name.strip()] = (*found.get(name.strip(), ()), *(float(value) for value in values.split(",")))
         except ValueError:
             equals = ""
         if not equals:
@@ -359,7 +363,9 @@ def _conclude(run: Run) -> None:
     console.print(table(points, f"{run.settings.task}, {run.settings.questions} questions, means per question"))
     if words := headline(points):
         console.print(f"[bold]{words}[/bold]")
-    console.print(f"Look at it: {(run.folder / 'report.html').resolve()}", soft_wrap=True)
+    if failed := sum(p.fallbacks for p in points):
+        print(f"{failed} solutions went on without a role that failed, as on_error says; the report marks them")
+    print(f"Look at it: {(run.folder / 'report.html').resolve()}")
 
 
 # demo -----------------------------------------------------------------------------------------------------------
@@ -423,19 +429,24 @@ async def _check(args: argparse.Namespace) -> int:
         print(f"{role:>6}  {name}")
     policy = config.build_policy()
     print(f"policy  {policy.name}" + ("" if policy.parameter is None else f" {policy.parameter:g}"))
-    if args.probe:
-        from trim.models.probe import probe
-
-        failed = False
-        async with open_backends(config) as backends:
-            for role, backend in (("weak", backends.weak), ("strong", backends.strong), ("prm", backends.prm)):
-                good, words = await probe(backend)
-                failed = failed or not good
-                print(f"{role:>6}  {'ok' if good else 'FAILED'}: {words}")
-        if failed:
-            raise ConfigError(f"{args.config}: not every backend can be used")
+    async with open_backends(config) as backends:  # finds templates, keys and model folders that are not there
+        if args.probe:
+            await _probe(args.config, backends)
     print(f"{args.config} is valid")
     return 0
+
+
+async def _probe(path: Path, backends: Backends) -> None:
+    """Try every backend and print what it can do."""
+    from trim.models.probe import probe
+
+    failed = False
+    for role, backend in (("weak", backends.weak), ("strong", backends.strong), ("prm", backends.prm)):
+        good, words = await probe(backend)
+        failed = failed or not good
+        print(f"{role:>6}  {'ok' if good else 'FAILED'}: {words}")
+    if failed:
+        raise ConfigError(f"{path}: not every backend can be used")
 
 
 if __name__ == "__main__":

@@ -241,7 +241,7 @@ def test_many_seeded_questions_at_once(servers: Servers) -> None:
     async def scenario() -> None:
         weak = generator(servers, Role.WEAK)
         async with closing(weak):
-            many = gsm_symbolic.problems(900_800, 100)
+            many = FAMILY.problems(900_800, 100)
             traces = await solve(Router(weak, weak, None, AlwaysWeak()), many)
             assert all(trace.steps for trace in traces)
 
