@@ -4,7 +4,7 @@
     python -m benchmarks.lookahead --config examples/vllm.toml          real servers, one question at a time
 
 Simulated latencies are those of real deployments: weak 10 ms and strong 25 ms a token, 40 tokens a step, 150 ms a PRM
-call, about a fifth of the steps the strong model's; the clock runs `SPEED` times faster than real, ratios don't change.
+call, about a fifth of the steps the strong model's. All questions run at the same time, so it takes two minutes.
 Solutions have 1 to `--longest` steps. The wait for the last step's score cannot be hidden, so short ones gain less.
 The unavoidable is the time of the weak model alone plus that of the regenerated steps themselves.
 """
@@ -26,8 +26,7 @@ from trim.simulate import SimulatedModel, SimulatedPrm
 from trim.tasks import load_task
 from trim.types import Question, Role, Trace
 
-SPEED = 5.0
-REPEATS = 3
+REPEATS = 2
 WEAK_TOKEN, STRONG_TOKEN, PRM_CALL, STEP_TOKENS = 0.010, 0.025, 0.150, 40
 CASES = {"weak only": None, "stop-and-go": 0, "lookahead 1": 1, "lookahead 2": 2}
 Build = Callable[[Policy, Limits], Router]
@@ -59,11 +58,11 @@ def fastest(repeats: list[Runs]) -> Runs:
     }
 
 
-def report(runs: Runs, speed: float) -> None:
+def report(runs: Runs) -> None:
     """Print a line a case, and what they stand for."""
-    seconds = {name: fmean(trace.seconds for trace in traces) * speed for name, traces in runs.items()}
+    seconds = {name: fmean(trace.seconds for trace in traces) for name, traces in runs.items()}
     routed = runs["stop-and-go"]
-    unavoidable = seconds["weak only"] + fmean(trace.phases[Role.STRONG] for trace in routed) * speed
+    unavoidable = seconds["weak only"] + fmean(trace.phases[Role.STRONG] for trace in routed)
     for name, value in seconds.items():
         row = {
             "case": name,
@@ -81,17 +80,17 @@ def report(runs: Runs, speed: float) -> None:
 
 
 def simulated(questions: int, longest: int) -> None:
-    """The simulated deployment. Tokens come in blocks of ten: a timer a millisecond would measure the timer."""
-    weak = SimulatedModel(Role.WEAK, 0.87, longest, STEP_TOKENS, WEAK_TOKEN / SPEED, block=10)
-    strong = SimulatedModel(Role.STRONG, 1.0, longest, STEP_TOKENS, STRONG_TOKEN / SPEED, block=10)
-    prm = SimulatedPrm(0.97, PRM_CALL / SPEED)
+    """The simulated deployment. Tokens come in blocks of ten: a timer a token would measure the timer."""
+    weak = SimulatedModel(Role.WEAK, 0.87, longest, STEP_TOKENS, WEAK_TOKEN, block=10)
+    strong = SimulatedModel(Role.STRONG, 1.0, longest, STEP_TOKENS, STRONG_TOKEN, block=10)
+    prm = SimulatedPrm(0.97, PRM_CALL)
     asked = [Question(f"question {i}") for i in range(questions)]
 
     def build(policy: Policy, limits: Limits) -> Router:
         return Router(weak, strong, prm, policy, limits=limits)
 
     runs = [asyncio.run(measure(build, asked, 0.5, questions)) for _ in range(REPEATS)]
-    report(fastest(runs), SPEED)
+    report(fastest(runs))
 
 
 async def on_servers(path: Path, questions: int, threshold: float) -> None:
@@ -103,7 +102,7 @@ async def on_servers(path: Path, questions: int, threshold: float) -> None:
             return Router(models.weak, models.strong, models.prm, policy, form=config.form(), limits=limits)
 
         await build(AlwaysWeak(), Limits()).route(Question("warm up"))
-        report(await measure(build, task.questions(questions, 900_000), threshold, 1), 1.0)
+        report(await measure(build, task.questions(questions, 900_000), threshold, 1))
 
 
 def main() -> None:
