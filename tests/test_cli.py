@@ -122,7 +122,9 @@ def test_a_killed_evaluation_is_resumed_exactly(tmp_path: Path) -> None:
         (["eval", "--policies", "threshold", "--parameters", "random=0.1", "--out", "x"], "not among --policies"),
         (["eval", "--policies", "threshold", "--parameters", "threshold=abc", "--out", "x"], "write POLICY=NUMBER"),
         (["eval", "--policies", "threshold", "--parameters", "threshold=7", "--out", "x"], "[0, 1]"),
+        (["eval", "--policies", "threshold", "--questions", "1", "--out", os.devnull], "cannot be made"),
         (["solve", " "], "the question is empty"),
+        (["solve", "how many \udcff?"], "the question is no UTF-8 text"),
         (["solve", "q", "--config", "missing.toml"], "missing.toml"),
         (["solve", "q", "--policy", "always-weak", "--parameter", "0.5"], "has no parameter"),
     ],
@@ -157,15 +159,42 @@ def test_an_unreachable_server_is_named(tmp_path: Path) -> None:
     assert trim("config", "check", str(config)).returncode == 0
 
 
+def test_an_evaluation_that_broke_off_says_how_to_go_on(tmp_path: Path) -> None:
+    config = tmp_path / "trim.toml"
+    config.write_text("[prm]\nbackend = 'vllm'\nbase_url = 'http://127.0.0.1:9'\nmodel = 'p'\nretries = 0\n")
+    out = tmp_path / "[/b]"  # markup to a careless terminal
+    arguments = ["eval", "--policies", "always-weak,threshold", "--parameters", "threshold=0.5", "--questions", "2"]
+    done = trim(*arguments, "--config", str(config), "--out", str(out))
+    assert done.returncode == 2
+    assert "process reward model p at http://127.0.0.1:9: cannot be reached" in done.stderr
+    assert done.stderr.rstrip().endswith(f"go on with: --out {out} --resume")
+    config.write_text(config.read_text() + "on_error = 'strong'\n")
+    done = trim(*arguments, "--config", str(config), "--out", str(out), "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "2 solutions went on without a role that failed" in done.stdout
+    assert str(out / "report.html") in done.stdout
+    points = json.loads((out / "results.json").read_text())["operating_points"]
+    assert [(p["policy"], p["fallbacks"]) for p in points] == [("always-weak", 0), ("threshold", 2)]
+    assert "2 solutions went on without" in (out / "report.html").read_text()
+
+
+def test_a_parameter_given_twice_is_kept_twice(tmp_path: Path) -> None:
+    more = [f"--parameters=threshold={k}" for k in (0.1, 0.9)]
+    assert main(["eval", "--policies", "threshold", *more, "--questions", "1", "--out", str(tmp_path)]) == 0
+    points = json.loads((tmp_path / "results.json").read_text())["operating_points"]
+    assert [p["parameter"] for p in points] == [0.1, 0.9]
+
+
 def test_a_key_that_is_not_set_is_named(tmp_path: Path) -> None:
     config = tmp_path / "trim.toml"
     config.write_text(
         "[strong]\nbackend = 'vllm'\nbase_url = 'http://127.0.0.1:9/v1'\nmodel = 'w'\n"
         "api_key_env = 'TRIM_NO_SUCH_KEY'\n"
     )
-    done = trim("solve", QUESTION, "--config", str(config))
-    assert done.returncode == 2
-    assert "TRIM_NO_SUCH_KEY" in done.stderr
+    for arguments in (["solve", QUESTION, "--config", str(config)], ["config", "check", str(config)]):
+        done = trim(*arguments)
+        assert done.returncode == 2
+        assert "TRIM_NO_SUCH_KEY" in done.stderr
 
 
 def test_help_teaches() -> None:

@@ -23,7 +23,7 @@ ORDER = [
     ["router", "testing"],
     ["models", "policies", "tasks"],
     ["evals", "show"],
-    ["config"],
+    ["config", "arguments"],
     ["cli"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

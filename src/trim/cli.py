@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trim import __version__
+from trim.arguments import DEMO_SEED, ORACLE, parser
 from trim.config import Backends, Config, load_config, open_backends
-from trim.errors import ConfigError, TrimError
-from trim.policies import NAMES, Threshold, sweep
+from trim.errors import BackendError, ConfigError, TrimError
+from trim.policies import Threshold, sweep
 from trim.types import Budget, Question, Trace
 
 if TYPE_CHECKING:
@@ -24,127 +24,28 @@ if TYPE_CHECKING:
     from trim.evals.run import Point, Run
     from trim.tasks import Task
 
-_DEMO_SEED = 900_000
-_ORACLE = "oracle"
-
-_OVERVIEW = """\
-A weak model writes a solution step by step, a process reward model scores every step, and a policy decides which few
-steps an expensive strong model rewrites. Without --config the tiny models in the package are used: no GPU, no network.
-
-examples:
-  trim demo                                         see it work
-  trim solve "A juggler can juggle 32 balls. 50% are golf balls, and 75% of those are blue. How many are blue?"
-  trim eval --task gsm_symbolic --questions 200 --out trim-eval
-  trim config check trim.toml --probe               are the servers there, what can they do?
-"""
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code: 0, 2 for anything that the user can mend, 130 for Ctrl-C."""
-    parser = _parser()
-    args = parser.parse_args(argv)
+    args = parser().parse_args(argv)
     try:
-        return int(asyncio.run(args.run(args)))
+        return int(asyncio.run(_COMMANDS[args.command](args)))
     except TrimError as error:
         if args.debug:
             raise
-        print(f"trim: {error}", file=sys.stderr)
+        print(f"trim: {error}{_hint(args) if isinstance(error, BackendError) else ''}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        hint = f"; go on with: --out {args.out} --resume" if getattr(args, "out", None) else ""
-        print(f"trim: interrupted{hint}", file=sys.stderr)
+        print(f"trim: interrupted{_hint(args)}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="trim", description=_OVERVIEW, formatter_class=raw)
-    parser.add_argument("--version", action="version", version=f"trim {__version__}")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    demo = commands.add_parser(
-        "demo", help="one problem live, then a small evaluation and a report", formatter_class=raw
-    )
-    demo.add_argument("--questions", type=_count, default=60, help="questions of the small evaluation (default: 60)")
-    demo.add_argument("--out", type=Path, default=Path("trim-demo"), help="folder for the report (default: trim-demo)")
-    demo.set_defaults(run=_demo, config=None)
-
-    solve = commands.add_parser(
-        "solve",
-        help="solve one question",
-        description="Solve one question; shows who wrote which step.\n\nexamples:\n"
-        '  trim solve "A juggler can juggle 32 balls. 50% are golf balls, 75% of those blue. How many are blue?"\n'
-        "  cat question.txt | trim solve - --policy threshold --parameter 0.8 --max-strong-tokens 100 --json",
-        formatter_class=raw,
-    )
-    solve.add_argument("question", help="the question, or - to read it from standard input")
-    solve.add_argument("--policy", choices=NAMES, help="default: the configured one, else threshold")
-    solve.add_argument("--parameter", type=float, help="threshold: k, random: rate; in [0, 1] (default: 0.5)")
-    solve.add_argument("--max-strong-tokens", type=_amount, help="hard cap on the strong model's tokens")
-    solve.add_argument("--max-cost", type=float, help="cap on the cost of strong calls, in the unit of the prices")
-    solve.add_argument("--seed", type=int, default=0)
-    solve.add_argument("--json", action="store_true", help="print the trace as JSON")
-    _config_option(solve)
-    solve.set_defaults(run=_solve)
-
-    evaluate = commands.add_parser(
-        "eval",
-        help="run policies over questions and compare them",
-        description="Run policies over questions; writes traces.jsonl, results.json, frontier.png and report.html.\n"
-        "Kill it and start it again with --resume: nothing is lost, nothing done twice.\n\nexamples:\n"
-        "  trim eval --task gsm_symbolic --questions 500 --out trim-eval\n"
-        "  trim eval --task mine.jsonl --policies always-weak,always-strong,threshold \\\n"
-        "            --parameters threshold=0.3,0.6 --config trim.toml --out mine",
-        formatter_class=raw,
-    )
-    evaluate.add_argument(
-        "--task", default="gsm_symbolic", help="gsm_symbolic, or a JSONL file with question and answer"
-    )
-    evaluate.add_argument(
-        "--policies",
-        default="always-weak,always-strong,random,threshold",
-        help=f"comma-separated, of {', '.join((*NAMES, _ORACLE))} (default: all but the last)",
-    )
-    evaluate.add_argument(
-        "--parameters", action="append", default=[], metavar="POLICY=A,B,...", help="parameters instead of the sweep"
-    )
-    evaluate.add_argument("--questions", type=_count, default=200)
-    evaluate.add_argument("--seed", type=int, default=_DEMO_SEED, help="of questions and sampling (default: 900000)")
-    evaluate.add_argument("--out", type=Path, required=True, help="folder for the results")
-    evaluate.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
-    evaluate.add_argument("--concurrency", type=_count, default=64, help="questions at the same time (default: 64)")
-    evaluate.add_argument("--json", action="store_true", help="print results.json instead of a table")
-    _config_option(evaluate)
-    evaluate.set_defaults(run=_eval)
-
-    config = commands.add_parser("config", help="check a configuration file")
-    check = config.add_subparsers(required=True, metavar="check").add_parser("check", help="validate a file")
-    check.add_argument("config", type=Path, metavar="trim.toml")
-    check.add_argument("--probe", action="store_true", help="try the servers and say what they can do")
-    check.set_defaults(run=_check)
-    return parser
-
-
-def _config_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--config", type=Path, metavar="trim.toml", help="models and limits (default: the embedded pair)"
-    )
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
-
-
-def _amount(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
-    return int(text)
+def _hint(args: argparse.Namespace) -> str:
+    """How to go on after an evaluation broke off."""
+    return f"; go on with: --out {args.out} --resume" if args.command == "eval" else ""
 
 
 def _console(*, stderr: bool = False) -> Console:
@@ -161,16 +62,13 @@ async def _solve(args: argparse.Namespace) -> int:
     from trim.tasks.grading import final_answer
     from trim.traces import to_json
 
-    text = sys.stdin.read() if args.question == "-" else args.question
-    if not text.strip():
-        raise ConfigError("the question is empty")
+    question = _question(args.question)
     config = load_config(args.config)
     policy = config.build_policy(args.policy, args.parameter)
     budget = Budget(
         config.budget.max_strong_tokens if args.max_strong_tokens is None else args.max_strong_tokens,
         config.budget.max_cost if args.max_cost is None else args.max_cost,
     )
-    question = Question(text.strip())
     async with open_backends(config) as backends:
         router = backends.router(policy, budget=budget)
         if args.json:
@@ -181,6 +79,19 @@ async def _solve(args: argparse.Namespace) -> int:
         trace = await live(console, router.stream(question, seed=args.seed))
         console.print(summary(replace(trace, answer=final_answer(trace.text))))
     return 0
+
+
+def _question(text: str) -> Question:
+    """What was asked: the argument, or standard input where that is a dash."""
+    if text == "-":
+        text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+    if not text.strip():
+        raise ConfigError("the question is empty")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigError("the question is no UTF-8 text") from None
+    return Question(text.strip())
 
 
 # eval -----------------------------------------------------------------------------------------------------------
@@ -197,11 +108,11 @@ def _points(args_policies: str, args_parameters: Sequence[str], backends: Backen
         raise ConfigError(f"--parameters for {', '.join(sorted(unknown))}, which is not among --policies")
     points = []
     for name in sorted(names, key=lambda n: n not in ("always-weak", "always-strong")):
-        if name == _ORACLE:
+        if name == ORACLE:
             if task.step_labels is None:
                 raise ConfigError(f"the oracle needs a task whose steps can be checked by rule; {task.name} has none")
-            oracle = Threshold(0.5, name=_ORACLE)
-            points.append(Point(_ORACLE, None, backends.router(oracle, prm=OraclePrm(task.step_labels))))
+            oracle = Threshold(0.5, name=ORACLE)
+            points.append(Point(ORACLE, None, backends.router(oracle, prm=OraclePrm(task.step_labels))))
             continue
         for parameter in chosen.get(name, sweep(name)):
             policy = backends.config.build_policy(name, parameter)
@@ -217,7 +128,7 @@ def _parameters(texts: Sequence[str]) -> dict[str, tuple[float | None, ...]]:
     for text in texts:
         name, equals, values = text.partition("=")
         try:
-            found[name.strip()] = tuple(float(value) for value in values.split(","))
+            found[name.strip()] = (*found.get(name.strip(), ()), *(float(value) for value in values.split(",")))
         except ValueError:
             equals = ""
         if not equals:
@@ -339,7 +250,9 @@ def _conclude(run: Run) -> None:
     console.print(table(points, f"{run.settings.task}, {run.settings.questions} questions, means per question"))
     if words := headline(points):
         console.print(f"[bold]{words}[/bold]")
-    console.print(f"Look at it: {(run.folder / 'report.html').resolve()}", soft_wrap=True)
+    if failed := sum(p.fallbacks for p in points):
+        print(f"{failed} solutions went on without a role that failed, as on_error says; the report marks them")
+    print(f"Look at it: {(run.folder / 'report.html').resolve()}")
 
 
 # demo -----------------------------------------------------------------------------------------------------------
@@ -359,7 +272,7 @@ async def _demo(args: argparse.Namespace) -> int:
         question = await _telling(backends, task)
         console.print(question.text, style="italic")
         console.print()
-        trace = await live(console, router.stream(question, seed=_DEMO_SEED))
+        trace = await live(console, router.stream(question, seed=DEMO_SEED))
         answer = task.answer(trace.text)
         console.print(summary(replace(trace, answer=answer, correct=task.right(answer, question))))
     console.print(f"\n[bold]Now {args.questions} problems[/bold] with different policies.")
@@ -370,7 +283,7 @@ async def _demo(args: argparse.Namespace) -> int:
         policies="always-weak,always-strong,random,threshold",
         parameters=["random=0.25,0.5,0.75", "threshold=0.2,0.5,0.8,0.93"],
         questions=args.questions,
-        seed=_DEMO_SEED,
+        seed=DEMO_SEED,
         resume=(args.out / "run.json").exists(),  # a second demo goes on where the first one was
     )
     _conclude(run)
@@ -379,7 +292,7 @@ async def _demo(args: argparse.Namespace) -> int:
 
 async def _telling(backends: Backends, task: Task) -> Question:
     """The first problem that the weak model alone gets wrong and routing gets right with a few strong steps."""
-    questions = task.questions(20, _DEMO_SEED)
+    questions = task.questions(20, DEMO_SEED)
     weak = backends.router(backends.config.build_policy("always-weak"))
     routed = backends.router(Threshold(0.5))
 
@@ -387,8 +300,8 @@ async def _telling(backends: Backends, task: Task) -> Question:
         return task.right(task.answer(trace.text), trace.question)
 
     for question in questions:
-        if not right(await weak.route(question, seed=_DEMO_SEED)):
-            trace = await routed.route(question, seed=_DEMO_SEED)
+        if not right(await weak.route(question, seed=DEMO_SEED)):
+            trace = await routed.route(question, seed=DEMO_SEED)
             if right(trace) and any(d.rejected for d in trace.decisions) and len(trace.steps) > 2:
                 return question
     return questions[0]
@@ -403,20 +316,27 @@ async def _check(args: argparse.Namespace) -> int:
         print(f"{role:>6}  {name}")
     policy = config.build_policy()
     print(f"policy  {policy.name}" + ("" if policy.parameter is None else f" {policy.parameter:g}"))
-    if args.probe:
-        from trim.models.probe import probe
-
-        failed = False
-        async with open_backends(config) as backends:
-            for role, backend in (("weak", backends.weak), ("strong", backends.strong), ("prm", backends.prm)):
-                good, words = await probe(backend)
-                failed = failed or not good
-                print(f"{role:>6}  {'ok' if good else 'FAILED'}: {words}")
-        if failed:
-            raise ConfigError(f"{args.config}: not every backend can be used")
+    async with open_backends(config) as backends:  # finds templates, keys and model folders that are not there
+        if args.probe:
+            await _probe(args.config, backends)
     print(f"{args.config} is valid")
     return 0
 
+
+async def _probe(path: Path, backends: Backends) -> None:
+    """Try every backend and print what it can do."""
+    from trim.models.probe import probe
+
+    failed = False
+    for role, backend in (("weak", backends.weak), ("strong", backends.strong), ("prm", backends.prm)):
+        good, words = await probe(backend)
+        failed = failed or not good
+        print(f"{role:>6}  {'ok' if good else 'FAILED'}: {words}")
+    if failed:
+        raise ConfigError(f"{path}: not every backend can be used")
+
+
+_COMMANDS = {"demo": _demo, "solve": _solve, "eval": _eval, "check": _check}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -146,6 +146,9 @@ class Config:
                     raise ConfigError(f"[{role}] base_url {settings.base_url!r} must begin with http:// or https://")
             if settings.timeout <= 0 or settings.retries < 0:
                 raise ConfigError(f"[{role}] timeout must be above 0 and retries at least 0")
+            prices = settings.prices
+            if not all(price >= 0 for price in (prices.prompt, prices.completion, prices.cached or 0)):
+                raise ConfigError(f"[{role}.prices] must be 0 or more")
             if settings.on_error == role:
                 raise ConfigError(f"[{role}] on_error cannot be {role!r}: that is the role that failed")
         g = self.generation
@@ -154,8 +157,8 @@ class Config:
                 "[generation] temperature and top_k must be 0 or more, top_p in (0, 1], max_step_tokens > 0"
             )
         for key in ("max_strong_tokens", "max_cost"):
-            if (getattr(self.budget, key) or 0) < 0:
-                raise ConfigError(f"[budget] {key} must not be negative")
+            if not (getattr(self.budget, key) or 0) >= 0:
+                raise ConfigError(f"[budget] {key} must be 0 or more")
         self.limits()
         self.build_policy()
 

@@ -136,7 +136,11 @@ def test_greedy_text_is_that_of_the_embedded_engine(servers: Servers, role: Role
                 if [step.text for step in mine] != [step.text for step in other]:
                     differences.append((question.text, str(mine), str(other)))
                 else:
-                    assert [step.tokens for step in mine] == [step.tokens for step in other]
+                    # A busy server sends several tokens in a chunk; where a step ends inside it, they are shared out by
+                    # size, so that only the sum is exact.
+                    counts = [(one.tokens, two.tokens) for one, two in zip(mine, other, strict=True)]
+                    assert sum(one for one, _ in counts) == sum(two for _, two in counts)
+                    assert all(abs(one - two) <= 4 for one, two in counts), counts
                     assert mine[0].prompt_tokens == other[0].prompt_tokens
         return differences
 
@@ -166,7 +170,8 @@ def test_one_step_a_request_and_chat_write_what_the_stream_writes(servers: Serve
                     elif "####" in step.text:
                         assert again.finish is Finish.EOS
                     else:
-                        assert (again.finish, again.tokens) == (step.finish, step.tokens)
+                        assert again.finish is step.finish
+                        assert abs(again.tokens - step.tokens) <= 4
         assert len(differences) <= 1, differences
 
     run(scenario())
@@ -226,6 +231,19 @@ def test_policies_without_scores(servers: Servers) -> None:
                 for trace in await solve(Router(weak, strong, None, policy), PROBLEMS[:6]):
                     assert trace.steps
                     assert trace.usage[silent].calls == 0
+
+    run(scenario())
+
+
+def test_many_seeded_questions_at_once(servers: Servers) -> None:
+    """More prompt tokens than the servers read in one batch."""
+
+    async def scenario() -> None:
+        weak = generator(servers, Role.WEAK)
+        async with closing(weak):
+            many = FAMILY.problems(900_800, 100)
+            traces = await solve(Router(weak, weak, None, AlwaysWeak()), many)
+            assert all(trace.steps for trace in traces)
 
     run(scenario())
 

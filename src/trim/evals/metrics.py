@@ -36,6 +36,7 @@ class OperatingPoint:
     seconds_p50: float
     seconds_p95: float
     questions: int
+    fallbacks: int  # solutions that went on without a role that failed
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,14 @@ class Tally:
     right: list[bool]
     numbers: list[tuple[float, ...]]
     questions: list[str] = field(default_factory=list)  # ids: concurrent points finish in different orders
+    fallbacks: int = 0
 
     def add(self, trace: Trace) -> None:
         """Count one trace."""
         weak, strong, prm = (trace.usage[role] for role in (Role.WEAK, Role.STRONG, Role.PRM))
         self.questions.append(trace.question.id)
         self.right.append(bool(trace.correct))
+        self.fallbacks += bool(trace.fallbacks)
         self.numbers.append(
             (
                 strong.completion_tokens,
@@ -120,6 +123,7 @@ def operating_points(tallies: dict[tuple[str, float | None], Tally]) -> list[Ope
                 seconds_p50=float(np.percentile(table[:, 6], 50)),
                 seconds_p95=float(np.percentile(table[:, 6], 95)),
                 questions=len(counted.right),
+                fallbacks=counted.fallbacks,
             )
         )
     return points

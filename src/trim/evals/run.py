@@ -60,7 +60,10 @@ class Run:
         self.done: set[Key] = set()
         self.torn = ""
         self._texts: dict[str, int] = {}  # question id -> hash of its text, of what is done
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{folder} cannot be made: {error.strerror}") from None
         started = self.traces.exists() and self.traces.stat().st_size > 0
         if started and not resume:
             raise ConfigError(f"{folder} holds a run already: --resume goes on with it, or choose another --out")
