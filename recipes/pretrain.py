@@ -89,7 +89,9 @@ RUNS = {
         seed=33,
         self_normalised=0.1,
     ),
-    "judge-small": Run(Shape(96, 3, 4, 288), (Stage(6_000_000),), seed=66, self_normalised=0.1),
+    "judge-small": Run(
+        Shape(96, 3, 4, 288), (Stage(6_000_000), Stage(1_000_000, peak=0.2, decay=1.0)), seed=66, self_normalised=0.1
+    ),
 }
 _SAVE_EVERY = 60.0  # seconds
 TARGET = Path("src/trim/embedded")  # exported models

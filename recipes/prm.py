@@ -3,7 +3,8 @@
     python -m recipes.prm prm|prm-small [--threads 1]
 
 The fresh layers start out comparing what is written with what the trunk expected (`recipes.reward`) and learn from the
-labels of steps; at the end the trunk's layers may move a little too. Resumable; the budget is in tokens.
+labels of steps. The trunk stays as it is: what the fresh layers start from is written in coordinates so small that the
+first change to the trunk's layers drowns it. Resumable; the budget is in tokens.
 """
 
 from __future__ import annotations
@@ -41,8 +42,6 @@ class Run:
     tokens: int
     seed: int
     lr: float = 0.0006
-    trunk_lr: float = 0.001  # of the trunk's layers, once they may move
-    frozen: float = 0.6  # share of the budget during which they may not
     decay: float = 0.6  # the learning rate falls to zero over this last part
     batch_tokens: int = 4096
     fresh_rows: float = 0.25  # corrupted reference solutions among the rows, never the same twice
@@ -156,50 +155,32 @@ class Training:
         self.run, self.folder = RUNS[name], folder(name)
         torch.manual_seed(self.run.seed)
         self.model = start(name, encoder).to(device)
-        for parameter in self.trunk_parameters():
+        for parameter in self.model.trunk_parameters():
             parameter.requires_grad_(False)
-        self.fresh = Optimizer(self.model, self.run.lr)
-        for parameter in self.model.parameters():
-            parameter.requires_grad_(not parameter.requires_grad)
-        self.trunk = Optimizer(self.model, self.run.trunk_lr)
+        self.optimizer = Optimizer(self.model, self.run.lr)
         self.tokens, self.pool = 0, 0
         self.folder.mkdir(parents=True, exist_ok=True)
         if (self.folder / "progress.json").exists():
             self.model.load_state_dict(load_file(self.folder / "weights.safetensors"))
-            state = load_file(self.folder / "optimizer.safetensors")
-            for key, optimizer in (("fresh", self.fresh), ("trunk", self.trunk)):
-                optimizer.load({k.removeprefix(key + "/"): v for k, v in state.items() if k.startswith(key + "/")})
+            self.optimizer.load(load_file(self.folder / "optimizer.safetensors"))
             progress = json.loads((self.folder / "progress.json").read_text())
             self.tokens, self.pool = progress["tokens"], progress["pool"]
-        for parameter in self.model.parameters():
-            parameter.requires_grad_(True)
-
-    def trunk_parameters(self) -> list[torch.nn.Parameter]:
-        """The trunk's layers and the embedding."""
-        layers = self.model.body.blocks[: self.model.trunk_layers]
-        return [self.model.body.embedding.weight, *layers.parameters()]
 
     def step(self, batch: Batch) -> float:
         """One update; the loss."""
         done = self.tokens / self.run.tokens
-        moving = done > self.run.frozen
         with torch.autocast(batch.ids.device.type, torch.bfloat16):
-            logits = self.model(batch.ids, batch.marks, move_trunk=moving)
+            logits = self.model(batch.ids, batch.marks)
         value = F.cross_entropy(logits, batch.labels)
         value.backward()  # type: ignore[no-untyped-call]
         scale = max(0.01, min(1.0, (self.tokens + 1) / 200_000) * min(1.0, (1 - done) / self.run.decay))
-        self.fresh.step(scale)
-        if moving:
-            self.trunk.step(scale)
+        self.optimizer.step(scale)
         self.tokens += batch.tokens
         return value.item()
 
     def save(self) -> None:
-        """Write weights, optimizers and progress, each whole or not at all."""
-        state = {
-            f"{name}/{key}": value for name in ("fresh", "trunk") for key, value in getattr(self, name).state().items()
-        }
-        files = {"weights": self.model.state_dict(), "optimizer": state}
+        """Write weights, optimizer and progress, each whole or not at all."""
+        files = {"weights": self.model.state_dict(), "optimizer": self.optimizer.state()}
         for name, tensors in files.items():
             path = self.folder / f"{name}.safetensors"
             save_file({key: value.contiguous() for key, value in tensors.items()}, path.with_suffix(".new"))

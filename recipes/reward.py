@@ -73,16 +73,16 @@ class Reward(nn.Module):
         self.score = nn.Linear(shape.width + EXTRA, 2, bias=False)
         nn.init.zeros_(self.score.weight)
 
-    def forward(self, ids: Tensor, marks: Tensor, *, move_trunk: bool = False) -> Tensor:
+    def trunk_parameters(self) -> list[nn.Parameter]:
+        """The trunk's layers and the embedding."""
+        return [self.body.embedding.weight, *self.body.blocks[: self.trunk_layers].parameters()]
+
+    def forward(self, ids: Tensor, marks: Tensor) -> Tensor:
         """Scores [marks, 2] (bad, good) at flat positions of `ids` [rows, length]."""
         places = self.body.cos[: ids.shape[1]], self.body.sin[: ids.shape[1]]
         mask = self.body.mask[: ids.shape[1], : ids.shape[1]]
-        blocks = list(self.body.blocks)
-        with torch.set_grad_enabled(move_trunk and torch.is_grad_enabled()):
-            x = self.body.embedding(ids)
-            for block in blocks[: self.trunk_layers]:
-                x = block(x, *places, mask)
-        for block in blocks[self.trunk_layers :]:
+        x = self.body.embedding(ids)
+        for block in self.body.blocks:
             x = block(x, *places, mask)
         scores: Tensor = self.score(self.body.norm(x.flatten(0, 1)[marks])).float()
         return scores

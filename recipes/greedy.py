@@ -1,10 +1,10 @@
 """Do other engines write what the in-process engine writes? Greedy text of the shipped weak and strong models.
 
-    python -m recipes.agreement transformers
-    python -m recipes.agreement vllm weak=http://127.0.0.1:8001/v1 strong=http://127.0.0.1:8002/v1
-    python -m recipes.agreement llama-server weak=http://127.0.0.1:8011/v1 strong=http://127.0.0.1:8012/v1
+    python -m recipes.greedy transformers
+    python -m recipes.greedy vllm weak=http://127.0.0.1:8001/v1 strong=http://127.0.0.1:8002/v1
+    python -m recipes.greedy llama-server weak=http://127.0.0.1:8011/v1 strong=http://127.0.0.1:8012/v1
 
-Servers must serve the models under the names `weak` and `strong`. Differences go to recipes/results/agreement.json with
+Servers must serve the models under the names `weak` and `strong`. Differences go to recipes/results/greedy.json with
 how close the two candidates were where the texts part: with a gap of a rounding error either is right.
 """
 
@@ -119,7 +119,7 @@ def main() -> None:
         print(args.engine, role.value, f"{found[role.value]['same']} of {len(questions)} the same", flush=True)
         for row in different:
             print("  ", json.dumps(row), flush=True)
-    path = RESULTS / "agreement.json"
+    path = RESULTS / "greedy.json"
     known = json.loads(path.read_text()) if path.exists() else {}
     known[args.engine] = found | {"date": datetime.now(UTC).date().isoformat(), "hardware": hardware()}
     RESULTS.mkdir(exist_ok=True)
