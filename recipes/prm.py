@@ -48,7 +48,7 @@ class Run:
 
 
 RUNS = {
-    "prm": Run("judge", tokens=4_000_000, seed=44),
+    "prm": Run("judge", tokens=3_000_000, seed=44),
     "prm-small": Run("judge-small", tokens=1_500_000, seed=55),
 }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trim import __version__
+from trim.commands import policies
 from trim.policies import NAMES
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--version", action="version", version=f"trim {__version__}")
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = made.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_solve, _add_eval, _add_config):
+    for add in (_add_demo, _add_solve, _add_eval, policies.register, _add_config):
         add(commands)
     return made
 
@@ -58,8 +59,8 @@ def _add_solve(commands: _Commands) -> None:
         formatter_class=_RAW,
     )
     solve.add_argument("question", help="the question, or - to read it from standard input")
-    solve.add_argument("--policy", choices=NAMES, help="default: the configured one, else threshold")
-    solve.add_argument("--parameter", type=float, help="threshold: k, random: rate; in [0, 1] (default: 0.5)")
+    solve.add_argument("--policy", help=f"{', '.join(NAMES)} or pomdp=FOLDER; default: the configured one or threshold")
+    solve.add_argument("--parameter", type=float, help="threshold: k, random: rate, in [0, 1] (0.5); pomdp: price")
     solve.add_argument("--max-strong-tokens", type=_amount, help="hard cap on the strong model's tokens")
     solve.add_argument("--max-cost", type=_money, help="cap on the cost of strong calls, in the unit of the prices")
     solve.add_argument("--seed", type=int, default=0)
@@ -88,7 +89,7 @@ def _add_eval(commands: _Commands) -> None:
     evaluate.add_argument(
         "--policies",
         default="always-weak,always-strong,random,threshold",
-        help=f"comma-separated, of {', '.join((*NAMES, ORACLE))} (default: all but the last)",
+        help=f"comma-separated, of {', '.join((*NAMES, ORACLE))}, pomdp=FOLDER (default: the first four)",
     )
     evaluate.add_argument(
         "--parameters", action="append", default=[], metavar="POLICY=A,B,...", help="parameters instead of the sweep"
@@ -97,6 +98,7 @@ def _add_eval(commands: _Commands) -> None:
     evaluate.add_argument("--seed", type=int, default=DEMO_SEED, help="of questions and sampling (default: 900000)")
     evaluate.add_argument("--out", type=Path, required=True, help="folder for the results")
     evaluate.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
+    evaluate.add_argument("--score", action="store_true", help="score drafts also where no policy asks (for trim fit)")
     evaluate.add_argument("--concurrency", type=_count, default=64, help="questions at the same time (default: 64)")
     evaluate.add_argument("--json", action="store_true", help="print results.json instead of a table")
     _config_option(evaluate)

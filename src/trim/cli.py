@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trim.arguments import DEMO_SEED, ORACLE, parser
+from trim.commands.policies import keep_fit
 from trim.config import Backends, Config, load_config, open_backends
 from trim.errors import BackendError, ConfigError, TrimError
-from trim.policies import Threshold, sweep
+from trim.policies import Threshold, scored
 from trim.types import Budget, Question, Trace
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code: 0, 2 for anything that the user can mend, 130 for Ctrl-C."""
     args = parser().parse_args(argv)
     try:
-        return int(asyncio.run(_COMMANDS[args.command](args)))
+        return int(asyncio.run(args.run(args) if "run" in args else _COMMANDS[args.command](args)))
     except TrimError as error:
         if args.debug:
             raise
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _hint(args: argparse.Namespace) -> str:
     """How to go on after an evaluation broke off."""
-    return f"; go on with: --out {args.out} --resume" if args.command == "eval" else ""
+    return f"; go on with: --out {args.out} --resume" if getattr(args, "command", None) == "eval" else ""
 
 
 def _console(*, stderr: bool = False) -> Console:
@@ -97,14 +98,19 @@ def _question(text: str) -> Question:
 # eval -----------------------------------------------------------------------------------------------------------
 
 
-def _points(args_policies: str, args_parameters: Sequence[str], backends: Backends, task: Task) -> list[Point]:
+def _points(
+    args_policies: str, args_parameters: Sequence[str], backends: Backends, *, task: Task, score: bool
+) -> list[Point]:
     """The operating points that were asked for, weak and strong first."""
     from trim.evals.run import Point
     from trim.models.oracle import OraclePrm
 
     chosen = _parameters(args_parameters)
     names = list(dict.fromkeys(name.strip() for name in args_policies.split(",") if name.strip()))
-    if unknown := set(chosen) - set(names):
+    families = [name.partition("=")[0] for name in names]
+    if len(set(families)) < len(families):
+        raise ConfigError("--policies names one policy twice: results of two fits belong into two folders")
+    if unknown := set(chosen) - set(families):
         raise ConfigError(f"--parameters for {', '.join(sorted(unknown))}, which is not among --policies")
     points = []
     for name in sorted(names, key=lambda n: n not in ("always-weak", "always-strong")):
@@ -114,9 +120,10 @@ def _points(args_policies: str, args_parameters: Sequence[str], backends: Backen
             oracle = Threshold(0.5, name=ORACLE)
             points.append(Point(ORACLE, None, backends.router(oracle, prm=OraclePrm(task.step_labels))))
             continue
-        for parameter in chosen.get(name, sweep(name)):
-            policy = backends.config.build_policy(name, parameter)
-            points.append(Point(name, parameter, backends.router(policy)))
+        family = name.partition("=")[0]
+        for policy in backends.config.build_sweep(name, chosen.get(family)):
+            router = backends.router(scored(policy) if score else policy)
+            points.append(Point(family, policy.parameter, router))
     if not points:
         raise ConfigError("--policies names none")
     return points
@@ -150,6 +157,7 @@ async def _eval(args: argparse.Namespace) -> int:
             questions=args.questions,
             seed=args.seed,
             resume=args.resume,
+            score=args.score,
             concurrency=args.concurrency,
         )
     finally:
@@ -171,6 +179,7 @@ async def _evaluate(
     questions: int,
     seed: int,
     resume: bool,
+    score: bool = False,
     concurrency: int = 64,
 ) -> Run:
     """Run, with a progress bar, and write everything into the folder."""
@@ -186,9 +195,11 @@ async def _evaluate(
     from trim.evals.run import Run, Settings
 
     async with open_backends(config) as backends:
-        points = _points(policies, parameters, backends, task)
-        settings = Settings(task.name, questions, seed, config.names(), _jsonable(config))
+        points = _points(policies, parameters, backends, task=task, score=score)
+        generation = _jsonable(config) | ({"scored": True} if score else {})
+        settings = Settings(task.name, questions, seed, config.names(), generation)
         run = Run(out, settings, resume=resume)
+        keep_fit(policies, out)
         chosen = task.questions(questions, seed)
         columns = (
             TextColumn("{task.description:24}"),

@@ -18,14 +18,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from trim.errors import ConfigError
-from trim.policies import build
+from trim.policies import build, sweep
 from trim.protocols import Policy, ProcessRewardModel, StepGenerator
 from trim.router import Limits, OnError, Router
 from trim.steps import Separator, StepFormat
 from trim.types import Budget, Price, Prices, Role, Sampling
+
+if TYPE_CHECKING:
+    from trim.policies.pomdp import PomdpPolicy
 
 T = TypeVar("T")
 
@@ -92,7 +95,8 @@ class PolicySettings:
     """`[policy]`: what `trim solve` uses unless the command line says otherwise."""
 
     name: str = "threshold"
-    parameter: float | None = None  # None: 0.5 where the policy has one
+    parameter: float | None = None  # None: 0.5 where the policy has one; pomdp: the price it was saved with
+    path: str = ""  # pomdp: the folder that `trim fit pomdp` wrote
     retries: int = 0
 
 
@@ -160,20 +164,47 @@ class Config:
             if not (getattr(self.budget, key) or 0) >= 0:
                 raise ConfigError(f"[budget] {key} must be 0 or more")
         self.limits()
-        self.build_policy()
+        if self.policy.name != "pomdp":
+            self.build_policy()
+        elif not self.policy.path:
+            raise ConfigError("[policy] pomdp needs path, the folder that `trim fit pomdp` wrote")
 
     def roles(self) -> dict[str, ModelSettings | PrmSettings]:
         """Settings by role."""
         return {"weak": self.weak, "strong": self.strong, "prm": self.prm}
 
     def build_policy(self, name: str | None = None, parameter: float | None = None) -> Policy:
-        """The configured policy, or another one."""
+        """The configured policy, or another one: a name, or `pomdp=FOLDER`.
+
+        Raises:
+            ConfigError: unknown, its parameter is wrong, or it was fitted for other models.
+        """
         chosen = name or self.policy.name
         if parameter is None and chosen == self.policy.name:
             parameter = self.policy.parameter
+        if chosen.partition("=")[0] == "pomdp":
+            fitted = self._load_pomdp(chosen)
+            return fitted if parameter is None else fitted.at(parameter)
         if parameter is None and chosen in ("threshold", "random"):
             parameter = 0.5
         return build(chosen, parameter, retries=self.policy.retries)
+
+    def build_sweep(self, name: str, parameters: tuple[float | None, ...] | None = None) -> list[Policy]:
+        """A policy at each of these parameters; None: at those that an evaluation tries by default."""
+        if name.partition("=")[0] == "pomdp":
+            fitted = self._load_pomdp(name)
+            return [fitted.at(price) for price in parameters or fitted.prices() if price is not None]
+        return [self.build_policy(name, parameter) for parameter in parameters or sweep(name)]
+
+    def _load_pomdp(self, name: str) -> PomdpPolicy:
+        """What `trim fit pomdp` wrote for these models."""
+        from trim.policies.artifacts import Models
+        from trim.policies.pomdp import PomdpPolicy
+
+        folder = name.partition("=")[2] or self.policy.path
+        if not folder:
+            raise ConfigError("policy pomdp needs the folder that `trim fit pomdp` wrote: pomdp=FOLDER")
+        return PomdpPolicy.load(Path(folder), models=Models(**self.names()))
 
     def limits(self) -> Limits:
         """Limits of one solution."""

@@ -16,11 +16,12 @@ import pytest
 from rich.console import Console
 
 from trim.errors import BackendUnavailable, ConfigError, TaskError
-from trim.evals.metrics import Tally, compare, paired_difference, wilson
+from trim.evals.metrics import Tally, compare, paired_difference
 from trim.evals.plots import frontier, png
 from trim.evals.report import write_report
 from trim.evals.run import Point, Run, Settings
 from trim.evals.table import table
+from trim.intervals import wilson
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
 from trim.protocols import Policy
 from trim.router import Router

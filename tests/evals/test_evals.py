@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from trim.errors import BackendUnavailable, ConfigError
-from trim.evals.metrics import cheapest, paired_difference, wilson
+from trim.evals.metrics import cheapest, paired_difference
 from trim.evals.plots import frontier, save
 from trim.evals.report import write_report
 from trim.evals.run import Point, Run, Settings
+from trim.intervals import wilson
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
 from trim.protocols import Policy
 from trim.router import Router

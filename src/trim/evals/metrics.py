@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import sqrt
 
 import numpy as np
 
+from trim.intervals import wilson
 from trim.types import Role, Trace
-
-_Z = 1.959963984540054  # 97.5% point of the normal distribution
 
 
 @dataclass(frozen=True)
@@ -46,17 +44,6 @@ class Difference:
     mean: float
     low: float
     high: float
-
-
-def wilson(right: int, count: int) -> tuple[float, float]:
-    """95% interval of a proportion (Wilson score)."""
-    if count == 0:
-        return 0.0, 1.0
-    p, z2 = right / count, _Z * _Z
-    centre = (p + z2 / (2 * count)) / (1 + z2 / count)
-    half = _Z * sqrt(p * (1 - p) / count + z2 / (4 * count * count)) / (1 + z2 / count)
-    # At the ends the bound is exact; the formula misses it by a rounding error.
-    return (0.0 if right == 0 else centre - half), (1.0 if right == count else centre + half)
 
 
 @dataclass

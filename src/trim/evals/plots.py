@@ -16,9 +16,10 @@ from trim.evals.metrics import OperatingPoint, cheapest
 _STYLES = {
     "threshold": ("#0072B2", "o", "-", "threshold (steps judged by the PRM)"),
     "random": ("#E69F00", "s", "--", "random steps (no judgement)"),
+    "pomdp": ("#CC79A7", "D", "-.", "pomdp (planned by belief)"),
     "oracle": ("#009E73", "^", "", "oracle (only the wrong steps)"),
 }
-_OTHERS = ("#CC79A7", "D", ":")
+_OTHERS = ("#56B4E9", "v", ":")
 
 
 def frontier(points: Sequence[OperatingPoint], title: str) -> Figure:

@@ -39,6 +39,18 @@ class Settings:
     models: dict[str, str]
     generation: dict[str, Any]
 
+    @classmethod
+    def read(cls, folder: Path) -> Settings:
+        """Those of an earlier run.
+
+        Raises:
+            ConfigError: there is no `run.json` of this program.
+        """
+        try:
+            return cls(**json.loads((folder / "run.json").read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise ConfigError(f"{folder / 'run.json'} cannot be read: {error}") from None
+
 
 class Run:
     """A folder with `run.json`, `traces.jsonl` and `results.json`.

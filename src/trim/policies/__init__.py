@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from trim.errors import ConfigError
 from trim.policies.fixed import AlwaysStrong, AlwaysWeak, RandomSteps
 from trim.policies.threshold import Threshold
 from trim.protocols import Policy
 
-__all__ = ["NAMES", "AlwaysStrong", "AlwaysWeak", "RandomSteps", "Threshold", "build", "sweep"]
+__all__ = ["NAMES", "AlwaysStrong", "AlwaysWeak", "RandomSteps", "Threshold", "build", "scored", "sweep"]
 
 NAMES = ("always-weak", "always-strong", "random", "threshold")
-"""Policies that `build` knows; the oracle needs a task's labels and is put together where those are."""
+"""Policies that `build` knows. The oracle needs a task's labels and pomdp a folder: they are made where those are."""
 
 
 def build(name: str, parameter: float | None = None, *, retries: int = 0) -> Policy:
@@ -25,7 +27,7 @@ def build(name: str, parameter: float | None = None, *, retries: int = 0) -> Pol
         ConfigError: unknown name, or a parameter that is missing, superfluous or out of range.
     """
     if name not in NAMES:
-        raise ConfigError(f"unknown policy {name!r}; there are {', '.join(NAMES)}")
+        raise ConfigError(f"unknown policy {name!r}; there are {', '.join(NAMES)} and pomdp=FOLDER")
     if name in ("always-weak", "always-strong"):
         if parameter is not None:
             raise ConfigError(f"policy {name} has no parameter")
@@ -42,3 +44,8 @@ def sweep(name: str) -> tuple[float | None, ...]:
     if name == "threshold":
         return (0.05, 0.2, 0.35, 0.5, 0.65, 0.75, 0.85, 0.9, 0.93, 0.95, 0.97)
     return (None,)
+
+
+def scored(policy: Policy) -> Policy:
+    """The same policy with every draft scored for the record, even if it looks at no score (for `trim fit`)."""
+    return replace(policy, uses_scores=True) if isinstance(policy, AlwaysWeak | RandomSteps) else policy

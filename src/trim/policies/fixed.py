@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from trim.errors import ConfigError
 from trim.types import Action, Observation
@@ -42,11 +42,12 @@ class RandomSteps:
 
     Args:
         rate: p in [0, 1]; 0 is always-weak, 1 is always-strong (and then drafts nothing).
+        uses_scores: have drafts scored all the same, for the record; as with `AlwaysWeak`.
     """
 
     rate: float
     name: str = "random"
-    uses_scores: bool = field(default=False, init=False)
+    uses_scores: bool = False
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.rate <= 1.0:

@@ -1,0 +1,312 @@
+"""The POMDP's numbers from recorded traces of a pair: step accuracies, repair, hazard, lengths and scores by state.
+
+Every text that was on the table is judged in the prefix that it stood in: the weak model's drafts, kept or rejected,
+and the strong model's steps. Which drafts a policy chose to replace does not matter as long as labels come from a rule:
+all drafts are judged, and strong steps are counted by whether the draft that they replaced was right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count, takewhile
+from math import ceil, hypot
+
+import numpy as np
+
+from trim.errors import TraceError
+from trim.intervals import Estimate, mean, proportion
+from trim.pomdp.model import PomdpModel
+from trim.pomdp.observation import STATES, FloatArray, quantile_bins
+from trim.types import Action, Finish, Question, Role, Step, Trace
+
+WRONG_BELOW = 0.35
+"""The score of the paper's shortcut for step labels."""
+
+_CORRECT, _RECOVERABLE, _LOST = range(3)
+_SMOOTHING = 5.0  # drafts that the neighbouring steps count for in the hazard
+_UNSELECTIVE = ("always-weak", "random")  # policies whose kept drafts are no better than the others
+_ADVICE = (
+    "; best are traces of random steps with scores, which hold both models' steps everywhere: "
+    "trim eval --policies random --parameters random=0.5 --score"
+)
+
+
+@dataclass(frozen=True)
+class StepLabels:
+    """Which texts of a trace are right, every step before them being right as well. One entry per position; `drafts`
+    are those that a strong step replaced, None where there is none or nobody knows.
+    """
+
+    kept: tuple[bool, ...]
+    drafts: tuple[bool | None, ...]
+
+
+Labeller = Callable[[Trace], StepLabels | None]
+"""Labels of a trace; None if it has none."""
+
+
+def label_by_rule(rule: Callable[[Question, Sequence[str]], tuple[bool, ...]]) -> Labeller:
+    """Labels by a task's rule (`Task.step_labels`)."""
+
+    def label(trace: Trace) -> StepLabels:
+        texts = tuple(step.text for step in trace.steps)
+        drafts = (
+            rule(trace.question, (*texts[:t], decision.rejected[-1].step.text))[-1] if decision.rejected else None
+            for t, decision in enumerate(trace.decisions)
+        )
+        return StepLabels(rule(trace.question, texts), tuple(drafts))
+
+    return label
+
+
+def label_by_prm(trace: Trace) -> StepLabels | None:
+    """The paper's shortcut: all steps of a right solution are right; in a wrong one the first step scored below 0.35 is
+    the first wrong one, else the lowest. Drafts that were replaced stay unknown, so only traces of policies that look
+    at no score can be used, recorded with scores.
+    """
+    scores = [decision.kept_score for decision in trace.decisions]
+    known = [(score, t) for t, score in enumerate(scores) if score is not None]
+    if trace.policy not in _UNSELECTIVE or trace.correct is None or len(known) < len(scores) - 1:
+        return None
+    first = next((t for score, t in known if score < WRONG_BELOW), min(known, default=(0.0, 0))[1])
+    kept = tuple(trace.correct or t < first for t in range(len(scores)))
+    return StepLabels(kept, (None,) * len(scores))
+
+
+def labelled_points(scores: Sequence[float], first_wrong: int) -> dict[str, list[tuple[float, float]]]:
+    """(min of previous scores, score) by state for the steps of one solution, as in ProcessBench: `first_wrong` is the
+    0-based index of the first wrong step, -1 if there is none.
+    """
+    points: dict[str, list[tuple[float, float]]] = {state: [] for state in STATES}
+    lowest = 1.0
+    for t, score in enumerate(scores):
+        state = _CORRECT if first_wrong < 0 or t < first_wrong else _RECOVERABLE if t == first_wrong else _LOST
+        points[STATES[state]].append((lowest, score))
+        lowest = min(lowest, score)
+    return points
+
+
+@dataclass(frozen=True)
+class PomdpFit:
+    """A fitted model, and how sure each of its numbers is.
+
+    `after_right` and `after_wrong` are q_C and q_R, None where no strong step replaced a draft that has a label (q_R is
+    then taken to be p_s, as in the paper). `hazard[t]` is what was counted, before smoothing. `scores` are mean scores
+    by state; `points` the arrays of shape (n, 2) behind them, (min of previous scores, score).
+    """
+
+    model: PomdpModel
+    weak_accuracy: Estimate
+    strong_accuracy: Estimate
+    after_right: Estimate | None
+    after_wrong: Estimate | None
+    step_tokens: Estimate
+    hazard: tuple[Estimate, ...]
+    scores: Mapping[str, Estimate]
+    points: Mapping[str, FloatArray]
+    questions: int
+    traces: int
+    skipped: int
+
+
+def fit(
+    traces: Iterable[Trace],
+    label: Labeller,
+    ends: Callable[[str], bool],
+    *,
+    points: Mapping[str, FloatArray] | None = None,
+) -> PomdpFit:
+    """Estimate everything that a `PomdpModel` has.
+
+    Args:
+        traces: of one pair and task, any policies; without retries, as the order of retried drafts is not recorded.
+        label: says which steps are right; `label_by_rule` or `label_by_prm`.
+        ends: whether a step's text holds a final answer (`StepFormat.has_answer`).
+        points: scores by state from elsewhere, such as ProcessBench, instead of those in the traces.
+
+    Raises:
+        TraceError: retries, or too few data; says of what, and about how many questions more are needed.
+    """
+    texts: list[_Text] = []
+    used = skipped = 0
+    for trace in traces:
+        labels = label(trace)
+        if labels is None:
+            skipped += 1
+        else:
+            used += 1
+            texts += _judge(trace, labels, ends)
+    evidence = _Evidence.of(texts, points)
+    evidence.require_enough(skipped)
+    weak = _share(evidence.weak)
+    right, wrong = (_share(replaced) if replaced else None for replaced in (evidence.for_right, evidence.for_wrong))
+    strong = _share(evidence.strong) if right is None or wrong is None else _mixture(weak, right, wrong)
+    tokens = mean([text.tokens for text in evidence.drafts], [text.question for text in evidence.drafts])
+    counted = _hazard(evidence.drafts)
+    model = PomdpModel(
+        weak.value,
+        strong.value,
+        _smooth(counted),
+        quantile_bins(evidence.points),
+        tokens.value,
+        None if right is None or wrong is None else wrong.value,
+    )
+    return PomdpFit(
+        model=model,
+        weak_accuracy=weak,
+        strong_accuracy=strong,
+        after_right=right,
+        after_wrong=wrong,
+        step_tokens=tokens,
+        hazard=counted,
+        scores={state: mean(found[:, 1], evidence.groups[state]) for state, found in evidence.points.items()},
+        points=evidence.points,
+        questions=evidence.questions,
+        traces=used,
+        skipped=skipped,
+    )
+
+
+# Evidence -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A text on the table. `pair` is (min of previous scores, score) where both are known; `draft_right` belongs to a
+    strong step and says whether the draft that it replaced was.
+    """
+
+    question: str
+    step: int
+    role: Role
+    state: int
+    final: bool
+    tokens: int
+    pair: tuple[float, float] | None
+    draft_right: bool | None = None
+
+
+def _judge(trace: Trace, labels: StepLabels, ends: Callable[[str], bool]) -> Iterator[_Text]:
+    lowest: float | None = 1.0
+    sound = True
+
+    def text(t: int, step: Step, score: float | None, *, right: bool, replaced: bool | None = None) -> _Text:
+        state = _LOST if not sound else _CORRECT if right else _RECOVERABLE
+        final = step.finish is Finish.EOS or ends(step.text)
+        pair = None if lowest is None or score is None else (lowest, score)
+        return _Text(trace.question.text, t, step.role, state, final, step.tokens, pair, replaced)
+
+    for t, decision in enumerate(trace.decisions):
+        draft_right = labels.drafts[t]
+        if any(draft.action is Action.RETRY for draft in decision.rejected):
+            raise TraceError("these traces have retried drafts, whose order is not recorded: fit from traces without")
+        if decision.rejected and draft_right is not None:
+            draft = decision.rejected[-1]
+            yield text(t, draft.step, draft.score, right=draft_right)
+        score = decision.score if decision.action is Action.CONTINUE else decision.kept_score
+        yield text(t, decision.step, score, right=labels.kept[t], replaced=draft_right)
+        sound = labels.kept[t]
+        lowest = None if lowest is None or decision.kept_score is None else min(lowest, decision.kept_score)
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """The texts sorted by what they are evidence for."""
+
+    drafts: list[_Text]
+    weak: list[_Text]  # drafts with nothing wrong before them
+    strong: list[_Text]  # strong steps with nothing wrong before them
+    for_right: list[_Text]  # those of them that replaced a right draft
+    for_wrong: list[_Text]
+    points: Mapping[str, FloatArray]
+    groups: Mapping[str, Sequence[str]]  # the question of each point
+    questions: int
+
+    @classmethod
+    def of(cls, texts: list[_Text], points: Mapping[str, FloatArray] | None) -> _Evidence:
+        sound = [text for text in texts if text.state != _LOST]
+        strong = [text for text in sound if text.role is Role.STRONG]
+        if points is None:
+            scored = [[text for text in texts if text.pair and text.state == s] for s in range(len(STATES))]
+            points = {STATES[s]: np.array([t.pair for t in found]).reshape(-1, 2) for s, found in enumerate(scored)}
+            groups = {STATES[s]: [text.question for text in found] for s, found in enumerate(scored)}
+        else:
+            groups = {state: [str(n) for n in range(len(found))] for state, found in points.items()}
+        return cls(
+            drafts=[text for text in texts if text.role is Role.WEAK],
+            weak=[text for text in sound if text.role is Role.WEAK],
+            strong=strong,
+            for_right=[text for text in strong if text.draft_right is True],
+            for_wrong=[text for text in strong if text.draft_right is False],
+            points=points,
+            groups=groups,
+            questions=len({text.question for text in texts}),
+        )
+
+    def require_enough(self, skipped: int) -> None:
+        """Refuse to guess."""
+        needs = [
+            (len(self.weak), 50, "weak drafts with nothing wrong before them"),
+            (len(self.strong), 30, "strong steps with nothing wrong before them"),
+            (len(self.points["CORRECT"]), 50, "scores of right steps"),
+            (len(self.points["RECOVERABLE"]), 30, "scores of first wrong steps"),
+            (len(self.points["LOST"]), 30, "scores of steps after a wrong one"),
+            (sum(text.step > 0 for text in self.drafts), 30, "drafts after a first step"),
+        ]
+        if self.for_right or self.for_wrong:
+            needs.append((len(self.for_right), 20, "strong steps in place of right drafts"))
+            needs.append((len(self.for_wrong), 20, "strong steps in place of wrong drafts"))
+        missing = [need for need in needs if need[0] < need[1]]
+        if not missing:
+            return
+        counts = ", ".join(f"{have} {what} ({least} needed)" for have, least, what in missing)
+        worst = max(least / max(have, 0.5) for have, least, _ in missing)
+        more = ceil((worst - 1) * max(self.questions, 1))
+        left_out = f" ({skipped} traces have no labels and were left out)" if skipped else ""
+        raise TraceError(
+            f"too few data from {self.questions} questions{left_out}: {counts}; about {more} more questions would do"
+            + _ADVICE
+        )
+
+
+# Estimates ------------------------------------------------------------------------------------------------------
+
+
+def _share(texts: list[_Text]) -> Estimate:
+    """The share of right ones."""
+    return proportion([text.state == _CORRECT for text in texts], [text.question for text in texts])
+
+
+def _mixture(weak: Estimate, right: Estimate, wrong: Estimate) -> Estimate:
+    """p_s = p_w q_C + (1 - p_w) q_R, as if every draft had been replaced. The interval adds distances in squares."""
+    p, gap = weak.value, right.value - wrong.value
+    value = p * right.value + (1 - p) * wrong.value
+    low, high = (
+        hypot(
+            p * (right.value - getattr(right, side)),
+            (1 - p) * (wrong.value - getattr(wrong, side)),
+            gap * (weak.value - getattr(weak, side if gap > 0 else other)),
+        )
+        for side, other in (("low", "high"), ("high", "low"))
+    )
+    return Estimate(value, max(value - low, 0.0), min(value + high, 1.0), right.count + wrong.count)
+
+
+def _hazard(drafts: list[_Text]) -> tuple[Estimate, ...]:
+    """hazard[t]: the share of final ones among the drafts after step t, those of 0-based index t + 1."""
+    by_step: dict[int, list[_Text]] = {}
+    for draft in drafts:
+        by_step.setdefault(draft.step, []).append(draft)
+    reached = [by_step[step] for step in takewhile(by_step.__contains__, count(1))]
+    return tuple(proportion([d.final for d in found], [d.question for d in found]) for found in reached)
+
+
+def _smooth(counted: Sequence[Estimate]) -> tuple[float, ...]:
+    """Draw each entry towards itself and its neighbours (weights 1, 2, 1), the more the fewer drafts it has."""
+    seen = np.array([0.0, *(e.count for e in counted), 0.0])
+    final = np.array([0.0, *(e.count * e.value for e in counted), 0.0])
+    near = np.array([1.0, 2.0, 1.0])
+    around = np.convolve(final, near, "valid") / np.convolve(seen, near, "valid")
+    smooth = (final[1:-1] + _SMOOTHING * around) / (seen[1:-1] + _SMOOTHING)
+    return tuple(float(h) for h in smooth)

@@ -1,0 +1,159 @@
+"""Fitting on simulated traces, where the truth is known."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.pomdp.recorded import AFTER_RIGHT, AFTER_WRONG, HAZARD, STRONG, WEAK, record, rule
+from trim.errors import TraceError
+from trim.intervals import Estimate
+from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
+from trim.pomdp.fit import PomdpFit, fit, label_by_prm, label_by_rule, labelled_points
+from trim.router import Limits, Router
+from trim.simulate import SimulatedModel, SimulatedPrm
+from trim.steps import StepFormat
+from trim.types import Question, Role, Trace
+
+ENDS = StepFormat().has_answer
+RANDOM = RandomSteps(0.5, uses_scores=True)
+
+
+def by_rule(traces: list[Trace]) -> PomdpFit:
+    return fit(traces, label_by_rule(rule), ENDS)
+
+
+def off(estimate: Estimate | None, truth: float) -> float:
+    """Distance from the truth in half widths of the interval; within 1 the interval holds it."""
+    assert estimate is not None
+    half = estimate.high - estimate.value if truth > estimate.value else estimate.value - estimate.low
+    return abs(truth - estimate.value) / half
+
+
+def distances(fitted: PomdpFit) -> list[float]:
+    return [
+        off(fitted.weak_accuracy, WEAK),
+        off(fitted.strong_accuracy, STRONG),
+        off(fitted.after_right, AFTER_RIGHT),
+        off(fitted.after_wrong, AFTER_WRONG),
+        *(off(counted, truth) for counted, truth in zip(fitted.hazard[:-1], HAZARD, strict=False)),
+    ]
+
+
+@pytest.fixture(scope="module")
+def random_traces() -> list[Trace]:
+    return record(RANDOM, 600)
+
+
+def test_random_steps_recover_the_truth(random_traces: list[Trace]) -> None:
+    fitted = by_rule(random_traces)
+    found = distances(fitted)
+    assert max(found) < 1.5
+    assert sum(distance > 1 for distance in found) <= 2  # of ten 95% intervals, two of which move together
+    model = fitted.model
+    assert model.after_right == pytest.approx(fitted.after_right and fitted.after_right.value)
+    assert model.step_tokens == 40
+    assert len(model.hazard) == len(HAZARD)
+    assert model.hazard == pytest.approx(HAZARD, abs=0.06)
+    assert model.hazard[-1] == pytest.approx(1, abs=0.05)
+    assert fitted.questions == fitted.traces == 600
+
+
+def test_scores_are_sorted_by_state(random_traces: list[Trace]) -> None:
+    """The simulated PRM puts right steps above 0.5 nine times in ten, wrong ones below, and looks at nothing else."""
+    fitted = by_rule(random_traces)
+    for state, share in (("CORRECT", 0.9), ("RECOVERABLE", 0.1), ("LOST", 0.1)):
+        scores = fitted.points[state][:, 1]
+        assert np.mean(scores > 0.5) == pytest.approx(share, abs=0.05)
+        assert fitted.scores[state].count == len(scores)
+    minimum = fitted.points["LOST"][:, 0]
+    assert np.mean(minimum < 0.5) > 0.85
+    assert fitted.points["CORRECT"][:, 0].max() == 1.0
+
+
+def test_what_a_threshold_chose_to_rewrite_does_not_bias() -> None:
+    """Wrong drafts are rewritten nine times as often as right ones; p_s is still that of any step."""
+    found = distances(by_rule(record(Threshold(0.5), 600)))
+    assert max(found) < 1.5
+    assert sum(distance > 1 for distance in found) <= 2
+
+
+def test_the_two_ends_have_no_repair() -> None:
+    traces = [*record(AlwaysWeak(uses_scores=True), 200), *record(AlwaysStrong(), 200)]
+    fitted = by_rule(traces)
+    assert fitted.after_wrong is None
+    assert fitted.model.repair_accuracy is None
+    assert max(off(fitted.weak_accuracy, WEAK), off(fitted.strong_accuracy, STRONG)) < 1.5
+    assert fitted.questions == 200
+
+
+def test_hazard_counts_the_draft_after_a_step() -> None:
+    """Solutions of three steps: the draft after step 0 is never the final one, the draft after step 1 always."""
+    traces = [trace for trace in record(RANDOM, 1200) if len(trace.steps) == 3]
+    fitted = by_rule(traces)
+    assert [estimate.value for estimate in fitted.hazard] == [0.0, 1.0]
+    assert fitted.hazard[0].count == len(traces)
+
+
+def test_the_shortcut_finds_first_wrong_steps() -> None:
+    """With a PRM that is never on the wrong side most blamed steps are the first wrong ones."""
+    traces = record(RANDOM, 600, prm=1.0)
+    thresholds = [replace(trace, policy="threshold") for trace in traces[:50]]
+    fitted = fit([*traces, *thresholds], label_by_prm, ENDS)
+    assert fitted.skipped == 50
+    assert fitted.after_wrong is None
+    assert fitted.weak_accuracy.value == pytest.approx(WEAK, abs=0.05)
+    assert fitted.strong_accuracy.value == pytest.approx(STRONG, abs=0.05)
+
+
+def test_the_shortcut_blames_a_low_score_or_else_the_lowest() -> None:
+    trace = next(t for t in record(RANDOM, 50) if len(t.steps) == 4 and not t.correct)
+
+    def labels(*scores: float) -> tuple[bool, ...]:
+        decisions = tuple(replace(d, kept_score=s) for d, s in zip(trace.decisions, scores, strict=True))
+        found = label_by_prm(replace(trace, decisions=decisions))
+        assert found is not None
+        return found.kept
+
+    assert labels(0.9, 0.34, 0.1, 0.9) == (True, False, False, False)
+    assert labels(0.9, 0.8, 0.5, 0.6) == (True, True, False, False)
+    assert label_by_prm(replace(trace, correct=None)) is None
+    right = label_by_prm(replace(trace, correct=True))
+    assert right is not None
+    assert right.kept == (True,) * 4
+
+
+def test_too_few_data_are_refused_with_numbers() -> None:
+    with pytest.raises(TraceError, match=r"too few data from 20 questions: .*first wrong.*30 needed.*more questions"):
+        by_rule(record(RANDOM, 20))
+    with pytest.raises(TraceError, match=r"0 scores of right steps.*--score"):
+        by_rule(record(RandomSteps(0.5), 200))
+    with pytest.raises(TraceError, match=r"200 traces have no labels"):
+        fit(record(Threshold(0.5), 200), label_by_prm, ENDS)
+    with pytest.raises(TraceError, match="too few data from 0 questions"):
+        by_rule([])
+
+
+def test_traces_with_retries_are_refused() -> None:
+    weak, strong = SimulatedModel(Role.WEAK, 0.3), SimulatedModel(Role.STRONG, 0.9)
+    router = Router(weak, strong, SimulatedPrm(), Threshold(0.5, retries=2), limits=Limits(max_drafts=3))
+    trace = asyncio.run(router.route(Question("question 1")))
+    with pytest.raises(TraceError, match="retried"):
+        by_rule([trace])
+
+
+def test_points_of_a_labelled_solution() -> None:
+    points = labelled_points((0.9, 0.4, 0.8, 0.2), 1)
+    assert points == {"CORRECT": [(1.0, 0.9)], "RECOVERABLE": [(0.9, 0.4)], "LOST": [(0.4, 0.8), (0.4, 0.2)]}
+    assert len(labelled_points((0.9, 0.4), -1)["CORRECT"]) == 2
+
+
+def test_points_from_elsewhere_take_the_place_of_scores() -> None:
+    points = {
+        state: np.full((60, 2), value) for state, value in (("CORRECT", 0.9), ("RECOVERABLE", 0.2), ("LOST", 0.5))
+    }
+    fitted = fit(record(RandomSteps(0.5), 200), label_by_rule(rule), ENDS, points=points)
+    assert fitted.scores["RECOVERABLE"].value == pytest.approx(0.2)
