@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 
@@ -157,7 +156,7 @@ class Drafting:
         self._ledger = ledger
         self._lookahead = lookahead
         self._seed = seed
-        self._queue: deque[Drafted] = deque()
+        self._queue: list[Drafted] = []  # lookahead + 1 at most
         self._reader: StepReader | None = None
         self._ahead: asyncio.Task[None] | None = None
         self._arrived = asyncio.Event()
@@ -184,7 +183,7 @@ class Drafting:
 
     def keep(self) -> None:
         """The head was kept: it continues the prefix, and what was drafted past it stays valid."""
-        head = self._queue.popleft()
+        head = self._queue.pop(0)
         self.kept.append(head.step.text)
         if head.score is not None:
             self.scores.append(head.score)

@@ -146,7 +146,6 @@ class _Solution:
             seed=seed,
         )
         self._decisions: list[Decision] = []
-        self._kept_scores: dict[int, float] = {}
         self._fallbacks: list[Fallback] = []
         self._writer = Role.WEAK if router.policy.uses_drafts else Role.STRONG  # who writes the next step
         self._unrouted = False  # a failure took the policy's say away: the weak model finishes
