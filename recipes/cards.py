@@ -121,4 +121,5 @@ def write(name: str) -> None:
 
 if __name__ == "__main__":
     for model in _WHAT:
-        write(model)
+        if (TARGET / model).exists():
+            write(model)

@@ -4,7 +4,7 @@
 
 generators: accuracy of weak and strong on fresh test problems of every task and level, how often each of their steps is
 right, and how often the strong model finishes a solution that the weak one began rightly.
-scorers: both process reward models and the likelihood scorer on labelled solutions of fresh test problems. The two
+scorers: the exported reward models and the likelihood scorer on labelled solutions of fresh test problems. The two
 coefficients of the likelihood scorer are fitted on the validation split and written into the judge's folder.
 duplicates: how many test problems have a near twin among training problems.
 """
@@ -173,7 +173,9 @@ def _trained(name: str, encoder: Encoder) -> Method:
 
 def scorers(encoder: Encoder, count: int) -> dict[str, Any]:
     """All scorers on the same solutions."""
-    models = {"likelihood": _likelihood(encoder)} | {name: _trained(name, encoder) for name in prm.RUNS}
+    models = {"likelihood": _likelihood(encoder)} | {
+        name: _trained(name, encoder) for name in prm.RUNS if (TARGET / name).exists()
+    }
     found: dict[str, Any] = {"problems": count, "reliability": {name: {} for name in models}}
     found |= {name: {} for name in models}
     for task, family in FAMILIES.items():
