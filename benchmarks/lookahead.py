@@ -22,7 +22,7 @@ from trim.config import load_config, open_backends
 from trim.policies import AlwaysWeak, Threshold
 from trim.protocols import Policy
 from trim.router import Limits, Router
-from trim.simulate import SimulatedModel, SimulatedPrm
+from trim.simulate import SimulatedModel, SimulatedPrm, even_lengths
 from trim.tasks import load_task
 from trim.types import Question, Role, Trace
 
@@ -81,8 +81,8 @@ def report(runs: Runs) -> None:
 
 def simulated(questions: int, longest: int) -> None:
     """The simulated deployment. Tokens come in blocks of ten: a timer a token would measure the timer."""
-    weak = SimulatedModel(Role.WEAK, 0.87, longest, STEP_TOKENS, WEAK_TOKEN, block=10)
-    strong = SimulatedModel(Role.STRONG, 1.0, longest, STEP_TOKENS, STRONG_TOKEN, block=10)
+    weak = SimulatedModel(Role.WEAK, 0.87, even_lengths(longest), STEP_TOKENS, token_seconds=WEAK_TOKEN, block=10)
+    strong = SimulatedModel(Role.STRONG, 1.0, even_lengths(longest), STEP_TOKENS, token_seconds=STRONG_TOKEN, block=10)
     prm = SimulatedPrm(0.97, PRM_CALL)
     asked = [Question(f"question {i}") for i in range(questions)]
 

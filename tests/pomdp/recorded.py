@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from trim.protocols import Policy
 from trim.router import Router
-from trim.simulate import SimulatedModel, SimulatedPrm, is_right, solution_length
-from trim.types import Decision, Price, Prices, Question, Role, Step, StepOptions, Trace
+from trim.simulate import SimulatedModel, SimulatedPrm, even_lengths, is_right
+from trim.types import Decision, Price, Prices, Question, Role, Step, Trace
 
 WEAK, AFTER_RIGHT, AFTER_WRONG, LONGEST = 0.8, 0.98, 0.5, 8
 STRONG = WEAK * AFTER_RIGHT + (1 - WEAK) * AFTER_WRONG
@@ -18,15 +18,10 @@ HAZARD = tuple(1 / (LONGEST - t) for t in range(1, LONGEST))  # lengths are unif
 PRICES = Prices(weak=Price(0, 1), strong=Price(0, 20))
 
 
-@dataclass(frozen=True)
-class Coupled(SimulatedModel):
-    """A strong model that errs more often where the weak one errs."""
-
-    def write(self, question: Question, index: int, options: StepOptions, *, right_so_far: bool) -> Step:
-        draft = SimulatedModel(Role.WEAK, WEAK, LONGEST).write(question, index, options, right_so_far=True)
-        accuracy = AFTER_RIGHT if is_right((draft.text,)) else AFTER_WRONG
-        model = SimulatedModel(Role.STRONG, accuracy, LONGEST)
-        return model.write(question, index, options, right_so_far=right_so_far)
+WEAK_MODEL = SimulatedModel(Role.WEAK, WEAK, even_lengths(LONGEST))
+# Errors where the draft was wrong, between those of independent errors (0) and those of wholly shared ones (1).
+COUPLING = (STRONG - AFTER_WRONG) / ((1 - STRONG) / (1 - WEAK) - (1 - STRONG))
+STRONG_MODEL = replace(WEAK_MODEL, role=Role.STRONG, accuracy=STRONG, drafter=WEAK_MODEL, coupling=COUPLING)
 
 
 def rule(question: Question, steps: Sequence[str]) -> tuple[bool, ...]:
@@ -36,8 +31,7 @@ def rule(question: Question, steps: Sequence[str]) -> tuple[bool, ...]:
 
 def record(policy: Policy, count: int, *, prm: float = 0.9) -> list[Trace]:
     """Traces of a policy on `count` questions, always the same ones."""
-    weak, strong = SimulatedModel(Role.WEAK, WEAK, LONGEST), Coupled(Role.STRONG, 0.0, LONGEST)
-    router = Router(weak, strong, SimulatedPrm(prm), policy, prices=PRICES)
+    router = Router(WEAK_MODEL, STRONG_MODEL, SimulatedPrm(prm), policy, prices=PRICES)
 
     async def traces() -> list[Trace]:
         found = [await router.route(Question(f"question {i}", "right", f"q{i}")) for i in range(count)]
@@ -48,7 +42,7 @@ def record(policy: Policy, count: int, *, prm: float = 0.9) -> list[Trace]:
 
 def as_chain(trace: Trace) -> Trace:
     """The same trace, told as one of arithmetic_chain: right steps are those of a reference solution."""
-    length = solution_length(trace.question, LONGEST)
+    length = WEAK_MODEL.length(trace.question)
     reference = tuple(f"line {n + 1}" if n + 1 < length else "#### right" for n in range(length))
 
     def told(step: Step, position: int) -> Step:
