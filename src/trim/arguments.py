@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trim import __version__
-from trim.commands import policies
+from trim.commands import plan, policies
 from trim.policies import NAMES
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ examples:
   trim demo                                         see it work
   trim solve "A juggler can juggle 32 balls. 50% are golf balls, and 75% of those are blue. How many are blue?"
   trim eval --task gsm_symbolic --questions 200 --out trim-eval
+  trim plan --weak-solves 0.4 --strong-solves 0.8 --out plan    what would routing cost, what would it solve?
   trim config check trim.toml --probe               are the servers there, what can they do?
 """
 
@@ -35,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--version", action="version", version=f"trim {__version__}")
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = made.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_solve, _add_eval, policies.register, _add_config):
+    for add in (_add_demo, _add_solve, _add_eval, plan.register, policies.register, _add_config):
         add(commands)
     return made
 

@@ -1,4 +1,4 @@
-"""The command line: `trim demo`, `solve`, `eval`, `config check`."""
+"""The command line: `trim demo`, `solve`, `eval`, `plan`, `config check`."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _hint(args: argparse.Namespace) -> str:
     """How to go on after an evaluation broke off."""
-    return f"; go on with: --out {args.out} --resume" if getattr(args, "command", None) == "eval" else ""
+    return f"; go on with: --out {args.out} --resume" if getattr(args, "command", None) in ("eval", "plan") else ""
 
 
-def _console(*, stderr: bool = False) -> Console:
-    from rich.console import Console
+def _console() -> Console:
+    from trim.show import console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=False)
+    return console()
 
 
 # solve ----------------------------------------------------------------------------------------------------------
@@ -183,16 +183,8 @@ async def _evaluate(
     concurrency: int = 64,
 ) -> Run:
     """Run, with a progress bar, and write everything into the folder."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
     from trim.evals.run import Run, Settings
+    from trim.show import progress
 
     async with open_backends(config) as backends:
         points = _points(policies, parameters, backends, task=task, score=score)
@@ -201,21 +193,14 @@ async def _evaluate(
         run = Run(out, settings, resume=resume)
         keep_fit(policies, out)
         chosen = task.questions(questions, seed)
-        columns = (
-            TextColumn("{task.description:24}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=_console(stderr=True)) as bar:
-            total = bar.add_task("starting", total=len(points) * questions)
-
-            def progress(point: Point, fresh: bool) -> None:
-                name = point.policy if point.parameter is None else f"{point.policy} {point.parameter:g}"
-                bar.update(total, advance=1, description=name)
-
-            await run.add(points, chosen, task, concurrency=concurrency, progress=progress)
+        with progress(len(points) * questions) as advance:
+            await run.add(
+                points,
+                chosen,
+                task,
+                concurrency=concurrency,
+                progress=lambda point, fresh: advance(point.label),
+            )
         if run.torn:
             print(f"trim: {run.torn}", file=sys.stderr)
     _write(run)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -13,12 +15,26 @@ from trim.types import Decision, Role, Trace
 COLOURS = {Role.WEAK: "yellow", Role.STRONG: "cyan"}
 
 
-async def live(console: Console, items: AsyncIterator[Decision | Trace]) -> Trace:
+def console(*, stderr: bool = False) -> Console:
+    """The terminal."""
+    return Console(stderr=stderr, highlight=False, soft_wrap=False)
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Callable[[str], None]]:
+    """A bar on standard error, with the time that is left; to be called with a name for each thing that is done."""
+    columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console(stderr=True)) as bar:
+        task = bar.add_task("starting", total=total)
+        yield lambda name: bar.update(task, advance=1, description=name)
+
+
+async def live(screen: Console, items: AsyncIterator[Decision | Trace]) -> Trace:
     """Print decisions as they fall; the trace at the end."""
     async for item in items:
         if isinstance(item, Trace):
             return item
-        console.print(lines(item))
+        screen.print(lines(item))
     raise AssertionError("a stream ends with its trace")
 
 
@@ -29,8 +45,7 @@ def lines(decision: Decision) -> Table:
         grid.add_column(width=width, no_wrap=True)
     grid.add_column()
     for draft in decision.rejected:
-        text = Text()  # the style on the words alone, else padding is struck through too
-        text.append(draft.step.text.replace("\n", " "), "dim strike")
+        text = Text(draft.step.text.replace("\n", " "), "dim strike")
         grid.add_row(*_author(draft.step.role, draft.score), Text("✗", "red"), text)
     text = Text(decision.step.text.replace("\n", " "), COLOURS[decision.step.role])
     if decision.forced:

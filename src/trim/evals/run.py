@@ -28,6 +28,11 @@ class Point:
     parameter: float | None
     solver: Solver
 
+    @property
+    def label(self) -> str:
+        """Policy and parameter."""
+        return self.policy if self.parameter is None else f"{self.policy} {self.parameter:g}"
+
 
 @dataclass(frozen=True)
 class Settings:
