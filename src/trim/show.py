@@ -45,7 +45,8 @@ def lines(decision: Decision) -> Table:
         grid.add_column(width=width, no_wrap=True)
     grid.add_column()
     for draft in decision.rejected:
-        text = Text(draft.step.text.replace("\n", " "), "dim strike")
+        text = Text()  # the style on the words alone, else padding is struck through too
+        text.append(draft.step.text.replace("\n", " "), "dim strike")
         grid.add_row(*_author(draft.step.role, draft.score), Text("✗", "red"), text)
     text = Text(decision.step.text.replace("\n", " "), COLOURS[decision.step.role])
     if decision.forced:

@@ -14,8 +14,8 @@ from trim.evals.metrics import OperatingPoint, cheapest
 
 # Colours that stay apart for the colour-blind (Okabe and Ito), with marker and line so that colour is not needed.
 _STYLES = {
-    "threshold": ("#0072B2", "o", "-", "threshold (steps judged by the PRM)"),
-    "random": ("#E69F00", "s", "--", "random steps (no judgement)"),
+    "threshold": ("#0072B2", "o", "-", "threshold (steps with a low score)"),
+    "random": ("#E69F00", "s", "--", "random steps (no score)"),
     "pomdp": ("#CC79A7", "D", "-.", "pomdp (planned by belief)"),
     "oracle": ("#009E73", "^", "", "oracle (only the wrong steps)"),
 }
@@ -44,7 +44,7 @@ def frontier(points: Sequence[OperatingPoint], title: str) -> Figure:
     axes.grid(alpha=0.25)
     axes.set_title(title, parse_math=False)  # a file name may hold dollar signs
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="lower right", frameon=False)
+        axes.legend(loc="lower right", facecolor="white", edgecolor="none", framealpha=1)
     return figure
 
 
