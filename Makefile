@@ -51,7 +51,7 @@ bench: $(READY)
 	@$(BIN)/python -m benchmarks.pomdp_solve
 
 docs: $(READY)
-	@$(PIP) '.[docs]'
+	@$(PIP) -e '.[docs]'
 	@$(BIN)/mkdocs build --strict
 
 test-vllm: $(READY)
