@@ -52,7 +52,7 @@ bench: $(READY)
 
 docs: $(READY)
 	@$(PIP) -e '.[docs]'
-	@$(BIN)/mkdocs build --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 test-vllm: $(READY)
 	@bash tests/vllm/setup.sh
