@@ -1,13 +1,13 @@
-"""The pictures of README and documentation.
+"""The pictures of README and documentation, and the rows of the README's table.
 
-trim eval --task gsm_symbolic --questions 500 --out trim-eval
-python docs/figures.py trim-eval          # writes docs/img/frontier.png and docs/img/solve.svg
+trim eval --questions 500 --policies always-weak,always-strong,random,threshold,oracle --out trim-eval
+python docs/figures.py trim-eval          # writes docs/img/frontier.png and docs/img/solve.svg, prints the rows
 """
 
 from __future__ import annotations
 
 import asyncio
-import shutil
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,8 @@ from pathlib import Path
 from rich.console import Console
 
 from trim.config import Config, open_backends
+from trim.evals.metrics import OperatingPoint, cheapest
+from trim.evals.plots import frontier, save
 from trim.policies import Threshold
 from trim.show import live, summary
 from trim.tasks import load_task
@@ -38,14 +40,47 @@ async def solve(console: Console) -> None:
                 return
 
 
+def rows(points: list[OperatingPoint]) -> list[str]:
+    """The ends, the cheapest threshold that closes 95% of the gap, random steps that cost as much, 0.5, the oracle."""
+    named = {(point.policy, point.parameter): point for point in points}
+    best = cheapest(points, "threshold", 0.95)
+    share = (best.strong_share or 0.0) if best is not None else 0.25
+    dearer = (p for p in points if p.policy == "random" and (p.strong_share or 0.0) >= share)
+    alike = min(dearer, key=lambda p: p.strong_share or 0.0)
+    chosen = {
+        "weak model alone": named["always-weak", None],
+        f"random steps, p = {alike.parameter:g}": alike,
+        "threshold 0.5": named["threshold", 0.5],
+        **({f"threshold {best.parameter:g}": best} if best is not None else {}),
+        "oracle (only the wrong steps)": named.get(("oracle", None)),
+        "strong model alone": named["always-strong", None],
+    }
+    return [_row(name, point) for name, point in chosen.items() if point is not None]
+
+
+def _row(name: str, point: OperatingPoint) -> str:
+    low, high = (100 * bound for bound in point.accuracy_interval)
+    cells = [
+        name,
+        f"{point.accuracy:.1%}",
+        f"{low:.1f} to {high:.1f}%",
+        f"{point.strong_share:.0%}",
+        f"{point.pgr:.0%}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
 def main() -> None:
-    """Write the pictures."""
+    """Write the pictures, print the rows."""
+    results = json.loads((Path(sys.argv[1]) / "results.json").read_text())
+    points = [OperatingPoint(**point) for point in results["operating_points"]]
     IMAGES.mkdir(exist_ok=True)
-    shutil.copy(Path(sys.argv[1]) / "frontier.png", IMAGES / "frontier.png")
+    save(frontier(points, f"{results['task']}, {results['questions']} questions"), IMAGES / "frontier.png")
     with Path("/dev/null").open("w") as nowhere:
         console = Console(record=True, width=100, file=nowhere, force_terminal=True, highlight=False)
         asyncio.run(solve(console))
     console.save_svg(str(IMAGES / "solve.svg"), title="trim solve")
+    print("\n".join(rows(points)))
 
 
 if __name__ == "__main__":
