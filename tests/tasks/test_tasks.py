@@ -175,6 +175,7 @@ def test_jsonl(tmp_path: Path) -> None:
         ("[1]", "object"),
         ('{"question": "a"}', "no field 'answer'"),
         ('{"question": 1, "answer": null}', "must be a text"),
+        ('{"question": "\\ud800", "answer": 1}', "half a character"),
         ("", "no questions"),
     ],
 )

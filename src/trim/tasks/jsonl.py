@@ -81,5 +81,9 @@ def _field(row: dict[str, Any], names: tuple[str, ...], where: str) -> str:
             value = row[name]
             if isinstance(value, bool) or not isinstance(value, str | int | float) or str(value).strip() == "":
                 raise TaskError(f"{where}: field {name!r} must be a text or a number, not {value!r}")
+            try:
+                str(value).encode()
+            except UnicodeEncodeError:
+                raise TaskError(f"{where}: field {name!r} holds half a character (a lone surrogate)") from None
             return str(value)
     raise TaskError(f"{where}: no field {names[0]!r} (it has {', '.join(map(repr, row)) or 'none'})")
