@@ -119,9 +119,9 @@ def _scores(text: str) -> tuple[float, ...]:
 
 
 def _print(table: Table | str) -> None:
-    from rich.console import Console
+    from trim.show import console
 
-    Console(highlight=False, soft_wrap=isinstance(table, str)).print(table)
+    console().print(table, soft_wrap=isinstance(table, str))
 
 
 def keep_fit(policies: str, folder: Path) -> None:

@@ -37,6 +37,11 @@ class OperatingPoint:
     fallbacks: int  # solutions that went on without a role that failed
 
 
+def point_name(policy: str, parameter: float | None) -> str:
+    """What an operating point is called, such as `threshold 0.5`."""
+    return policy if parameter is None else f"{policy} {parameter:g}"
+
+
 @dataclass(frozen=True)
 class Difference:
     """Mean of a paired difference with its 95% bootstrap interval."""

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-from trim.evals.metrics import OperatingPoint, cheapest
+from trim.evals.metrics import OperatingPoint, cheapest, point_name
 from trim.evals.plots import frontier, png
 from trim.evals.run import Run
 from trim.traces import read_traces
@@ -43,7 +43,7 @@ def write_report(run: Run, title: str = "TRIM: which steps did the strong model 
         sample_note=f"{_SHOWN_QUESTIONS} questions at most, at {len(shown)} of the {len(points)} operating points; "
         "all of them are in traces.jsonl.",
         data=_safe_json(rows),
-        first=_name(best.policy, best.parameter) if best else "",
+        first=point_name(best.policy, best.parameter) if best else "",
     )
     path = run.folder / "report.html"
     path.write_text(html, "utf-8")
@@ -84,10 +84,6 @@ def _shown(points: Sequence[OperatingPoint]) -> list[OperatingPoint]:
     return [p for p in points if p in chosen]
 
 
-def _name(policy: str, parameter: float | None) -> str:
-    return policy if parameter is None else f"{policy} {parameter:g}"
-
-
 def _sample(traces: Iterable[Trace], shown: set[tuple[str, float | None]]) -> list[dict[str, Any]]:
     """The first questions of every shown point, as small rows."""
     first: dict[str, None] = {}
@@ -105,7 +101,7 @@ def _sample(traces: Iterable[Trace], shown: set[tuple[str, float | None]]) -> li
 
 def _row(trace: Trace) -> dict[str, Any]:
     return {
-        "p": _name(trace.policy, trace.parameter),
+        "p": point_name(trace.policy, trace.parameter),
         "q": trace.question.text,
         "g": trace.question.reference,
         "x": trace.answer,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trim.errors import ConfigError, TaskError, TraceError
-from trim.evals.metrics import OperatingPoint, Tally, operating_points, tally
+from trim.evals.metrics import OperatingPoint, Tally, operating_points, point_name, tally
 from trim.protocols import Solver
 from trim.tasks import Task
 from trim.traces import TraceWriter, read_traces
@@ -31,7 +31,7 @@ class Point:
     @property
     def label(self) -> str:
         """Policy and parameter."""
-        return self.policy if self.parameter is None else f"{self.policy} {self.parameter:g}"
+        return point_name(self.policy, self.parameter)
 
 
 @dataclass(frozen=True)

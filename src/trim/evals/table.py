@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from trim.evals.metrics import OperatingPoint
+from trim.evals.metrics import OperatingPoint, point_name
 
 
 def table(points: Sequence[OperatingPoint], title: str, currency: str = "$") -> Table:
@@ -19,7 +19,7 @@ def table(points: Sequence[OperatingPoint], title: str, currency: str = "$") -> 
     for p in points:
         low, high = p.accuracy_interval
         made.add_row(
-            p.policy if p.parameter is None else f"{p.policy} {p.parameter:g}",
+            point_name(p.policy, p.parameter),
             f"{p.accuracy:.1%}",
             f"{100 * low:.0f}-{100 * high:.0f}%",
             "" if p.strong_share is None else f"{p.strong_share:.0%}",

@@ -66,7 +66,7 @@ _SIZES: dict[Level, _Size] = {
 
 
 def draw(rng: Random, level: Level | None) -> Question | None:
-    """A problem; None where it has too few or too many steps."""
+    """A problem; None where one of its rules counts letters, or where it has no end."""
     chosen: Level = rng.choice(LEVELS) if level is None else level
     data, (fewest, most) = _dataset(chosen), _SIZES[chosen].steps
     while True:  # most problems take one step: draw again here, so that levels come equally often
