@@ -47,12 +47,12 @@ class Seen:
 
 
 def drafts(trace: Trace, label: Labeller) -> Iterator[Seen]:
-    """The drafts of a trace that was recorded with scores and without retries."""
+    """The drafts of a trace that was recorded with scores; the first of each position."""
     labels = label(trace)
     assert labels is not None
     for t, decision in enumerate(trace.decisions):
-        past, draft = trace.decisions[:t], decision.rejected[-1].step if decision.rejected else decision.step
-        right = labels.drafts[t] if decision.rejected else labels.kept[t]
+        past, draft = trace.decisions[:t], decision.drafts[0].step if decision.drafts else decision.step
+        right = labels.drafts[t][0] if decision.drafts else labels.kept[t]
         scores = [d.kept_score for d in past] + [decision.score]
         if draft.role is Role.WEAK and None not in scores:
             observation = Observation(
@@ -60,7 +60,7 @@ def drafts(trace: Trace, label: Labeller) -> Iterator[Seen]:
                 tokens=(*(d.step.tokens for d in past), draft.tokens),
                 actions=tuple(d.action for d in past),
                 final=draft.finish is Finish.EOS or ENDS(draft.text),
-                draft_scores=tuple(d.score for d in past),
+                draft_scores=tuple(() if d.score is None else (d.score,) for d in past),
             )
             sound = t == 0 or labels.kept[t - 1]
             yield Seen(observation, (0 if right else 1) if sound else 2)

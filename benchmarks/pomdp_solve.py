@@ -173,7 +173,7 @@ def through_the_policy(model: PomdpModel) -> None:
     """A new model, a new price, and decisions after 30 steps."""
     policy = PomdpPolicy(fresh(model), PRICE)
     actions = tuple(Action.REGENERATE if t % 5 == 2 else Action.CONTINUE for t in range(29))
-    seen = Observation((0.9,) * 30, (60,) * 30, actions, draft_scores=(0.4,) * 29)
+    seen = Observation((0.9,) * 30, (60,) * 30, actions, draft_scores=((0.4,),) * 29)
     first, _ = seconds(lambda: policy.act(seen), 1)
     new_price, _ = seconds(lambda: policy.at(PRICE * 1.1).act(seen), 1)
     decisions, _ = seconds(lambda: [policy.act(seen) for _ in range(1000)])

@@ -26,6 +26,7 @@ from trim.tasks import FAMILIES
 _WORDS = {"gsm_symbolic": 0.8, "drills": 0.2}
 _HARDEST = {"gsm_symbolic": 0.44, "arithmetic_chain": 0.12, "string_rewriting": 0.36, "drills": 0.08}
 _LONGEST = {"gsm_symbolic": 0.3, "arithmetic_chain": 0.52, "string_rewriting": 0.14, "drills": 0.04}
+_JUDGED = {"gsm_symbolic": 0.3, "arithmetic_chain": 0.26, "string_rewriting": 0.4, "drills": 0.04}
 _ALL = {"gsm_symbolic": 0.36, "arithmetic_chain": 0.32, "string_rewriting": 0.2, "drills": 0.12}
 
 
@@ -85,12 +86,20 @@ RUNS = {
     ),
     "judge": Run(
         Shape(128, 6, 4, 384),
-        (*_stages(11_000_000, 6_000_000, 14_000_000), Stage(3_000_000, peak=0.2, decay=1.0, mixture=_HARDEST)),
+        (
+            *_stages(11_000_000, 6_000_000, 14_000_000),
+            Stage(3_000_000, peak=0.2, decay=1.0, mixture=_HARDEST),
+            Stage(26_000_000, peak=0.6, mixture=_JUDGED),
+            Stage(14_000_000, peak=0.35, decay=1.0, mixture=_JUDGED),
+        ),
         seed=33,
         self_normalised=0.1,
     ),
     "judge-small": Run(
-        Shape(96, 3, 4, 288), (Stage(6_000_000), Stage(1_000_000, peak=0.2, decay=1.0)), seed=66, self_normalised=0.1
+        Shape(96, 3, 4, 288),
+        (Stage(6_000_000), Stage(1_000_000, peak=0.2, decay=1.0), Stage(13_000_000, peak=0.6, mixture=_JUDGED)),
+        seed=66,
+        self_normalised=0.1,
     ),
 }
 _SAVE_EVERY = 60.0  # seconds

@@ -8,6 +8,7 @@ import pytest
 
 from trim.config import Config, load_config
 from trim.errors import ConfigError
+from trim.policies import Threshold
 
 SERVERS = """
 [weak]
@@ -29,9 +30,8 @@ base_url = "http://127.0.0.1:8003"
 model = "prm"
 on_error = "strong"
 [policy]
-name = "threshold"
+name = "threshold+2"
 parameter = 0.7
-retries = 2
 [budget]
 max_strong_tokens = 300
 [generation]
@@ -50,10 +50,9 @@ def test_a_whole_file(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, SERVERS))
     assert config.weak.prices.completion == 1.0
     assert config.limits().lookahead == 2
-    assert config.limits().max_drafts == 3  # the policy's retries need them
     assert config.form().joiner == "\n"
     policy = config.build_policy()
-    assert (policy.name, policy.parameter) == ("threshold", 0.7)
+    assert policy == Threshold(0.7, retries=2, name="threshold+2")
     assert config.prices().weak.completion == 1.0
     assert config.names()["strong"] == "sglang:strong at http://127.0.0.1:8002/v1"
 

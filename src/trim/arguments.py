@@ -90,7 +90,9 @@ def _add_eval(commands: _Commands) -> None:
     evaluate.add_argument(
         "--policies",
         default="always-weak,always-strong,random,threshold",
-        help=f"comma-separated, of {', '.join((*NAMES, ORACLE))}, pomdp=FOLDER (default: the first four)",
+        help=f"comma-separated, of {', '.join((*NAMES, ORACLE))}, pomdp=FOLDER (default: the first four); threshold+2 "
+        "retries a draft twice before it asks the strong model, and so does pomdp+2=FOLDER where that pays; "
+        "pomdp+snapshot and pomdp+takeover change the belief and the actions",
     )
     evaluate.add_argument(
         "--parameters", action="append", default=[], metavar="POLICY=A,B,...", help="parameters instead of the sweep"

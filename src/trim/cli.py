@@ -16,7 +16,7 @@ from trim.arguments import DEMO_SEED, ORACLE, parser
 from trim.commands.policies import keep_fit
 from trim.config import Backends, Config, load_config, open_backends
 from trim.errors import BackendError, ConfigError, TrimError
-from trim.policies import Threshold, scored
+from trim.policies import Spec, Threshold, scored
 from trim.types import Budget, Question, Trace
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _points(
 
     chosen = _parameters(args_parameters)
     names = list(dict.fromkeys(name.strip() for name in args_policies.split(",") if name.strip()))
-    families = [name.partition("=")[0] for name in names]
+    families = [Spec.parse(name).name for name in names]
     if len(set(families)) < len(families):
         raise ConfigError("--policies names one policy twice: results of two fits belong into two folders")
     if unknown := set(chosen) - set(families):
@@ -120,7 +120,7 @@ def _points(
             oracle = Threshold(0.5, name=ORACLE)
             points.append(Point(ORACLE, None, backends.router(oracle, prm=OraclePrm(task.step_labels))))
             continue
-        family = name.partition("=")[0]
+        family = Spec.parse(name).name
         for policy in backends.config.build_sweep(name, chosen.get(family)):
             router = backends.router(scored(policy) if score else policy)
             points.append(Point(family, policy.parameter, router))
@@ -218,7 +218,6 @@ def _jsonable(config: Config) -> dict[str, object]:
         "max_step_tokens": g.max_step_tokens,
         "separator": g.separator,
         "max_drafts": config.limits().max_drafts,
-        "retries": config.policy.retries,
         "max_strong_tokens": b.max_strong_tokens,
         "max_cost": b.max_cost,
     }

@@ -21,7 +21,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from trim.errors import ConfigError
-from trim.policies import build, sweep
+from trim.policies import Spec, build, sweep
 from trim.protocols import Policy, ProcessRewardModel, StepGenerator
 from trim.router import Limits, OnError, Router
 from trim.steps import Separator, StepFormat
@@ -94,10 +94,9 @@ class PrmSettings:
 class PolicySettings:
     """`[policy]`: what `trim solve` uses unless the command line says otherwise."""
 
-    name: str = "threshold"
+    name: str = "threshold"  # with ways after plus signs, as in threshold+2: see `trim.policies`
     parameter: float | None = None  # None: 0.5 where the policy has one; pomdp: the price it was saved with
     path: str = ""  # pomdp: the folder that `trim fit pomdp` wrote
-    retries: int = 0
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ class GenerationSettings:
     max_step_tokens: int = 256
     separator: Literal["blank-line", "newline", "numbered", "sentence"] = "blank-line"
     lookahead: int = 1
-    max_drafts: int = 1
+    max_drafts: int = 5
 
 
 # Nominal prices of the embedded models, per million tokens: strong costs twenty times weak, prompts a quarter of
@@ -164,7 +163,7 @@ class Config:
             if not (getattr(self.budget, key) or 0) >= 0:
                 raise ConfigError(f"[budget] {key} must be 0 or more")
         self.limits()
-        if self.policy.name != "pomdp":
+        if Spec.parse(self.policy.name).family != "pomdp":
             self.build_policy()
         elif not self.policy.path:
             raise ConfigError("[policy] pomdp needs path, the folder that `trim fit pomdp` wrote")
@@ -174,7 +173,7 @@ class Config:
         return {"weak": self.weak, "strong": self.strong, "prm": self.prm}
 
     def build_policy(self, name: str | None = None, parameter: float | None = None) -> Policy:
-        """The configured policy, or another one: a name, or `pomdp=FOLDER`.
+        """The configured policy, or another one: `NAME`, `NAME+WAY` or `NAME=FOLDER`, see `trim.policies.Spec`.
 
         Raises:
             ConfigError: unknown, its parameter is wrong, or it was fitted for other models.
@@ -182,34 +181,40 @@ class Config:
         chosen = name or self.policy.name
         if parameter is None and chosen == self.policy.name:
             parameter = self.policy.parameter
-        if chosen.partition("=")[0] == "pomdp":
-            fitted = self._load_pomdp(chosen)
+        spec = Spec.parse(chosen)
+        if spec.retries >= self.generation.max_drafts:
+            raise ConfigError(f"policy {chosen!r} needs [generation] max_drafts of at least {spec.retries + 1}")
+        if spec.family == "pomdp":
+            fitted = self._load_pomdp(spec)
             return fitted if parameter is None else fitted.at(parameter)
-        if parameter is None and chosen in ("threshold", "random"):
+        if parameter is None and spec.family in ("threshold", "random"):
             parameter = 0.5
-        return build(chosen, parameter, retries=self.policy.retries)
+        return build(chosen, parameter)
 
     def build_sweep(self, name: str, parameters: tuple[float | None, ...] | None = None) -> list[Policy]:
         """A policy at each of these parameters; None: at those that an evaluation tries by default."""
-        if name.partition("=")[0] == "pomdp":
-            fitted = self._load_pomdp(name)
+        if Spec.parse(name).family == "pomdp":
+            from trim.policies.pomdp import PomdpPolicy
+
+            fitted = self.build_policy(name)
+            assert isinstance(fitted, PomdpPolicy)
             return [fitted.at(price) for price in parameters or fitted.prices() if price is not None]
         return [self.build_policy(name, parameter) for parameter in parameters or sweep(name)]
 
-    def _load_pomdp(self, name: str) -> PomdpPolicy:
+    def _load_pomdp(self, spec: Spec) -> PomdpPolicy:
         """What `trim fit pomdp` wrote for these models."""
         from trim.policies.artifacts import Models
         from trim.policies.pomdp import PomdpPolicy
 
-        folder = name.partition("=")[2] or self.policy.path
+        folder = spec.folder or self.policy.path
         if not folder:
             raise ConfigError("policy pomdp needs the folder that `trim fit pomdp` wrote: pomdp=FOLDER")
-        return PomdpPolicy.load(Path(folder), models=Models(**self.names()))
+        return PomdpPolicy.load(Path(folder), models=Models(**self.names())).with_ways(spec)
 
     def limits(self) -> Limits:
         """Limits of one solution."""
         g = self.generation
-        return Limits(g.max_steps, max(g.max_drafts, self.policy.retries + 1), g.lookahead)
+        return Limits(g.max_steps, g.max_drafts, g.lookahead)
 
     def sampling(self) -> Sampling:
         """How tokens are chosen."""

@@ -9,7 +9,7 @@ the discarded tokens do.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -50,10 +50,10 @@ class OnError:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of one solution: kept steps, and drafts per step (1 is the paper; more allow RETRY)."""
+    """Limits of one solution: kept steps, and drafts per step, past which a RETRY becomes a REGENERATE."""
 
     max_steps: int = 30
-    max_drafts: int = 1
+    max_drafts: int = 5
     lookahead: int = 1
 
     def __post_init__(self) -> None:
@@ -146,6 +146,7 @@ class _Solution:
             seed=seed,
         )
         self._decisions: list[Decision] = []
+        self._draft_scores: list[tuple[float, ...]] = []  # of every decision
         self._fallbacks: list[Fallback] = []
         self._writer = Role.WEAK if router.policy.uses_drafts else Role.STRONG  # who writes the next step
         self._unrouted = False  # a failure took the policy's say away: the weak model finishes
@@ -161,6 +162,7 @@ class _Solution:
             return None
         if decision is not None:
             self._decisions.append(decision)
+            self._draft_scores.append(_scores_of(decision.drafts))
             self.stop = self._stop_after(decision.step)
         return decision
 
@@ -201,7 +203,8 @@ class _Solution:
             head = await self._drafting.head()
             if head is None:
                 return await self._ended(rejected)
-            action, forced = self._decide(head, len(rejected) + 1)
+            head.score = next((draft.score for draft in rejected if draft.step.text == head.step.text), head.score)
+            action, forced = self._decide(head, rejected)
             if action is Action.CONTINUE:
                 return await self._keep(head, rejected, forced=forced)
             if action is Action.RETRY:
@@ -213,20 +216,20 @@ class _Solution:
                 self._writer = Role.STRONG
             return await self._replace(head, rejected, action, forced=forced)
 
-    def _decide(self, head: Drafted, drafts: int) -> tuple[Action, bool]:
+    def _decide(self, head: Drafted, rejected: list[Draft]) -> tuple[Action, bool]:
         """The policy's action and whether something overruled it."""
         if self._unrouted:
             return Action.CONTINUE, True
         router = self._router
-        action = wanted = router.policy.act(self._observe(head, drafts))
-        if action is Action.RETRY and drafts >= router.limits.max_drafts:
+        action = wanted = router.policy.act(self._observe(head, rejected))
+        if action is Action.RETRY and len(rejected) + 1 >= router.limits.max_drafts:
             action = Action.REGENERATE
         if action in (Action.REGENERATE, Action.TAKE_OVER) and self._strong_tokens_left() == 0:
             action = Action.CONTINUE
         return action, action is not wanted
 
-    def _observe(self, head: Drafted, drafts: int) -> Observation:
-        step = head.step
+    def _observe(self, head: Drafted, rejected: list[Draft]) -> Observation:
+        step, drafts = head.step, len(rejected) + 1
         position = len(self._decisions)
         last = position + 1 == self._router.limits.max_steps
         key = f"{self._seed}\0{self._question.text}\0{position}\0{drafts}".encode()
@@ -240,7 +243,7 @@ class _Solution:
             draw=int.from_bytes(blake2b(key, digest_size=7).digest(), "big") / 2.0**56,
             logprob=step.logprob,
             entropy=step.entropy,
-            draft_scores=tuple(decision.score for decision in self._decisions),
+            draft_scores=(*self._draft_scores, _scores_of([*rejected, head])),
         )
 
     async def _keep(self, head: Drafted, rejected: list[Draft], *, forced: bool) -> Decision:
@@ -248,11 +251,10 @@ class _Solution:
         best = max(rejected, key=_score_of, default=None)
         if best is None or head.score is None or _score_of(best) <= head.score:
             self._drafting.keep()
-            return Decision(head.step, Action.CONTINUE, head.score, forced=forced, rejected=tuple(rejected))
-        rejected[rejected.index(best)] = Draft(head.step, head.score, Action.RETRY)
+            return self._kept(Draft(head.step, head.score, Action.CONTINUE), rejected, forced=forced)
         await self._drafting.drop()
         self._restore(best.step)
-        return Decision(best.step, Action.CONTINUE, best.score, forced=forced, rejected=tuple(rejected))
+        return self._kept(best, [*rejected, Draft(head.step, head.score, Action.RETRY)], forced=forced)
 
     async def _ended(self, rejected: list[Draft]) -> Decision | None:
         """The weak model ended the solution without another step."""
@@ -262,8 +264,13 @@ class _Solution:
         best = max(rejected, key=_score_of)
         await self._drafting.drop()
         self._restore(best.step)
-        others = tuple(draft for draft in rejected if draft is not best)
-        return Decision(best.step, Action.CONTINUE, best.score, forced=True, rejected=others)
+        return self._kept(best, rejected, forced=True)
+
+    def _kept(self, best: Draft, drafts: list[Draft], *, forced: bool) -> Decision:
+        """The decision to keep this one of the drafts."""
+        attempt = next((i for i, draft in enumerate(drafts) if draft is best), len(drafts))
+        others = tuple(draft for draft in drafts if draft is not best)
+        return Decision(best.step, Action.CONTINUE, best.score, forced=forced, rejected=others, attempt=attempt)
 
     async def _replace(self, head: Drafted, rejected: list[Draft], action: Action, *, forced: bool) -> Decision:
         """The strong model writes this step; where it can't, the draft stays and the decision is forced."""
@@ -278,7 +285,7 @@ class _Solution:
         if step is None:
             self._restore(head.step)
             self._writer = Role.WEAK
-            return Decision(head.step, Action.CONTINUE, head.score, forced=True, rejected=tuple(rejected))
+            return self._kept(Draft(head.step, head.score, Action.CONTINUE), rejected, forced=True)
         self._drafting.replace(step.text)
         rejected.append(Draft(head.step, head.score, action))
         return Decision(step, action, head.score, forced=forced, rejected=tuple(rejected))
@@ -383,3 +390,7 @@ class _Solution:
 
 def _score_of(draft: Draft) -> float:
     return -1.0 if draft.score is None else draft.score
+
+
+def _scores_of(drafts: Sequence[Draft | Drafted]) -> tuple[float, ...]:
+    return tuple(draft.score for draft in drafts if draft.score is not None)

@@ -78,13 +78,15 @@ async def check_prm(prm: ProcessRewardModel, question: Question, steps: tuple[st
 def check_policy(policy: Policy) -> None:
     """Check a `Policy`: it answers every observation with an action, and the same one each time."""
     for score, length, final, drafts, draw in product((0.0, 0.5, 1.0), (1, 3, 30), (False, True), (1, 4), (0.0, 0.999)):
+        scores = (0.9,) * (length - 1) + (score,) if policy.uses_scores else ()
         observation = Observation(
-            scores=(0.9,) * (length - 1) + (score,) if policy.uses_scores else (),
+            scores=scores,
             tokens=(20,) * length,
             actions=(Action.CONTINUE,) * (length - 1),
             final=final,
             drafts=drafts,
             draw=draw,
+            draft_scores=(*((s,) for s in scores[:-1]), (0.4,) * (drafts - 1) + scores[-1:]),
         )
         action = policy.act(observation)
         _rule(isinstance(action, Action), f"act returned {action!r}, not an Action")

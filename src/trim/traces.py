@@ -95,6 +95,8 @@ def _decision_to_json(decision: Decision) -> dict[str, Any]:
     values = _step_to_json(decision.step, decision.score, decision.action)
     values["forced"] = decision.forced
     values["kept_score"] = decision.kept_score
+    if decision.attempt:
+        values["attempt"] = decision.attempt
     values["rejected"] = [_step_to_json(draft.step, draft.score, draft.action) for draft in decision.rejected]
     return values
 
@@ -122,6 +124,7 @@ def _decision_from_json(values: dict[str, Any]) -> Decision:
         rejected=tuple(
             Draft(_step_from_json(draft), draft["score"], Action(draft["action"])) for draft in values["rejected"]
         ),
+        attempt=values.get("attempt", 0),
     )
 
 

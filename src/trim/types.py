@@ -113,10 +113,11 @@ class Observation:
     """All that a policy may see: numbers, never text. t = len(tokens) counts the draft on the table.
 
     `scores` r_1..r_t and `tokens` c_1..c_t end with the draft's; `scores` is empty for a policy that uses none.
-    `actions` are those of the t-1 kept steps, `draft_scores` the scores that they were decided on (for a step that the
-    strong model wrote, its rejected draft's). `final`: the draft ends the solution. `drafts`: drafts seen for this
-    step, this one included. `strong_tokens`: spent so far. `draw`: a uniform number in [0, 1) fixed by seed, question,
-    step and draft, for policies that randomise.
+    `actions` are those of the t-1 kept steps. `draft_scores` has an entry for each of the t positions: the scores of
+    the weak model's drafts there in the order they were made, so that the last entry ends with r_t; a draft that
+    repeats an earlier one word for word has that one's score exactly. `final`: the draft ends the solution. `drafts`:
+    drafts seen for this step, this one included. `strong_tokens`: spent so far. `draw`: a uniform number in [0, 1)
+    fixed by seed, question, step and draft, for policies that randomise.
     """
 
     scores: tuple[float, ...]
@@ -128,7 +129,7 @@ class Observation:
     draw: float = 0.0
     logprob: float | None = None
     entropy: float | None = None
-    draft_scores: tuple[float | None, ...] = ()
+    draft_scores: tuple[tuple[float, ...], ...] = ()
 
     @property
     def score(self) -> float:
@@ -150,7 +151,8 @@ class Decision:
     """One position of a solution: the step that was kept and how that came about.
 
     `score` is the one that the decision was made on (the draft's); `kept_score` that of the kept text, once known.
-    `forced`: the policy wanted something else and a budget, a limit or a failure overruled it.
+    `forced`: the policy wanted something else and a budget, a limit or a failure overruled it. `rejected` are the
+    drafts that were not kept, in the order they were made, and `attempt` says where among them a kept draft was made.
     """
 
     step: Step
@@ -159,6 +161,15 @@ class Decision:
     kept_score: float | None = None
     forced: bool = False
     rejected: tuple[Draft, ...] = ()
+    attempt: int = 0
+
+    @property
+    def drafts(self) -> tuple[Draft, ...]:
+        """All drafts of the weak model, kept or not, in the order they were made."""
+        if self.action is not Action.CONTINUE:
+            return self.rejected
+        kept = Draft(self.step, self.score, self.action)
+        return (*self.rejected[: self.attempt], kept, *self.rejected[self.attempt :])
 
 
 @dataclass(frozen=True, slots=True)

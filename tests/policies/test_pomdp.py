@@ -13,8 +13,8 @@ import pytest
 from tests.pomdp.instances import scores_in, small
 from trim.errors import ConfigError
 from trim.policies.artifacts import Models, Provenance
-from trim.policies.pomdp import RELEASED_GATE, PomdpPolicy
-from trim.pomdp import PomdpModel, filter_belief, snapshot_belief
+from trim.policies.pomdp import RELEASED_GATE, Bill, PomdpPolicy
+from trim.pomdp import PomdpModel, Retries, filter_belief, snapshot_belief
 from trim.router import Router
 from trim.simulate import SimulatedModel, SimulatedPrm
 from trim.testing import check_policy
@@ -26,14 +26,19 @@ PROVENANCE = Provenance(Models("w", "s", "p"), "gsm_symbolic", "2026-11-24", 500
 
 @pytest.mark.parametrize(
     "policy",
-    [POLICY, replace(POLICY, belief="snapshot", gate=RELEASED_GATE), replace(POLICY, take_over=True, draft_cost=0.05)],
+    [
+        POLICY,
+        replace(POLICY, belief="snapshot", gate=RELEASED_GATE),
+        replace(POLICY, take_over=True, bill=Bill(5.0, 3.0)),
+        replace(POLICY, retries=2, model=replace(small(), retries=Retries((0.6, 0.2, 0.4), 0.9, 0.35))),
+    ],
 )
 def test_it_conforms(policy: PomdpPolicy) -> None:
     check_policy(policy)
 
 
 def test_it_acts_by_belief_tokens_and_final_flag() -> None:
-    seen = Observation((0.9, 0.2), (10, 20), (Action.CONTINUE,), draft_scores=(0.9,))
+    seen = Observation((0.9, 0.2), (10, 20), (Action.CONTINUE,), draft_scores=((0.9,), (0.2,)))
     for final in (False, True):
         belief = filter_belief(POLICY.model, seen)
         flips_at = float(POLICY.solution.gain(1, belief, final=final)) / POLICY.price  # tokens
@@ -81,9 +86,7 @@ def test_it_survives_the_disk(tmp_path: Path) -> None:
         PomdpPolicy.load(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "change", [{"price": -1.0}, {"price": float("nan")}, {"belief": "guess"}, {"draft_cost": -1.0}]
-)
+@pytest.mark.parametrize("change", [{"price": -1.0}, {"price": float("nan")}, {"belief": "guess"}, {"retries": 1}])
 def test_wrong_settings_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="pomdp"):
         replace(POLICY, **change)  # type: ignore[arg-type]
@@ -120,6 +123,6 @@ def test_the_router_shows_the_scores_that_it_decided_on() -> None:
     router = Router(weak, strong, SimulatedPrm(0.9), Watching(small(), 0.001))
     trace = asyncio.run(router.route(Question("long question 7")))
     assert Action.REGENERATE in seen[-1].actions
-    assert seen[-1].draft_scores == tuple(decision.score for decision in trace.decisions[:-1])
+    assert seen[-1].draft_scores == tuple((decision.score,) for decision in trace.decisions)
     changed = [i for i, action in enumerate(seen[-1].actions) if action is Action.REGENERATE]
-    assert all(seen[-1].draft_scores[i] != seen[-1].scores[i] for i in changed)
+    assert all(seen[-1].draft_scores[i][0] != seen[-1].scores[i] for i in changed)

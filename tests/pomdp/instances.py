@@ -55,6 +55,8 @@ def brute_force(
     final: bool = False,
     take_over: bool = False,
     draft_cost: float = 0.0,
+    retries: int = 0,
+    drafts: int = 1,
 ) -> float:
     """The optimal value by the whole tree over the three-state belief: transition, observation, Bayes, maximum."""
     succeeds = np.array([model.after_right, model.after_wrong, 0.0])
@@ -79,12 +81,43 @@ def brute_force(
                 if weight * chance > 0:
                     value += weight * chance * brute_force(
                         model, price, step + 1, joint / chance, model.step_tokens,
-                        final=last, take_over=take_over, draft_cost=draft_cost,
+                        final=last, take_over=take_over, draft_cost=draft_cost, retries=retries,
                     )  # fmt: skip
         values.append(value)
     if take_over and not final:
         values.append(float(belief @ succeeds) * alone(model, step) - price * (tokens + paid(model, step)))
+    if drafts <= retries:
+        value = -draft_cost
+        for chance, kept_belief in redrafted(model, belief):
+            value += chance * brute_force(
+                model, price, step, kept_belief, model.step_tokens,
+                final=final, take_over=take_over, draft_cost=draft_cost, retries=retries, drafts=drafts + 1,
+            )  # fmt: skip
+        values.append(value)
     return max(values)
+
+
+def redrafted(model: PomdpModel, belief: np.ndarray) -> list[tuple[float, np.ndarray]]:
+    """What may be seen of another draft, and the belief about the draft that is then kept, by counting worlds."""
+    again = model.retries
+    assert again is not None
+    worlds: dict[int, dict[tuple[int, int], float]] = {}  # observation (-1: the same text) -> states of old, new
+    for old, chance in enumerate(belief):
+        worlds.setdefault(-1, {})[old, old] = chance * again.same[old]
+        right = (again.after_right, again.after_wrong, 0.0)[old]
+        for new, share in ((0, right), (1 if old < 2 else 2, 1 - right)):
+            for seen, likelihood in enumerate(model.observation.mass.sum(axis=1)[new]):
+                worlds.setdefault(seen, {})[old, new] = chance * (1 - again.same[old]) * share * likelihood
+    found = []
+    for outcome in worlds.values():
+        total = sum(outcome.values())
+        if total > 0:
+            beliefs = [np.zeros(3), np.zeros(3)]
+            for states, chance in outcome.items():
+                for draft, state in enumerate(states):
+                    beliefs[draft][state] += chance / total
+            found.append((total, max(beliefs, key=lambda b: b[0])))
+    return found
 
 
 def alone(model: PomdpModel, step: int) -> float:

@@ -34,7 +34,7 @@ def enumerated(model: PomdpModel, observation: Observation) -> np.ndarray:
                 weight[state] += chance * model.observation.score_likelihood(lowest, observation.score)[state]
                 break
             if actions[i] is G:
-                if i < len(observation.draft_scores) and (score := observation.draft_scores[i]) is not None:
+                for score in observation.draft_scores[i] if i < len(observation.draft_scores) else ():
                     chance *= model.observation.score_likelihood(lowest, score)[state]
                 succeeds = (model.after_right, model.after_wrong, 0.0)[state]
                 chance *= succeeds if strong[i] else 1 - succeeds
@@ -57,7 +57,7 @@ def test_the_filter_is_bayes(
     model: PomdpModel, kept: tuple[float, ...], drafts: tuple[float, ...], actions: list[Action], recorded: bool
 ) -> None:
     n = len(actions)
-    seen = tuple(d if a is G else k for k, d, a in zip(kept, drafts, actions, strict=False)) if recorded else ()
+    seen = tuple((d if a is G else k,) for k, d, a in zip(kept, drafts, actions, strict=False)) if recorded else ()
     observation = Observation(kept[: n + 1], (10,) * (n + 1), tuple(actions), draft_scores=seen)
     belief = filter_belief(model, observation)
     assert belief == pytest.approx(enumerated(model, observation), abs=1e-9)
@@ -80,15 +80,15 @@ def test_the_past_counts_once() -> None:
 def test_a_strong_step_brings_hope_back() -> None:
     low = Observation((0.9, 0.1), (10, 10), (C,))
     kept = filter_belief(small(), Observation((0.9, 0.1, 0.5), (10,) * 3, (C, C)))
-    rewritten = filter_belief(small(), Observation((0.9, 0.9, 0.5), (10,) * 3, (C, G), draft_scores=(0.9, 0.1)))
+    rewritten = filter_belief(small(), Observation((0.9, 0.9, 0.5), (10,) * 3, (C, G), draft_scores=((0.9,), (0.1,))))
     assert filter_belief(small(), low).recoverable > 0.4
     assert rewritten.lost < kept.lost
 
 
 def test_the_rejected_drafts_score_is_evidence() -> None:
     """Rejected on a good score: nothing was wrong. On a bad one: perhaps the prefix was lost already."""
-    scored = {s: Observation((0.5, 0.5, 0.5), (10,) * 3, (C, G), draft_scores=(0.5, s)) for s in (0.1, 0.9)}
-    unseen = Observation((0.5, 0.5, 0.5), (10,) * 3, (C, G), draft_scores=(0.5, None))
+    scored = {s: Observation((0.5, 0.5, 0.5), (10,) * 3, (C, G), draft_scores=((0.5,), (s,))) for s in (0.1, 0.9)}
+    unseen = Observation((0.5, 0.5, 0.5), (10,) * 3, (C, G), draft_scores=((0.5,), ()))
     good, bad, nothing = (filter_belief(small(), o).lost for o in (scored[0.9], scored[0.1], unseen))
     assert good < nothing < bad
 

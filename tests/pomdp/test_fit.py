@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 import numpy as np
@@ -13,10 +12,8 @@ from trim.errors import TraceError
 from trim.intervals import Estimate
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
 from trim.pomdp.fit import PomdpFit, fit, label_by_prm, label_by_rule, labelled_points
-from trim.router import Limits, Router
-from trim.simulate import SimulatedModel, SimulatedPrm
 from trim.steps import StepFormat
-from trim.types import Question, Role, Trace
+from trim.types import Trace
 
 ENDS = StepFormat().has_answer
 RANDOM = RandomSteps(0.5, uses_scores=True)
@@ -137,12 +134,27 @@ def test_too_few_data_are_refused_with_numbers() -> None:
         by_rule([])
 
 
-def test_traces_with_retries_are_refused() -> None:
-    weak, strong = SimulatedModel(Role.WEAK, 0.3), SimulatedModel(Role.STRONG, 0.9)
-    router = Router(weak, strong, SimulatedPrm(), Threshold(0.5, retries=2), limits=Limits(max_drafts=3))
-    trace = asyncio.run(router.route(Question("question 1")))
-    with pytest.raises(TraceError, match="retried"):
-        by_rule([trace])
+def test_retries_tell_of_the_next_draft() -> None:
+    """Simulated drafts of a step are right independently of each other and never the same text."""
+    fitted = by_rule(record(RandomSteps(0.7, retries=1, uses_scores=True), 600))
+    found = fitted.retries
+    assert found is not None
+    assert [estimate.value for estimate in found.same] == [0.0, 0.0, 0.0]
+    assert max(off(found.after_right, WEAK), off(found.after_wrong, WEAK)) < 1.5
+    assert found.correlation == pytest.approx(0, abs=0.1)
+    assert fitted.model.retries == found.model
+    assert max(distances(fitted)[:1]) < 1.5  # first drafts alone tell of the weak model
+
+
+def test_a_threshold_with_retries_does_not_bias_what_first_drafts_say() -> None:
+    fitted = by_rule(record(Threshold(0.5, retries=2), 600))
+    assert off(fitted.weak_accuracy, WEAK) < 1.5
+    assert fitted.retries is not None
+    assert off(fitted.retries.after_wrong, WEAK) < 1.5
+
+
+def test_few_retries_are_not_believed(random_traces: list[Trace]) -> None:
+    assert by_rule(random_traces).retries is None
 
 
 def test_points_of_a_labelled_solution() -> None:

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from trim.commands.recorded import Recorded
 from trim.config import Config, load_config, open_backends
 from trim.errors import ConfigError, TraceError
+from trim.policies import Spec
 from trim.types import Action, Observation, Question
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     explain.add_argument("--step", type=int, help="of the draft, from 0 (default: that of the last score)")
     explain.add_argument("--scores", type=_scores, required=True, help="of all steps so far, the draft's last")
     explain.add_argument("--tokens", type=int, required=True, help="of the draft")
+    explain.add_argument("--rewritten", type=_steps, default=(), help="steps that the strong model wrote, such as 0,2")
+    explain.add_argument("--tried", type=_scores, default=(), help="scores of the step's earlier drafts, after RETRY")
+    explain.add_argument("--retries", type=int, default=0, help="drafts that may follow a first one (default: 0)")
     explain.add_argument("--price", type=float, help="of a strong token in correct answers (default: the saved one)")
     explain.add_argument("--final", action="store_true", help="the draft ends the solution")
     explain.add_argument("--json", action="store_true")
@@ -118,6 +122,13 @@ def _scores(text: str) -> tuple[float, ...]:
     return values
 
 
+def _steps(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of steps such as 0,2") from None
+
+
 def _print(table: Table | str) -> None:
     from trim.show import console
 
@@ -131,11 +142,11 @@ def keep_fit(policies: str, folder: Path) -> None:
         ConfigError: another one is there: traces of two fits would be mixed.
     """
     for name in policies.split(","):
-        family, _, path = name.strip().partition("=")
-        for file in ("policy.json", "arrays.npz") if family == "pomdp" and path else ():
-            kept, content = folder / "pomdp" / file, (Path(path) / file).read_bytes()
+        spec = Spec.parse(name)
+        for file in ("policy.json", "arrays.npz") if spec.folder else ():
+            kept, content = folder / spec.family / file, (Path(spec.folder) / file).read_bytes()
             if kept.exists() and kept.read_bytes() != content:
-                raise ConfigError(f"{folder} holds a run with another fit than {path}: choose another --out")
+                raise ConfigError(f"{folder} holds a run with another fit than {spec.folder}: choose another --out")
             kept.parent.mkdir(exist_ok=True)
             kept.write_bytes(content)
 
@@ -233,6 +244,7 @@ def _estimates(fitted: PomdpFit) -> dict[str, object]:
     return {
         **{name: asdict(estimate) if estimate else None for name, estimate in found.items()},
         "hazard": [asdict(estimate) for estimate in fitted.hazard],
+        "retries": asdict(fitted.retries) if fitted.retries else None,
         "smoothed_hazard": list(fitted.model.hazard),
         "scores": {state: asdict(estimate) for state, estimate in fitted.scores.items()},
         "questions": fitted.questions,
@@ -263,6 +275,13 @@ def _fit_table(fitted: PomdpFit, task: str) -> Table:
     row("q_C: strong step right, draft right", fitted.after_right, "steps")
     row("q_R: strong step right, draft wrong", fitted.after_wrong, "steps")
     row("tokens of a draft", fitted.step_tokens, "drafts", 1)
+    if (again := fitted.retries) is not None:
+        for state, estimate in zip(fitted.scores, again.same, strict=True):
+            row(f"next draft the same, {state}", estimate, "retries")
+        row("next draft right, the one before right", again.after_right, "different drafts")
+        row("next draft right, the one before wrong", again.after_wrong, "different drafts")
+        if again.correlation is not None:
+            table.add_row("correlation of two drafts' scores", f"{again.correlation:.3f}", "", "taken to be 0")
     for state, estimate in fitted.scores.items():
         row(f"mean score when {state}", estimate, "scores")
     for t, estimate in enumerate(fitted.hazard):
@@ -287,6 +306,7 @@ async def _explain(args: argparse.Namespace) -> int:
 
     policy = PomdpPolicy.load(args.policy)
     policy = policy if args.price is None else policy.at(args.price)
+    policy = replace(policy, retries=args.retries or policy.retries)
     step = len(args.scores) - 1
     if args.step not in (None, step):
         raise ConfigError(
@@ -294,12 +314,16 @@ async def _explain(args: argparse.Namespace) -> int:
         )
     if args.tokens < 1:
         raise ConfigError("--tokens must be at least 1")
+    if not set(args.rewritten) <= set(range(step)):
+        raise ConfigError(f"--rewritten names steps before step {step}, from 0")
+    tried = (*args.tried, args.scores[-1])
     seen = Observation(
         scores=args.scores,
         tokens=(args.tokens,) * (step + 1),
-        actions=(Action.CONTINUE,) * step,
+        actions=tuple(Action.REGENERATE if n in args.rewritten else Action.CONTINUE for n in range(step)),
         final=args.final,
-        draft_scores=args.scores[:-1],
+        drafts=len(args.tried) + 1,
+        draft_scores=(*(() if n in args.rewritten else (args.scores[n],) for n in range(step)), tried),
     )
     belief, flip = policy.believe(seen), policy.flip_price(seen)
     gain, action = float(policy.solution.gain(step, belief, final=args.final)), policy.act(seen)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from trim.errors import ConfigError
 from trim.evals.metrics import Tally
+from trim.policies import Spec
 
 Kind = Literal["strong_share", "accuracy", "cost"]
 Tallies = Mapping[tuple[str, float | None], Tally]
@@ -128,7 +129,7 @@ class _Table:
 
     @classmethod
     def of(cls, tallies: Tallies, policy: str, kind: Kind) -> _Table:
-        logarithmic = policy == "pomdp"
+        logarithmic = Spec.parse(policy).family == "pomdp"
         points = {
             parameter: tally
             for (name, parameter), tally in tallies.items()

@@ -1,47 +1,82 @@
-"""Policies: pure functions from observation to action, and the one scalar that each family has."""
+"""Policies: pure functions from observation to action, and the one scalar that each family has.
+
+On command lines and in settings a policy is `NAME`, with its ways after plus signs and a saved policy's folder at the
+end: `threshold`, `threshold+2` (up to two retries before the strong model is asked), `pomdp+snapshot=fits/gsm`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from trim.errors import ConfigError
 from trim.policies.fixed import AlwaysStrong, AlwaysWeak, RandomSteps
 from trim.policies.threshold import Threshold
 from trim.protocols import Policy
 
-__all__ = ["NAMES", "AlwaysStrong", "AlwaysWeak", "RandomSteps", "Threshold", "build", "scored", "sweep"]
+__all__ = ["NAMES", "AlwaysStrong", "AlwaysWeak", "RandomSteps", "Spec", "Threshold", "build", "scored", "sweep"]
 
 NAMES = ("always-weak", "always-strong", "random", "threshold")
 """Policies that `build` knows. The oracle needs a task's labels and pomdp a folder: they are made where those are."""
 
 
-def build(name: str, parameter: float | None = None, *, retries: int = 0) -> Policy:
+@dataclass(frozen=True)
+class Spec:
+    """What a policy was asked for as: `family[+way...][=folder]`.
+
+    `retries` is the way that is a number; the others are words, such as `snapshot` and `takeover` of pomdp.
+    """
+
+    family: str
+    retries: int = 0
+    ways: tuple[str, ...] = ()
+    folder: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Spec:
+        """Read it. Whether there is such a policy is up to those who build it."""
+        name, _, folder = text.strip().partition("=")
+        family, *ways = name.split("+")
+        retries = [int(way) for way in ways if way.isdecimal()]
+        return cls(family, sum(retries), tuple(way for way in ways if not way.isdecimal()), folder)
+
+    @property
+    def name(self) -> str:
+        """What results call it: all but the folder."""
+        return "+".join([self.family, *self.ways, *([str(self.retries)] if self.retries else [])])
+
+
+def build(name: str, parameter: float | None = None) -> Policy:
     """A policy by name.
 
     Args:
-        name: one of `NAMES`.
+        name: one of `NAMES`; random and threshold may have retries, as in `threshold+2`.
         parameter: random: rate p of strong steps; threshold: k, steps scored below it are rejected. Both in [0, 1].
-        retries: threshold only: drafts that the weak model may try again before the strong model is asked.
 
     Raises:
         ConfigError: unknown name, or a parameter that is missing, superfluous or out of range.
     """
-    if name not in NAMES:
+    spec = Spec.parse(name)
+    if spec.family not in NAMES or spec.folder:
         raise ConfigError(f"unknown policy {name!r}; there are {', '.join(NAMES)} and pomdp=FOLDER")
-    if name in ("always-weak", "always-strong"):
+    fixed = spec.family in ("always-weak", "always-strong")
+    if spec.ways or (spec.retries and fixed):
+        raise ConfigError(f"policy {name!r}: {spec.family} has " + ("no ways" if fixed else "only retries, as in +2"))
+    if fixed:
         if parameter is not None:
             raise ConfigError(f"policy {name} has no parameter")
         return AlwaysWeak() if name == "always-weak" else AlwaysStrong()
     if parameter is None:
         raise ConfigError(f"policy {name} needs a parameter in [0, 1]")
-    return RandomSteps(parameter) if name == "random" else Threshold(parameter, retries)
+    kind = RandomSteps if spec.family == "random" else Threshold
+    return kind(parameter, spec.retries, spec.name)
 
 
 def sweep(name: str) -> tuple[float | None, ...]:
     """The parameters that an evaluation tries by default."""
-    if name == "random":
+    family = Spec.parse(name).family
+    if family == "random":
         return (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-    if name == "threshold":
+    if family == "threshold":
         return (0.05, 0.2, 0.35, 0.5, 0.65, 0.75, 0.85, 0.9, 0.93, 0.95, 0.97)
     return (None,)
 

@@ -42,16 +42,20 @@ class RandomSteps:
 
     Args:
         rate: p in [0, 1]; 0 is always-weak, 1 is always-strong (and then drafts nothing).
+        retries: drafts that are tried again first, each with the same probability (for `trim fit`).
         uses_scores: have drafts scored all the same, for the record; as with `AlwaysWeak`.
     """
 
     rate: float
+    retries: int = 0
     name: str = "random"
     uses_scores: bool = False
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.rate <= 1.0:
             raise ConfigError(f"random: the rate must lie in [0, 1], not {self.rate}")
+        if self.retries < 0:
+            raise ConfigError(f"random: retries must be 0 or more, not {self.retries}")
 
     @property
     def parameter(self) -> float:
@@ -64,5 +68,7 @@ class RandomSteps:
         return self.rate < 1.0
 
     def act(self, observation: Observation) -> Action:
-        """REGENERATE iff the observation's uniform draw lies below the rate."""
-        return Action.REGENERATE if observation.draw < self.rate else Action.CONTINUE
+        """Reject the draft iff the observation's uniform draw lies below the rate."""
+        if observation.draw >= self.rate:
+            return Action.CONTINUE
+        return Action.RETRY if observation.drafts <= self.retries else Action.REGENERATE

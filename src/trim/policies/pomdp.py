@@ -10,8 +10,18 @@ from typing import Literal
 import numpy as np
 
 from trim.errors import ConfigError
+from trim.policies import Spec
 from trim.policies.artifacts import Artifact, Models, Provenance
-from trim.pomdp import Belief, ObservationBins, PomdpModel, PomdpSolution, filter_belief, snapshot_belief, solve
+from trim.pomdp import (
+    Belief,
+    ObservationBins,
+    PomdpModel,
+    PomdpSolution,
+    Retries,
+    filter_belief,
+    snapshot_belief,
+    solve,
+)
 from trim.types import Action, Observation
 
 RELEASED_GATE = 0.4
@@ -20,26 +30,49 @@ RELEASED_GATE = 0.4
 _STEP_COSTS = (0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0.03, 0.015, 0.006, 0.002)
 
 
+@dataclass(frozen=True)
+class Bill:
+    """What is paid besides the strong model's completion tokens, counted in such tokens; zeros are the paper's metric.
+
+    Args:
+        draft: of one draft and its score.
+        rewrite: of REGENERATE, for prompts.
+
+    Raises:
+        ConfigError: a negative number.
+    """
+
+    draft: float = 0.0
+    rewrite: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (self.draft >= 0 and self.rewrite >= 0):
+            raise ConfigError(f"pomdp: a bill must not be negative: {self}")
+
+
 @lru_cache(maxsize=128)
-def _solution(model: PomdpModel, price: float, take_over: bool, draft_cost: float) -> PomdpSolution:
-    return solve(model, price, take_over=take_over, draft_cost=draft_cost)
+def _solution(model: PomdpModel, price: float, take_over: bool, bill: Bill, retries: int) -> PomdpSolution:
+    dearer = replace(model, step_tokens=model.step_tokens + bill.rewrite) if bill.rewrite else model
+    return solve(dearer, price, take_over=take_over, draft_cost=price * bill.draft, retries=retries)
 
 
 @dataclass(frozen=True)
 class PomdpPolicy:
-    """Maximise E[correct - price * strong tokens], given the model.
+    """Maximise E[correct - price * (strong tokens + the rest of the bill)], given the model.
 
     Args:
         model: the pair, the process reward model and the task in numbers.
         price: lambda, the price of one strong token in correct answers.
         belief: `filter` follows the whole solution; `snapshot` looks at the newest (min, score) alone, as the paper.
         gate: keep the draft whenever max(b) - b_R is at least this; None: no gate. See `RELEASED_GATE`.
-        take_over, draft_cost: see `trim.pomdp.solve`.
+        take_over: TAKE_OVER is an action too.
+        retries: how often RETRY may follow a first draft.
+        bill: what else is paid for.
 
     The first decision at a price solves for it; solutions are kept for all policies of the same model.
 
     Raises:
-        ConfigError: a negative price or draft cost, or an unknown belief.
+        ConfigError: a negative price, an unknown belief, or retries that the model knows nothing of.
     """
 
     model: PomdpModel
@@ -47,16 +80,22 @@ class PomdpPolicy:
     belief: Literal["filter", "snapshot"] = "filter"
     gate: float | None = None
     take_over: bool = False
-    draft_cost: float = 0.0
+    retries: int = 0
+    bill: Bill = Bill()
     name: str = "pomdp"
     uses_drafts: bool = True
     uses_scores: bool = True
 
     def __post_init__(self) -> None:
-        if not self.price >= 0 or not self.draft_cost >= 0:
-            raise ConfigError(f"pomdp: price and draft_cost must not be negative: {self.price}, {self.draft_cost}")
+        if not self.price >= 0:
+            raise ConfigError(f"pomdp: the price must not be negative: {self.price}")
         if self.belief not in ("filter", "snapshot"):
             raise ConfigError(f"pomdp: belief is filter or snapshot, not {self.belief!r}")
+        if self.retries < 0 or (self.retries and self.model.retries is None):
+            raise ConfigError(
+                f"pomdp: {self.retries} retries need a fit to traces with retries: "
+                "trim eval --policies random+1 --parameters random+1=0.7 --score"
+            )
 
     @property
     def parameter(self) -> float:
@@ -66,11 +105,27 @@ class PomdpPolicy:
     @property
     def solution(self) -> PomdpSolution:
         """The solution for this price, solved when first asked for."""
-        return _solution(self.model, self.price, self.take_over, self.draft_cost)
+        return _solution(self.model, self.price, self.take_over, self.bill, self.retries)
 
     def at(self, price: float) -> PomdpPolicy:
         """The same policy for another price."""
         return replace(self, price=price)
+
+    def with_ways(self, spec: Spec) -> PomdpPolicy:
+        """The same fit with the ways of `pomdp+WAY`: a number of retries, `snapshot`, `takeover`.
+
+        Raises:
+            ConfigError: another way, or retries that the model knows nothing of.
+        """
+        if unknown := set(spec.ways) - {"snapshot", "takeover"}:
+            raise ConfigError(f"pomdp has the ways snapshot, takeover and a number of retries, not {sorted(unknown)}")
+        return replace(
+            self,
+            belief="snapshot" if "snapshot" in spec.ways else self.belief,
+            take_over=self.take_over or "takeover" in spec.ways,
+            retries=spec.retries or self.retries,
+            name=spec.name,
+        )
 
     def prices(self) -> tuple[float, ...]:
         """Prices that an evaluation tries: where rewriting a mean step costs 0.5 to 0.002 of a correct answer."""
@@ -87,22 +142,25 @@ class PomdpPolicy:
         belief = self.believe(observation)
         if self.gate is not None and max(belief) - belief.recoverable >= self.gate:
             return Action.CONTINUE
-        step = len(observation.tokens) - 1
-        action = self.solution.action(step, belief, observation.tokens[-1], final=observation.final)
+        action = self._best(self.solution, belief, observation)
         assert isinstance(action, Action)  # of one belief
         return action
 
+    def _best(self, solution: PomdpSolution, belief: Belief, seen: Observation) -> object:
+        step, tokens = len(seen.tokens) - 1, seen.tokens[-1] + self.bill.rewrite
+        return solution.action(step, belief, tokens, final=seen.final, drafts=seen.drafts)
+
     def flip_price(self, observation: Observation) -> float | None:
         """The price from which on the draft is kept; None if it is kept at every price. No gate is looked at."""
-        step, belief, tokens = len(observation.tokens) - 1, self.believe(observation), observation.tokens[-1]
+        belief = self.believe(observation)
 
         def kept(price: float) -> bool:
-            solution = solve(self.model, price, take_over=self.take_over, draft_cost=self.draft_cost)
-            return solution.action(step, belief, tokens, final=observation.final) is Action.CONTINUE
+            solution = _solution.__wrapped__(self.model, price, self.take_over, self.bill, self.retries)
+            return self._best(solution, belief, observation) is Action.CONTINUE
 
         if kept(0.0):
             return None
-        low, high = 0.0, 1.0 / tokens  # no step is worth more than a correct answer
+        low, high = 0.0, 1.0 / observation.tokens[-1]  # no step is worth more than a correct answer
         while high - low > 1e-3 * high:
             middle = (low + high) / 2 if low else high / 4
             low, high = (low, middle) if kept(middle) else (middle, high)
@@ -120,7 +178,9 @@ class PomdpPolicy:
             "belief": self.belief,
             "gate": self.gate,
             "take_over": self.take_over,
-            "draft_cost": self.draft_cost,
+            "retries": self.retries,
+            "draft_tokens": self.bill.draft,
+            "rewrite_tokens": self.bill.rewrite,
         }
         arrays = {
             "hazard": np.array(model.hazard),
@@ -128,7 +188,9 @@ class PomdpPolicy:
             "score_edges": model.observation.score_edges,
             "mass": model.observation.mass,
         }
-        Artifact(self.name, settings, arrays, provenance).save(folder)
+        if (again := model.retries) is not None:
+            arrays["retries"] = np.array([*again.same, again.after_right, again.after_wrong])
+        Artifact("pomdp", settings, arrays, provenance).save(folder)
 
     @classmethod
     def load(
@@ -139,13 +201,21 @@ class PomdpPolicy:
         Raises:
             ConfigError: unreadable, or made for other models (a warning with `on_mismatch="warn"`).
         """
-        artifact = Artifact.load(folder, kind=cls.name, models=models, on_mismatch=on_mismatch)
+        artifact = Artifact.load(folder, kind="pomdp", models=models, on_mismatch=on_mismatch)
         arrays, settings = artifact.arrays, dict(artifact.settings)
         try:
             observation = ObservationBins(arrays["minimum_edges"], arrays["score_edges"], arrays["mass"])
             names = ("weak_accuracy", "strong_accuracy", "step_tokens", "repair_accuracy")
             numbers = {name: settings.pop(name) for name in names}
-            model = PomdpModel(hazard=tuple(arrays["hazard"]), observation=observation, **numbers)  # type: ignore[arg-type]
-            return cls(model, **settings)  # type: ignore[arg-type]
-        except (KeyError, TypeError) as error:
+            again = arrays.get("retries")
+            retries = None if again is None else Retries(tuple(again[:3].tolist()), float(again[3]), float(again[4]))
+            model = PomdpModel(
+                hazard=tuple(arrays["hazard"]),
+                observation=observation,
+                retries=retries,
+                **numbers,  # type: ignore[arg-type]
+            )
+            bill = Bill(settings.pop("draft_tokens"), settings.pop("rewrite_tokens"))  # type: ignore[arg-type]
+            return cls(model, bill=bill, **settings)  # type: ignore[arg-type]
+        except (KeyError, TypeError, IndexError) as error:
             raise ConfigError(f"{folder}: not a saved POMDP policy ({error!r})") from None

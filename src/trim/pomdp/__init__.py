@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trim.pomdp.belief import Belief, filter_belief, snapshot_belief
 from trim.pomdp.export import to_pomdpx
-from trim.pomdp.model import PomdpModel
+from trim.pomdp.model import PomdpModel, Retries
 from trim.pomdp.observation import STATES, ObservationBins, quantile_bins, read_points, reflected_kde
 from trim.pomdp.solve import PomdpSolution, solve
 
@@ -14,6 +14,7 @@ __all__ = [
     "ObservationBins",
     "PomdpModel",
     "PomdpSolution",
+    "Retries",
     "filter_belief",
     "quantile_bins",
     "read_points",

@@ -18,8 +18,11 @@ class Belief(NamedTuple):
 
 
 def snapshot_belief(bins: ObservationBins, observation: Observation) -> Belief:
-    """Bayes with a uniform prior on the newest (min of previous scores, score) alone, as the paper's code has it."""
-    correct, recoverable, lost = bins.pair_likelihood(min(observation.scores[:-1], default=1.0), observation.score)
+    """Bayes with a uniform prior on the newest (min of previous scores, score) alone, as the paper's code has it. Of
+    several drafts the best-scored one counts.
+    """
+    score = max((observation.score, *(observation.draft_scores[-1] if observation.draft_scores else ())))
+    correct, recoverable, lost = bins.pair_likelihood(min(observation.scores[:-1], default=1.0), score)
     total = correct + recoverable + lost
     return Belief(correct / total, recoverable / total, lost / total) if total else Belief(1 / 3, 1 / 3, 1 / 3)
 
@@ -27,33 +30,68 @@ def snapshot_belief(bins: ObservationBins, observation: Observation) -> Belief:
 def filter_belief(model: PomdpModel, observation: Observation) -> Belief:
     """Recursive Bayes over all steps: prediction through the action that was taken, then the new score.
 
-    A step that the strong model wrote gives two pieces of evidence: the rejected draft's score (where the observation
-    has it) and the score of the text that was kept. Whether the draft is final is no evidence, since in the model
+    A step that the strong model wrote gives two pieces of evidence: the rejected drafts' scores (where the observation
+    has them) and the score of the text that was kept. Whether the draft is final is no evidence, since in the model
     solutions end independently of the state; it matters for the decision.
 
     The evidence of a score r_t is P(r_t | min of r_1..r_{t-1}, state), not the pair's P(min, r_t | state): the earlier
     scores, and with them their min, have moved the belief already, and would count again at every later step.
+
+    After RETRY the belief is about the best-scored draft, the one that CONTINUE keeps.
     """
     # Decisions wait for this loop: it works on plain floats and normalises once a step.
     evidence = model.observation.score_likelihood
     accuracy, after_right, after_wrong = model.weak_accuracy, model.after_right, model.after_wrong
     drafts, lowest = observation.draft_scores, 1.0
     correct, recoverable, lost = accuracy, 1.0 - accuracy, 0.0  # the first draft
-    for position, action in enumerate(observation.actions):
-        if action is not Action.CONTINUE:
-            if position < len(drafts) and (score := drafts[position]) is not None:
-                of_correct, of_recoverable, of_lost = evidence(lowest, score)
-                correct, recoverable, lost = correct * of_correct, recoverable * of_recoverable, lost * of_lost
+    for position, score in enumerate(observation.scores):
+        action = observation.actions[position] if position < len(observation.actions) else None
+        scores = drafts[position] if position < len(drafts) else ()
+        rewritten = action is not None and action is not Action.CONTINUE
+        if len(scores) > 1:
+            correct, recoverable, lost = _several(model, (correct, recoverable, lost), lowest, scores)
+        elif scores or not rewritten:
+            of_correct, of_recoverable, of_lost = evidence(lowest, scores[0] if scores else score)
+            correct, recoverable, lost = correct * of_correct, recoverable * of_recoverable, lost * of_lost
+        if rewritten:
             sound = correct + recoverable
             correct = correct * after_right + recoverable * after_wrong
             recoverable = max(sound - correct, 0.0)
-        score = observation.scores[position]
-        of_correct, of_recoverable, of_lost = evidence(lowest, score)
-        right = correct * of_correct
-        kept = right / (right + recoverable * of_recoverable + lost * of_lost)
+            of_correct, of_recoverable, of_lost = evidence(lowest, score)
+            correct, recoverable, lost = correct * of_correct, recoverable * of_recoverable, lost * of_lost
+        if action is None:
+            break
+        kept = correct / (correct + recoverable + lost)
         correct, recoverable, lost = kept * accuracy, kept * (1.0 - accuracy), 1.0 - kept
         lowest = min(lowest, score)
-    of_correct, of_recoverable, of_lost = evidence(lowest, observation.score)
-    correct, recoverable, lost = correct * of_correct, recoverable * of_recoverable, lost * of_lost
     total = correct + recoverable + lost
     return Belief(correct / total, recoverable / total, lost / total)
+
+
+def _several(
+    model: PomdpModel, prior: tuple[float, float, float], lowest: float, scores: tuple[float, ...]
+) -> tuple[float, float, float]:
+    """The belief about the best-scored of several drafts of a step, not normalised. A score that was there before is
+    that of the same text (`Observation.draft_scores`).
+    """
+    again, best = model.retries, scores[0]
+    if again is None:  # nothing is known of how drafts hang together
+        best, scores = max(scores), ()
+    of_correct, of_recoverable, of_lost = model.observation.score_likelihood(lowest, best)
+    correct, recoverable, lost = prior[0] * of_correct, prior[1] * of_recoverable, prior[2] * of_lost
+    for n in range(1, len(scores)):
+        assert again is not None
+        score, same = scores[n], again.same
+        if score in scores[:n]:
+            correct, recoverable, lost = correct * same[0], recoverable * same[1], lost * same[2]
+            continue
+        of_correct, of_recoverable, of_lost = model.observation.score_likelihood(lowest, score)
+        correct, recoverable, lost = correct * (1 - same[0]), recoverable * (1 - same[1]), lost * (1 - same[2])
+        lost *= of_lost
+        both = correct * again.after_right * of_correct
+        old = correct * (1 - again.after_right) * of_recoverable
+        new = recoverable * again.after_wrong * of_correct
+        neither = recoverable * (1 - again.after_wrong) * of_recoverable
+        correct, recoverable = (both + new, old + neither) if score > best else (both + old, new + neither)
+        best = max(best, score)
+    return correct, recoverable, lost

@@ -18,7 +18,8 @@ from trim.errors import TraceError
 from trim.intervals import Estimate, mean, proportion
 from trim.pomdp.model import PomdpModel
 from trim.pomdp.observation import STATES, FloatArray, quantile_bins
-from trim.types import Action, Finish, Question, Role, Step, Trace
+from trim.pomdp.redrafts import Redraft, RetryFit, find_redrafts, fit_retries
+from trim.types import Action, Draft, Finish, Question, Role, Step, Trace
 
 WRONG_BELOW = 0.35
 """The score of the paper's shortcut for step labels."""
@@ -35,11 +36,11 @@ _ADVICE = (
 @dataclass(frozen=True)
 class StepLabels:
     """Which texts of a trace are right, every step before them being right as well. One entry per position; `drafts`
-    are those that a strong step replaced, None where there is none or nobody knows.
+    has one for each of `Decision.drafts`, or none where nobody knows.
     """
 
     kept: tuple[bool, ...]
-    drafts: tuple[bool | None, ...]
+    drafts: tuple[tuple[bool, ...], ...]
 
 
 Labeller = Callable[[Trace], StepLabels | None]
@@ -51,11 +52,15 @@ def label_by_rule(rule: Callable[[Question, Sequence[str]], tuple[bool, ...]]) -
 
     def label(trace: Trace) -> StepLabels:
         texts = tuple(step.text for step in trace.steps)
+        kept = rule(trace.question, texts)
         drafts = (
-            rule(trace.question, (*texts[:t], decision.rejected[-1].step.text))[-1] if decision.rejected else None
+            tuple(
+                kept[t] if draft.step.text == texts[t] else rule(trace.question, (*texts[:t], draft.step.text))[-1]
+                for draft in decision.drafts
+            )
             for t, decision in enumerate(trace.decisions)
         )
-        return StepLabels(rule(trace.question, texts), tuple(drafts))
+        return StepLabels(kept, tuple(drafts))
 
     return label
 
@@ -71,7 +76,8 @@ def label_by_prm(trace: Trace) -> StepLabels | None:
         return None
     first = next((t for score, t in known if score < WRONG_BELOW), min(known, default=(0.0, 0))[1])
     kept = tuple(trace.correct or t < first for t in range(len(scores)))
-    return StepLabels(kept, (None,) * len(scores))
+    drafts = tuple((k,) if d.action is Action.CONTINUE else () for k, d in zip(kept, trace.decisions, strict=True))
+    return StepLabels(kept, drafts)
 
 
 def labelled_points(scores: Sequence[float], first_wrong: int) -> dict[str, list[tuple[float, float]]]:
@@ -92,7 +98,8 @@ class PomdpFit:
     """A fitted model, and how sure each of its numbers is.
 
     `after_right` and `after_wrong` are q_C and q_R, None where no strong step replaced a draft that has a label (q_R is
-    then taken to be p_s, as in the paper). `hazard[t]` is what was counted, before smoothing. `scores` are mean scores
+    then taken to be p_s, as in the paper). `retries` tells of drafts that follow another one of the same step, None
+    where there are too few. `hazard[t]` is what was counted, before smoothing. `scores` are mean scores
     by state; `points` the arrays of shape (n, 2) behind them, (min of previous scores, score).
     """
 
@@ -101,6 +108,7 @@ class PomdpFit:
     strong_accuracy: Estimate
     after_right: Estimate | None
     after_wrong: Estimate | None
+    retries: RetryFit | None
     step_tokens: Estimate
     hazard: tuple[Estimate, ...]
     scores: Mapping[str, Estimate]
@@ -120,15 +128,17 @@ def fit(
     """Estimate everything that a `PomdpModel` has.
 
     Args:
-        traces: of one pair and task, any policies; without retries, as the order of retried drafts is not recorded.
+        traces: of one pair and task, any policies. Of several drafts of a step the first one counts, as the others are
+            there because of what the policy saw; the others tell of retries.
         label: says which steps are right; `label_by_rule` or `label_by_prm`.
         ends: whether a step's text holds a final answer (`StepFormat.has_answer`).
         points: scores by state from elsewhere, such as ProcessBench, instead of those in the traces.
 
     Raises:
-        TraceError: retries, or too few data; says of what, and about how many questions more are needed.
+        TraceError: too few data; says of what, and about how many questions more are needed.
     """
     texts: list[_Text] = []
+    redrafts: list[Redraft] = []
     used = skipped = 0
     for trace in traces:
         labels = label(trace)
@@ -137,6 +147,7 @@ def fit(
         else:
             used += 1
             texts += _judge(trace, labels, ends)
+            redrafts += find_redrafts(trace, labels)
     evidence = _Evidence.of(texts, points)
     evidence.require_enough(skipped)
     weak = _share(evidence.weak)
@@ -144,6 +155,7 @@ def fit(
     strong = _share(evidence.strong) if right is None or wrong is None else _mixture(weak, right, wrong)
     tokens = mean([text.tokens for text in evidence.drafts], [text.question for text in evidence.drafts])
     counted = _hazard(evidence.drafts)
+    retries = fit_retries(redrafts)
     model = PomdpModel(
         weak.value,
         strong.value,
@@ -151,6 +163,7 @@ def fit(
         quantile_bins(evidence.points),
         tokens.value,
         None if right is None or wrong is None else wrong.value,
+        None if retries is None else retries.model,
     )
     return PomdpFit(
         model=model,
@@ -158,6 +171,7 @@ def fit(
         strong_accuracy=strong,
         after_right=right,
         after_wrong=wrong,
+        retries=retries,
         step_tokens=tokens,
         hazard=counted,
         scores={state: mean(found[:, 1], evidence.groups[state]) for state, found in evidence.points.items()},
@@ -198,16 +212,20 @@ def _judge(trace: Trace, labels: StepLabels, ends: Callable[[str], bool]) -> Ite
         return _Text(trace.question.text, t, step.role, state, final, step.tokens, pair, replaced)
 
     for t, decision in enumerate(trace.decisions):
-        draft_right = labels.drafts[t]
-        if any(draft.action is Action.RETRY for draft in decision.rejected):
-            raise TraceError("these traces have retried drafts, whose order is not recorded: fit from traces without")
-        if decision.rejected and draft_right is not None:
-            draft = decision.rejected[-1]
-            yield text(t, draft.step, draft.score, right=draft_right)
-        score = decision.score if decision.action is Action.CONTINUE else decision.kept_score
-        yield text(t, decision.step, score, right=labels.kept[t], replaced=draft_right)
+        rights = labels.drafts[t]
+        if rights:
+            first = decision.drafts[0]
+            yield text(t, first.step, first.score, right=rights[0])
+        if decision.step.role is Role.STRONG:
+            replaced = rights[_best(decision.drafts)] if rights else None
+            yield text(t, decision.step, decision.kept_score, right=labels.kept[t], replaced=replaced)
         sound = labels.kept[t]
         lowest = None if lowest is None or decision.kept_score is None else min(lowest, decision.kept_score)
+
+
+def _best(drafts: Sequence[Draft]) -> int:
+    """The one that CONTINUE would have kept."""
+    return max(range(len(drafts)), key=lambda n: (drafts[n].score or 0.0, n))
 
 
 @dataclass(frozen=True)

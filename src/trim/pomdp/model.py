@@ -14,6 +14,28 @@ from trim.pomdp.observation import ObservationBins
 
 
 @dataclass(frozen=True)
+class Retries:
+    """What the weak model's next draft of a step is like, given the one before it.
+
+    Args:
+        same: P(it repeats that one word for word | that one is CORRECT, RECOVERABLE, LOST).
+        after_right, after_wrong: P(it is right | it differs, and that one was right, or the first wrong step).
+
+    Raises:
+        ConfigError: a probability out of its range.
+    """
+
+    same: tuple[float, float, float]
+    after_right: float
+    after_wrong: float
+
+    def __post_init__(self) -> None:
+        values = (*self.same, self.after_right, self.after_wrong)
+        if not all(0.0 <= value <= 1.0 for value in values):
+            raise ConfigError(f"POMDP: retries must be probabilities in [0, 1], not {values}")
+
+
+@dataclass(frozen=True)
 class PomdpModel:
     """A pair of models, a process reward model and a task, in numbers.
 
@@ -24,6 +46,7 @@ class PomdpModel:
         step_tokens: mean tokens of a step, what REGENERATE costs at steps to come.
         repair_accuracy: q_R, P(the strong step is right | the draft was wrong); None: p_s, as in the paper. Where the
             draft was right the strong step is right with q_C, so that p_w q_C + (1 - p_w) q_R = p_s.
+        retries: what another draft of the same step is like; None: unknown, there is no RETRY.
 
     Raises:
         ConfigError: a number out of its range, or a q_R that leaves no q_C in [0, 1].
@@ -35,6 +58,7 @@ class PomdpModel:
     observation: ObservationBins
     step_tokens: float
     repair_accuracy: float | None = None
+    retries: Retries | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hazard", tuple(float(h) for h in self.hazard))

@@ -25,9 +25,10 @@ from numpy.typing import ArrayLike, NDArray
 from trim.errors import ConfigError
 from trim.pomdp.model import PomdpModel
 from trim.pomdp.observation import FloatArray
+from trim.pomdp.retry import SIDE, Interpolation, TableLookup, lookup, retry_tables
 from trim.types import Action
 
-_ACTIONS = np.array([Action.CONTINUE, Action.REGENERATE, Action.TAKE_OVER], dtype=object)
+_ACTIONS = np.array([Action.CONTINUE, Action.REGENERATE, Action.TAKE_OVER, Action.RETRY], dtype=object)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,43 +58,16 @@ class _Backup:
         return self.points * self.fixed_slope
 
     @cached_property
-    def right_at(self) -> _Interpolation:
-        return _Interpolation.of(self.right, self.mass)
+    def right_at(self) -> Interpolation:
+        return Interpolation.of(self.right, self.mass, len(self.points))
 
     @cached_property
-    def fixed_at(self) -> _Interpolation:
-        return _Interpolation.of(self.fixed, self.mass)
-
-
-@dataclass(frozen=True, eq=False)
-class _Interpolation:
-    """z W(part / z) for a curve W on the grid: a gather and a weighted sum. All arrays have shape (N, O)."""
-
-    below: NDArray[np.intp]
-    above: NDArray[np.intp]
-    weight_below: FloatArray
-    weight_above: FloatArray
-
-    @classmethod
-    def of(cls, part: FloatArray, mass: FloatArray) -> _Interpolation:
-        last = len(part) - 1
-        position = part / np.maximum(mass, np.finfo(float).tiny) * last
-        below = np.clip(position, 0, last - 1).astype(np.intp)
-        weight_above = (position - below) * mass
-        return cls(below, below + 1, mass - weight_above, weight_above)
-
-    def apply(self, curve: FloatArray, out: FloatArray, work: FloatArray) -> None:
-        """Write the values to `out`; `work` is overwritten."""
-        np.take(curve, self.below, out=out, mode="clip")
-        out *= self.weight_below
-        np.take(curve, self.above, out=work, mode="clip")
-        work *= self.weight_above
-        out += work
+    def fixed_at(self) -> Interpolation:
+        return Interpolation.of(self.fixed, self.mass, len(self.points))
 
     @cached_property
-    def nearest(self) -> NDArray[np.intp]:
-        """The grid point next to part / z."""
-        return self.below + (self.weight_above > self.weight_below)
+    def retry_at(self) -> TableLookup:
+        return TableLookup.of(self.right, self.points * (self.sound - self.right_slope), (1 - self.points) * self.lost)
 
 
 @lru_cache(maxsize=2)
@@ -112,7 +86,13 @@ def _backup(model: PomdpModel, grid: int) -> _Backup:
 
 
 def solve(
-    model: PomdpModel, price: float, grid: int = 401, *, take_over: bool = False, draft_cost: float = 0.0
+    model: PomdpModel,
+    price: float,
+    grid: int = 401,
+    *,
+    take_over: bool = False,
+    draft_cost: float = 0.0,
+    retries: int = 0,
 ) -> PomdpSolution:
     """Solve for every belief, step and number of tokens at once.
 
@@ -123,35 +103,56 @@ def solve(
         take_over: TAKE_OVER is a third action. With a `draft_cost` of 0 it is never better than REGENERATE, which can
             do the same step by step.
         draft_cost: what one more draft and its score cost (weak and PRM tokens), in correct answers.
+        retries: how often RETRY may follow a first draft (see `trim.pomdp.retry`); the model must know of retries.
 
     Raises:
-        ConfigError: a negative price or cost, or fewer than two grid points.
+        ConfigError: a negative price or cost, fewer than two grid points, or retries that the model knows nothing of.
     """
     if not (price >= 0 and draft_cost >= 0 and np.isfinite(price) and np.isfinite(draft_cost)):
         raise ConfigError(f"POMDP: price and draft_cost must be finite and not negative: {price}, {draft_cost}")
     if grid < 2:
         raise ConfigError(f"POMDP: a curve needs at least two grid points, not {grid}")
+    if retries < 0 or (retries and model.retries is None):
+        raise ConfigError(f"POMDP: {retries} retries need a model fitted to traces with retries")
     hazard = np.array(model.hazard if model.hazard[-1] == 1.0 else (*model.hazard, 1.0))
     alone = _strong_alone(model, hazard)
     backup = _backup(model, grid)
     cost = price * model.step_tokens
     charge = backup.mass * cost
-    at_end = np.maximum(backup.right, backup.fixed - charge).sum(axis=1)
+    keep, other, work = (np.empty_like(backup.mass) for _ in range(3))
     curves = np.empty((len(hazard), grid))
+    again = np.empty((len(hazard) + 1, retries, SIDE * SIDE))
+
+    def retry(step: int, curve: FloatArray) -> None:
+        instead = (alone.success[step], alone.steps[step] * cost) if take_over and step < len(hazard) else None
+        if retries:
+            again[step] = retry_tables(model, curve, retries, cost=cost, draft_cost=draft_cost, alone=instead)
+
+    def play(step: int, curve: FloatArray) -> FloatArray:
+        """E[the best that can be done with the draft at this step], for each grid point."""
+        retry(step, curve)
+        backup.right_at.apply(curve, keep, work)
+        backup.fixed_at.apply(curve, other, work)
+        np.subtract(other, charge, out=other)
+        np.maximum(keep, other, out=keep)
+        if take_over and step < len(hazard):
+            np.multiply(backup.fixed, alone.success[step], out=other)
+            np.multiply(charge, alone.steps[step], out=work)
+            np.subtract(other, work, out=other)
+            np.maximum(keep, other, out=keep)
+        if retries:
+            backup.retry_at.apply(again[step, 0], other, work)
+            np.maximum(keep, other, out=keep)
+        expected: FloatArray = keep.sum(axis=1)
+        return expected
+
+    at_end = play(len(hazard), backup.points[:, 0])
     curves[-1] = at_end - draft_cost
-    keep, rewrite, work = (np.empty_like(backup.mass) for _ in range(3))
     for step in range(len(hazard) - 2, -1, -1):
-        backup.right_at.apply(curves[step + 1], keep, work)
-        backup.fixed_at.apply(curves[step + 1], rewrite, work)
-        rewrite -= charge
-        np.maximum(keep, rewrite, out=keep)
-        if take_over:
-            np.multiply(backup.fixed, alone.success[step + 1], out=rewrite)
-            np.multiply(charge, alone.steps[step + 1], out=work)
-            rewrite -= work
-            np.maximum(keep, rewrite, out=keep)
-        curves[step] = hazard[step] * at_end + (1 - hazard[step]) * keep.sum(axis=1) - draft_cost
-    return PomdpSolution(model, price, take_over, draft_cost, hazard, alone, curves)
+        later = play(step + 1, curves[step + 1])
+        curves[step] = hazard[step] * at_end + (1 - hazard[step]) * later - draft_cost
+    retry(0, curves[0])
+    return PomdpSolution(model, price, take_over, draft_cost, retries, hazard, alone, curves, again)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +176,8 @@ class PomdpSolution:
     """What `solve` found. Beliefs are arrays of shape (..., 3) in the order (CORRECT, RECOVERABLE, LOST); tokens
     broadcast against (...). Steps count from 0; those past the hazard's end are treated as its last.
 
-    `curves` has shape (steps, grid): W_t at evenly spaced k in [0, 1], in correct answers.
+    `curves` has shape (steps, grid): W_t at evenly spaced k in [0, 1], in correct answers. `again` has shape
+    (steps + 1, retries, SIDE * SIDE), the tables of `trim.pomdp.retry`, the last for a final draft.
 
     Methods raise `ConfigError` for a negative step or beliefs that are no distributions.
     """
@@ -184,9 +186,11 @@ class PomdpSolution:
     price: float
     take_over: bool
     draft_cost: float
+    retries: int
     hazard: FloatArray
     alone: _StrongAlone
     curves: FloatArray
+    again: FloatArray
 
     def gain(self, step: int, belief: ArrayLike, *, final: bool = False) -> FloatArray:
         """What REGENERATE is worth above CONTINUE before its own cost, in correct answers. Shape (...)."""
@@ -195,12 +199,13 @@ class PomdpSolution:
         return gain
 
     def action(
-        self, step: int, belief: ArrayLike, tokens: ArrayLike, *, final: bool = False
+        self, step: int, belief: ArrayLike, tokens: ArrayLike, *, final: bool = False, drafts: int = 1
     ) -> Action | NDArray[np.object_]:
-        """The best action for a draft of so many tokens; an array of actions where beliefs or tokens are arrays."""
-        choice: Action | NDArray[np.object_] = _ACTIONS[
-            np.argmax(self._values(step, belief, tokens, final=final), axis=0)
-        ]
+        """The best action for a draft of so many tokens, the best of `drafts` so far; an array of actions where beliefs
+        or tokens are arrays.
+        """
+        best = np.argmax(self._values(step, belief, tokens, final=final, drafts=drafts), axis=0)
+        choice: Action | NDArray[np.object_] = _ACTIONS[best]
         return choice
 
     def value(self, step: int, belief: ArrayLike, tokens: ArrayLike, *, final: bool = False) -> FloatArray:
@@ -211,7 +216,9 @@ class PomdpSolution:
     def bounds(
         self, step: int, belief: ArrayLike, tokens: ArrayLike, *, final: bool = False
     ) -> tuple[FloatArray, FloatArray]:
-        """Values that the optimum is certainly not below and not above; both have shape (...)."""
+        """Values that the optimum is certainly not below and not above; both have shape (...). With retries the lower
+        one is that of never retrying, and the upper one as good as the table's grid.
+        """
         lower: FloatArray = self._values(step, belief, tokens, final=final, lower=True).max(axis=0)
         upper = self.value(step, belief, tokens, final=final)
         return np.minimum(lower, upper), upper  # where both are exact, rounding may swap them
@@ -225,20 +232,24 @@ class PomdpSolution:
         return kept, self.model.after_right * kept + self.model.after_wrong * b[..., 1]
 
     def _values(
-        self, step: int, belief: ArrayLike, tokens: ArrayLike, *, final: bool, lower: bool = False
+        self, step: int, belief: ArrayLike, tokens: ArrayLike, *, final: bool, lower: bool = False, drafts: int = 1
     ) -> FloatArray:
-        """Value of each action, shape (actions, ...)."""
+        """Value of each of `_ACTIONS`, shape (actions, ...); -inf where it is none."""
         kept, fixed = self._prefix(belief)
         cost = self.price * np.asarray(tokens, dtype=float)
+        at = self._index(step)
+        values: list[FloatArray | float]
         if final:
-            values = [kept, fixed - cost]
+            values = [kept, fixed - cost, -np.inf]
         else:
             curve = self._lower if lower else self._upper
-            values = [curve(step, kept), curve(step, fixed) - cost]
+            values = [curve(step, kept), curve(step, fixed) - cost, -np.inf]
             if self.take_over:
-                at = self._index(step)
                 later = (self.alone.steps[at] - 1) * self.price * self.model.step_tokens
-                values.append(fixed * self.alone.success[at] - cost - later)
+                values[-1] = fixed * self.alone.success[at] - cost - later
+        if drafts <= self.retries and not lower:
+            table = self.again[-1 if final else at, drafts - 1]
+            values.append(lookup(table, np.asarray(belief, dtype=float)))
         return np.stack(np.broadcast_arrays(*values))
 
     def _index(self, step: int) -> int:

@@ -1,0 +1,94 @@
+"""What recorded retries say of the next one: how often a draft repeats the one before it, and how often it is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trim.intervals import Estimate, proportion
+from trim.pomdp.model import Retries
+from trim.pomdp.observation import STATES
+from trim.types import Trace
+
+if TYPE_CHECKING:
+    from trim.pomdp.fit import StepLabels
+
+_CORRECT, _RECOVERABLE, _LOST = range(3)
+_FEWEST = 20  # pairs behind each number
+
+
+@dataclass(frozen=True, slots=True)
+class Redraft:
+    """Two drafts of a step, one after the other: the earlier one's state, whether the later one is right, whether it
+    is the same text, and both scores.
+    """
+
+    question: str
+    before: int
+    right: bool
+    same: bool
+    scores: tuple[float | None, float | None]
+
+
+@dataclass(frozen=True)
+class RetryFit:
+    """Retries, and how sure each number is; `same` by state, in the order of `trim.pomdp.STATES`.
+
+    `correlation` is Pearson's, between the scores of two different drafts of a step that are in the same state, each
+    less the mean of its state; None where nothing varies. The model takes it to be 0.
+    """
+
+    same: tuple[Estimate, Estimate, Estimate]
+    after_right: Estimate
+    after_wrong: Estimate
+    correlation: float | None
+
+    @property
+    def model(self) -> Retries:
+        """The numbers alone."""
+        correct, recoverable, lost = (estimate.value for estimate in self.same)
+        return Retries((correct, recoverable, lost), self.after_right.value, self.after_wrong.value)
+
+
+def find_redrafts(trace: Trace, labels: StepLabels) -> Iterator[Redraft]:
+    """The pairs of neighbouring drafts in a trace."""
+    sound = True
+    for decision, rights, kept in zip(trace.decisions, labels.drafts, labels.kept, strict=True):
+        for (first, right), (second, again) in pairwise(zip(decision.drafts, rights, strict=False)):
+            before = _LOST if not sound else _CORRECT if right else _RECOVERABLE
+            same = first.step.text == second.step.text
+            yield Redraft(trace.question.text, before, again, same, (first.score, second.score))
+        sound = kept
+
+
+def fit_retries(redrafts: Sequence[Redraft]) -> RetryFit | None:
+    """Estimate; None where there are too few pairs for one of the numbers."""
+    by_state = [[redraft for redraft in redrafts if redraft.before == state] for state in range(len(STATES))]
+    differ = [[redraft for redraft in found if not redraft.same] for found in by_state]
+    if min(map(len, [*by_state, *differ[:_LOST]])) < _FEWEST:
+        return None
+
+    def share(found: Sequence[Redraft], name: str) -> Estimate:
+        return proportion([getattr(redraft, name) for redraft in found], [redraft.question for redraft in found])
+
+    correct, recoverable, lost = (share(found, "same") for found in by_state)
+    after_right, after_wrong = (share(found, "right") for found in differ[:_LOST])
+    return RetryFit((correct, recoverable, lost), after_right, after_wrong, _correlation(differ))
+
+
+def _correlation(differ: Sequence[Sequence[Redraft]]) -> float | None:
+    centred = []
+    for state, found in enumerate(differ):
+        alike = [redraft.scores for redraft in found if redraft.right is (state == _CORRECT)]
+        pairs = np.array([scores for scores in alike if None not in scores], float)
+        if len(pairs):
+            centred.append(pairs - pairs.mean())
+    if not centred:
+        return None
+    first, second = np.concatenate(centred).T
+    spread = float(np.sqrt((first**2).mean() * (second**2).mean()))
+    return float((first * second).mean()) / spread if spread > 0 else None

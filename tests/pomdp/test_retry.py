@@ -1,0 +1,104 @@
+"""RETRY: the solution against the whole tree, the belief against enumeration, and what it is worth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.pomdp.instances import beliefs, brute_force, redrafted, small
+from trim.errors import ConfigError
+from trim.pomdp import Retries, filter_belief, solve
+from trim.types import Action, Observation
+
+share = st.floats(0.0, 1.0)
+kinds = st.builds(lambda a, b, c, d, e: Retries((a, b, c), d, e), share, share, share, share, share)
+AGAIN = Retries((0.6, 0.2, 0.4), 0.9, 0.35)
+
+
+@settings(deadline=None, max_examples=25)
+@given(kinds, beliefs(), st.floats(0.0, 0.05), st.integers(1, 2), st.booleans(), st.booleans())
+def test_the_solution_is_that_of_the_whole_tree(
+    again: Retries,
+    belief: tuple[float, float, float],
+    draft_cost: float,
+    retries: int,
+    take_over: bool,
+    final: bool,
+) -> None:
+    model = replace(small((1.0,)), retries=again)
+    options = {"take_over": take_over, "draft_cost": draft_cost, "retries": retries}
+    exact = brute_force(model, 0.01, 0, np.array(belief), 10, final=final, **options)  # type: ignore[arg-type]
+    found = solve(model, 0.01, **options)._values(0, belief, np.array(10), final=final).max()  # type: ignore[arg-type]
+    assert found == pytest.approx(exact, abs=2e-3)
+
+
+def test_more_retries_are_worth_more_until_they_cost() -> None:
+    model = replace(small(), retries=AGAIN)
+    values = [float(solve(model, 0.02, retries=n).curves[0, -1]) for n in range(4)]
+    assert values[0] + 0.01 < values[1] < values[2] < values[3]
+    dear = [float(solve(model, 0.02, retries=n, draft_cost=1.0).curves[0, -1]) for n in range(2)]
+    assert dear[0] == pytest.approx(dear[1])
+
+
+def test_a_free_retry_comes_before_the_strong_model_and_a_useless_one_never() -> None:
+    model = replace(small(), retries=AGAIN)
+    doubtful = (0.2, 0.7, 0.1)
+    assert solve(model, 0.02, retries=2).action(0, doubtful, 10) is Action.RETRY
+    assert solve(model, 0.02, retries=2).action(0, doubtful, 10, drafts=3) is not Action.RETRY
+    assert solve(model, 0.02, retries=2, draft_cost=0.5).action(0, doubtful, 10) is not Action.RETRY
+    same = replace(model, retries=Retries((1.0, 1.0, 1.0), 0.5, 0.5))
+    assert solve(same, 0.02, retries=2, draft_cost=2e-3).action(0, doubtful, 10) is not Action.RETRY
+
+
+def test_retries_need_a_model_of_them() -> None:
+    with pytest.raises(ConfigError, match="traces with retries"):
+        solve(small(), 0.01, retries=1)
+    with pytest.raises(ConfigError, match="probabilities"):
+        Retries((0.1, 0.2, 0.3), 1.5, 0.0)
+
+
+@settings(deadline=None, max_examples=60)
+@given(kinds, st.sampled_from([0.1, 0.5, 0.9]), st.sampled_from([0.2, 0.6, 0.95]))
+def test_the_belief_after_a_retry_is_bayes(again: Retries, first: float, second: float) -> None:
+    """Scores that lie in other bins than the first: the draft differs. The better-scored one is kept."""
+    model = replace(small(), retries=again)
+    before = np.array(filter_belief(model, Observation((first,), (10,))))
+    likelihood = np.array(model.observation.score_likelihood(1.0, second))
+    right = (again.after_right, again.after_wrong)
+    joint = {
+        (old, new): before[old] * (1 - again.same[old]) * (right[old] if new == 0 else 1 - right[old]) * likelihood[new]
+        for old, new in product((0, 1), repeat=2)
+    }
+    lost = before[2] * (1 - again.same[2]) * likelihood[2]
+    kept = 1 if second > first else 0
+    total = sum(joint.values()) + lost
+    if total < 1e-12:
+        return
+    expected = [sum(p for pair, p in joint.items() if pair[kept] == state) / total for state in (0, 1)]
+    seen = Observation((second,), (10,), drafts=2, draft_scores=((first, second),))
+    assert filter_belief(model, seen) == pytest.approx((*expected, lost / total), abs=1e-9)
+
+
+def test_a_repeated_draft_tells_only_that_it_is_repeated() -> None:
+    model = replace(small(), retries=AGAIN)
+    before = np.array(filter_belief(model, Observation((0.2,), (10,))))
+    after = filter_belief(model, Observation((0.2,), (10,), drafts=2, draft_scores=((0.2, 0.2),)))
+    expected = before * AGAIN.same / (before @ AGAIN.same)
+    assert after == pytest.approx(tuple(expected))
+
+
+def test_one_belief_and_many_are_looked_up_alike() -> None:
+    solution = solve(replace(small(), retries=AGAIN), 0.02, retries=1)
+    many = np.random.default_rng(0).dirichlet((1, 1, 1), 50)
+    values = solution.value(1, many, 10)
+    assert values == pytest.approx([float(solution.value(1, belief, 10)) for belief in many], abs=1e-12)
+
+
+def test_outcomes_of_a_retry_add_up() -> None:
+    model = replace(small(), retries=AGAIN)
+    assert sum(chance for chance, _ in redrafted(model, np.array([0.5, 0.3, 0.2]))) == pytest.approx(1.0)
