@@ -13,8 +13,8 @@ import pytest
 from tests.pomdp.instances import scores_in, small
 from trim.errors import ConfigError
 from trim.policies.artifacts import Models, Provenance
-from trim.policies.pomdp import RELEASED_GATE, Bill, PomdpPolicy
-from trim.pomdp import PomdpModel, Retries, filter_belief, snapshot_belief
+from trim.policies.pomdp import RELEASED_GATE, PomdpPolicy
+from trim.pomdp import Bill, PomdpModel, Retries, filter_belief, snapshot_belief
 from trim.router import Router
 from trim.simulate import SimulatedModel, SimulatedPrm
 from trim.testing import check_policy

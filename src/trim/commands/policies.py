@@ -106,7 +106,12 @@ def _register_fit(kinds: argparse._SubParsersAction[argparse.ArgumentParser], ra
         "--config",
         type=Path,
         metavar="trim.toml",
-        help="models of traces without a run.json; the PRM for --observation",
+        help="models of traces without a run.json; the PRM for --observation; the prices for --bill",
+    )
+    pomdp.add_argument(
+        "--bill",
+        action="store_true",
+        help="plan for the full bill: weak, PRM and prompt tokens at the prices set",
     )
     pomdp.add_argument("--json", action="store_true", help="print the estimates as JSON")
     pomdp.set_defaults(run=_fit)
@@ -157,6 +162,7 @@ def keep_fit(policies: str, folder: Path) -> None:
 async def _fit(args: argparse.Namespace) -> int:
     from trim.policies.artifacts import Provenance
     from trim.policies.pomdp import PomdpPolicy
+    from trim.pomdp.bill import Bill, measure_bill
     from trim.pomdp.fit import fit
     from trim.tasks import load_task
 
@@ -169,15 +175,18 @@ async def _fit(args: argparse.Namespace) -> int:
     finally:
         task.close()
     price = _DEFAULT_STEP_COST / fitted.step_tokens.value if args.price is None else args.price
-    policy = PomdpPolicy(fitted.model, float(f"{price:.2g}"))
+    bill = measure_bill(recorded.traces(), (config or Config()).prices()) if args.bill else Bill()
+    policy = PomdpPolicy(fitted.model, float(f"{price:.2g}"), bill=bill)
     policy.save(args.out, Provenance(models, task.name, date.today().isoformat(), fitted.questions))
-    estimates = _estimates(fitted)
+    estimates = _estimates(fitted) | {"bill": asdict(bill)}
     (args.out / "fit.json").write_text(json.dumps(estimates, indent=1) + "\n")
     _draw(policy, fitted, args.out)
     if args.json:
         print(json.dumps(estimates))
     else:
         _print(_fit_table(fitted, task.name))
+        if args.bill:
+            _print(f"besides, in strong tokens: a draft and its score {bill.draft:.2f}, a rewrite {bill.rewrite:.2f}")
         files = "policy.json, arrays.npz, fit.json, decisions.png, hazard.png, scores.png"
         _print(f"Saved with a price of {policy.price:g} in {args.out}: {files}")
     return 0

@@ -14,6 +14,7 @@ from trim.policies import Spec
 from trim.policies.artifacts import Artifact, Models, Provenance
 from trim.pomdp import (
     Belief,
+    Bill,
     ObservationBins,
     PomdpModel,
     PomdpSolution,
@@ -28,26 +29,6 @@ RELEASED_GATE = 0.4
 """The gate of the paper's released code; it goes with the snapshot belief."""
 
 _STEP_COSTS = (0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0.03, 0.015, 0.006, 0.002)
-
-
-@dataclass(frozen=True)
-class Bill:
-    """What is paid besides the strong model's completion tokens, counted in such tokens; zeros are the paper's metric.
-
-    Args:
-        draft: of one draft and its score.
-        rewrite: of REGENERATE, for prompts.
-
-    Raises:
-        ConfigError: a negative number.
-    """
-
-    draft: float = 0.0
-    rewrite: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not (self.draft >= 0 and self.rewrite >= 0):
-            raise ConfigError(f"pomdp: a bill must not be negative: {self}")
 
 
 @lru_cache(maxsize=128)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trim.pomdp.belief import Belief, filter_belief, snapshot_belief
+from trim.pomdp.bill import Bill
 from trim.pomdp.export import to_pomdpx
 from trim.pomdp.model import PomdpModel, Retries
 from trim.pomdp.observation import STATES, ObservationBins, quantile_bins, read_points, reflected_kde
@@ -11,6 +12,7 @@ from trim.pomdp.solve import PomdpSolution, solve
 __all__ = [
     "STATES",
     "Belief",
+    "Bill",
     "ObservationBins",
     "PomdpModel",
     "PomdpSolution",
