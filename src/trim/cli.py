@@ -239,11 +239,13 @@ def _write(run: Run) -> None:
 
 def _conclude(run: Run) -> None:
     from trim.evals.report import headline
-    from trim.evals.table import table
+    from trim.evals.table import summary_table, table
 
     console = _console()
     points = run.operating_points()
     console.print(table(points, f"{run.settings.task}, {run.settings.questions} questions, means per question"))
+    if summaries := run.summaries():
+        console.print(summary_table(summaries))
     if words := headline(points):
         console.print(f"[bold]{words}[/bold]")
     if failed := sum(p.fallbacks for p in points):
