@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trim import __version__
+from trim.baselines import STEP_LEVEL
 from trim.commands import plan, policies
 from trim.policies import NAMES
 
@@ -90,7 +91,8 @@ def _add_eval(commands: _Commands) -> None:
     evaluate.add_argument(
         "--policies",
         default="always-weak,always-strong,random,threshold",
-        help=f"comma-separated, of {', '.join((*NAMES, ORACLE))}, pomdp=FOLDER (default: the first four)",
+        help=f"comma-separated, of {', '.join((*NAMES, ORACLE))}, pomdp=FOLDER (default: the first four); rivals: "
+        + ", ".join(STEP_LEVEL),
     )
     evaluate.add_argument(
         "--parameters", action="append", default=[], metavar="POLICY=A,B,...", help="parameters instead of the sweep"

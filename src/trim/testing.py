@@ -85,6 +85,8 @@ def check_policy(policy: Policy) -> None:
             final=final,
             drafts=drafts,
             draw=draw,
+            logprob=-0.1,
+            entropy=0.3,
         )
         action = policy.act(observation)
         _rule(isinstance(action, Action), f"act returned {action!r}, not an Action")

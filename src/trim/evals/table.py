@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trim.evals.metrics import OperatingPoint, point_name
-from trim.evals.summary import Figure, Summary
+from trim.evals.summary import Summary
 
 
 def table(points: Sequence[OperatingPoint], title: str, currency: str = "$") -> Table:
@@ -33,34 +33,23 @@ def table(points: Sequence[OperatingPoint], title: str, currency: str = "$") -> 
 
 
 def summary_table(summaries: Sequence[Summary], currency: str = "$") -> Table:
-    """One row a policy: CPT in percent of the strong model's tokens, delta-IBC, APGR, the bill for a correct answer."""
-    made = Table(title="each policy's curve, with 95% intervals", title_justify="left", header_style="bold")
+    """One row a policy: CPT in percent of the strong model's tokens, APGR, delta-IBC, the bill for a correct answer."""
+    made = Table(title="whole curves (none: not reached)", title_justify="left", header_style="bold")
     made.add_column("policy", no_wrap=True)
-    for name in ("CPT50", "CPT80", "CPT95", "APGR", "delta-IBC", "best", f"{currency} per 1,000 correct"):
+    for name in ("CPT50", "CPT80", "CPT95", "95% in", "APGR", "delta-IBC", "best", f"{currency} per 1,000 right"):
         made.add_column(name, justify="right")
     for s in summaries:
         made.add_row(
             s.policy,
-            *(percent(s.cpt[level]) for level in (50, 80, 95)),
-            number(s.apgr),
-            number(s.delta_ibc),
-            number(s.delta_ibc_best),
-            "not reached" if s.cost_per_correct.value is None else f"{1000 * s.cost_per_correct.value:.3f}",
+            *(_written(s.cpt[level].value, "%") for level in (50, 80, 95)),
+            f"{_written(s.cpt[95].low, '%')} to {_written(s.cpt[95].high, '%')}",
+            *(_written(figure.value) for figure in (s.apgr, s.delta_ibc, s.delta_ibc_best)),
+            _written(None if s.cost_per_correct.value is None else 1000 * s.cost_per_correct.value, digits=3),
         )
     return made
 
 
-def percent(figure: Figure) -> str:
-    """`18.2% (15-21)`; an interval without an upper end says that some resamples did not reach it."""
-    if figure.value is None:
-        return "not reached"
-    low, high = (f"{100 * end:.0f}" if end is not None else "none" for end in (figure.low, figure.high))
-    return f"{figure.value:.1%} ({low}-{high})"
-
-
-def number(figure: Figure) -> str:
-    """`5.67 (4.1 to 6.9)`."""
-    if figure.value is None:
+def _written(value: float | None, unit: str = "", digits: int = 2) -> str:
+    if value is None:
         return "none"
-    low, high = (f"{end:.2g}" if end is not None else "none" for end in (figure.low, figure.high))
-    return f"{figure.value:.2f} ({low} to {high})"
+    return f"{value:.1%}" if unit else f"{value:.{digits}f}"
