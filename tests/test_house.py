@@ -22,6 +22,7 @@ ORDER = [
     ["drafting", "traces", "simulate"],
     ["router", "testing"],
     ["models", "policies", "tasks"],
+    ["baselines"],
     ["evals", "show"],
     ["config"],
     ["commands"],

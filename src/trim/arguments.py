@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trim import __version__
+from trim.baselines import STEP_LEVEL
 from trim.commands import plan, policies
 from trim.policies import NAMES
 
@@ -92,7 +93,7 @@ def _add_eval(commands: _Commands) -> None:
         default="always-weak,always-strong,random,threshold",
         help=f"comma-separated, of {', '.join((*NAMES, ORACLE))}, pomdp=FOLDER (default: the first four); threshold+2 "
         "retries a draft twice before it asks the strong model, and so does pomdp+2=FOLDER where that pays; "
-        "pomdp+snapshot and pomdp+takeover change the belief and the actions",
+        "pomdp+snapshot and pomdp+takeover change the belief and the actions; rivals: " + ", ".join(STEP_LEVEL),
     )
     evaluate.add_argument(
         "--parameters", action="append", default=[], metavar="POLICY=A,B,...", help="parameters instead of the sweep"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from trim.arguments import DEMO_SEED, ORACLE, parser
 from trim.commands.policies import keep_fit
+from trim.commands.rivals import Rivals, open_rivals
 from trim.config import Backends, Config, load_config, open_backends
 from trim.errors import BackendError, ConfigError, TrimError
 from trim.policies import Spec, Threshold, scored
@@ -99,13 +100,13 @@ def _question(text: str) -> Question:
 
 
 def _points(
-    args_policies: str, args_parameters: Sequence[str], backends: Backends, *, task: Task, score: bool
+    args_policies: str, args_parameters: Sequence[str], rivals: Rivals, *, task: Task, score: bool
 ) -> list[Point]:
     """The operating points that were asked for, weak and strong first."""
     from trim.evals.run import Point
     from trim.models.oracle import OraclePrm
 
-    chosen = _parameters(args_parameters)
+    backends, chosen = rivals.backends, _parameters(args_parameters)
     names = list(dict.fromkeys(name.strip() for name in args_policies.split(",") if name.strip()))
     families = [Spec.parse(name).name for name in names]
     if len(set(families)) < len(families):
@@ -121,6 +122,9 @@ def _points(
             points.append(Point(ORACLE, None, backends.router(oracle, prm=OraclePrm(task.step_labels))))
             continue
         family = Spec.parse(name).name
+        if rivals.knows(family):
+            points += rivals.points(name, chosen.get(family))
+            continue
         for policy in backends.config.build_sweep(name, chosen.get(family)):
             router = backends.router(scored(policy) if score else policy)
             points.append(Point(family, policy.parameter, router))
@@ -186,8 +190,8 @@ async def _evaluate(
     from trim.evals.run import Run, Settings
     from trim.show import progress
 
-    async with open_backends(config) as backends:
-        points = _points(policies, parameters, backends, task=task, score=score)
+    async with open_backends(config) as backends, open_rivals(backends) as rivals:
+        points = _points(policies, parameters, rivals, task=task, score=score)
         generation = _jsonable(config) | ({"scored": True} if score else {})
         settings = Settings(task.name, questions, seed, config.names(), generation)
         run = Run(out, settings, resume=resume)
@@ -238,11 +242,13 @@ def _write(run: Run) -> None:
 
 def _conclude(run: Run) -> None:
     from trim.evals.report import headline
-    from trim.evals.table import table
+    from trim.evals.table import summary_table, table
 
     console = _console()
     points = run.operating_points()
     console.print(table(points, f"{run.settings.task}, {run.settings.questions} questions, means per question"))
+    if summaries := run.summaries():
+        console.print(summary_table(summaries))
     if words := headline(points):
         console.print(f"[bold]{words}[/bold]")
     if failed := sum(p.fallbacks for p in points):

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from trim.baselines import STEP_LEVEL, build_step_level, step_sweep
 from trim.errors import ConfigError
 from trim.policies import Spec, build, sweep
 from trim.protocols import Policy, ProcessRewardModel, StepGenerator
@@ -76,7 +77,7 @@ class ModelSettings:
 class PrmSettings:
     """The process reward model: `[prm]`."""
 
-    backend: Literal["likelihood", "embedded", "vllm"] = "likelihood"
+    backend: Literal["likelihood", "embedded", "vllm", "yes-no", "grade"] = "likelihood"
     model: str = ""  # for `likelihood`: the judge, a causal model; empty: the shipped one
     base_url: str = ""
     api_key_env: str = ""
@@ -187,6 +188,8 @@ class Config:
         if spec.family == "pomdp":
             fitted = self._load_pomdp(spec)
             return fitted if parameter is None else fitted.at(parameter)
+        if chosen in STEP_LEVEL:
+            return build_step_level(chosen, parameter)
         if parameter is None and spec.family in ("threshold", "random"):
             parameter = 0.5
         return build(chosen, parameter)
@@ -199,7 +202,8 @@ class Config:
             fitted = self.build_policy(name)
             assert isinstance(fitted, PomdpPolicy)
             return [fitted.at(price) for price in parameters or fitted.prices() if price is not None]
-        return [self.build_policy(name, parameter) for parameter in parameters or sweep(name)]
+        defaults = step_sweep(name) if name in STEP_LEVEL else sweep(name)
+        return [self.build_policy(name, parameter) for parameter in parameters or defaults]
 
     def _load_pomdp(self, spec: Spec) -> PomdpPolicy:
         """What `trim fit pomdp` wrote for these models."""
@@ -371,7 +375,7 @@ async def open_backends(config: Config) -> AsyncIterator[Backends]:
     """Load the models or connect to the servers; close them at the end."""
     async with AsyncExitStack() as stack:
         weak, strong = (_open_generator(config, role) for role in (Role.WEAK, Role.STRONG))
-        prm = _open_prm(config)
+        prm = open_prm(config)
         for backend in (weak, strong, prm):
             stack.push_async_callback(backend.aclose)
         yield Backends(config, weak, strong, prm)
@@ -405,7 +409,8 @@ def _open_generator(config: Config, role: Role) -> Any:
     )
 
 
-def _open_prm(config: Config) -> Any:
+def open_prm(config: Config) -> Any:
+    """The configured process reward model; its `aclose` is the caller's to call."""
     settings = config.prm
     if settings.backend == "embedded":
         from trim.models.embedded import EmbeddedPrm
@@ -415,6 +420,18 @@ def _open_prm(config: Config) -> Any:
         from trim.models.likelihood import open_likelihood
 
         return open_likelihood(settings.model, settings.base_url, _key(settings.api_key_env, "prm"), settings.template)
+    if settings.backend in ("yes-no", "grade"):
+        from trim.models.judgement import FORMS, JudgementPrm
+
+        return JudgementPrm(
+            settings.base_url,
+            settings.model,
+            FORMS[settings.backend],
+            steps=config.form(),
+            api_key=_key(settings.api_key_env, "prm"),
+            timeout=settings.timeout,
+            retries=settings.retries,
+        )
     from trim.models.http import TokenCounter
     from trim.models.prm import VllmPrm
     from trim.prompts import load_template

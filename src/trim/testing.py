@@ -87,6 +87,8 @@ def check_policy(policy: Policy) -> None:
             drafts=drafts,
             draw=draw,
             draft_scores=(*((s,) for s in scores[:-1]), (0.4,) * (drafts - 1) + scores[-1:]),
+            logprob=-0.1,
+            entropy=0.3,
         )
         action = policy.act(observation)
         _rule(isinstance(action, Action), f"act returned {action!r}, not an Action")

@@ -206,7 +206,15 @@ def serving(**switches: Any) -> Iterator[Habits]:
         Route("/v1/chat/completions", app.generate, methods=["POST"]),
         Route("/pooling", app.pool, methods=["POST"]),
     ]
-    config = uvicorn.Config(Starlette(routes=routes), port=0, log_level="critical", lifespan="off", ws="none")
+    with listening(Starlette(routes=routes)) as url:
+        habits.url = url
+        yield habits
+
+
+@contextmanager
+def listening(app: Starlette) -> Iterator[str]:
+    """The address of an application that is served on a free port."""
+    config = uvicorn.Config(app, port=0, log_level="critical", lifespan="off", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -214,9 +222,8 @@ def serving(**switches: Any) -> Iterator[Habits]:
     while not server.started:
         assert time.monotonic() < limit, "the fake server did not start"
         time.sleep(0.01)
-    habits.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     try:
-        yield habits
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
         server.force_exit = True

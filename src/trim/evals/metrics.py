@@ -31,6 +31,7 @@ class OperatingPoint:
     strong_calls: float
     prm_calls: float
     cost: float
+    cost_per_correct: float | None  # None: nothing was answered correctly
     seconds_p50: float
     seconds_p95: float
     questions: int
@@ -112,6 +113,7 @@ def operating_points(tallies: dict[tuple[str, float | None], Tally]) -> list[Ope
                 strong_calls=float(means[3]),
                 prm_calls=float(means[4]),
                 cost=float(means[5]),
+                cost_per_correct=float(means[5]) / accuracy if accuracy > 0 else None,
                 seconds_p50=float(np.percentile(table[:, 6], 50)),
                 seconds_p95=float(np.percentile(table[:, 6], 95)),
                 questions=len(counted.right),

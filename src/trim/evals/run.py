@@ -11,6 +11,7 @@ from typing import Any
 
 from trim.errors import ConfigError, TaskError, TraceError
 from trim.evals.metrics import OperatingPoint, Tally, operating_points, point_name, tally
+from trim.evals.summary import Summary, summarise
 from trim.protocols import Solver
 from trim.tasks import Task
 from trim.traces import TraceWriter, read_traces
@@ -186,11 +187,15 @@ class Run:
         """Figures of what is done so far."""
         return operating_points(self.tallies)
 
+    def summaries(self) -> list[Summary]:
+        """Each policy's curve in a few figures, of what is done so far."""
+        return summarise(self.tallies)
+
     def write_results(self) -> Path:
         """Write `results.json`."""
         points = [asdict(point) for point in self.operating_points()]
-        settings = asdict(self.settings)
-        results = {"schema": 1, **settings, "operating_points": points}
+        summary = [summary.to_json() for summary in self.summaries()]
+        results = {"schema": 1, **asdict(self.settings), "operating_points": points, "summary": summary}
         path = self.folder / "results.json"
         _write_whole(path, results)
         return path

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trim.evals.metrics import OperatingPoint, point_name
+from trim.evals.summary import Summary
 
 
 def table(points: Sequence[OperatingPoint], title: str, currency: str = "$") -> Table:
@@ -29,3 +30,26 @@ def table(points: Sequence[OperatingPoint], title: str, currency: str = "$") -> 
             style="bold" if p.pgr is not None and p.pgr >= 0.95 and p.policy != "always-strong" else None,
         )
     return made
+
+
+def summary_table(summaries: Sequence[Summary], currency: str = "$") -> Table:
+    """One row a policy: CPT in percent of the strong model's tokens, APGR, delta-IBC, the bill for a correct answer."""
+    made = Table(title="whole curves (none: not reached)", title_justify="left", header_style="bold")
+    made.add_column("policy", no_wrap=True)
+    for name in ("CPT50", "CPT80", "CPT95", "95% in", "APGR", "delta-IBC", "best", f"{currency} per 1,000 right"):
+        made.add_column(name, justify="right")
+    for s in summaries:
+        made.add_row(
+            s.policy,
+            *(_written(s.cpt[level].value, "%") for level in (50, 80, 95)),
+            f"{_written(s.cpt[95].low, '%')} to {_written(s.cpt[95].high, '%')}",
+            *(_written(figure.value) for figure in (s.apgr, s.delta_ibc, s.delta_ibc_best)),
+            _written(None if s.cost_per_correct.value is None else 1000 * s.cost_per_correct.value, digits=3),
+        )
+    return made
+
+
+def _written(value: float | None, unit: str = "", digits: int = 2) -> str:
+    if value is None:
+        return "none"
+    return f"{value:.1%}" if unit else f"{value:.{digits}f}"

@@ -1,0 +1,44 @@
+"""GlimpRouter ("Efficient Collaborative Inference by Glimpsing One Token of Thoughts", 2026): hesitation at the start.
+
+The weak model's entropy over the first token of a step says whether the step is hard; above a constant the strong
+model writes it. No process reward model is needed.
+
+Departure: the paper glimpses one token and leaves the step to the strong model before the weak one writes it; here the
+draft is there already, so a rewritten step costs its weak tokens too. The strong tokens are the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trim.errors import ConfigError
+from trim.types import Action, Observation
+
+
+@dataclass(frozen=True)
+class GlimpRouter:
+    """REGENERATE iff the entropy of the draft's first token is above `entropy` (nats)."""
+
+    entropy: float
+    name: str = "glimp-router"
+    uses_drafts: bool = True
+    uses_scores: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.entropy >= 0:
+            raise ConfigError(f"glimp-router: the entropy must be 0 or more nats, not {self.entropy}")
+
+    @property
+    def parameter(self) -> float:
+        """The largest entropy that is accepted."""
+        return self.entropy
+
+    def act(self, observation: Observation) -> Action:
+        """Compare the entropy with the constant.
+
+        Raises:
+            ConfigError: the weak model's server tells no entropies.
+        """
+        if observation.entropy is None:
+            raise ConfigError("policy glimp-router needs first-token entropies, which this weak model does not give")
+        return Action.REGENERATE if observation.entropy > self.entropy else Action.CONTINUE

@@ -1,0 +1,35 @@
+"""Take-over: after the first rejected draft the strong model writes all that follows.
+
+What many systems do that hand a query over once (cascades within a solution). It shows what going back to the weak
+model after a repair is worth: everything else is the threshold policy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trim.errors import ConfigError
+from trim.types import Action, Observation
+
+
+@dataclass(frozen=True)
+class TakeOver:
+    """TAKE_OVER iff r_t < k."""
+
+    threshold: float
+    name: str = "take-over"
+    uses_drafts: bool = True
+    uses_scores: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.threshold <= 1.0:
+            raise ConfigError(f"take-over: k must lie in [0, 1], not {self.threshold}")
+
+    @property
+    def parameter(self) -> float:
+        """K."""
+        return self.threshold
+
+    def act(self, observation: Observation) -> Action:
+        """Compare the draft's score with k."""
+        return Action.CONTINUE if observation.score >= self.threshold else Action.TAKE_OVER
