@@ -1,7 +1,7 @@
 """Whether two evaluations of the same questions agree: paired differences in accuracy, point by point.
 
     trim eval --task gsm_symbolic --questions 150 --config examples/vllm.toml --out trim-eval-vllm
-    trim eval --task gsm_symbolic --questions 150 --config examples/prm.toml --out trim-eval-embedded
+    trim eval --task gsm_symbolic --questions 150 --out trim-eval-embedded
     python -m benchmarks.agreement trim-eval-vllm trim-eval-embedded
 
 Prints, for every operating point that both have, the accuracy in each folder and the mean difference with its 95%

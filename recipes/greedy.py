@@ -25,6 +25,7 @@ from recipes.model import Model, read_model
 from recipes.pretrain import TARGET
 from recipes.tokenizer import Encoder
 from trim.models.embedded import EmbeddedGenerator
+from trim.models.http import TokenCounter
 from trim.models.openai import OpenAIGenerator
 from trim.policies import AlwaysWeak
 from trim.prompts import load_template
@@ -55,8 +56,8 @@ async def embedded(role: Role, questions: Sequence[Question]) -> list[str]:
 
 async def served(backend: str, url: str, role: Role, questions: Sequence[Question]) -> list[str]:
     """By a server."""
-    template = load_template(str(TARGET / role.value))
-    generator = OpenAIGenerator(url, role.value, role, template, sampling=_GREEDY, backend=backend)
+    template, counter = load_template(str(TARGET / role.value)), TokenCounter(TARGET / role.value)
+    generator = OpenAIGenerator(url, role.value, role, template, sampling=_GREEDY, backend=backend, tokenizer=counter)
     try:
         return await texts(generator, questions)
     finally:

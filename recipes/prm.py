@@ -48,8 +48,8 @@ class Run:
 
 
 RUNS = {
-    "prm": Run("judge", tokens=3_000_000, seed=44),
-    "prm-small": Run("judge-small", tokens=1_500_000, seed=55),
+    "prm": Run("judge", tokens=6_000_000, seed=44),
+    "prm-small": Run("judge-small", tokens=3_000_000, seed=55),
 }
 
 

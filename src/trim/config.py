@@ -77,7 +77,7 @@ class ModelSettings:
 class PrmSettings:
     """The process reward model: `[prm]`."""
 
-    backend: Literal["likelihood", "embedded", "vllm", "yes-no", "grade"] = "likelihood"
+    backend: Literal["embedded", "likelihood", "vllm", "yes-no", "grade"] = "embedded"
     model: str = ""  # for `likelihood`: the judge, a causal model; empty: the shipped one
     base_url: str = ""
     api_key_env: str = ""

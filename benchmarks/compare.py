@@ -1,0 +1,107 @@
+"""Policies of a run side by side: accuracy at equal strong share against threshold, CPT95, and the full bill.
+
+    python -m benchmarks.compare RUN [RUN ...]        folders of trim eval with always-weak, always-strong, threshold
+
+Prints a line a policy: accuracy at 10, 20 and 30% strong share, its paired difference to threshold there in points with
+a 95% interval, the strong share that recovers 95% of the gap (CPT95), and the least full bill that does, as a share of
+always-strong's, where a strong token costs 5, 20 or 100 weak ones. The full bill counts weak, discarded and PRM tokens
+and prompts; a prompt token costs a quarter of a written one and a tenth of that where cached; the PRM reads at the weak
+model's price. Between operating points policies are mixed. null: not reached.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from trim.evals.curves import by_share, reach
+from trim.evals.matched import matched_difference
+from trim.evals.metrics import Tally, tally
+from trim.evals.outcomes import Outcomes
+from trim.evals.run import Settings
+from trim.evals.summary import ENDS, summarise
+from trim.traces import read_traces
+from trim.types import Price, Prices
+
+SHARES = (10, 20, 30)
+RATIOS = (5, 20, 100)
+GOAL = 0.95
+
+Key = tuple[str, float | None]
+
+
+def prices(ratio: float) -> Prices:
+    """A written strong token costs 1 (a million of them, that is), a weak one 1 / ratio."""
+    weak = Price(0.25 / ratio, 1 / ratio, 0.025 / ratio)
+    return Prices(weak, Price(0.25, 1.0, 0.025), Price(weak.prompt))
+
+
+def bills(folder: Path) -> dict[int, dict[Key, dict[str, float]]]:
+    """The full bill of each solution by ratio, operating point and question."""
+    found: dict[int, dict[Key, dict[str, float]]] = {ratio: {} for ratio in RATIOS}
+    for trace in read_traces(folder / "traces.jsonl"):
+        for ratio in RATIOS:
+            point = found[ratio].setdefault((trace.policy, trace.parameter), {})
+            point[trace.question.id] = prices(ratio).of(trace.usage)
+    return found
+
+
+def tallies(folder: Path) -> dict[Key, Tally]:
+    """All operating points."""
+    found: dict[Key, Tally] = {}
+    for trace in read_traces(folder / "traces.jsonl"):
+        found.setdefault((trace.policy, trace.parameter), tally()).add(trace)
+    return found
+
+
+def least_bill(points: Mapping[Key, Tally], policy: str, bill: Mapping[Key, Mapping[str, float]]) -> float | None:
+    """The least mean bill that recovers the goal, over always-strong's; mixtures of neighbouring points included."""
+    keys = [*ENDS, *(key for key in points if key[0] == policy and key not in ENDS)]
+    outcomes = Outcomes.of([points[key] for key in keys])
+    cost = np.array([[np.mean([bill[key][question] for question in outcomes.questions]) for key in keys]])
+    right = outcomes.right.mean(axis=1)[None]
+    chosen = [0, *range(2, len(keys))]
+    pgr = (right - right[:, :1]) / (right[:, 1:2] - right[:, :1])
+    least = float(reach(by_share(cost[:, chosen] / cost[:, 1:2], pgr[:, chosen]), GOAL)[0])
+    return round(least, 3) if np.isfinite(least) else None
+
+
+def compare(folder: Path) -> None:
+    """Print the lines of one run."""
+    settings, points, by_ratio = Settings.read(folder), tallies(folder), bills(folder)
+    weak, strong = (points[end] for end in ENDS)
+    ends = {"weak": round(100 * np.mean(weak.right), 1), "strong": round(100 * np.mean(strong.right), 1)}
+    print(json.dumps({"task": settings.task, "questions": settings.questions, "prm": settings.models["prm"], **ends}))
+    reference = [points[key] for key in points if key[0] == "threshold"]
+    for summary in summarise(points):
+        mine = [points[key] for key in points if key[0] == summary.policy]
+        cpt = summary.cpt[95]
+        line: dict[str, object] = {"policy": summary.policy, "points": len(mine)}
+        budgets = summary.budgeted_accuracy
+        line["accuracy"] = {share: round(100 * (budgets[share].value or 0.0), 1) for share in SHARES}
+        if summary.policy != "threshold" and reference:
+            differences = {
+                share: matched_difference(mine, reference, share / 100, weak=weak, strong=strong) for share in SHARES
+            }
+            line["over_threshold"] = {
+                share: [round(100 * value, 1) for value in (d.mean, d.low, d.high)] for share, d in differences.items()
+            }
+        line["cpt95"] = [None if value is None else round(value, 3) for value in (cpt.value, cpt.low, cpt.high)]
+        line["least_bill"] = {f"1:{ratio}": least_bill(points, summary.policy, by_ratio[ratio]) for ratio in RATIOS}
+        print(json.dumps(line))
+
+
+def main() -> None:
+    """The runs that are named."""
+    if not sys.argv[1:]:
+        sys.exit(__doc__)
+    for name in sys.argv[1:]:
+        compare(Path(name))
+
+
+if __name__ == "__main__":
+    main()
