@@ -167,12 +167,19 @@ def reflected_kde(
 
 
 def quantile_bins(
-    points: Mapping[str, ArrayLike], *, minimum_bins: int = 8, score_bins: int = 8, pseudo_counts: float = 60.0
+    points: Mapping[str, ArrayLike],
+    *,
+    minimum_bins: int = 8,
+    score_bins: int = 48,
+    reach: int = 8,
+    pseudo_counts: float = 60.0,
 ) -> ObservationBins:
     """Our observation model: counts in bins of equal weight, drawn towards independence of min and score.
 
     Scores of a process reward model crowd at 0 and 1, where a density with one bandwidth blurs what tells the states
     apart. Edges are quantiles of the points with each state weighted equally; bins that would be empty are merged.
+    Counts are spread over neighbouring score bins with a triangular kernel of `reach` bins: a density whose bandwidth
+    is a share of the points, and so narrow where they crowd.
     P(min, score | s) = (count + k P(min | s) P(score | s)) / (n + k) with k = `pseudo_counts`, and one pseudo-count
     for the two margins.
 
@@ -183,9 +190,12 @@ def quantile_bins(
     weight = np.concatenate([np.full(len(p), 1 / len(p)) for p in checked.values()])
     together = np.concatenate(list(checked.values()))
     rows, columns = _quantiles(together[:, 0], weight, minimum_bins), _quantiles(together[:, 1], weight, score_bins)
+    number = np.arange(len(columns) - 1)
+    kernel = np.maximum(max(reach, 1) - np.abs(number[:, None] - number), 0)
+    spread = kernel / kernel.sum(axis=1, keepdims=True)
     tables = []
     for p in checked.values():
-        counts, _, _ = np.histogram2d(p[:, 0], p[:, 1], bins=(rows, columns))
+        counts = np.histogram2d(p[:, 0], p[:, 1], bins=(rows, columns))[0] @ spread
         margins = [(counts.sum(axis=1 - axis) + np.diff(e)) / (len(p) + 1) for axis, e in enumerate((rows, columns))]
         tables.append((counts + pseudo_counts * np.outer(*margins)) / (len(p) + pseudo_counts))
     return ObservationBins(rows, columns, np.stack(tables))
