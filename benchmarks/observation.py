@@ -77,9 +77,11 @@ def main() -> None:
         "reflected KDE, Scott's bandwidth (the paper's)": reflected_kde,
         "reflected KDE, bandwidth 0.05 (its best)": partial(reflected_kde, bandwidth=0.05),
     }
-    for rows, columns, counts in ((8, 8, 5), (8, 8, 20), (8, 8, 60), (4, 8, 60), (12, 12, 60), (1, 8, 60)):
-        models[f"quantile bins {rows} x {columns}, {counts} pseudo-counts"] = partial(
-            quantile_bins, minimum_bins=rows, score_bins=columns, pseudo_counts=counts
+    for rows, columns, reach in (
+        (8, 8, 1), (12, 12, 1), (1, 8, 1), (8, 48, 4), (8, 48, 8), (8, 48, 12), (8, 32, 6), (1, 48, 8),
+    ):  # fmt: skip
+        models[f"quantile bins {rows} x {columns}, reach {reach}"] = partial(
+            quantile_bins, minimum_bins=rows, score_bins=columns, reach=reach
         )
     for name, fit in models.items():
         names = ("pair", "score", "state", "state_score_alone")

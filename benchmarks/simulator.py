@@ -80,7 +80,8 @@ def world(fit: Fit, weak: str = WEAK, strong: str = STRONG, *, step_tokens: floa
     """Two models of the calibration data with the fitted rest."""
     w = SimulatedModel(Role.WEAK, *_by_step(weak), step_tokens=step_tokens, difficulty=fit.difficulty)
     s = SimulatedModel(Role.STRONG, *_by_step(strong), step_tokens=step_tokens, drafter=w, coupling=1.0)
-    bins = quantile_bins(read_points(FOLDER / "prm_observations_math.json"))
+    # The four numbers were fitted to scores in these bins.
+    bins = quantile_bins(read_points(FOLDER / "prm_observations_math.json"), score_bins=8, reach=1)
     return World(w, s, stricter(bins, power=fit.power, memory=fit.memory, doubt=fit.doubt))
 
 
