@@ -25,6 +25,7 @@ from trim.errors import ConfigError
 from trim.policies import Spec, build, sweep
 from trim.protocols import Policy, ProcessRewardModel, StepGenerator
 from trim.router import Limits, OnError, Router
+from trim.serving import ServeSettings
 from trim.steps import Separator, StepFormat
 from trim.types import Budget, Price, Prices, Role, Sampling
 
@@ -139,6 +140,7 @@ class Config:
     policy: PolicySettings = field(default_factory=PolicySettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     generation: GenerationSettings = field(default_factory=GenerationSettings)
+    serve: ServeSettings = field(default_factory=ServeSettings)
 
     def __post_init__(self) -> None:
         for role, settings in self.roles().items():
