@@ -139,7 +139,7 @@ async def load(port: int, streams: int, seconds: float, pid: int) -> dict[str, f
 
     async def watch() -> None:
         while time.monotonic() < over:
-            memory.append(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_SIZE / 1e6)
+            memory.append(_memory(pid))
             await asyncio.sleep(1)
 
     started, before = time.monotonic(), _cpu(pid)
@@ -162,6 +162,11 @@ async def load(port: int, streams: int, seconds: float, pid: int) -> dict[str, f
         "memory_mb_first": round(float(np.mean(settled[:10])), 1),
         "memory_mb_last": round(float(np.mean(settled[-10:])), 1),
     }
+
+
+def _memory(pid: int) -> float:
+    """Megabytes that a process holds."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_SIZE / 1e6
 
 
 def _cpu(pid: int) -> float:

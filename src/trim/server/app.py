@@ -24,6 +24,7 @@ from trim.server.chat import Chat, refuse
 from trim.server.gateway import Gateway, open_gateway
 from trim.server.metrics import CONTENT_TYPE
 from trim.server.openapi import document
+from trim.server.page import PAGE, POLICY
 from trim.server.wire import Refusal
 
 _SETTINGS = "TRIM_SERVE"  # environment variable by which worker processes get their settings
@@ -45,8 +46,10 @@ def create_app(opened: Callable[[], AbstractAsyncContextManager[Gateway]]) -> St
 
     routes = [
         Route("/v1/chat/completions", Chat(), methods=["POST"]),
+        Route("/", _page),
         Route("/v1/models", _models),
         Route("/v1/models/{model:path}", _model),
+        Route("/v1/trim/recent", _recent),
         Route("/healthz", _healthz),
         Route("/readyz", _readyz),
         Route("/metrics", _metrics),
@@ -93,6 +96,15 @@ async def _model(request: Request) -> Response:
     gateway.keys.who(request.headers.get("authorization"))
     gateway.models.choose(name)
     return JSONResponse(_described(name))
+
+
+async def _page(request: Request) -> Response:
+    return Response(PAGE, media_type="text/html", headers={"content-security-policy": POLICY})
+
+
+async def _recent(request: Request) -> Response:
+    gateway = _gateway(request)
+    return JSONResponse(gateway.summary(gateway.keys.who(request.headers.get("authorization"))))
 
 
 async def _healthz(request: Request) -> Response:

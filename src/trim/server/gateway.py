@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from trim.config import Backends, Config, open_backends
 from trim.errors import (
@@ -20,7 +22,7 @@ from trim.errors import (
     TrimError,
 )
 from trim.server.answering import Answer
-from trim.server.books import Books, Spent
+from trim.server.books import Books, Spent, this_hour
 from trim.server.choice import Choice, Models
 from trim.server.control import Controllers
 from trim.server.gate import Gate
@@ -30,8 +32,10 @@ from trim.server.metrics import Metrics
 from trim.server.recorder import Recorder, Redact
 from trim.server.replies import Replies
 from trim.server.wire import ChatRequest, Refusal
+from trim.types import Question
 
 logger = logging.getLogger("trim.server")
+_RECENT = 50  # requests that the page can show
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,26 @@ class Job:
 
     key: Key
     request: ChatRequest
+    question: Question
     choice: Choice
     replies: Replies
+
+
+@dataclass(frozen=True)
+class Recent:
+    """A request that is over, for the page."""
+
+    key: str
+    question: str
+    status: str
+    replies: Replies
+
+    def told(self) -> dict[str, Any]:
+        """What the page shows of it."""
+        trim = self.replies.trim()
+        shown = ("policy", "parameter", "strong_share", "cost", "steps")
+        head = {"id": self.replies.id, "question": self.question[:300], "status": self.status}
+        return head | {name: trim[name] for name in shown}
 
 
 class Gateway:
@@ -65,6 +87,7 @@ class Gateway:
         self.gate = Gate(serve, self.books)
         self.controllers = Controllers(self.books)
         self.models = Models(backends.config, self.controllers)
+        self.recent: deque[Recent] = deque(maxlen=_RECENT)
         self.recorder = Recorder(Path(serve.record), serve.record_mb * 1e6, redact) if serve.record else None
 
     def job(self, key: Key, request: ChatRequest) -> Job:
@@ -93,7 +116,7 @@ class Gateway:
         )
         if self.settings.log_questions:
             logger.info("%s asks: %s", replies.id, question.text)
-        return Job(key, request, choice, replies)
+        return Job(key, request, question, choice, replies)
 
     def _sampled(self, request: ChatRequest) -> Backends:
         """The models behind their breakers, with the request's sampling where it has one."""
@@ -113,6 +136,7 @@ class Gateway:
         strong = sum(answer.strong_tokens for answer in replies.answers)
         self.books.charge(job.key.name, Spent(replies.cost, strong, 1))
         self.metrics.used(usage, replies.cost)
+        self.recent.appendleft(Recent(job.key.name, job.question.text, status, replies))
         policy = job.choice.policy
         self.metrics.requests.labels(policy.name, status).inc()
         self.metrics.seconds.observe(seconds)
@@ -132,6 +156,15 @@ class Gateway:
                 self.metrics.fallbacks.labels(fallback.role.value).inc()
             if self.recorder is not None:
                 self.recorder.append(answer.trace)
+
+    def summary(self, key: Key) -> dict[str, Any]:
+        """What a key has spent in this hour and on this day (UTC), and its last requests."""
+        hour = this_hour()
+        return {
+            "hour": asdict(self.books.spent(hour, key.name)),
+            "day": asdict(self.books.spent(hour - hour % 24, key.name)),
+            "recent": [recent.told() for recent in self.recent if recent.key == key.name],
+        }
 
     def scrape(self) -> bytes:
         """The counters, with what is only known now."""

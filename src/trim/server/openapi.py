@@ -32,6 +32,8 @@ _AUTHOR = {"enum": ["weak", "strong"]}
 _ACTION = {"enum": ["CONTINUE", "REGENERATE", "RETRY", "TAKE_OVER"]}
 _DRAFT = {"author": _AUTHOR, "tokens": _INT, "score": _nullable(_NUMBER), "action": _ACTION}
 
+_SPENT = _object({"cost": _NUMBER, "strong_tokens": _INT, "requests": _INT})
+
 _SCHEMAS: Json = {
     "Error": _object(
         {"error": _object({"message": _TEXT, "type": _TEXT, "param": _nullable(_TEXT), "code": _nullable(_TEXT)})}
@@ -75,6 +77,7 @@ _SCHEMAS: Json = {
             "trim": _ref("Trim"),
         }
     ),
+    "Recent": _object({"hour": _SPENT, "day": _SPENT, "recent": _list({"type": "object"})}),
     "Health": _object({"status": _TEXT, "version": _TEXT}),
     "Ready": _object({"ready": {"type": "boolean"}, "backends": {"type": "object", "additionalProperties": _TEXT}}),
 }
@@ -118,6 +121,10 @@ def document() -> Json:
         "/v1/chat/completions": {"post": chat},
         "/v1/models": _get("List models", _answer("models", _ref("Models")), **_errors("401")),
         "/v1/models/{model}": _get("A model", _answer("it", _ref("Model")), **_errors("400", "401", "404")),
+        "/": _get("The page", _answer("HTML", _TEXT, "text/html")),
+        "/v1/trim/recent": _get(
+            "What the key spent, and its last requests", _answer("it", _ref("Recent")), **_errors("401")
+        ),
         "/healthz": _get("Whether the process is alive", _answer("alive", _ref("Health"))),
         "/readyz": _get(
             "Whether every backend answers",
