@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -157,7 +158,11 @@ _TRIM = st.fixed_dictionaries(
 
 
 @given(st.dictionaries(_FIELDS, _JSON, max_size=4), st.none() | _TRIM, st.booleans())
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=int(os.environ.get("TRIM_FUZZ", "200")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 def test_no_body_makes_a_server_error(served: Served, fields: dict[str, Any], trim: Any, stream: bool) -> None:
     body = json.dumps(ask(stream=stream) | ({"trim": trim} if trim is not None else {}) | fields).encode()
     answer = served.post(body)

@@ -109,7 +109,7 @@ def document() -> Json:
     request = ChatRequest.model_json_schema(ref_template="#/components/schemas/{model}")
     parts = request.pop("$defs", {})
     reply = _answer("the answer, whole or, with `stream`, as events", _ref("ChatCompletion"))
-    reply["content"]["text/event-stream"] = {"schema": _TEXT}
+    reply["content"]["text/event-stream"] = {"schema": {}}  # chunks as in OpenAI's documentation
     chat = {
         "summary": "Answer a conversation, every step by the weak or the strong model",
         "operationId": "createChatCompletion",
