@@ -5,7 +5,8 @@
 Three HTTP servers (the ones that the clients' tests use) stand behind forwarders that change their mind every second:
 each forwards, refuses, falls silent, slows down, sends garbage or cuts off. Twenty clients ask all the time, streaming
 and not. At the end: every request has an answer or one clear error, none took longer than its deadline, the books
-have a line for every request that was begun and at least the bill of every answer, and no task is left. Prints JSON; exits
+have a line for every request that was begun and at least the bill of every answer, and no task is left.
+Prints JSON; exits
 with 1 if something does not hold.
 """
 
@@ -138,6 +139,7 @@ async def client(url: str, number: int, over: float, outcome: Outcome) -> None:
             except Exception as error:
                 outcome.wrong.append(f"{type(error).__name__}: {error}")
             outcome.longest = max(outcome.longest, time.monotonic() - started)
+            await asyncio.sleep(0.2)
 
 
 def configuration(urls: list[str]) -> Config:

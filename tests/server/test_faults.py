@@ -71,7 +71,7 @@ def test_a_failure_is_one_clear_error(error: Exception, status: int, code: str) 
             assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
             assert "weak model" in answer.json()["error"]["message"]
     with serving(simulated(Failing(WEAK, error, after=2))) as served:
-        answer = served.post(ask("hard 7", stream=True, n=2))
+        answer = served.post(ask("hard 7", model="trim-weak", stream=True, n=2))
         assert answer.status_code == 200
         assert f'"{code}"' in answer.text.strip().splitlines()[-1]
         assert served.spent(1).cost > 0  # what was written before is paid for

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.server.gateway import Served, serving, simulated
+from tests.server.gateway import WEAK, Served, serving, simulated
 from trim.config import Config
 from trim.server.gateway import open_gateway
 
@@ -67,7 +68,7 @@ def test_steps_scores_and_rejected_drafts(page: Any) -> None:
 
 
 def test_by_keyboard_alone(page: Any) -> None:
-    with serving(simulated()) as served:
+    with serving(simulated(replace(WEAK, accuracy=0.0))) as served:
         page.goto(served.url)
         for _ in range(2):
             page.keyboard.press("Tab")

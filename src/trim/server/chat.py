@@ -75,7 +75,13 @@ class _Exchange:
             return
         except ClientDisconnect:
             return
-        work = asyncio.create_task(self._work(job, send))
+        policy = job.choice.policy
+        with self._gateway.spans.request(request.headers, policy=policy.name, parameter=policy.parameter):
+            work = asyncio.create_task(self._work(job, send))
+            await self._watch(work, receive)
+
+    async def _watch(self, work: asyncio.Task[None], receive: Receive) -> None:
+        """Wait for the answer, and cancel it if the client leaves."""
         gone = asyncio.create_task(_gone(receive))
         try:
             await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)

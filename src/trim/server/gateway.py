@@ -31,6 +31,7 @@ from trim.server.keys import Key, Keys
 from trim.server.metrics import Metrics
 from trim.server.recorder import Recorder, Redact
 from trim.server.replies import Replies
+from trim.server.spans import Spans
 from trim.server.wire import ChatRequest, Refusal
 from trim.types import Question
 
@@ -81,7 +82,8 @@ class Gateway:
         self.backends = backends
         self.settings = serve = backends.config.serve
         self.metrics = Metrics()
-        self.guards = Guards(serve, self.metrics)
+        self.spans = Spans()
+        self.guards = Guards(serve, self.metrics, self.spans)
         self.keys = Keys(serve.keys)
         self.books = Books(serve.state)
         self.gate = Gate(serve, self.books)

@@ -16,6 +16,7 @@ from trim.config import Backends
 from trim.errors import BackendError, BackendRefused, BackendUnavailable
 from trim.protocols import ProcessRewardModel, StepGenerator
 from trim.server.metrics import Metrics
+from trim.server.spans import Spans
 from trim.serving import ServeSettings
 from trim.types import Question, Role, Scores, Step, StepOptions
 
@@ -25,16 +26,17 @@ class Breaker:
 
     Args:
         role: whose failures.
-        failures: in a row that take it out; 0: never.
-        cooldown: seconds before it is tried again.
+        settings: `failures` in a row take it out (0: never), after `cooldown` seconds it is tried again.
         metrics: told about calls and failures.
+        spans: around each call.
     """
 
-    def __init__(self, role: Role, failures: int, cooldown: float, metrics: Metrics) -> None:
+    def __init__(self, role: Role, settings: ServeSettings, metrics: Metrics, spans: Spans) -> None:
         self.role = role
-        self._most = failures
-        self._cooldown = cooldown
+        self._most = settings.failures
+        self._cooldown = settings.cooldown
         self._metrics = metrics
+        self._spans = spans
         self._failed = 0
         self._until = 0.0
         self._trying = False
@@ -62,7 +64,8 @@ class Breaker:
         self._trying = self._trying or trying
         started = time.monotonic()
         try:
-            yield
+            with self._spans.call(self.role):
+                yield
         except BackendError as error:
             if isinstance(error, BackendRefused):  # it answers; the request is at fault
                 self._failed = 0
@@ -135,8 +138,8 @@ class GuardedPrm:
 class Guards:
     """The breakers of the three backends, as `[serve]` sets them."""
 
-    def __init__(self, settings: ServeSettings, metrics: Metrics) -> None:
-        self.breakers = {role: Breaker(role, settings.failures, settings.cooldown, metrics) for role in Role}
+    def __init__(self, settings: ServeSettings, metrics: Metrics, spans: Spans) -> None:
+        self.breakers = {role: Breaker(role, settings, metrics, spans) for role in Role}
 
     def around(self, backends: Backends) -> Backends:
         """The same models, each behind its breaker."""
