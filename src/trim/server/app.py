@@ -21,7 +21,7 @@ from trim import __version__
 from trim.config import Config, load_config
 from trim.errors import BackendError
 from trim.server.chat import Chat, refuse
-from trim.server.gateway import Gateway, open_gateway
+from trim.server.gateway import Gateway, open_gateway, server_of
 from trim.server.metrics import CONTENT_TYPE
 from trim.server.openapi import document
 from trim.server.page import PAGE, POLICY
@@ -123,9 +123,9 @@ async def _readyz(request: Request) -> Response:
     return JSONResponse(body, 200 if ready else 503)
 
 
-async def _problem(model: Any) -> str | None:
+async def _problem(model: object) -> str | None:
     """Why a backend cannot be reached; None: it can. What runs in this process is there."""
-    server = getattr(model, "server", None) or getattr(getattr(model, "source", None), "server", None)
+    server = server_of(model)
     if server is None:
         return None
     try:

@@ -21,6 +21,7 @@ from trim.errors import (
     InputTooLong,
     TrimError,
 )
+from trim.models.http import Server
 from trim.server.answering import Answer
 from trim.server.books import Books, Spent, this_hour
 from trim.server.choice import Choice, Models
@@ -192,11 +193,20 @@ class Gateway:
 async def open_gateway(config: Config, redact: Redact | None = None) -> AsyncIterator[Gateway]:
     """Load the models or connect to the servers, and everything around them; close it all at the end."""
     async with open_backends(config) as backends:
+        for backend in (backends.weak, backends.strong, backends.prm):
+            if (server := server_of(backend)) is not None:
+                server.prepare()
         gateway = Gateway(backends, redact)
         try:
             yield gateway
         finally:
             gateway.close()
+
+
+def server_of(backend: object) -> Server | None:
+    """The server that a backend asks; None: it runs in this process."""
+    server = getattr(backend, "server", None) or getattr(getattr(backend, "source", None), "server", None)
+    return server if isinstance(server, Server) else None
 
 
 def refusal_of(error: TrimError) -> Refusal:
