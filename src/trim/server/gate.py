@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from trim.server.books import Books, this_hour
 from trim.server.keys import Key
@@ -13,6 +14,19 @@ from trim.server.wire import Refusal
 from trim.serving import ServeSettings
 
 _QUOTA = "insufficient_quota"
+_FORGETTING = 0.999  # of the dearest request, per request
+
+
+@dataclass(frozen=True, slots=True)
+class _Cap:
+    """What may be spent in the hours [since, until), by a key or (None) by all, and how many requests are under way."""
+
+    most: float | None
+    since: int
+    until: int
+    key: str | None
+    under_way: int
+    words: str
 
 
 class Gate:
@@ -31,6 +45,7 @@ class Gate:
         self._turns = asyncio.Semaphore(settings.max_requests)
         self._under_way: dict[str, int] = {}
         self._tokens: dict[str, tuple[float, float]] = {}  # a key's bucket: requests left, and when that was
+        self._dearest = 0.0  # cost of a request, of late
         self._seconds = 1.0  # that a request took lately
 
     @asynccontextmanager
@@ -85,18 +100,28 @@ class Gate:
             raise _limited(f"{most:g} requests a minute are allowed", (1 - left) * 60 / most if most else 60.0)
         self._tokens[key.name] = (left - 1, now)
 
+    def paid(self, cost: float) -> None:
+        """A request is over and cost this much."""
+        self._dearest = max(cost, self._dearest * _FORGETTING)
+
     def _check_spend(self, key: Key) -> None:
+        """Refuse what could exceed a cap: every request under way may cost as much as the dearest of late."""
         hour = this_hour()
         day = hour - hour % 24
-        caps = (
-            (self._settings.spend_per_hour, hour, hour + 1, None, "of the gateway for this hour"),
-            (self._settings.spend_per_day, day, day + 24, None, "of the gateway for this day"),
-            (key.spend_per_day, day, day + 24, key.name, "of this key for this day"),
-        )
-        for cap, since, until, name, words in caps:
-            if cap is not None and self._books.spent(since, name).cost >= cap:
-                after = until * 3600 - time.time()
-                raise Refusal(429, f"the budget {words} is spent", _QUOTA, kind=_QUOTA, retry_after=after)
+        everybody, own = sum(self._under_way.values()), self._under_way.get(key.name, 0)
+        for cap in (
+            _Cap(self._settings.spend_per_hour, hour, hour + 1, None, everybody, "of the gateway for this hour"),
+            _Cap(self._settings.spend_per_day, day, day + 24, None, everybody, "of the gateway for this day"),
+            _Cap(key.spend_per_day, day, day + 24, key.name, own, "of this key for this day"),
+        ):
+            if cap.most is None:
+                continue
+            spent = self._books.spent(cap.since, cap.key).cost
+            if spent >= cap.most or spent + self._dearest > cap.most:
+                after = cap.until * 3600 - time.time()
+                raise Refusal(429, f"the budget {cap.words} is spent", _QUOTA, kind=_QUOTA, retry_after=after)
+            if spent + self._dearest * (cap.under_way + 1) > cap.most:
+                raise _limited(f"what is under way may spend the budget {cap.words}", self._seconds)
 
 
 def _limited(words: str, after: float) -> Refusal:

@@ -138,6 +138,7 @@ class Gateway:
         usage = replies.spent()
         strong = sum(answer.strong_tokens for answer in replies.answers)
         self.books.charge(job.key.name, Spent(replies.cost, strong, 1))
+        self.gate.paid(replies.cost)
         self.metrics.used(usage, replies.cost)
         self.recent.appendleft(Recent(job.key.name, job.question.text, status, replies))
         policy = job.choice.policy
