@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from trim.config import Config
 from trim.errors import ConfigError
+from trim.policies import Spec
 from trim.policies.pomdp import PomdpPolicy
 from trim.protocols import Policy
 from trim.server.control import Controllers
@@ -44,7 +45,8 @@ class Models:
     def __init__(self, config: Config, controllers: Controllers) -> None:
         self._config = config
         self._controllers = controllers
-        fitted = config.build_policy("pomdp") if config.policy.path else None
+        self._pomdp = config.policy.name if _is_pomdp(config.policy.name) else "pomdp"
+        fitted = config.build_policy(self._pomdp) if config.policy.path else None
         self._fitted = fitted if isinstance(fitted, PomdpPolicy) else None
 
     def names(self) -> list[str]:
@@ -77,7 +79,7 @@ class Models:
             raise Refusal(400, str(error), "invalid_value", where) from None
 
     def _build(self, wish: _Wish) -> Policy:
-        if wish.policy != "pomdp" or self._fitted is None:
+        if not _is_pomdp(wish.policy) or self._fitted is None:
             return self._config.build_policy(wish.policy, wish.parameter)
         return self._fitted if wish.parameter is None else self._fitted.at(wish.parameter)
 
@@ -106,13 +108,17 @@ class Models:
             raise Refusal(400, f"{model} and the trim object both choose a policy; use the model 'trim'", None, "trim")
         policy = options.policy or self._config.policy.name
         if options.price is not None and options.policy is None and self._config.policy.path:
-            policy = "pomdp"
-        if "=" in policy or (policy == "pomdp" and not self._config.policy.path):
+            policy = self._pomdp
+        if "=" in policy or (_is_pomdp(policy) and (self._fitted is None or policy not in ("pomdp", self._pomdp))):
             raise Refusal(400, f"the policy {policy[:100]!r} is not served here", "invalid_value", "trim.policy")
         given = [name for name in ("parameter", "price", "strong_share") if getattr(options, name) is not None]
         if len(given) > 1:
             raise Refusal(400, f"{' and '.join(given)}: give one of them", "invalid_value", f"trim.{given[1]}")
-        if options.price is not None and policy != "pomdp":
+        if options.price is not None and not _is_pomdp(policy):
             raise Refusal(400, f"the policy {policy} has no price", "invalid_value", "trim.price")
         parameter = options.price if options.parameter is None else options.parameter
         return _Wish(policy, parameter, options.strong_share)
+
+
+def _is_pomdp(policy: str) -> bool:
+    return Spec.parse(policy).family == "pomdp"
