@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trim.drafting import Ledger
 from trim.errors import BackendUnavailable, BadResponse, ConfigError
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
 from trim.protocols import Policy
@@ -468,3 +469,33 @@ def test_several_steps_are_scored_in_one_call() -> None:
     trace = run(Router(model, STRONG, prm, Threshold(0.5), limits=Limits(lookahead=5)))
     assert len(trace.steps) == 6
     assert prm.calls < 6
+
+
+@pytest.mark.parametrize("policy", [AlwaysWeak(), AlwaysStrong(), RandomSteps(0.5)], ids=lambda policy: policy.name)
+@pytest.mark.parametrize("lookahead", [0, 1, 3])
+@given(most=st.integers(1, 400))
+@settings(max_examples=20, deadline=None)
+def test_a_solution_has_no_more_tokens_than_it_may(policy: Policy, lookahead: int, most: int) -> None:
+    limits = Limits(lookahead=lookahead, max_tokens=most)
+    free, capped = run(Router(WEAK, STRONG, PRM, policy)), run(Router(WEAK, STRONG, PRM, policy, limits=limits))
+    written = sum(step.tokens for step in free.steps)
+    assert sum(step.tokens for step in capped.steps) == min(most, written)
+    if written < most:
+        assert capped.stop_reason is free.stop_reason
+    if written > most:
+        assert capped.stop_reason in (StopReason.MAX_TOKENS, StopReason.FINAL_ANSWER)
+
+
+def test_a_ledger_is_right_when_a_stream_is_left() -> None:
+    async def leave() -> Ledger:
+        ledger, slow = Ledger(), replace(WEAK, token_seconds=0.001)
+        stream = Router(slow, STRONG, PRM, Threshold(1e-6)).stream(Question("q"), ledger=ledger)
+        await anext(stream)
+        await asyncio.sleep(0.01)  # the next step is under way
+        await stream.aclose()
+        return ledger
+
+    usage = asyncio.run(leave()).usage[Role.WEAK]
+    assert usage.calls == 1
+    assert usage.completion_tokens > 40
+    assert usage.completion_tokens == 40 + usage.discarded_tokens

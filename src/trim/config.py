@@ -15,7 +15,7 @@ import os
 import tomllib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -25,6 +25,7 @@ from trim.errors import ConfigError
 from trim.policies import Spec, build, sweep
 from trim.protocols import Policy, ProcessRewardModel, StepGenerator
 from trim.router import Limits, OnError, Router
+from trim.serving import ServeSettings
 from trim.steps import Separator, StepFormat
 from trim.types import Budget, Price, Prices, Role, Sampling
 
@@ -139,6 +140,7 @@ class Config:
     policy: PolicySettings = field(default_factory=PolicySettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     generation: GenerationSettings = field(default_factory=GenerationSettings)
+    serve: ServeSettings = field(default_factory=ServeSettings)
 
     def __post_init__(self) -> None:
         for role, settings in self.roles().items():
@@ -215,10 +217,10 @@ class Config:
             raise ConfigError("policy pomdp needs the folder that `trim fit pomdp` wrote: pomdp=FOLDER")
         return PomdpPolicy.load(Path(folder), models=Models(**self.names())).with_ways(spec)
 
-    def limits(self) -> Limits:
+    def limits(self, max_tokens: int | None = None) -> Limits:
         """Limits of one solution."""
         g = self.generation
-        return Limits(g.max_steps, g.max_drafts, g.lookahead)
+        return Limits(g.max_steps, g.max_drafts, g.lookahead, max_tokens)
 
     def sampling(self) -> Sampling:
         """How tokens are chosen."""
@@ -343,13 +345,34 @@ class Backends:
     strong: StepGenerator
     prm: ProcessRewardModel
 
-    def router(self, policy: Policy, *, budget: Budget | None = None, prm: ProcessRewardModel | None = None) -> Router:
+    def sampled(self, sampling: Sampling) -> Backends:
+        """The same models with tokens chosen in another way.
+
+        Raises:
+            ConfigError: a generator has no `sampled`: its sampling is fixed.
+        """
+        models = {}
+        for role, generator in (("weak", self.weak), ("strong", self.strong)):
+            if (sampled := getattr(generator, "sampled", None)) is None:
+                raise ConfigError(f"the {role} model's sampling cannot be changed")
+            models[role] = sampled(sampling)
+        return replace(self, **models)
+
+    def router(
+        self,
+        policy: Policy,
+        *,
+        budget: Budget | None = None,
+        prm: ProcessRewardModel | None = None,
+        max_tokens: int | None = None,
+    ) -> Router:
         """A router over these models.
 
         Args:
             policy: decides.
             budget: instead of the configured one.
             prm: instead of the configured one (the oracle's labels).
+            max_tokens: completion tokens of a solution at most.
         """
         config = self.config
         weak, strong, judge = config.weak.on_error, config.strong.on_error, config.prm.on_error
@@ -361,7 +384,7 @@ class Backends:
             form=config.form(),
             budget=budget or Budget(config.budget.max_strong_tokens, config.budget.max_cost),
             prices=config.prices(),
-            limits=config.limits(),
+            limits=config.limits(max_tokens),
             on_error=OnError(
                 weak="strong" if weak == "strong" else "raise",
                 strong="weak" if strong == "weak" else "raise",

@@ -63,6 +63,7 @@ class StepReader:
         self._kept = kept
         self._options = options
         self._texts: list[str] = []
+        self._read = 0  # tokens
         self._stream: AsyncIterator[Step] | None = None
 
     async def next(self, ledger: Ledger, joiner: str) -> Step | None:
@@ -92,6 +93,7 @@ class StepReader:
         if step.role is not self._role:
             step = replace(step, role=self._role)
         ledger.read(step)
+        self._read += step.tokens
         return step
 
     async def _again(self, first: Step, ledger: Ledger, joiner: str) -> Step | None:
@@ -101,7 +103,9 @@ class StepReader:
             return None
         await self.close(ledger)
         kept = (*self._kept, *self._texts, first.text)
-        retry = StepReader(self._generator, self._role, self._question, kept, replace(self._options, limit=1))
+        most = self._options.max_tokens
+        options = replace(self._options, limit=1, max_tokens=None if most is None else max(0, most - self._read))
+        retry = StepReader(self._generator, self._role, self._question, kept, options)
         self._stream = None
         self.spent = True
         try:
@@ -145,6 +149,7 @@ class Drafting:
         ledger: Ledger,
         lookahead: int,
         seed: int,
+        max_tokens: int | None = None,
     ) -> None:
         self.kept: list[str] = []
         self.scores: list[float] = []  # of the kept steps, as the newest PRM call gave them
@@ -156,6 +161,7 @@ class Drafting:
         self._ledger = ledger
         self._lookahead = lookahead
         self._seed = seed
+        self._tokens_left = max_tokens  # of the whole solution
         self._queue: list[Drafted] = []  # lookahead + 1 at most
         self._reader: StepReader | None = None
         self._ahead: asyncio.Task[None] | None = None
@@ -184,10 +190,9 @@ class Drafting:
     def keep(self) -> None:
         """The head was kept: it continues the prefix, and what was drafted past it stays valid."""
         head = self._queue.pop(0)
-        self.kept.append(head.step.text)
+        self.replace(head.step)
         if head.score is not None:
             self.scores.append(head.score)
-        self.attempt = 0
         if self._ahead is not None and self._ahead.done() and self._ahead.exception() is None:
             self._ahead = None
 
@@ -202,10 +207,17 @@ class Drafting:
         await self._close_reader()
         self._ended = False
 
-    def replace(self, text: str) -> None:
-        """After `drop`: another text (the strong model's step, an earlier draft) takes the head's place."""
-        self.kept.append(text)
+    def replace(self, step: Step) -> None:
+        """After `drop`: another step (the strong model's, an earlier draft) takes the head's place."""
+        self.kept.append(step.text)
         self.attempt = 0
+        if self._tokens_left is not None:
+            self._tokens_left = max(0, self._tokens_left - step.tokens)
+
+    @property
+    def tokens_left(self) -> int | None:
+        """Completion tokens that the solution may still have past the kept steps; None: no limit."""
+        return self._tokens_left
 
     async def _await_ahead(self) -> None:
         """Wait until the task that reads ahead has a draft, or is done; raise what it raised."""
@@ -229,7 +241,9 @@ class Drafting:
         if self._reader is None:
             prefix = (*self.kept, *(drafted.step.text for drafted in self._queue))
             attempt = 0 if self._queue else self.attempt
-            options = StepOptions(limit=None if self._lookahead else 1, attempt=attempt, seed=self._seed)
+            drafted = sum(drafted.step.tokens for drafted in self._queue)
+            left = None if self._tokens_left is None else max(0, self._tokens_left - drafted)
+            options = StepOptions(None if self._lookahead else 1, left, attempt, self._seed)
             self._reader = StepReader(self._weak, Role.WEAK, self._question, prefix, options)
         step = await self._reader.next(self._ledger, self._form.joiner)
         if step is None:

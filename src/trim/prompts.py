@@ -18,26 +18,30 @@ from pathlib import Path
 from typing import Any
 
 from trim.errors import ConfigError
+from trim.types import Message
 
 # What the common model families reserve: <|im_end|>, <|eot_id|>, <extra_0>, <s>, <pad>, [INST] ...
 STEP_MARK = "<extra_0>"  # of Qwen2.5-Math-PRM: the process reward model's scores stand at these
 _CONTROL = re.compile(r"<\|[^|<>\s]{1,40}\|>|<extra_\d+>|</?s>|<(?:pad|bos|eos|unk)>|\[/?(?:INST|SYS)\]|<</?SYS>>")
 
 _CHATML = (  # Qwen and many others
-    "{% if system %}<|im_start|>system\n{{ system }}<|im_end|>\n{% endif %}"
-    "<|im_start|>user\n{{ question }}<|im_end|>\n<|im_start|>assistant{{ '\n' }}"
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>{{ '\n' }}{% endfor %}"
+    "<|im_start|>assistant{{ '\n' }}"
 )
 # Line ends at the end of a template are written as expressions: jinja2 drops a plain one.
 FAMILIES = {
     "chatml": _CHATML,
     "qwen": _CHATML,
     "llama3": (
-        "{% if system %}<|start_header_id|>system<|end_header_id|>\n\n{{ system }}<|eot_id|>{% endif %}"
-        "<|start_header_id|>user<|end_header_id|>\n\n{{ question }}<|eot_id|>"
-        "<|start_header_id|>assistant<|end_header_id|>{{ '\n\n' }}"
+        "{% for message in messages %}<|start_header_id|>{{ message.role }}<|end_header_id|>\n\n"
+        "{{ message.content }}<|eot_id|>{% endfor %}<|start_header_id|>assistant<|end_header_id|>{{ '\n\n' }}"
     ),
-    "trim": "<|user|>{{ question }}<|assistant|>",  # the shipped models
-    "plain": "{% if system %}{{ system }}\n\n{% endif %}{{ question }}{{ '\n\n' }}",
+    "trim": (  # the shipped models; they know no system prompt
+        "{% for message in messages %}{% if message.role == 'user' %}<|user|>{{ message.content }}"
+        "{% elif message.role == 'assistant' %}<|assistant|>{{ message.content }}<|end|>{% endif %}{% endfor %}"
+        "<|assistant|>"
+    ),
+    "plain": "{% for message in messages %}{{ message.content }}{{ '\n\n' }}{% endfor %}",
 }
 
 
@@ -67,7 +71,7 @@ def _broken(match: re.Match[str]) -> str:
 
 @dataclass(frozen=True)
 class ChatTemplate:
-    """A chat template for one question and the beginning of its answer.
+    """A chat template for a question, what was said before it, and the beginning of its answer.
 
     Args:
         source: Jinja text; sees `messages`, `question`, `system`, `add_generation_prompt`, `tokens` and `options`.
@@ -83,18 +87,32 @@ class ChatTemplate:
     tokens: tuple[tuple[str, str], ...] = ()
     options: tuple[tuple[str, Any], ...] = ()
 
-    def head(self, question: str) -> str:
+    def conversation(self, question: str, messages: Iterable[Message] = ()) -> list[dict[str, str]]:
+        """The chat as messages without control tokens: one system message at most, begun by the configured one, then
+        the turns; neighbours of one role are one turn.
+        """
+        system = [self.system] if self.system else []
+        turns: list[dict[str, str]] = []
+        for message in (*messages, Message("user", question)):
+            text = self.clean(message.text)
+            if message.role == "system":
+                system.append(text)
+            elif turns and turns[-1]["role"] == message.role:
+                turns[-1]["content"] += "\n\n" + text
+            else:
+                turns.append({"role": message.role, "content": text})
+        return [{"role": "system", "content": "\n\n".join(system)}, *turns] if system else turns
+
+    def head(self, question: str, messages: Iterable[Message] = ()) -> str:
         """The text up to where the answer begins, without a beginning-of-text token: servers add it to a text prompt.
 
         Raises:
             ConfigError: the template cannot be rendered.
         """
-        question = self.clean(question)
-        messages = [{"role": "user", "content": question}]
-        if self.system:
-            messages.insert(0, {"role": "system", "content": self.system})
+        chat = self.conversation(question, messages)
+        system = chat[0]["content"] if chat[0]["role"] == "system" else None
         tokens = {"bos_token": "", "eos_token": ""} | dict(self.tokens)
-        values: dict[str, Any] = {"messages": messages, "question": question, "system": self.system} | tokens
+        values: dict[str, Any] = {"messages": chat, "question": chat[-1]["content"], "system": system} | tokens
         try:
             text = _compiled(self.source).render(values, add_generation_prompt=True, **dict(self.options))
         except Exception as error:  # a template is a user's program: whatever it raises is a setting that is wrong
@@ -105,9 +123,9 @@ class ChatTemplate:
         """Text of a user or model without control tokens."""
         return neutralise(text, self.specials)
 
-    def render(self, question: str, prefix: str = "") -> str:
+    def render(self, question: str, prefix: str = "", messages: Iterable[Message] = ()) -> str:
         """The text that a model is asked to continue: the question's turn, then `prefix`, the answer so far."""
-        return self.head(question) + self.clean(prefix)
+        return self.head(question, messages) + self.clean(prefix)
 
 
 @lru_cache(maxsize=32)

@@ -19,7 +19,8 @@ class StepGenerator(Protocol):
 
         The last step of a solution has finish EOS. Closing the iterator (or cancelling a pull) cancels the request
         upstream. An iterator that knows how many tokens of an unfinished step it has already read offers them as
-        `pending_tokens`, so that what is thrown away is counted.
+        `pending_tokens`, so that what is thrown away is counted. A generator whose sampling can be chosen offers
+        `sampled(sampling)`, the same model with another one.
 
         Raises:
             BackendError: the server failed; names it.

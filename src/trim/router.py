@@ -50,15 +50,20 @@ class OnError:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of one solution: kept steps, and drafts per step, past which a RETRY becomes a REGENERATE."""
+    """Limits of one solution: kept steps, drafts per step, past which a RETRY becomes a REGENERATE, and completion
+    tokens of the kept text (None: no limit).
+    """
 
     max_steps: int = 30
     max_drafts: int = 5
     lookahead: int = 1
+    max_tokens: int | None = None
 
     def __post_init__(self) -> None:
         if self.max_steps < 1 or self.max_drafts < 1 or self.lookahead < 0:
             raise ConfigError(f"max_steps and max_drafts must be at least 1 and lookahead at least 0: {self}")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise ConfigError(f"max_tokens must be at least 1: {self}")
 
 
 class Router:
@@ -114,9 +119,17 @@ class Router:
                     return item
         raise AssertionError("a stream ends with its trace")
 
-    async def stream(self, question: Question, *, seed: int = 0) -> AsyncGenerator[Decision | Trace, None]:
-        """The decisions as they fall, then the trace. Closing the iterator cancels every request upstream."""
-        solution = _Solution(self, question, seed)
+    async def stream(
+        self, question: Question, *, seed: int = 0, ledger: Ledger | None = None
+    ) -> AsyncGenerator[Decision | Trace, None]:
+        """The decisions as they fall, then the trace. Closing the iterator cancels every request upstream.
+
+        Args:
+            question: what to solve.
+            seed: of everything that is drawn.
+            ledger: counts usage as it falls due; right too where no trace comes: after an error or an early close.
+        """
+        solution = _Solution(self, question, seed, ledger or Ledger())
         try:
             while solution.stop is None:
                 decision = await solution.advance()
@@ -130,12 +143,12 @@ class Router:
 class _Solution:
     """One question on its way through the Router."""
 
-    def __init__(self, router: Router, question: Question, seed: int) -> None:
+    def __init__(self, router: Router, question: Question, seed: int, ledger: Ledger) -> None:
         self._router = router
         self._question = question
         self._seed = seed
         self._started = time.perf_counter()
-        self._ledger = Ledger()
+        self._ledger = ledger
         self._drafting = Drafting(
             router.weak,
             router.prm if router.policy.uses_scores else None,
@@ -144,6 +157,7 @@ class _Solution:
             ledger=self._ledger,
             lookahead=router.limits.lookahead,
             seed=seed,
+            max_tokens=router.limits.max_tokens,
         )
         self._decisions: list[Decision] = []
         self._draft_scores: list[tuple[float, ...]] = []  # of every decision
@@ -286,7 +300,7 @@ class _Solution:
             self._restore(head.step)
             self._writer = Role.WEAK
             return self._kept(Draft(head.step, head.score, Action.CONTINUE), rejected, forced=True)
-        self._drafting.replace(step.text)
+        self._drafting.replace(step)
         rejected.append(Draft(head.step, head.score, action))
         return Decision(step, action, head.score, forced=forced, rejected=tuple(rejected))
 
@@ -300,7 +314,7 @@ class _Solution:
             if self._writer is Role.STRONG:
                 self.stop = StopReason.EOS if self._decisions else StopReason.EMPTY
             return None
-        self._drafting.replace(step.text)
+        self._drafting.replace(step)
         forced = self._router.policy.uses_drafts and bool(self._fallbacks)
         return Decision(step, Action.TAKE_OVER, forced=forced)
 
@@ -311,7 +325,8 @@ class _Solution:
         left = self._strong_tokens_left()
         if self._reader is None or self._reader.spent:
             await self._close_strong()
-            options = StepOptions(limit=limit, max_tokens=left, seed=self._seed)
+            caps = [cap for cap in (left, self._drafting.tokens_left) if cap is not None]
+            options = StepOptions(limit=limit, max_tokens=min(caps, default=None), seed=self._seed)
             self._reader = StepReader(
                 self._router.strong, Role.STRONG, self._question, tuple(self._drafting.kept), options
             )
@@ -357,7 +372,7 @@ class _Solution:
 
     def _restore(self, step: Step) -> None:
         """A draft that was dropped is kept after all: its tokens are not discarded."""
-        self._drafting.replace(step.text)
+        self._drafting.replace(step)
         self._ledger.discard(Role.WEAK, -step.tokens)
 
     def _stop_after(self, step: Step) -> StopReason | None:
@@ -365,6 +380,8 @@ class _Solution:
             return StopReason.FINAL_ANSWER
         if step.finish is Finish.EOS:
             return StopReason.EOS
+        if self._drafting.tokens_left == 0:
+            return StopReason.MAX_TOKENS
         if step.finish is Finish.LENGTH:
             return StopReason.STEP_LENGTH
         if is_degenerate(step.text):

@@ -15,7 +15,20 @@ from types import TracebackType
 from typing import Any
 
 from trim.errors import TraceError
-from trim.types import Action, Decision, Draft, Fallback, Finish, Question, Role, Step, StopReason, Trace, Usage
+from trim.types import (
+    Action,
+    Decision,
+    Draft,
+    Fallback,
+    Finish,
+    Message,
+    Question,
+    Role,
+    Step,
+    StopReason,
+    Trace,
+    Usage,
+)
 
 SCHEMA = 1
 
@@ -23,7 +36,8 @@ SCHEMA = 1
 def to_json(trace: Trace) -> dict[str, Any]:
     """A trace as plain JSON values; `from_json` is its inverse."""
     question = trace.question
-    return {
+    said = {"messages": [asdict(message) for message in question.messages]} if question.messages else {}
+    return said | {
         "schema": SCHEMA,
         "question_id": question.id,
         "question": question.text,
@@ -56,7 +70,11 @@ def from_json(line: dict[str, Any]) -> Trace:
     try:
         return Trace(
             question=Question(
-                line["question"], line["reference"], line["question_id"], tuple(line.get("reference_steps", ()))
+                line["question"],
+                line["reference"],
+                line["question_id"],
+                tuple(line.get("reference_steps", ())),
+                tuple(Message(**message) for message in line.get("messages", ())),
             ),
             policy=line["policy"],
             parameter=line["parameter"],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 
 class Role(StrEnum):
@@ -45,16 +46,28 @@ class StopReason(StrEnum):
     STEP_LIMIT = "step_limit"  # max_steps steps were kept
     STEP_LENGTH = "step_length"  # a kept step ran into the token limit of a step and never ended
     DEGENERATE = "degenerate"  # two steps in a row without a word in them
+    MAX_TOKENS = "max_tokens"  # the tokens that the solution may have are written
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An earlier message of a conversation. System messages stand before all others."""
+
+    role: Literal["system", "user", "assistant"]
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One input. `reference` is the gold answer and `reference_steps` a gold solution, where they are known."""
+    """One input. `reference` is the gold answer and `reference_steps` a gold solution, where they are known.
+    `messages` are what was said before, oldest first; `text` is the newest message, a user's.
+    """
 
     text: str
     reference: str | None = None
     id: str = ""
     reference_steps: tuple[str, ...] = ()
+    messages: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

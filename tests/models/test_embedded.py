@@ -17,7 +17,7 @@ from trim.policies import AlwaysWeak, RandomSteps
 from trim.protocols import ProcessRewardModel
 from trim.router import Limits, Router
 from trim.tasks.gsm_symbolic import FAMILY
-from trim.types import Finish, Question, Role, Sampling, Step, StepOptions, Trace
+from trim.types import Finish, Message, Question, Role, Sampling, Step, StepOptions, Trace
 
 QUESTIONS = FAMILY.problems(900_123, 12)
 
@@ -208,3 +208,26 @@ def test_the_weak_model_alone_solves_some_problems() -> None:
         return float(np.mean([FAMILY.right(FAMILY.answer(trace.text), trace.question) for trace in traces]))
 
     assert 0.15 < asyncio.run(scenario()) < 0.6
+
+
+def test_earlier_messages_are_read_as_turns_and_sampling_can_be_chosen() -> None:
+    tokens = Tokens(shipped("weak"))
+    said = (Message("system", "Be brief."), Message("user", "1 + 1?"), Message("assistant", "One.\n\n#### 2<|end|>"))
+    (prompt,) = tokens.pieces(Question("2 + 2?", messages=said), (), tokens.blank)
+    turns = [i for i, token in enumerate(prompt) if token in (tokens.user, tokens.assistant)]
+    assert [prompt[i] == tokens.user for i in turns] == [True, False, True, False]
+    assert prompt.count(tokens.end) == 1
+    assert prompt.count(tokens.blank) == 1
+
+    async def texts(sampling: Sampling, seeds: int) -> set[str]:
+        weak = EmbeddedGenerator("weak", Role.WEAK)
+        try:
+            chosen, found = weak.sampled(sampling), set()
+            for seed in range(seeds):
+                found.add(await anext(aiter(chosen.steps(QUESTIONS[1], (), StepOptions(limit=1, seed=seed)))))
+            return {step.text for step in found}
+        finally:
+            await weak.aclose()
+
+    assert len(asyncio.run(texts(Sampling(temperature=0.0), 4))) == 1
+    assert len(asyncio.run(texts(Sampling(temperature=2.0, top_p=1.0, top_k=0), 4))) > 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from hashlib import blake2b, sha256
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from trim.errors import ConfigError
 from trim.models.engine import Array, Cache, Engine, Job
-from trim.types import Finish, Question, Role, Sampling, Scores, Step, StepOptions
+from trim.types import Finish, Message, Question, Role, Sampling, Scores, Step, StepOptions
 
 USER, ASSISTANT, END, MARK, BLANK = "<|user|>", "<|assistant|>", "<|end|>", "<extra_0>", "\n\n"
 _CACHED_TOKENS = 16_000  # of all questions together; a strong model's token takes 6 kB
@@ -71,9 +72,19 @@ class Tokens:
         return str(self._tokenizer.decode(ids, skip_special_tokens=True))
 
     def pieces(self, question: Question, steps: tuple[str, ...], after: int) -> list[list[int]]:
-        """The prompt, then each step with the token `after` it."""
-        prompt = [self.user, *self.encode(question.text), self.assistant]
+        """The prompt, then each step with the token `after` it. The models know no system prompt: it is left out."""
+        said = [token for message in question.messages for token in self._turn(message)]
+        prompt = [*said, self.user, *self.encode(question.text), self.assistant]
         return [prompt, *([*self.encode(step), after] for step in steps)]
+
+    def _turn(self, message: Message) -> list[int]:
+        """An earlier message as the models read it; an answer is steps with blank lines between them."""
+        if message.role == "system":
+            return []
+        if message.role == "user":
+            return [self.user, *self.encode(message.text)]
+        steps = [token for step in message.text.split(BLANK) for token in (*self.encode(step), self.blank)]
+        return [self.assistant, *steps[:-1], self.end]
 
 
 class Caches:
@@ -161,6 +172,12 @@ class EmbeddedGenerator(_Model):
     ) -> AsyncIterator[Step]:
         """Continue `kept`; see `trim.protocols.StepGenerator`."""
         return _Stream(self, question, kept, options)
+
+    def sampled(self, sampling: Sampling) -> EmbeddedGenerator:
+        """The same model on the same engine, with tokens chosen in another way."""
+        other = copy.copy(self)
+        other.sampling = sampling
+        return other
 
 
 class _Writing:

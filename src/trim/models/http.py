@@ -112,6 +112,10 @@ class Server:
             )
         return self._client
 
+    def prepare(self) -> None:
+        """Import now what the first request would wait for: the SDK loads its parts when they are first used."""
+        _ = self.client.completions, self.client.chat.completions
+
     async def aclose(self) -> None:
         """Close the connections of this event loop."""
         client, self._client = self._client, None

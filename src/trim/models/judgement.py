@@ -79,7 +79,8 @@ class JudgementPrm:
         Raises:
             BackendError: the judge failed, or answers with something else than what it was asked for.
         """
-        keys = [(question.text, *steps[: index + 1]) for index in range(len(steps))]
+        asked = "\n\n".join((*(f"{said.role}: {said.text}" for said in question.messages), question.text))
+        keys = [(asked, *steps[: index + 1]) for index in range(len(steps))]
         new = [key for key in keys if key not in self._known]
         for key, judged in zip(new, await asyncio.gather(*map(self._ask, new)), strict=True):
             self._known[key] = judged

@@ -152,7 +152,7 @@ class OpenAILogprobs:
         """Natural log-probabilities of each step's tokens given everything before them, separators left out."""
         if not steps:
             return ()
-        text = self.template.head(question.text)
+        text = self.template.head(question.text, question.messages)
         spans: list[tuple[int, int]] = []
         for step in steps:
             clean = self.template.clean(step)

@@ -13,6 +13,7 @@ string, and not the end of the solution, that stopped it.
 from __future__ import annotations
 
 import asyncio
+import copy
 import random
 from collections import deque
 from collections.abc import AsyncIterator
@@ -124,6 +125,12 @@ class OpenAIGenerator:
         """Continue `kept`; see `trim.protocols.StepGenerator`."""
         return _Stream(self, question, kept, options)
 
+    def sampled(self, sampling: Sampling) -> OpenAIGenerator:
+        """The same model over the same connections, with tokens chosen in another way."""
+        other = copy.copy(self)
+        other.sampling = sampling
+        return other
+
     async def aclose(self) -> None:
         """Close all connections."""
         await self.server.aclose()
@@ -139,18 +146,17 @@ class OpenAIGenerator:
         is no template).
         """
         if self.template is not None and self.continuation != "instruct":
-            return self.template.render(question.text, prefix)
+            return self.template.render(question.text, prefix, question.messages)
         return "\n".join(message["content"] for message in self.messages(question, prefix))
 
     def messages(self, question: Question, prefix: str) -> list[dict[str, Any]]:
         """The chat that asks for a continuation of `prefix`."""
-        clean = ChatTemplate("").clean if self.template is None else self.template.clean
-        text, prefix = clean(question.text), clean(prefix)
+        template = self.template or ChatTemplate("")
+        prefix = template.clean(prefix)
+        messages: list[dict[str, Any]] = [*template.conversation(question.text, question.messages)]
         if prefix and self.continuation == "instruct":
-            text = _INSTRUCTION.format(question=text, prefix=prefix.strip())
-        messages: list[dict[str, Any]] = [{"role": "user", "content": text}]
-        if self.template is not None and self.template.system:
-            messages.insert(0, {"role": "system", "content": self.template.system})
+            asked = messages[-1]["content"]
+            messages[-1]["content"] = _INSTRUCTION.format(question=asked, prefix=prefix.strip())
         if prefix and self.continuation == "chat":
             last = {"role": "assistant", "content": prefix}
             messages.append(last | {"prefix": True} if self.able.chat == "prefix" else last)

@@ -7,13 +7,13 @@ trained. Marks inside the question or a step are broken, so that every score bel
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, isfinite
 from typing import Any
 
 from trim.errors import BackendError, BackendRefused, BadResponse, InputTooLong
 from trim.models.http import Probe, Server, TokenCounter
-from trim.prompts import STEP_MARK, ChatTemplate, neutralise
+from trim.prompts import STEP_MARK, ChatTemplate
 from trim.types import Question, Scores
 
 _WINDOW = 0.002  # seconds that a first call waits for others to share its request
@@ -63,7 +63,7 @@ class VllmPrm:
         retries: int = 3,
     ) -> None:
         self.server = Server("process reward model", base_url, model, api_key=api_key, timeout=timeout, retries=retries)
-        self.template = template
+        self.template = replace(template, specials=(*template.specials, step_mark))
         self.step_mark = step_mark
         self.between = between
         self.raw_logits = raw_logits
@@ -92,9 +92,8 @@ class VllmPrm:
 
     def text(self, question: Question, steps: tuple[str, ...]) -> str:
         """What the model reads."""
-        marks = (*self.template.specials, self.step_mark)
-        head = self.template.head(neutralise(question.text, marks))
-        return head + self.between.join(neutralise(step, marks) + self.step_mark for step in steps)
+        head = self.template.head(question.text, question.messages)
+        return head + self.between.join(self.template.clean(step) + self.step_mark for step in steps)
 
     async def probe(self) -> Probe:
         """Whether the server is there, which models it has, and whether it pools per step."""

@@ -1,0 +1,224 @@
+"""The gateway's parts, put together: models, policies, guards, books, counters, records."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from trim.config import Backends, Config, open_backends
+from trim.errors import (
+    BackendError,
+    BackendRefused,
+    BackendTimeout,
+    BackendUnavailable,
+    ConfigError,
+    InputTooLong,
+    TrimError,
+)
+from trim.models.http import Server
+from trim.server.answering import Answer
+from trim.server.books import Books, Spent, this_hour
+from trim.server.choice import Choice, Models
+from trim.server.control import Controllers
+from trim.server.gate import Gate
+from trim.server.guard import Guards
+from trim.server.keys import Key, Keys
+from trim.server.metrics import Metrics
+from trim.server.recorder import Recorder, Redact
+from trim.server.replies import Replies
+from trim.server.spans import Spans
+from trim.server.wire import ChatRequest, Refusal
+from trim.types import Question
+
+logger = logging.getLogger("trim.server")
+_RECENT = 50  # requests that the page can show
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request that is understood: who asks, how it is routed, and its replies."""
+
+    key: Key
+    request: ChatRequest
+    question: Question
+    choice: Choice
+    replies: Replies
+
+
+@dataclass(frozen=True)
+class Recent:
+    """A request that is over, for the page."""
+
+    key: str
+    question: str
+    status: str
+    replies: Replies
+
+    def told(self) -> dict[str, Any]:
+        """What the page shows of it."""
+        trim = self.replies.trim()
+        shown = ("policy", "parameter", "strong_share", "cost", "steps")
+        head = {"id": self.replies.id, "question": self.question[:300], "status": self.status}
+        return head | {name: trim[name] for name in shown}
+
+
+class Gateway:
+    """Everything that serves requests over open models.
+
+    Args:
+        backends: the models; `backends.config.serve` has the settings.
+        redact: may rewrite or drop a trace before it is recorded.
+
+    Raises:
+        ConfigError: a file that the settings name cannot be used.
+    """
+
+    def __init__(self, backends: Backends, redact: Redact | None = None) -> None:
+        self.backends = backends
+        self.settings = serve = backends.config.serve
+        self.metrics = Metrics()
+        self.spans = Spans()
+        self.guards = Guards(serve, self.metrics, self.spans)
+        self.keys = Keys(serve.keys)
+        self.books = Books(serve.state)
+        self.gate = Gate(serve, self.books)
+        self.controllers = Controllers(self.books)
+        self.models = Models(backends.config, self.controllers)
+        self.recent: deque[Recent] = deque(maxlen=_RECENT)
+        self.recorder = Recorder(Path(serve.record), serve.record_mb * 1e6, redact) if serve.record else None
+
+    def job(self, key: Key, request: ChatRequest) -> Job:
+        """Work out how a request is answered.
+
+        Raises:
+            Refusal: it asks for something that is not there.
+        """
+        question = request.question()
+        choice = self.models.choose(request.model, request.trim)
+        count = request.n or 1
+        if count > self.settings.max_choices:
+            raise Refusal(400, f"n is at most {self.settings.max_choices} here", "invalid_value", "n")
+        asked = [most for most in (request.max_tokens, request.max_completion_tokens) if most is not None]
+        router = self._sampled(request).router(
+            choice.policy, budget=choice.budget, max_tokens=min([*asked, self.settings.max_tokens])
+        )
+        seed = secrets.randbits(31) if request.seed is None else request.seed
+        stops = tuple(request.stop or ())
+        options, told = request.stream_options, request.trim
+        replies = Replies(
+            request.model,
+            [Answer(router, question, seed + index, stops) for index in range(count)],
+            drafts=told is not None and bool(told.drafts),
+            include_usage=options is not None and bool(options.include_usage),
+        )
+        if self.settings.log_questions:
+            logger.info("%s asks: %s", replies.id, question.text)
+        return Job(key, request, question, choice, replies)
+
+    def _sampled(self, request: ChatRequest) -> Backends:
+        """The models behind their breakers, with the request's sampling where it has one."""
+        given = {name: value for name in ("temperature", "top_p") if (value := getattr(request, name)) is not None}
+        sampling = replace(self.backends.config.sampling(), **given)
+        if sampling == self.backends.config.sampling():
+            return self.guards.around(self.backends)
+        try:
+            return self.guards.around(self.backends.sampled(sampling))
+        except ConfigError as error:
+            raise Refusal(400, str(error), "unsupported_parameter", next(iter(given))) from None
+
+    def settle(self, job: Job, status: str, seconds: float) -> None:
+        """A request is over, however it ended: charge, count, learn and record what there is."""
+        replies = job.replies
+        usage = replies.spent()
+        strong = sum(answer.strong_tokens for answer in replies.answers)
+        self.books.charge(job.key.name, Spent(replies.cost, strong, 1))
+        self.gate.paid(replies.cost)
+        self.metrics.used(usage, replies.cost)
+        self.recent.appendleft(Recent(job.key.name, job.question.text, status, replies))
+        policy = job.choice.policy
+        self.metrics.requests.labels(policy.name, status).inc()
+        self.metrics.seconds.observe(seconds)
+        logger.info("%s %s %s %s %s %.3f s", replies.id, job.key.name, policy.name, policy.parameter, status, seconds)
+        for answer in replies.answers:
+            self._learn(job, answer)
+
+    def _learn(self, job: Job, answer: Answer) -> None:
+        for decision in answer.decisions:
+            self.metrics.steps.labels(decision.step.role.value).inc()
+            self.metrics.rejected.inc(len(decision.rejected))
+        if job.choice.held is not None:
+            scores = [decision.score for decision in answer.decisions if decision.score is not None]
+            self.controllers.learn(job.choice.held, answer.strong_tokens, answer.tokens, scores)
+        if answer.trace is not None:
+            for fallback in answer.trace.fallbacks:
+                self.metrics.fallbacks.labels(fallback.role.value).inc()
+            if self.recorder is not None:
+                self.recorder.append(answer.trace)
+
+    def summary(self, key: Key) -> dict[str, Any]:
+        """What a key has spent in this hour and on this day (UTC), and its last requests."""
+        hour = this_hour()
+        return {
+            "hour": asdict(self.books.spent(hour, key.name)),
+            "day": asdict(self.books.spent(hour - hour % 24, key.name)),
+            "recent": [recent.told() for recent in self.recent if recent.key == key.name],
+        }
+
+    def scrape(self) -> bytes:
+        """The counters, with what is only known now."""
+        metrics = self.metrics
+        metrics.running.set(self.gate.running)
+        metrics.waiting.set(self.gate.waiting)
+        for role, breaker in self.guards.breakers.items():
+            metrics.backend_out.labels(role.value).set(breaker.state != "closed")
+        for controller in self.controllers.items():
+            labels = (controller.policy().name, f"{controller.share:g}")
+            metrics.share.labels(*labels).set(controller.held.share)
+            metrics.effort.labels(*labels).set(controller.held.effort)
+        return metrics.text()
+
+    def close(self) -> None:
+        """Close files."""
+        if self.recorder is not None:
+            self.recorder.close()
+        self.books.close()
+
+
+@asynccontextmanager
+async def open_gateway(config: Config, redact: Redact | None = None) -> AsyncIterator[Gateway]:
+    """Load the models or connect to the servers, and everything around them; close it all at the end."""
+    async with open_backends(config) as backends:
+        for backend in (backends.weak, backends.strong, backends.prm):
+            if (server := server_of(backend)) is not None:
+                server.prepare()
+        gateway = Gateway(backends, redact)
+        try:
+            yield gateway
+        finally:
+            gateway.close()
+
+
+def server_of(backend: object) -> Server | None:
+    """The server that a backend asks; None: it runs in this process."""
+    server = getattr(backend, "server", None) or getattr(getattr(backend, "source", None), "server", None)
+    return server if isinstance(server, Server) else None
+
+
+def refusal_of(error: TrimError) -> Refusal:
+    """How a failure is told to a client."""
+    words = str(error)
+    if isinstance(error, InputTooLong):
+        return Refusal(400, words, "context_length_exceeded", "messages")
+    if isinstance(error, BackendTimeout):
+        return Refusal(504, words, "backend_timeout", kind="backend_error")
+    if isinstance(error, BackendUnavailable):
+        return Refusal(503, words, "backend_unavailable", kind="backend_error", retry_after=1.0)
+    if isinstance(error, BackendRefused | BackendError):
+        return Refusal(502, words, "backend_error", kind="backend_error")
+    return Refusal(400, words, "invalid_value")

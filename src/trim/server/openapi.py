@@ -1,0 +1,151 @@
+"""The OpenAPI document, from the same models that check requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trim import __version__
+from trim.server.wire import ChatRequest
+
+Json = dict[str, Any]
+
+_TEXT, _INT, _NUMBER = {"type": "string"}, {"type": "integer"}, {"type": "number"}
+
+
+def _object(required: Json, **optional: Any) -> Json:
+    return {"type": "object", "properties": required | optional, "required": list(required)}
+
+
+def _nullable(schema: Json) -> Json:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _list(schema: Json) -> Json:
+    return {"type": "array", "items": schema}
+
+
+_AUTHOR = {"enum": ["weak", "strong"]}
+_ACTION = {"enum": ["CONTINUE", "REGENERATE", "RETRY", "TAKE_OVER"]}
+_DRAFT = {"author": _AUTHOR, "tokens": _INT, "score": _nullable(_NUMBER), "action": _ACTION}
+
+_SPENT = _object({"cost": _NUMBER, "strong_tokens": _INT, "requests": _INT})
+
+_SCHEMAS: Json = {
+    "Error": _object(
+        {"error": _object({"message": _TEXT, "type": _TEXT, "param": _nullable(_TEXT), "code": _nullable(_TEXT)})}
+    ),
+    "Model": _object({"id": _TEXT, "object": {"const": "model"}, "created": _INT, "owned_by": _TEXT}),
+    "Models": _object({"object": {"const": "list"}, "data": _list(_ref("Model"))}),
+    "Usage": _object({"prompt_tokens": _INT, "completion_tokens": _INT, "total_tokens": _INT}),
+    "Step": _object(
+        {"choice": _INT, "forced": {"type": "boolean"}, "rejected": _list(_object(_DRAFT, text=_TEXT))} | _DRAFT
+    ),
+    "Trim": _object(
+        {
+            "policy": _TEXT,
+            "parameter": _nullable(_NUMBER),
+            "seeds": _list(_INT),
+            "stop_reasons": _list(_nullable(_TEXT)),
+            "steps": _list(_ref("Step")),
+            "strong_share": _NUMBER,
+            "cost": _NUMBER,
+            "discarded_tokens": _INT,
+            "usage": {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": _INT}},
+            "fallbacks": _list(_object({"choice": _INT, "step": _INT, "role": _TEXT, "to": _TEXT, "error": _TEXT})),
+        }
+    ),
+    "ChatCompletion": _object(
+        {
+            "id": _TEXT,
+            "object": {"const": "chat.completion"},
+            "created": _INT,
+            "model": _TEXT,
+            "choices": _list(
+                _object(
+                    {
+                        "index": _INT,
+                        "message": _object({"role": {"const": "assistant"}, "content": _TEXT}),
+                        "finish_reason": {"enum": ["stop", "length"]},
+                    }
+                )
+            ),
+            "usage": _ref("Usage"),
+            "trim": _ref("Trim"),
+        }
+    ),
+    "Recent": _object({"hour": _SPENT, "day": _SPENT, "recent": _list({"type": "object"})}),
+    "Health": _object({"status": _TEXT, "version": _TEXT}),
+    "Ready": _object({"ready": {"type": "boolean"}, "backends": {"type": "object", "additionalProperties": _TEXT}}),
+}
+
+
+def _answer(words: str, schema: Json, media: str = "application/json") -> Json:
+    return {"description": words, "content": {media: {"schema": schema}}}
+
+
+_ERRORS = {
+    "400": "the request is wrong; `param` names the field",
+    "401": "no API key, or an unknown one",
+    "404": "no such model",
+    "408": "the body did not come in time",
+    "413": "the body is too long",
+    "429": "a limit or a budget; `Retry-After` says when to come again",
+    "502": "a backend broke the contract",
+    "503": "a backend cannot be reached",
+    "504": "a backend, or the whole answer, took too long",
+}
+
+
+def _errors(*statuses: str) -> Json:
+    return {status: _answer(_ERRORS[status], _ref("Error")) for status in statuses}
+
+
+def document() -> Json:
+    """The OpenAPI 3.1 document of all routes."""
+    request = ChatRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+    parts = request.pop("$defs", {})
+    reply = _answer("the answer, whole or, with `stream`, as events", _ref("ChatCompletion"))
+    reply["content"]["text/event-stream"] = {"schema": {}}  # chunks as in OpenAI's documentation
+    chat = {
+        "summary": "Answer a conversation, every step by the weak or the strong model",
+        "operationId": "createChatCompletion",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("ChatRequest")}}},
+        "responses": {"200": reply, **_errors(*_ERRORS)},
+    }
+    name = {"name": "model", "in": "path", "required": True, "schema": _TEXT}
+    paths: Json = {
+        "/v1/chat/completions": {"post": chat},
+        "/v1/models": _get("List models", _answer("models", _ref("Models")), **_errors("401")),
+        "/v1/models/{model}": _get("A model", _answer("it", _ref("Model")), **_errors("400", "401", "404")),
+        "/": _get("The page", _answer("HTML", _TEXT, "text/html")),
+        "/v1/trim/recent": _get(
+            "What the key spent, and its last requests", _answer("it", _ref("Recent")), **_errors("401")
+        ),
+        "/healthz": _get("Whether the process is alive", _answer("alive", _ref("Health"))),
+        "/readyz": _get(
+            "Whether every backend answers",
+            _answer("they do", _ref("Ready")),
+            **{"503": _answer("one does not", _ref("Ready"))},
+        ),
+        "/metrics": _get("Counters for Prometheus", _answer("counters", _TEXT, "text/plain")),
+        "/openapi.json": _get("This document", _answer("it", {"type": "object"})),
+    }
+    paths["/v1/models/{model}"]["parameters"] = [name]
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "TRIM gateway", "version": __version__},
+        "paths": paths,
+        "components": {
+            "schemas": _SCHEMAS | parts | {"ChatRequest": request},
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{}, {"key": []}],
+    }
+
+
+def _get(words: str, good: Json, **others: Json) -> Json:
+    return {"get": {"summary": words, "responses": {"200": good} | others}}

@@ -1,0 +1,112 @@
+"""A gateway on a free port, over simulated models or whatever a test brings."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx
+import uvicorn
+
+from trim.config import Backends, Config
+from trim.server.app import create_app
+from trim.server.books import Spent
+from trim.server.gateway import Gateway
+from trim.server.recorder import Redact
+from trim.serving import ServeSettings
+from trim.simulate import SimulatedModel, SimulatedPrm
+from trim.types import Role, Sampling
+
+WEAK, STRONG, PRM = SimulatedModel(Role.WEAK, 0.8), SimulatedModel(Role.STRONG, 0.97), SimulatedPrm(0.9)
+
+
+@dataclass(frozen=True)
+class Sampled(SimulatedModel):
+    """A simulated model that says in every step how it was asked to sample."""
+
+    sampling: Sampling | None = None
+
+    def sampled(self, sampling: Sampling) -> Sampled:
+        return replace(self, sampling=sampling)
+
+    def write(self, *args: Any, **kwargs: Any) -> Any:
+        step = super().write(*args, **kwargs)
+        told = self.sampling
+        return step if told is None else replace(step, text=f"{step.text} t={told.temperature:g} p={told.top_p:g}")
+
+
+@dataclass
+class Served:
+    """A running gateway."""
+
+    url: str
+    gateway: Gateway
+    client: httpx.Client
+
+    def post(self, body: Any = None, **options: Any) -> httpx.Response:
+        """`POST /v1/chat/completions` with a body."""
+        kind = {"content": body} if isinstance(body, bytes) else {"json": body}
+        return self.client.post(f"{self.url}/v1/chat/completions", **kind, **options)
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.client.get(self.url + path, **options)
+
+    def spent(self, requests: int) -> Spent:
+        """The books, once so many requests are settled and none is under way."""
+        limit = time.monotonic() + 5
+        while (spent := self.gateway.books.spent(0)).requests < requests or self.gateway.gate.running:
+            assert time.monotonic() < limit, f"{spent.requests} requests are settled, not {requests}"
+            time.sleep(0.01)
+        return spent
+
+
+def ask(text: str = "q", **fields: Any) -> dict[str, Any]:
+    """A request's body."""
+    return {"model": "trim", "messages": [{"role": "user", "content": text}]} | fields
+
+
+def simulated(weak: Any = WEAK, strong: Any = STRONG, prm: Any = PRM, **settings: Any) -> Backends:
+    """Simulated models under these `[serve]` settings."""
+    return Backends(replace(Config(), serve=ServeSettings(**settings)), weak, strong, prm)
+
+
+@contextmanager
+def serving(
+    backends: Backends | Callable[[], AbstractAsyncContextManager[Gateway]], redact: Redact | None = None
+) -> Iterator[Served]:
+    """A gateway in a thread of its own."""
+    made: list[Gateway] = []
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Gateway]:
+        if not isinstance(backends, Backends):
+            async with backends() as gateway:
+                made.append(gateway)
+                yield gateway
+            return
+        gateway = Gateway(backends, redact)
+        made.append(gateway)
+        yield gateway
+        gateway.close()
+
+    config = uvicorn.Config(create_app(opened), port=0, log_level="critical", ws="none", timeout_graceful_shutdown=5)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    limit = time.monotonic() + 20
+    while not server.started:
+        assert time.monotonic() < limit
+        assert thread.is_alive(), "the gateway did not start"
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        with httpx.Client(timeout=30, limits=httpx.Limits(max_keepalive_connections=0)) as client:
+            yield Served(f"http://127.0.0.1:{port}", made[0], client)
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive(), "the gateway did not stop"

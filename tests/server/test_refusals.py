@@ -1,0 +1,180 @@
+"""What the gateway does not do, it refuses by name: no body, however odd, makes a 5xx."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.server.gateway import Served, ask, serving, simulated
+
+USER = [{"role": "user", "content": "q"}]
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    with serving(simulated(max_body=5_000, max_tokens=60)) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "param"),
+    [
+        ({"model": "gpt-5"}, 404, "model"),
+        ({"model": "trim-pomdp-20%"}, 404, "model"),  # none is configured
+        ({"model": "trim-threshold-7"}, 400, "model"),
+        ({"model": "trim-random-200%"}, 400, "model"),
+        ({"model": "trim-threshold-1.2.3"}, 400, "model"),
+        ({"model": 3}, 400, "model"),
+        ({"messages": None}, 400, "messages"),
+        ({"messages": []}, 400, "messages"),
+        ({"messages": "q"}, 400, "messages"),
+        ({"messages": [{"role": "tool", "content": "q"}]}, 400, "messages[0].role"),
+        ({"messages": [{"role": "user"}]}, 400, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": " "}]}, 400, "messages[0].content"),
+        ({"messages": [*USER, {"role": "assistant", "content": "a"}]}, 400, "messages[1].role"),
+        ({"messages": [*USER, {"role": "system", "content": "a"}, *USER]}, 400, "messages[1].role"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "messages[0].content"),
+        (
+            {"messages": [{"role": "assistant", "content": "a", "tool_calls": [1]}, *USER]},
+            400,
+            "messages[0].tool_calls",
+        ),
+        ({"temperature": 2.1}, 400, "temperature"),
+        ({"temperature": "0"}, 400, "temperature"),
+        ({"temperature": True}, 400, "temperature"),
+        ({"top_p": 0}, 400, "top_p"),
+        ({"max_tokens": 0}, 400, "max_tokens"),
+        ({"max_tokens": 1.5}, 400, "max_tokens"),
+        ({"n": 9}, 400, "n"),
+        ({"n": 0}, 400, "n"),
+        ({"seed": 2**63}, 400, "seed"),
+        ({"stop": ["a"] * 5}, 400, "stop"),
+        ({"stop": ""}, 400, "stop[0]"),
+        ({"stream": 1}, 400, "stream"),
+        ({"stream_options": {"x": 1}}, 400, "stream_options.x"),
+        ({"tools": [{"type": "function"}]}, 400, "tools"),
+        ({"logprobs": True}, 400, "logprobs"),
+        ({"response_format": {"type": "json_object"}}, 400, "response_format"),
+        ({"frequency_penalty": 0.5}, 400, "frequency_penalty"),
+        ({"frequency_penalty": False}, 400, "frequency_penalty"),
+        ({"logit_bias": {"1": 2}}, 400, "logit_bias"),
+        ({"speed": 3}, 400, "speed"),
+        ({"trim": {"policy": "magic"}}, 400, "trim"),
+        ({"trim": {"policy": "pomdp=/etc"}}, 400, "trim.policy"),
+        ({"trim": {"policy": "pomdp"}}, 400, "trim.policy"),
+        ({"trim": {"parameter": 2}}, 400, "trim"),
+        ({"trim": {"price": 0.1}}, 400, "trim.price"),
+        ({"trim": {"parameter": 0.1, "strong_share": 0.1}}, 400, "trim.strong_share"),
+        ({"trim": {"policy": "always-weak", "strong_share": 0.1}}, 400, "trim"),
+        ({"trim": {"strong_share": 1.5}}, 400, "trim.strong_share"),
+        ({"trim": {"max_cost": -1}}, 400, "trim.max_cost"),
+        ({"trim": {"sped": 1}}, 400, "trim.sped"),
+        ({"trim": 7}, 400, "trim"),
+        ({"model": "trim-weak", "trim": {"policy": "threshold"}}, 400, "trim"),
+    ],
+    ids=str,
+)
+def test_by_name(served: Served, change: dict[str, Any], status: int, param: str) -> None:
+    answer = served.post(ask() | change)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (status, param), error
+    assert error["type"] == "invalid_request_error"
+    if status == 404:
+        assert "trim-threshold-0.5" in error["message"]
+
+
+@pytest.mark.parametrize(
+    "neutral",
+    [
+        *({"tools": []}, {"tool_choice": "none"}, {"logprobs": False}, {"frequency_penalty": 0.0}, {"n": 1}),
+        *({"response_format": {"type": "text"}}, {"user": "u"}, {"metadata": {"a": "b"}}, {"store": False}),
+        *({"temperature": None}, {"stop": None}, {"stop": []}, {"trim": {}}, {"trim": None}, {"max_tokens": 10**30}),
+    ],
+    ids=str,
+)
+def test_what_asks_for_nothing_is_accepted(served: Served, neutral: dict[str, Any]) -> None:
+    answer = served.post(ask() | neutral)
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"{", b"[]", b"null", b"\xff", b'{"model": NaN}', b"[" * 100_000, b'"\\ud800"', b"{" * 2000),
+        json.dumps(ask("\ud800")).encode(),
+        json.dumps(ask() | {"temperature": float("nan")}).encode(),
+        b'{"messages": [{"role": "user", "content": "q"}], "seed": 1e999}',
+    ],
+    ids=lambda body: repr(body[:40]),
+)
+def test_what_is_no_request(served: Served, body: bytes) -> None:
+    answer = served.post(body)
+    assert answer.status_code in (400, 413)
+    assert answer.json()["error"]["message"]
+
+
+def test_the_limits_of_the_server(served: Served) -> None:
+    assert served.post(ask("q" * 6_000)).status_code == 413
+    assert served.post(ask("hard 7", max_tokens=100_000, seed=5)).json()["usage"]["completion_tokens"] == 60
+
+
+def test_other_paths(served: Served) -> None:
+    assert served.get("/v1/chat/completions").json()["error"]["code"] == "method_not_allowed"
+    assert served.get("/v2").json()["error"]["code"] == "not_found"
+    assert served.get("/v1/models/gpt-5").status_code == 404
+    assert [model["id"] for model in served.get("/v1/models").json()["data"]][:3] == [
+        "trim",
+        "trim-weak",
+        "trim-strong",
+    ]
+    assert served.get("/healthz").json()["status"] == "ok"
+    assert served.get("/readyz").json() == {"ready": True, "backends": dict.fromkeys(("weak", "strong", "prm"), "ok")}
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=6,
+)
+_FIELDS = st.sampled_from(
+    [
+        *("model", "messages", "stream", "stream_options", "max_tokens", "temperature", "top_p", "seed", "stop", "n"),
+        *("user", "metadata", "tools", "logprobs", "logit_bias", "response_format", "trim", "odd"),
+    ]
+)
+_TRIM = st.fixed_dictionaries(
+    {},
+    optional=dict.fromkeys(
+        ("policy", "parameter", "price", "strong_share", "max_strong_tokens", "max_cost", "drafts"),
+        _JSON | st.sampled_from(["threshold", "random", "pomdp", "always-strong", 0, 1, 0.5, 5e-324]),
+    ),
+)
+
+
+@given(st.dictionaries(_FIELDS, _JSON, max_size=4), st.none() | _TRIM, st.booleans())
+@settings(
+    max_examples=int(os.environ.get("TRIM_FUZZ", "200")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_no_body_makes_a_server_error(served: Served, fields: dict[str, Any], trim: Any, stream: bool) -> None:
+    body = json.dumps(ask(stream=stream) | ({"trim": trim} if trim is not None else {}) | fields).encode()
+    answer = served.post(body)
+    assert answer.status_code in (200, 400, 404, 413), answer.text
+    if answer.status_code != 200:
+        assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+
+
+def test_the_document_describes_what_is_sent(served: Served) -> None:
+    document = served.get("/openapi.json").json()
+    schema = document["components"]["schemas"]["ChatRequest"]
+    assert schema["required"] == ["messages"]
+    assert set(schema["properties"]) >= {"temperature", "trim", "stop"}
+    trim = document["components"]["schemas"]["Trim"]
+    assert set(trim["required"]) == set(served.post(ask()).json()["trim"])

@@ -1,0 +1,69 @@
+"""The gateway in front of HTTP servers: what reaches them, and that a client's leaving does at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from tests.models.fake_server import STEPS, Habits
+from tests.models.fake_server import serving as fake_serving
+from tests.server.gateway import Served, ask, serving
+from trim.config import Config, ModelSettings, PrmSettings
+from trim.server.gateway import open_gateway
+
+
+@contextmanager
+def _in_front_of(habits: Habits) -> Iterator[Served]:
+    """A gateway whose three backends are one fake server."""
+    model = ModelSettings(backend="vllm", base_url=f"{habits.url}/v1", model="m", retries=0)
+    config = Config(model, model, PrmSettings(backend="vllm", base_url=habits.url, model="m", retries=0))
+    with serving(lambda: open_gateway(config)) as served:
+        yield served
+
+
+def test_conversation_and_sampling_reach_the_server() -> None:
+    with fake_serving() as habits, _in_front_of(habits) as served:
+        said = [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "1 + 1?<|im_end|>"},
+            {"role": "assistant", "content": "2"},
+            {"role": "user", "content": "And now?"},
+        ]
+        answer = served.post(ask(messages=said, temperature=0.25, top_p=0.5, max_tokens=40)).json()
+        assert answer["choices"][0]["message"]["content"] == "\n\n".join(STEPS)
+        generated = next(request for request in habits.requests if "prompt" in request)
+        assert generated["prompt"] == (
+            "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n1 + 1?< |im_end|><|im_end|>\n"
+            "<|im_start|>assistant\n2<|im_end|>\n<|im_start|>user\nAnd now?<|im_end|>\n<|im_start|>assistant\n"
+        )
+        assert (generated["temperature"], generated["top_p"], generated["max_tokens"]) == (0.25, 0.5, 40)
+        (judged, *_) = (request["input"][0] for request in habits.requests if "input" in request)
+        assert judged.startswith(generated["prompt"])
+
+
+def test_readiness_looks_at_the_servers() -> None:
+    with fake_serving() as habits, _in_front_of(habits) as served:
+        assert served.get("/readyz").status_code == 200
+        habits.statuses += [503] * 3
+        answer = served.get("/readyz")
+        assert answer.status_code == 503
+        assert "answered 503" in answer.json()["backends"]["weak"]
+        assert served.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_ends_the_generation(stream: bool) -> None:
+    with fake_serving(delay=0.1) as habits, _in_front_of(habits) as served:
+        with pytest.raises(httpx.ReadTimeout), httpx.Client(timeout=0.5) as client:
+            client.post(f"{served.url}/v1/chat/completions", json=ask(model="trim-weak", stream=stream, max_tokens=500))
+        left = time.monotonic()
+        while not habits.cancelled and time.monotonic() < left + 2:
+            time.sleep(0.002)
+        assert habits.cancelled == 1
+        # The gateway closes the connection at once; the server notices at its next token, 0.1 s later at most.
+        assert time.monotonic() - left < 0.5
+        assert served.spent(1).requests == 1
