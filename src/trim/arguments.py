@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from trim import __version__
 from trim.baselines import STEP_LEVEL
 from trim.commands import plan, policies
+from trim.commands.rivals import QUERY_LEVEL
 from trim.policies import NAMES
 
 if TYPE_CHECKING:
@@ -93,7 +94,9 @@ def _add_eval(commands: _Commands) -> None:
         default="always-weak,always-strong,random,threshold",
         help=f"comma-separated, of {', '.join((*NAMES, ORACLE))}, pomdp=FOLDER (default: the first four); threshold+2 "
         "retries a draft twice before it asks the strong model, and so does pomdp+2=FOLDER where that pays; "
-        "pomdp+snapshot and pomdp+takeover change the belief and the actions; rivals: " + ", ".join(STEP_LEVEL),
+        "pomdp+snapshot and pomdp+takeover change the belief and the actions; rivals: "
+        + ", ".join((*STEP_LEVEL, *QUERY_LEVEL))
+        + " (the last five as NAME=FOLDER)",
     )
     evaluate.add_argument(
         "--parameters", action="append", default=[], metavar="POLICY=A,B,...", help="parameters instead of the sweep"

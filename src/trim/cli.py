@@ -99,15 +99,12 @@ def _question(text: str) -> Question:
 # eval -----------------------------------------------------------------------------------------------------------
 
 
-def _points(
-    args_policies: str, args_parameters: Sequence[str], rivals: Rivals, *, task: Task, score: bool
-) -> list[Point]:
+def _points(args_parameters: Sequence[str], rivals: Rivals, *, task: Task, score: bool) -> list[Point]:
     """The operating points that were asked for, weak and strong first."""
     from trim.evals.run import Point
     from trim.models.oracle import OraclePrm
 
-    backends, chosen = rivals.backends, _parameters(args_parameters)
-    names = list(dict.fromkeys(name.strip() for name in args_policies.split(",") if name.strip()))
+    backends, names, chosen = rivals.backends, rivals.names, _parameters(args_parameters)
     families = [Spec.parse(name).name for name in names]
     if len(set(families)) < len(families):
         raise ConfigError("--policies names one policy twice: results of two fits belong into two folders")
@@ -123,7 +120,7 @@ def _points(
             continue
         family = Spec.parse(name).name
         if rivals.knows(family):
-            points += rivals.points(name, chosen.get(family))
+            points += rivals.points(name, chosen.get(family), score=score)
             continue
         for policy in backends.config.build_sweep(name, chosen.get(family)):
             router = backends.router(scored(policy) if score else policy)
@@ -189,14 +186,17 @@ async def _evaluate(
     """Run, with a progress bar, and write everything into the folder."""
     from trim.evals.run import Run, Settings
     from trim.show import progress
+    from trim.traces import read_traces
 
-    async with open_backends(config) as backends, open_rivals(backends) as rivals:
-        points = _points(policies, parameters, rivals, task=task, score=score)
+    chosen = task.questions(questions, seed)
+    names = list(dict.fromkeys(name.strip() for name in policies.split(",") if name.strip()))
+    async with open_backends(config) as backends, open_rivals(backends, task, chosen, names) as rivals:
+        points = _points(parameters, rivals, task=task, score=score)
         generation = _jsonable(config) | ({"scored": True} if score else {})
         settings = Settings(task.name, questions, seed, config.names(), generation)
         run = Run(out, settings, resume=resume)
         keep_fit(policies, out)
-        chosen = task.questions(questions, seed)
+        rivals.remember(read_traces(run.traces) if run.done else ())
         with progress(len(points) * questions) as advance:
             await run.add(
                 points,

@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trim.commands import routers
 from trim.commands.recorded import Recorded
 from trim.config import Config, load_config, open_backends
 from trim.errors import ConfigError, TraceError
@@ -35,7 +36,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the commands."""
     raw = argparse.RawDescriptionHelpFormatter
     fit = commands.add_parser("fit", help="fit a policy to recorded traces")
-    _register_fit(fit.add_subparsers(required=True, metavar="pomdp"), raw)
+    kinds = fit.add_subparsers(required=True, metavar="KIND")
+    _register_fit(kinds, raw)
+    routers.register_fit(kinds)
 
     explain = commands.add_parser(
         "explain",
