@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trim.arguments import DEMO_SEED, ORACLE, parser
+from trim.commands import report
 from trim.commands.policies import keep_fit
 from trim.commands.rivals import Rivals, open_rivals
 from trim.config import Backends, Config, load_config, open_backends
@@ -207,7 +208,7 @@ async def _evaluate(
             )
         if run.torn:
             print(f"trim: {run.torn}", file=sys.stderr)
-    _write(run)
+    report.write(run)
     return run
 
 
@@ -225,19 +226,6 @@ def _jsonable(config: Config) -> dict[str, object]:
         "max_strong_tokens": b.max_strong_tokens,
         "max_cost": b.max_cost,
     }
-
-
-def _write(run: Run) -> None:
-    from trim.evals.plots import frontier, save
-    from trim.evals.report import write_report
-
-    run.write_results()
-    settings = run.settings
-    save(
-        frontier(run.operating_points(), f"{settings.task}, {settings.questions} questions"),
-        run.folder / "frontier.png",
-    )
-    write_report(run)
 
 
 def _conclude(run: Run) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trim.baselines import LEARNED, QUERY_LEVEL
 from trim.baselines.query import WEAK_SAMPLE, OracleQuery, QueryRouter, RandomMix, Remembered, Sample
 from trim.config import Backends, Config, PrmSettings, open_prm
 from trim.errors import ConfigError
@@ -30,10 +31,6 @@ _SWEEPS: dict[str, tuple[float | None, ...]] = {
     "automix-pomdp": (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7),
     WEAK_SAMPLE: (1, 2, 3, 4),
 }
-LEARNED = ("similarity", "factorisation", "classifier", "smoothie")
-"""Routers that `trim fit router` trains."""
-QUERY_LEVEL = (*_SWEEPS, *LEARNED)
-"""Query-level rivals by name; `automix-pomdp` and the learned ones are given as NAME=FOLDER."""
 
 
 @dataclass
@@ -60,11 +57,11 @@ class Rivals:
         self.weak = Remembered(router(AlwaysWeak()))
         self.scored = Remembered(router(AlwaysWeak(uses_scores=True)), _is_scored)
         self.strong = Remembered(router(AlwaysStrong()))
-        self._shared = any(name.partition("=")[0] in QUERY_LEVEL for name in self.names)
+        self._shared = any(name.partition("=")[0] in (*QUERY_LEVEL, WEAK_SAMPLE) for name in self.names)
 
     def knows(self, family: str) -> bool:
         """Whether this policy's points are made here: a rival, or an end whose solutions a rival uses too."""
-        return family == _GRADED or family in QUERY_LEVEL or (self._shared and family in _ENDS)
+        return family in (_GRADED, WEAK_SAMPLE, *QUERY_LEVEL) or (self._shared and family in _ENDS)
 
     def remember(self, traces: Iterable[Trace]) -> None:
         """Take over whole solutions that were recorded earlier."""

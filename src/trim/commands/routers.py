@@ -6,8 +6,8 @@ import argparse
 from datetime import date
 from pathlib import Path
 
+from trim.baselines import LEARNED
 from trim.commands.recorded import Recorded
-from trim.commands.rivals import LEARNED
 from trim.config import load_config
 
 _META = "automix-pomdp"
