@@ -86,7 +86,7 @@ def _add_eval(commands: _Commands) -> None:
         "--task",
         default="gsm_symbolic",
         help="gsm_symbolic, arithmetic_chain or string_rewriting (:easy, :medium or :hard behind it for one level), "
-        "or a JSONL file with question and answer",
+        "math500, aime, aime24, amc23, olympiadbench, minerva_math, gsm8k, or a JSONL file with question and answer",
     )
     evaluate.add_argument(
         "--policies",

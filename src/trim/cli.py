@@ -16,7 +16,7 @@ from trim.arguments import DEMO_SEED, ORACLE, parser
 from trim.commands import report
 from trim.commands.policies import keep_fit
 from trim.commands.rivals import Rivals, open_rivals
-from trim.config import Backends, Config, load_config, open_backends
+from trim.config import Backends, Config, ModelSettings, load_config, open_backends
 from trim.errors import BackendError, ConfigError, TrimError
 from trim.policies import Spec, Threshold, scored
 from trim.types import Budget, Question, Trace
@@ -189,6 +189,7 @@ async def _evaluate(
     from trim.show import progress
     from trim.traces import read_traces
 
+    config = _instructed(config, task.instruction)
     chosen = task.questions(questions, seed)
     names = list(dict.fromkeys(name.strip() for name in policies.split(",") if name.strip()))
     async with open_backends(config) as backends, open_rivals(backends, task, chosen, names) as rivals:
@@ -210,6 +211,16 @@ async def _evaluate(
             print(f"trim: {run.torn}", file=sys.stderr)
     report.write(run)
     return run
+
+
+def _instructed(config: Config, instruction: str) -> Config:
+    """Tell models that have no system prompt how the task wants its answers; the shipped ones take none."""
+
+    def told(settings: ModelSettings) -> ModelSettings:
+        takes = instruction and not settings.system and settings.backend != "embedded"
+        return replace(settings, system=instruction) if takes else settings
+
+    return replace(config, weak=told(config.weak), strong=told(config.strong))
 
 
 def _jsonable(config: Config) -> dict[str, object]:
