@@ -35,6 +35,7 @@ CONFINED = {
     "matplotlib": {"evals/panels.py", "evals/plots.py", "evals/pomdp_plots.py"},
     "math_verify": {"tasks/grading.py"},
     "reasoning_gym": {"tasks/gsm_symbolic.py", "tasks/arithmetic_chain.py", "tasks/string_rewriting.py"},
+    "ray": {"evals/cluster.py"},
     "torch": set(),
     "transformers": set(),
     "pickle": set(),

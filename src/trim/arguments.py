@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from trim import __version__
 from trim.baselines import QUERY_LEVEL, STEP_LEVEL
 from trim.commands import plan, policies, prm, report
+from trim.commands.evaluation import ORACLE
 from trim.policies import NAMES
 
 if TYPE_CHECKING:
     _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 DEMO_SEED = 900_000
-ORACLE = "oracle"
 _RAW = argparse.RawDescriptionHelpFormatter
 
 _OVERVIEW = """\
@@ -115,6 +115,9 @@ def _add_eval(commands: _Commands) -> None:
     evaluate.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
     evaluate.add_argument("--score", action="store_true", help="score drafts also where no policy asks (for trim fit)")
     evaluate.add_argument("--concurrency", type=_count, default=64, help="questions at the same time (default: 64)")
+    evaluate.add_argument("--engine", choices=("local", "ray"), default="local", help="where questions are solved")
+    evaluate.add_argument("--workers", type=_count, default=2, help="of --engine ray, a CPU each (default: 2)")
+    evaluate.add_argument("--address", help="of a running Ray cluster (default: the environment's, else this machine)")
     evaluate.add_argument("--json", action="store_true", help="print results.json instead of a table")
     _config_option(evaluate)
     evaluate.set_defaults(command="eval")
