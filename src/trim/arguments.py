@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from trim import __version__
 from trim.baselines import QUERY_LEVEL, STEP_LEVEL
-from trim.commands import plan, policies, prm, report
+from trim.commands import plan, policies, prm, record, report
 from trim.commands.evaluation import ORACLE
 from trim.policies import NAMES
 
@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
         policies.register,
         report.register,
         prm.register,
+        record.register,
         _add_config,
     ):
         add(commands)
@@ -116,6 +117,7 @@ def _add_eval(commands: _Commands) -> None:
     evaluate.add_argument("--score", action="store_true", help="score drafts also where no policy asks (for trim fit)")
     evaluate.add_argument("--concurrency", type=_count, default=64, help="questions at the same time (default: 64)")
     evaluate.add_argument("--engine", choices=("local", "ray"), default="local", help="where questions are solved")
+    evaluate.add_argument("--replay", type=Path, metavar="DIR", help="no models: what trim record wrote for --config")
     evaluate.add_argument("--workers", type=_count, default=2, help="of --engine ray, a CPU each (default: 2)")
     evaluate.add_argument("--address", help="of a running Ray cluster (default: the environment's, else this machine)")
     evaluate.add_argument("--json", action="store_true", help="print results.json instead of a table")

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trim.commands.record import open_replay
 from trim.commands.rivals import Rivals, open_rivals
 from trim.config import Config, ModelSettings, open_backends
 from trim.errors import ConfigError
@@ -35,6 +36,7 @@ class EvaluationPlan:
         score: have drafts scored also where no policy asks.
         concurrency: questions at the same time.
         recorded: traces whose whole solutions rivals may take over.
+        replay: a folder of `trim record` in place of the models.
     """
 
     config: Config
@@ -46,6 +48,7 @@ class EvaluationPlan:
     score: bool = False
     concurrency: int = 64
     recorded: Path | None = None
+    replay: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,8 @@ async def open_points(plan: EvaluationPlan, task: Task | None = None) -> AsyncIt
         if task is None:
             task = load_task(plan.task)
             stack.callback(task.close)
-        backends = await stack.enter_async_context(open_backends(plan.config))
+        models = open_replay(plan.config, plan.replay) if plan.replay else open_backends(plan.config)
+        backends = await stack.enter_async_context(models)
         questions = task.questions(plan.questions, plan.seed)
         rivals = await stack.enter_async_context(open_rivals(backends, task, questions, plan.policies))
         points = _points(plan, rivals, task)
