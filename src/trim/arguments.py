@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trim import __version__
-from trim.baselines import STEP_LEVEL
-from trim.commands import plan, policies, serve
+from trim.baselines import QUERY_LEVEL, STEP_LEVEL
+from trim.commands import plan, policies, prm, record, report, serve
+from trim.commands.evaluation import ORACLE
 from trim.policies import NAMES
 
 if TYPE_CHECKING:
     _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 DEMO_SEED = 900_000
-ORACLE = "oracle"
 _RAW = argparse.RawDescriptionHelpFormatter
 
 _OVERVIEW = """\
@@ -37,7 +37,18 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--version", action="version", version=f"trim {__version__}")
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = made.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_solve, _add_eval, plan.register, policies.register, serve.register, _add_config):
+    for add in (
+        _add_demo,
+        _add_solve,
+        _add_eval,
+        plan.register,
+        policies.register,
+        report.register,
+        prm.register,
+        record.register,
+        serve.register,
+        _add_config,
+    ):
         add(commands)
     return made
 
@@ -86,14 +97,16 @@ def _add_eval(commands: _Commands) -> None:
         "--task",
         default="gsm_symbolic",
         help="gsm_symbolic, arithmetic_chain or string_rewriting (:easy, :medium or :hard behind it for one level), "
-        "or a JSONL file with question and answer",
+        "math500, aime, aime24, amc23, olympiadbench, minerva_math, gsm8k, or a JSONL file with question and answer",
     )
     evaluate.add_argument(
         "--policies",
         default="always-weak,always-strong,random,threshold",
         help=f"comma-separated, of {', '.join((*NAMES, ORACLE))}, pomdp=FOLDER (default: the first four); threshold+2 "
         "retries a draft twice before it asks the strong model, and so does pomdp+2=FOLDER where that pays; "
-        "pomdp+snapshot and pomdp+takeover change the belief and the actions; rivals: " + ", ".join(STEP_LEVEL),
+        "pomdp+snapshot and pomdp+takeover change the belief and the actions; rivals: "
+        + ", ".join((*STEP_LEVEL, *QUERY_LEVEL))
+        + " (the last five as NAME=FOLDER)",
     )
     evaluate.add_argument(
         "--parameters", action="append", default=[], metavar="POLICY=A,B,...", help="parameters instead of the sweep"
@@ -104,6 +117,10 @@ def _add_eval(commands: _Commands) -> None:
     evaluate.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
     evaluate.add_argument("--score", action="store_true", help="score drafts also where no policy asks (for trim fit)")
     evaluate.add_argument("--concurrency", type=_count, default=64, help="questions at the same time (default: 64)")
+    evaluate.add_argument("--engine", choices=("local", "ray"), default="local", help="where questions are solved")
+    evaluate.add_argument("--replay", type=Path, metavar="DIR", help="no models: what trim record wrote for --config")
+    evaluate.add_argument("--workers", type=_count, default=2, help="of --engine ray, a CPU each (default: 2)")
+    evaluate.add_argument("--address", help="of a running Ray cluster (default: the environment's, else this machine)")
     evaluate.add_argument("--json", action="store_true", help="print results.json instead of a table")
     _config_option(evaluate)
     evaluate.set_defaults(command="eval")

@@ -8,22 +8,25 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trim.arguments import DEMO_SEED, ORACLE, parser
+from trim.arguments import DEMO_SEED, parser
+from trim.commands import report
+from trim.commands.evaluation import EvaluationPlan, OnCluster, instructed, names, on_cluster, open_points
 from trim.commands.policies import keep_fit
-from trim.commands.rivals import Rivals, open_rivals
+from trim.commands.record import Recorded
 from trim.config import Backends, Config, load_config, open_backends
 from trim.errors import BackendError, ConfigError, TrimError
-from trim.policies import Spec, Threshold, scored
+from trim.policies import Threshold
 from trim.types import Budget, Question, Trace
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from trim.evals.run import Point, Run
+    from trim.evals.run import Run
     from trim.tasks import Task
 
 
@@ -99,71 +102,27 @@ def _question(text: str) -> Question:
 # eval -----------------------------------------------------------------------------------------------------------
 
 
-def _points(
-    args_policies: str, args_parameters: Sequence[str], rivals: Rivals, *, task: Task, score: bool
-) -> list[Point]:
-    """The operating points that were asked for, weak and strong first."""
-    from trim.evals.run import Point
-    from trim.models.oracle import OraclePrm
-
-    backends, chosen = rivals.backends, _parameters(args_parameters)
-    names = list(dict.fromkeys(name.strip() for name in args_policies.split(",") if name.strip()))
-    families = [Spec.parse(name).name for name in names]
-    if len(set(families)) < len(families):
-        raise ConfigError("--policies names one policy twice: results of two fits belong into two folders")
-    if unknown := set(chosen) - set(families):
-        raise ConfigError(f"--parameters for {', '.join(sorted(unknown))}, which is not among --policies")
-    points = []
-    for name in sorted(names, key=lambda n: n not in ("always-weak", "always-strong")):
-        if name == ORACLE:
-            if task.step_labels is None:
-                raise ConfigError(f"the oracle needs a task whose steps can be checked by rule; {task.name} has none")
-            oracle = Threshold(0.5, name=ORACLE)
-            points.append(Point(ORACLE, None, backends.router(oracle, prm=OraclePrm(task.step_labels))))
-            continue
-        family = Spec.parse(name).name
-        if rivals.knows(family):
-            points += rivals.points(name, chosen.get(family))
-            continue
-        for policy in backends.config.build_sweep(name, chosen.get(family)):
-            router = backends.router(scored(policy) if score else policy)
-            points.append(Point(family, policy.parameter, router))
-    if not points:
-        raise ConfigError("--policies names none")
-    return points
-
-
-def _parameters(texts: Sequence[str]) -> dict[str, tuple[float | None, ...]]:
-    """`threshold=0.1,0.5` by policy."""
-    found: dict[str, tuple[float | None, ...]] = {}
-    for text in texts:
-        name, equals, values = text.partition("=")
-        try:
-            found[name.strip()] = (*found.get(name.strip(), ()), *(float(value) for value in values.split(",")))
-        except ValueError:
-            equals = ""
-        if not equals:
-            raise ConfigError(f"--parameters {text!r}: write POLICY=NUMBER,NUMBER,...")
-    return found
-
-
 async def _eval(args: argparse.Namespace) -> int:
     from trim.tasks import load_task
 
+    if args.replay:
+        told = Recorded.read(args.replay)
+        args.task, args.seed, args.questions = told.task, told.seed, min(told.questions, args.questions)
     config, task = load_config(args.config), load_task(args.task)
+    plan = EvaluationPlan(
+        config=instructed(config, task.instruction),
+        task=args.task,
+        policies=names(args.policies),
+        parameters=tuple(args.parameters),
+        questions=args.questions,
+        seed=args.seed,
+        score=args.score,
+        concurrency=args.concurrency,
+        replay=args.replay,
+    )
+    cluster = OnCluster(args.workers, args.address) if args.engine == "ray" else None
     try:
-        run = await _evaluate(
-            args.out,
-            config,
-            task,
-            policies=args.policies,
-            parameters=args.parameters,
-            questions=args.questions,
-            seed=args.seed,
-            resume=args.resume,
-            score=args.score,
-            concurrency=args.concurrency,
-        )
+        run = await _evaluate(args.out, plan, task, resume=args.resume, cluster=cluster)
     finally:
         task.close()
     if args.json:
@@ -174,40 +133,32 @@ async def _eval(args: argparse.Namespace) -> int:
 
 
 async def _evaluate(
-    out: Path,
-    config: Config,
-    task: Task,
-    *,
-    policies: str,
-    parameters: Sequence[str],
-    questions: int,
-    seed: int,
-    resume: bool,
-    score: bool = False,
-    concurrency: int = 64,
+    out: Path, plan: EvaluationPlan, task: Task, *, resume: bool, cluster: OnCluster | None = None
 ) -> Run:
     """Run, with a progress bar, and write everything into the folder."""
     from trim.evals.run import Run, Settings
     from trim.show import progress
 
-    async with open_backends(config) as backends, open_rivals(backends) as rivals:
-        points = _points(policies, parameters, rivals, task=task, score=score)
-        generation = _jsonable(config) | ({"scored": True} if score else {})
-        settings = Settings(task.name, questions, seed, config.names(), generation)
+    plan = replace(plan, recorded=out / "traces.jsonl" if resume else None)
+    async with AsyncExitStack() as stack:
+        points = await stack.enter_async_context(open_points(plan, task))
+        generation = _jsonable(plan.config) | ({"scored": True} if plan.score else {})
+        settings = Settings(task.name, plan.questions, plan.seed, plan.config.names(), generation)
         run = Run(out, settings, resume=resume)
-        keep_fit(policies, out)
-        chosen = task.questions(questions, seed)
-        with progress(len(points) * questions) as advance:
+        keep_fit(",".join(plan.policies), out)
+        if cluster is not None:
+            points = await on_cluster(plan, points, cluster, stack)
+        with progress(len(points) * plan.questions) as advance:
             await run.add(
                 points,
-                chosen,
+                task.questions(plan.questions, plan.seed),
                 task,
-                concurrency=concurrency,
+                concurrency=plan.concurrency,
                 progress=lambda point, fresh: advance(point.label),
             )
         if run.torn:
             print(f"trim: {run.torn}", file=sys.stderr)
-    _write(run)
+    report.write(run)
     return run
 
 
@@ -225,19 +176,6 @@ def _jsonable(config: Config) -> dict[str, object]:
         "max_strong_tokens": b.max_strong_tokens,
         "max_cost": b.max_cost,
     }
-
-
-def _write(run: Run) -> None:
-    from trim.evals.plots import frontier, save
-    from trim.evals.report import write_report
-
-    run.write_results()
-    settings = run.settings
-    save(
-        frontier(run.operating_points(), f"{settings.task}, {settings.questions} questions"),
-        run.folder / "frontier.png",
-    )
-    write_report(run)
 
 
 def _conclude(run: Run) -> None:
@@ -277,16 +215,16 @@ async def _demo(args: argparse.Namespace) -> int:
         answer = task.answer(trace.text)
         console.print(summary(replace(trace, answer=answer, correct=task.right(answer, question))))
     console.print(f"\n[bold]Now {args.questions} problems[/bold] with different policies.")
-    run = await _evaluate(
-        args.out,
-        config,
-        task,
-        policies="always-weak,always-strong,random,threshold",
-        parameters=["random=0.25,0.5,0.75", "threshold=0.2,0.5,0.8,0.93"],
+    plan = EvaluationPlan(
+        config=config,
+        task=task.name,
+        policies=("always-weak", "always-strong", "random", "threshold"),
+        parameters=("random=0.25,0.5,0.75", "threshold=0.2,0.5,0.8,0.93"),
         questions=args.questions,
         seed=DEMO_SEED,
-        resume=(args.out / "run.json").exists(),  # a second demo goes on where the first one was
     )
+    # A second demo goes on where the first one was.
+    run = await _evaluate(args.out, plan, task, resume=(args.out / "run.json").exists())
     _conclude(run)
     return 0
 

@@ -86,6 +86,7 @@ class PrmSettings:
     tokenizer: str = ""
     system: str = ""
     step_mark: str = "<extra_0>"
+    recalibration: str = ""  # a curve that `trim eval-prm --recalibrate` wrote
     timeout: float = 60.0
     retries: int = 3
     on_error: Literal["raise", "weak", "strong"] = "raise"
@@ -249,6 +250,8 @@ class Config:
 
                 name = settings.model or ("judge" if settings.backend == "likelihood" else role)
                 names[role] = f"{settings.backend}:{name}@{fingerprint(name)}"
+        if self.prm.recalibration:
+            names["prm"] += f" through {Path(self.prm.recalibration).name}"
         return names
 
 
@@ -434,6 +437,14 @@ def _open_generator(config: Config, role: Role) -> Any:
 
 def open_prm(config: Config) -> Any:
     """The configured process reward model; its `aclose` is the caller's to call."""
+    if not config.prm.recalibration:
+        return _open_plain_prm(config)
+    from trim.models.recalibrated import RecalibratedPrm, RecalibrationCurve
+
+    return RecalibratedPrm(_open_plain_prm(config), RecalibrationCurve.load(Path(config.prm.recalibration)))
+
+
+def _open_plain_prm(config: Config) -> Any:
     settings = config.prm
     if settings.backend == "embedded":
         from trim.models.embedded import EmbeddedPrm

@@ -17,6 +17,8 @@ from trim.errors import ConfigError
 from trim.protocols import Policy
 
 __all__ = [
+    "LEARNED",
+    "QUERY_LEVEL",
     "STEP_LEVEL",
     "Confidence",
     "GlimpRouter",
@@ -30,6 +32,12 @@ __all__ = [
 
 STEP_LEVEL = ("rsd", "rsd-clipped", "spec-reason", "glimp-router", "confidence", "take-over")
 """Step-level rivals by name."""
+
+LEARNED = ("similarity", "factorisation", "classifier", "smoothie")
+"""Query-level routers that `trim fit router` trains; given as NAME=FOLDER, as is automix-pomdp."""
+
+QUERY_LEVEL = ("random-query", "oracle-query", "prm-cascade", "automix", "automix-pomdp", *LEARNED)
+"""Query-level rivals by name."""
 
 _SWEEPS: dict[str, tuple[float | None, ...]] = {
     "rsd": (0.7,),

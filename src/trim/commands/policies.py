@@ -6,14 +6,15 @@ import argparse
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trim.commands.recorded import Recorded
+from trim.commands import routers
+from trim.commands.recorded import LabelledSolution, Recorded, read_labelled
 from trim.config import Config, load_config, open_backends
-from trim.errors import ConfigError, TraceError
+from trim.errors import ConfigError
 from trim.policies import Spec
 from trim.types import Action, Observation, Question
 
@@ -35,7 +36,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the commands."""
     raw = argparse.RawDescriptionHelpFormatter
     fit = commands.add_parser("fit", help="fit a policy to recorded traces")
-    _register_fit(fit.add_subparsers(required=True, metavar="pomdp"), raw)
+    kinds = fit.add_subparsers(required=True, metavar="KIND")
+    _register_fit(kinds, raw)
+    routers.register_fit(kinds)
 
     explain = commands.add_parser(
         "explain",
@@ -214,12 +217,12 @@ async def _observation(path: Path, config: Config, models: Models) -> Mapping[st
         return read_points(path)
     if config.names()["prm"] != models.prm:
         raise ConfigError(f"the traces were scored by {models.prm}: --config must name it to score {path}")
-    rows = _solutions(path)
+    rows = read_labelled(path)
     found: dict[str, list[tuple[float, float]]] = {state: [] for state in STATES}
     async with open_backends(config) as backends:
         turns = asyncio.Semaphore(16)
 
-        async def score(row: _Solution) -> None:
+        async def score(row: LabelledSolution) -> None:
             async with turns:
                 scores = await backends.prm.score(Question(row.problem), row.steps)
             for state, points in labelled_points(scores.values, row.label).items():
@@ -227,23 +230,6 @@ async def _observation(path: Path, config: Config, models: Models) -> Mapping[st
 
         await asyncio.gather(*(score(row) for row in rows))
     return {state: np.array(points).reshape(-1, 2) for state, points in found.items()}
-
-
-@dataclass(frozen=True)
-class _Solution:
-    """A line of ProcessBench: `label` is the index of the first wrong step, -1 if there is none."""
-
-    problem: str
-    steps: tuple[str, ...]
-    label: int
-
-
-def _solutions(path: Path) -> list[_Solution]:
-    try:
-        lines = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
-        return [_Solution(str(line["problem"]), tuple(line["steps"]), int(line["label"])) for line in lines]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TraceError(f"{path}: not in ProcessBench's format, problem, steps, label ({error!r})") from None
 
 
 def _estimates(fitted: PomdpFit) -> dict[str, object]:

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from trim.errors import TaskError
 from trim.steps import StepFormat
-from trim.tasks import arithmetic_chain, grading, gsm_symbolic, jsonl, string_rewriting
+from trim.tasks import (
+    aime,
+    amc23,
+    arithmetic_chain,
+    grading,
+    gsm8k,
+    gsm_symbolic,
+    jsonl,
+    math500,
+    minerva_math,
+    olympiadbench,
+    string_rewriting,
+)
+from trim.tasks.benchmark import Benchmark
 from trim.tasks.generated import LEVELS, Family, Level
 from trim.types import Question
 
@@ -17,6 +30,20 @@ FAMILIES: dict[str, Family] = {
 }
 """Endless problems that the shipped models know."""
 
+BENCHMARKS: dict[str, Benchmark] = {
+    benchmark.name: benchmark
+    for benchmark in (
+        math500.BENCHMARK,
+        aime.BENCHMARK,
+        aime.OF_2024,
+        amc23.BENCHMARK,
+        olympiadbench.BENCHMARK,
+        minerva_math.BENCHMARK,
+        gsm8k.BENCHMARK,
+    )
+}
+"""Public benchmarks, from files."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -24,7 +51,8 @@ class Task:
 
     `questions(count, seed)`: distinct questions; the same arguments give the same ones. `answer(text)`: the final
     answer of a solution or None. `right(answer, question)`: whether it is the reference; may take seconds, never
-    hangs. `step_labels`: which steps are right, where a rule can say so.
+    hangs. `step_labels`: which steps are right, where a rule can say so. `instruction`: a system prompt for models that
+    have none.
     """
 
     name: str
@@ -34,30 +62,41 @@ class Task:
     step_labels: Callable[[Question, Sequence[str]], tuple[bool, ...]] | None = None
     form: StepFormat = field(default_factory=StepFormat)
     close: Callable[[], None] = lambda: None
+    instruction: str = ""
 
 
 def load_task(name: str) -> Task:
-    """A family by name, of one level if the name ends in `:easy`, `:medium` or `:hard`, or a JSONL file by path.
+    """A family by name, of one level if the name ends in `:easy`, `:medium` or `:hard`; a benchmark by name, with its
+    split behind a colon; or a JSONL file by path.
 
     Raises:
-        TaskError: no such task, level or file.
+        TaskError: no such task, level, split or file.
     """
-    family, _, level = name.partition(":")
+    family, _, part = name.partition(":")
     if family in FAMILIES:
-        return _generated(FAMILIES[family], level, name)
+        return _generated(FAMILIES[family], part, name)
+    if family in BENCHMARKS:
+        benchmark = BENCHMARKS[family]
+        task = _graded(name, benchmark.read(part), benchmark.answer)
+        return replace(task, instruction=benchmark.instruction)
     path = Path(name)
     if not path.is_file():
-        raise TaskError(f"no task and no file {name!r}; there are {', '.join(FAMILIES)} and any .jsonl file")
-    questions = jsonl.read_questions(path)
+        known = ", ".join((*FAMILIES, *BENCHMARKS))
+        raise TaskError(f"no task and no file {name!r}; there are {known} and any .jsonl file")
+    return _graded(path.stem, jsonl.read_questions(path), grading.final_answer)
+
+
+def _graded(name: str, questions: list[Question], answer: Callable[[str], str | None]) -> Task:
+    """A task of given questions, its answers graded by number or by math-verify."""
     grader = grading.Grader()
 
     def take(count: int, seed: int) -> list[Question]:
-        return jsonl.choose(questions, count, seed, path)
+        return jsonl.choose(questions, count, seed, name)
 
     def right(answer: str | None, question: Question) -> bool:
         return grader.right(answer, question.reference or "")
 
-    return Task(path.stem, take, grading.final_answer, right, close=grader.close)
+    return Task(name, take, answer, right, close=grader.close)
 
 
 def _generated(family: Family, level: str, name: str) -> Task:

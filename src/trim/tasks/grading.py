@@ -1,7 +1,7 @@
 """Grading final answers: a numeric rule, and math-verify for everything else.
 
-math-verify runs in worker processes with a hard time limit: some answers send a computer-algebra system off for ever,
-and its own time-outs use signals, which threads don't get.
+math-verify runs in a worker process that forks a child for each answer, with a hard limit on its time and memory: some
+answers send a computer-algebra system off for ever, and its own time-outs use signals, which threads don't get.
 """
 
 from __future__ import annotations
@@ -10,20 +10,36 @@ import json
 import os
 import queue
 import re
+import select
+import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
+from functools import partial
 from importlib.util import find_spec
 
 from trim.errors import MissingExtra, TaskError
 
-TIME_LIMIT = 5.0
-"""Seconds that math-verify gets for one answer; an answer that takes longer is wrong."""
+TIME_LIMIT = 2.0
+"""Seconds that math-verify gets for one answer (it takes 0.01 as a rule); an answer that takes longer is wrong."""
 
+_GRACE = 10.0  # seconds after which the worker itself counts as hung; its children it ends in time
+_MEMORY = 4 << 30  # bytes that one answer may take
 _START_LIMIT = 60.0  # seconds for a worker to import sympy
-_LONGEST = 2_000  # characters of an answer that are worth parsing
+_LONGEST = 200  # characters that an answer may have beyond four times those of its reference to be worth parsing
+_DEEPEST = 20  # brackets in brackets that are worth parsing: the parser's time is exponential in them
+_WARM_UP = (
+    r"\frac{1}{2}",
+    r"x^2 + 2\sqrt{3} - y_1",
+    r"(1, 2)",
+    r"\left[0, \infty\right)",
+    r"\text{Eve}",
+    "1.5, 7",
+    r"\{1\}",
+)
 _NUMBER = re.compile(r"-?(?:\d+(?:,\d{3})+|\d+)?(?:\.\d+)?(?:/\d+)?")
 
 
@@ -52,6 +68,15 @@ def number(text: str) -> Fraction | None:
         return None
 
 
+def _depth(text: str) -> int:
+    """How many brackets are open at the same time at most."""
+    depth = deepest = 0
+    for char in text:
+        depth += (char in "([{") - (char in ")]}")
+        deepest = max(deepest, depth)
+    return deepest
+
+
 class Grader:
     """Grades answers; starts its worker process when the first one needs it. Safe to use from several threads."""
 
@@ -75,16 +100,17 @@ class Grader:
         gold, given = number(reference), number(answer)
         if gold is not None and given is not None:
             return abs(gold - given) <= Fraction(1, 10**6)
-        if len(answer) > _LONGEST:
+        if len(answer) > _LONGEST + 4 * len(reference) or _depth(answer) > _DEEPEST:
             return False
         with self._lock:
             return self._verify(answer, reference)
 
     def _verify(self, answer: str, reference: str) -> bool:
         worker = self._start()
-        verdict = worker.ask([answer, reference], self.time_limit)
-        if verdict is None:  # too slow, or the worker died of this answer
+        verdict = worker.ask([answer, reference, self.time_limit], self.time_limit + _GRACE)
+        if not isinstance(verdict, bool):  # too slow, or it died of this answer
             self.timeouts += 1
+        if verdict is None:
             self.close()
         return verdict is True
 
@@ -145,7 +171,7 @@ class _Worker:
         except queue.Empty:
             return None
 
-    def ask(self, message: list[str], seconds: float) -> object:
+    def ask(self, message: list[str | float], seconds: float) -> object:
         """The answer to a message; None if it does not come in time or the process dies."""
         assert self._process.stdin is not None
         try:
@@ -166,16 +192,44 @@ class _Worker:
 
 
 def _work() -> None:
-    """The worker: answers true or false to [answer, reference] until its input ends."""
+    """The worker: answers true, false or "ended" to [answer, reference, seconds] until its input ends."""
     from math_verify import parse, verify
 
-    out, sys.stdout = sys.stdout, sys.stderr  # nothing that a library prints may look like a verdict
-    print("true", file=out, flush=True)
-    for line in sys.stdin:
-        answer, reference = json.loads(line)
+    def right(answer: str, reference: str) -> bool:
         try:
             gold, given = (parse(f"\\boxed{{{text}}}", parsing_timeout=None) for text in (reference, answer))
-            right = bool(verify(gold, given, timeout_seconds=None))
+            return bool(verify(gold, given, timeout_seconds=None))
         except Exception:  # an answer that cannot be read is wrong, whatever the parser says about it
-            right = False
-        print(json.dumps(right), file=out, flush=True)
+            return False
+
+    out, sys.stdout = sys.stdout, sys.stderr  # nothing that a library prints may look like a verdict
+    for text in _WARM_UP:  # the parser builds its tables as it meets things; children inherit what is built
+        right(text, text)
+    print("true", file=out, flush=True)
+    for line in sys.stdin:
+        answer, reference, seconds = json.loads(line)
+        verdict = _in_child(partial(right, answer, reference), seconds)
+        print(json.dumps("ended" if verdict is None else verdict), file=out, flush=True)
+
+
+def _in_child(question: Callable[[], bool], seconds: float) -> bool | None:
+    """What a forked child answers; None if it took too long or died. A fork has everything imported already."""
+    if not hasattr(os, "fork"):  # Windows: whoever waits for this process ends it
+        return question()
+    import resource
+
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+            os.write(writer, b"1" if question() else b"0")
+        finally:
+            os._exit(0)
+    os.close(writer)
+    ready, _, _ = select.select([reader], [], [], seconds)
+    said = os.read(reader, 1) if ready else b""
+    os.close(reader)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return {b"1": True, b"0": False}.get(said)

@@ -47,14 +47,14 @@ def read_questions(path: Path) -> list[Question]:
     return list(questions.values())
 
 
-def choose(questions: list[Question], count: int, seed: int, path: Path) -> list[Question]:
+def choose(questions: list[Question], count: int, seed: int, name: str) -> list[Question]:
     """`count` of the questions in an order that the seed fixes.
 
     Raises:
         TaskError: there are fewer.
     """
     if count > len(questions):
-        raise TaskError(f"{path}: {count} questions asked for, it has {len(questions)}")
+        raise TaskError(f"{name}: {count} questions asked for, it has {len(questions)}")
     shuffled = list(questions)
     Random(seed).shuffle(shuffled)
     return shuffled[:count]

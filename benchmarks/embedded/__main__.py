@@ -1,0 +1,148 @@
+"""The full comparison on the shipped models: every policy and rival, on questions that nobody was trained on.
+
+    python -m benchmarks.embedded                       2,000 questions, about an hour on one core
+    python -m benchmarks.embedded --questions 60 --out /tmp/small
+
+Three steps: outcomes of both models on other questions, the query-level routers trained on them, one evaluation. Goes
+on where it was interrupted. Writes results.json, frontier.png and README.md (the one-page reading) into the folder of
+this file, or into --out; traces stay in --work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shutil
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from trim.baselines import LEARNED, QUERY_LEVEL, STEP_LEVEL
+from trim.cli import main as trim
+from trim.evals.run import Run, Settings
+
+HERE = Path(__file__).parent
+TRAINED = (*LEARNED, "automix-pomdp")
+OWN = ("threshold",)
+PARAMETERS = {
+    "threshold": "0.02,0.05,0.1,0.2,0.35,0.5,0.65,0.8,0.9,0.95,0.98,1",
+    "random": "0.1,0.2,0.35,0.5,0.65,0.8,0.9,1",
+    "take-over": "0.05,0.2,0.5,0.8,0.95,1",
+    "spec-reason": "1,3,5,7,9",
+}
+
+
+def run(*arguments: str) -> None:
+    """A trim command; stops where it fails."""
+    if code := trim(arguments):
+        raise SystemExit(code)
+
+
+def evaluate(args: argparse.Namespace, also: list[str]) -> Path:
+    """Train the rivals, run everything; the folder of the run."""
+    work: Path = args.work
+    outcomes, routers, out = work / "outcomes", work / "routers", work / "run"
+    common = ("--task", "gsm_symbolic", "--resume", "--json")
+    trained = str(max(40, args.questions // 4))
+    policies = "always-weak,always-strong,weak-sample,random"
+    run("eval", *common, "--policies", policies, "--parameters", "random=0.5", "--seed", "700000",
+        "--questions", trained, "--out", str(outcomes))  # fmt: skip
+    for kind in TRAINED:
+        run("fit", "router", kind, str(outcomes), "--out", str(routers / kind))
+    plain = [name for name in QUERY_LEVEL if name not in TRAINED]
+    names = ["always-weak", "always-strong", "random", *OWN, *also, "oracle", *STEP_LEVEL, *plain]
+    names += [f"{kind}={routers / kind}" for kind in TRAINED]
+    parameters = [text for name, values in PARAMETERS.items() for text in ("--parameters", f"{name}={values}")]
+    run("eval", *common, "--policies", ",".join(names), *parameters, "--score", "--questions", str(args.questions),
+        "--out", str(out))  # fmt: skip
+    return out
+
+
+def reading(results: dict[str, Any], minutes: float) -> str:
+    """One page on what came out; every figure from results.json."""
+    points = {(p["policy"], p["parameter"]): p for p in results["operating_points"]}
+    weak, strong = points["always-weak", None], points["always-strong", None]
+    summaries = {s["policy"]: s for s in results["summary"]}
+    rows = [
+        "| policy | CPT50 | CPT80 | CPT95 (interval) | APGR | delta-IBC | best | right at 20% | $ per 1,000 right |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, s in sorted(summaries.items(), key=lambda item: (item[1]["cpt95"] is None, item[1]["cpt95"] or 0)):
+        low, high = s["cpt95_interval"]
+        bill = s["cost_per_correct"]
+        rows.append(
+            f"| {name} | {percent(s['cpt50'])} | {percent(s['cpt80'])} | {percent(s['cpt95'])} ({percent(low)} to "
+            f"{percent(high)}) | {s['apgr']:.2f} | {number(s['delta_ibc'])} | {number(s['delta_ibc_best'])} | "
+            f"{percent(s['budgeted_accuracy']['20'])} | {'' if bill is None else f'{1000 * bill:.4f}'} |"
+        )
+    step = best(summaries, [name for name in summaries if name not in (*QUERY_LEVEL, *STEP_LEVEL, "oracle", "random")])
+    query = best(summaries, [name for name in QUERY_LEVEL if name not in ("oracle-query", "random-query")])
+    oracle = summaries["oracle"]["cpt95"]
+    words = [
+        f"The weak model alone answers {weak['accuracy']:.1%}, the strong model alone {strong['accuracy']:.1%} with "
+        f"{strong['strong_tokens']:.1f} tokens a question.",
+    ]
+    if step and query:
+        ratio = summaries[step]["cpt95"] / summaries[query]["cpt95"]
+        words.append(
+            f"TRIM's best here, {step}, recovers 95% of the gap with {percent(summaries[step]['cpt95'])} of those "
+            f"tokens: {ratio:.2f} times what the best query-level router needs ({query}, "
+            f"{percent(summaries[query]['cpt95'])})"
+            + (f", {summaries[step]['cpt95'] / oracle:.2f} times the oracle's {percent(oracle)}." if oracle else ".")
+        )
+    head = (
+        f"# Every policy on the shipped models\n\n`python -m benchmarks.embedded --questions {results['questions']}`, "
+        f"{date.today().isoformat()}, {platform.machine()}, {minutes:.0f} minutes in this run. gsm_symbolic, "
+        f"{results['questions']} questions, seed {results['seed']}. Models: "
+        + ", ".join(f"{role} {name}" for role, name in results["models"].items())
+        + "."
+    )
+    tail = (
+        "CPT: strong share at which so much of the gap is recovered, none: not reached. Intervals are of a paired "
+        "bootstrap over questions. [What the figures are](../../docs/evaluation.md). Every rival runs through the same "
+        "Router or over the same whole solutions; trained ones were trained on other questions."
+    )
+    return "\n\n".join([head, " ".join(words), "![Frontier](frontier.png)", "\n".join(rows), tail]) + "\n"
+
+
+def best(summaries: dict[str, Any], names: list[str]) -> str | None:
+    """The policy among these with the smallest CPT95."""
+    reached = [name for name in names if summaries.get(name, {}).get("cpt95") is not None]
+    return min(reached, key=lambda name: float(summaries[name]["cpt95"]), default=None)
+
+
+def percent(value: float | None) -> str:
+    """`12.3%`."""
+    return "none" if value is None else f"{value:.1%}"
+
+
+def number(value: float | None) -> str:
+    """`5.67`."""
+    return "none" if value is None else f"{value:.2f}"
+
+
+def main() -> None:
+    """Run and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--questions", type=int, default=2_000)
+    parser.add_argument(
+        "--also", action="append", default=[], metavar="POLICY=FOLDER", help="more, such as pomdp=FOLDER"
+    )
+    parser.add_argument("--work", type=Path, default=Path("trim-embedded"), help="traces and routers")
+    parser.add_argument("--out", type=Path, default=HERE)
+    args = parser.parse_args()
+    started = time.monotonic()
+    folder = evaluate(args, args.also)
+    finished = Run(folder, Settings.read(folder), resume=True)
+    args.out.mkdir(parents=True, exist_ok=True)
+    results = json.loads(finished.write_results().read_text())
+    for name in ("results.json", "frontier.png"):
+        shutil.copy(folder / name, args.out / name)
+    (args.out / "README.md").write_text(reading(results, (time.monotonic() - started) / 60))
+    print(f"Read {args.out / 'README.md'}; look at {folder / 'report.html'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""Query level: one model for a whole question. Solvers over two others, the weak and the strong model alone.
+
+A router that only looks at the question pays for the model that it chose; one that looks at an answer first
+(`cascade`) pays for that too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from hashlib import blake2b
+
+from trim.errors import ConfigError, TraceError
+from trim.protocols import Solver
+from trim.types import Question, Trace, Usage
+
+_SAMPLE_STRIDE = 1_000_003  # seeds of further samples: far from the seeds that people choose
+
+
+WEAK_SAMPLE = "weak-sample"
+"""What a further sample of the weak model is called in traces; the parameter is its index."""
+
+
+def sample_seed(seed: int, index: int) -> int:
+    """The seed of a question's sample; index 0 is the one that every policy gets."""
+    return seed + index * _SAMPLE_STRIDE
+
+
+class Remembered:
+    """A solver that solves each question once for each seed, however many rivals ask.
+
+    Args:
+        solver: solves what is not known yet; None: what is not known is an error (a replay without models).
+        usable: which traces may be remembered from a record.
+    """
+
+    def __init__(self, solver: Solver | None, usable: Callable[[Trace], bool] = lambda trace: True) -> None:
+        self._solver = solver
+        self._usable = usable
+        self._known: dict[tuple[str, int], asyncio.Future[Trace]] = {}
+        self._recorded: dict[tuple[str, int], Trace] = {}
+
+    def remember(self, trace: Trace) -> None:
+        """Take over a trace that was recorded earlier, a `Sample` under the seed that it was drawn with."""
+        if self._usable(trace):
+            index = int(trace.parameter or 0) if trace.policy == WEAK_SAMPLE else 0
+            self._recorded[trace.question.text, sample_seed(trace.seed, index)] = trace
+
+    async def route(self, question: Question, *, seed: int = 0) -> Trace:
+        """The known trace, or the solver's.
+
+        Raises:
+            TraceError: there is no solver and the question was not recorded.
+        """
+        key = (question.text, seed)
+        if key in self._recorded:
+            return self._recorded[key]
+        if self._solver is None:
+            raise TraceError(
+                f"question {question.id!r} with seed {seed} is not in the record: trim record more of them"
+            )
+        if key not in self._known:
+            self._known[key] = asyncio.ensure_future(self._solver.route(question, seed=seed))
+        return await asyncio.shield(self._known[key])
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Another sample of a solver: the same questions with seeds of their own."""
+
+    solver: Solver
+    index: int
+
+    async def route(self, question: Question, *, seed: int = 0) -> Trace:
+        """The sample's trace; it carries the seed that was asked for."""
+        trace = await self.solver.route(question, seed=sample_seed(seed, self.index))
+        return replace(trace, seed=seed)
+
+
+@dataclass(frozen=True)
+class QueryRouter:
+    """One of two solvers for each question, chosen by looking at the question.
+
+    Args:
+        weak, strong: the two.
+        chooses_strong: decides; gets the question and the seed.
+    """
+
+    weak: Solver
+    strong: Solver
+    chooses_strong: Callable[[Question, int], bool]
+
+    async def route(self, question: Question, *, seed: int = 0) -> Trace:
+        """The chosen solver's trace; nothing is paid for the choice."""
+        chosen = self.strong if self.chooses_strong(question, seed) else self.weak
+        return await chosen.route(question, seed=seed)
+
+
+@dataclass(frozen=True)
+class RandomMix:
+    """Chooses the strong model with probability `rate`: the line between the two ends of every plot.
+
+    Raises:
+        ConfigError: the rate lies outside [0, 1].
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.rate <= 1.0:
+            raise ConfigError(f"random-query: the rate must lie in [0, 1], not {self.rate}")
+
+    def __call__(self, question: Question, seed: int) -> bool:
+        """A uniform number, fixed by seed and question, lies below the rate."""
+        digest = blake2b(f"{seed}\0{question.text}\0query".encode("utf-8", "replace"), digest_size=7).digest()
+        return int.from_bytes(digest, "big") / 2.0**56 < self.rate
+
+
+@dataclass(frozen=True)
+class OracleQuery:
+    """Asks the strong model exactly where it is right and the weak model is wrong: the limit of query-level routing.
+
+    Args:
+        weak, strong: the two.
+        right: whether a trace answers its question; may take seconds.
+    """
+
+    weak: Solver
+    strong: Solver
+    right: Callable[[Trace], bool]
+
+    async def route(self, question: Question, *, seed: int = 0) -> Trace:
+        """The better trace; only that one is paid for."""
+        weak = await self.weak.route(question, seed=seed)
+        if await asyncio.to_thread(self.right, weak):
+            return weak
+        strong = await self.strong.route(question, seed=seed)
+        return strong if await asyncio.to_thread(self.right, strong) else weak
+
+
+def charged(trace: Trace, others: Sequence[Trace]) -> Trace:
+    """The trace with the bill and the time of others that went before it; all that they wrote counts as discarded."""
+    usage = {role: _sum([of] + [_discarded(other.usage[role]) for other in others]) for role, of in trace.usage.items()}
+    return replace(
+        trace,
+        usage=usage,
+        cost=trace.cost + sum(other.cost for other in others),
+        seconds=trace.seconds + sum(other.seconds for other in others),
+        phases={role: sum(one.phases[role] for one in (trace, *others)) for role in trace.phases},
+        fallbacks=(*(fallback for other in others for fallback in other.fallbacks), *trace.fallbacks),
+    )
+
+
+def _discarded(usage: Usage) -> Usage:
+    return replace(usage, discarded_tokens=usage.completion_tokens)
+
+
+def _sum(usages: Iterable[Usage]) -> Usage:
+    rows = list(usages)
+    return Usage(**{entry.name: sum(getattr(usage, entry.name) for usage in rows) for entry in fields(Usage)})

@@ -1,0 +1,139 @@
+"""`trim record`: everything that weak, strong and PRM say on the way of any threshold; `trim eval --replay` uses it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from trim.config import Backends, Config, load_config, open_backends
+from trim.errors import ConfigError
+from trim.models.record import FILE, Record, RecordedGenerator, RecordedPrm
+from trim.policies import AlwaysStrong, AlwaysWeak, Threshold
+from trim.router import Router
+from trim.types import Action, Question, Role
+
+_LOWEST = 1e-9  # a threshold that keeps every draft with a score above 0
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    record = commands.add_parser(
+        "record",
+        help="record solutions and continuations, to evaluate without models",
+        description="Records whole solutions of both models and the steps and scores that any threshold comes by.\n"
+        "Goes on where it was interrupted.\n\nexample:\n"
+        "  trim record --task gsm_symbolic --questions 500 --out recorded\n"
+        "  trim eval --replay recorded --policies always-weak,always-strong,threshold,prm-cascade,take-over --out t",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    record.add_argument("--task", default="gsm_symbolic", help="as for trim eval")
+    record.add_argument("--questions", type=int, default=200)
+    record.add_argument("--seed", type=int, default=900_000)
+    record.add_argument("--out", type=Path, required=True, metavar="DIR")
+    record.add_argument("--config", type=Path, metavar="trim.toml", help="models (default: the embedded pair)")
+    record.set_defaults(run=_record)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a record is of; `run.json` in its folder."""
+
+    task: str
+    questions: int
+    seed: int
+    models: dict[str, str]
+
+    @classmethod
+    def read(cls, folder: Path) -> Recorded:
+        """Read it.
+
+        Raises:
+            ConfigError: the folder is no record.
+        """
+        try:
+            if not (folder / FILE).is_file():
+                raise ValueError(f"no {FILE}")
+            return cls(**json.loads((folder / "run.json").read_text("utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise ConfigError(f"{folder} is no folder of trim record ({error})") from None
+
+
+@asynccontextmanager
+async def open_replay(config: Config, folder: Path) -> AsyncIterator[Backends]:
+    """The models of a record. Nothing is read ahead: what a record holds are the steps that were decided on.
+
+    Raises:
+        ConfigError: the record is of other models.
+    """
+    told, names = Recorded.read(folder), config.names()
+    if told.models != names:
+        raise ConfigError(f"{folder} is a record of {told.models}, not of {names}: give its --config")
+    with Record(folder) as record:
+        weak, strong = (RecordedGenerator(record, role) for role in (Role.WEAK, Role.STRONG))
+        yield Backends(stop_and_go(config), weak, strong, RecordedPrm(record))
+
+
+def stop_and_go(config: Config) -> Config:
+    """The same without reading ahead."""
+    return replace(config, generation=replace(config.generation, lookahead=0))
+
+
+async def _record(args: argparse.Namespace) -> int:
+    from trim.show import progress
+    from trim.tasks import load_task
+
+    if args.questions < 1:
+        raise ConfigError("--questions must be at least 1")
+    config, task = load_config(args.config), load_task(args.task)
+    about = Recorded(args.task, args.questions, args.seed, config.names())
+    args.out.mkdir(parents=True, exist_ok=True)
+    if (args.out / "run.json").exists() and Recorded.read(args.out) != about:
+        raise ConfigError(f"{args.out} holds another record: choose another --out")
+    (args.out / "run.json").write_text(json.dumps(asdict(about)) + "\n")
+    questions = iter(task.questions(args.questions, args.seed))
+    with Record(args.out) as record:
+        async with open_backends(stop_and_go(config)) as open_models:
+            with progress(args.questions) as advance:
+                backends = recording(open_models, record)
+
+                async def worker() -> None:
+                    for question in questions:
+                        await explore(backends, question, args.seed)
+                        advance("recorded")
+
+                await asyncio.gather(*(worker() for _ in range(min(16, args.questions))))
+        print(f"{len(record.known)} steps and scores of {args.questions} questions: {args.out / FILE}")
+    task.close()
+    return 0
+
+
+def recording(backends: Backends, record: Record) -> Backends:
+    """The same models; what they say is kept."""
+    weak = RecordedGenerator(record, Role.WEAK, backends.weak)
+    strong = RecordedGenerator(record, Role.STRONG, backends.strong)
+    return Backends(backends.config, weak, strong, RecordedPrm(record, backends.prm))
+
+
+async def explore(backends: Backends, question: Question, seed: int) -> int:
+    """Solve a question in every way that some threshold would, and by each model alone; how many ways there were.
+
+    A threshold's way stays the same until it passes the lowest score that it kept. So each next threshold is the
+    first one above that, and a handful of ways is all there are.
+    """
+    for policy in (AlwaysWeak(), AlwaysStrong()):
+        await backends.router(policy).route(question, seed=seed)
+    ways, threshold = 2, _LOWEST
+    while threshold < 1.0:
+        router: Router = backends.router(Threshold(threshold))
+        trace = await router.route(question, seed=seed)
+        ways += 1
+        kept = [decision.score for decision in trace.decisions if decision.action is Action.CONTINUE]
+        lowest = min((score for score in kept if score is not None), default=1.0)
+        threshold = math.nextafter(lowest, 2.0)
+    return ways

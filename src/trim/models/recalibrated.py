@@ -1,0 +1,75 @@
+"""A process reward model behind a curve that makes its scores honest; `trim eval-prm --recalibrate` fits one."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from trim.errors import ConfigError
+from trim.protocols import ProcessRewardModel
+from trim.types import Question, Scores
+
+
+@dataclass(frozen=True)
+class RecalibrationCurve:
+    """A rising line through points (x, y) in [0, 1], flat beyond its ends. The order of scores never turns round.
+
+    Raises:
+        ConfigError: not rising, or outside [0, 1].
+    """
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        inside = all(0.0 <= value <= 1.0 for value in (*self.x, *self.y))
+        rising = all(a < b for a, b in pairwise(self.x)) and all(a <= b for a, b in pairwise(self.y))
+        if not (self.x and len(self.x) == len(self.y) and inside and rising):
+            raise ConfigError("a recalibration curve needs points in [0, 1] with rising x and never falling y")
+
+    def __call__(self, score: float) -> float:
+        """The honest score."""
+        after = bisect_right(self.x, score)
+        if after in (0, len(self.x)):
+            return self.y[0] if after == 0 else self.y[-1]
+        share = (score - self.x[after - 1]) / (self.x[after] - self.x[after - 1])
+        return self.y[after - 1] + share * (self.y[after] - self.y[after - 1])
+
+    def save(self, path: Path) -> None:
+        """Write JSON."""
+        path.write_text(json.dumps(asdict(self)) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> RecalibrationCurve:
+        """Read what `save` wrote.
+
+        Raises:
+            ConfigError: it cannot be read.
+        """
+        try:
+            values = json.loads(path.read_text("utf-8"))
+            return cls(tuple(map(float, values["x"])), tuple(map(float, values["y"])))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{path}: not a recalibration curve ({error!r})") from None
+
+
+class RecalibratedPrm:
+    """Another model's scores through a curve."""
+
+    def __init__(self, prm: Any, curve: RecalibrationCurve) -> None:
+        self.prm: ProcessRewardModel = prm
+        self.curve = curve
+
+    async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
+        """See `trim.protocols.ProcessRewardModel`."""
+        scores = await self.prm.score(question, steps)
+        return Scores(tuple(map(self.curve, scores.values)), scores.tokens)
+
+    async def aclose(self) -> None:
+        """Close the model."""
+        if (close := getattr(self.prm, "aclose", None)) is not None:
+            await close()

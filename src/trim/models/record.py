@@ -1,0 +1,150 @@
+"""Recorded models: every step and score that was asked for once is in a file, and comes from there the next time.
+
+A recorded model answers one step at a time, so a record holds whole trees: what follows each prefix that some policy
+came to. Without a model behind it, what is not in the record is an error: nothing is ever made up.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import asdict, dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from trim.errors import TraceError
+from trim.protocols import ProcessRewardModel, StepGenerator
+from trim.types import Finish, Question, Role, Scores, Step, StepOptions
+
+FILE = "record.jsonl"
+
+
+class Record:
+    """A folder's recorded steps and scores, in memory and appended to the file as they come.
+
+    Raises:
+        TraceError: the file is no record.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.known: dict[str, dict[str, Any]] = {}
+        path = folder / FILE
+        whole = path.read_bytes().rpartition(b"\n") if path.exists() else (b"", b"", b"")
+        try:
+            for line in whole[0].splitlines():
+                entry = json.loads(line)
+                self.known[entry.pop("key")] = entry
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise TraceError(f"{path} is no record ({error!r})") from None
+        self._file = path.open("ab")
+        self._file.truncate(len(whole[0]) + len(whole[1]))  # a line that a kill left unfinished
+
+    def add(self, key: str, entry: dict[str, Any]) -> None:
+        """Keep an answer; the first one stays."""
+        if key not in self.known:
+            self.known[key] = entry
+            self._file.write(json.dumps({"key": key} | entry, separators=(",", ":")).encode("ascii") + b"\n")
+            self._file.flush()
+
+    def __enter__(self) -> Record:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def _key(*parts: object) -> str:
+    return blake2b(json.dumps(parts).encode(), digest_size=12).hexdigest()
+
+
+@dataclass(frozen=True)
+class RecordedGenerator:
+    """A `StepGenerator` that answers from a record first.
+
+    Args:
+        record: holds what is known.
+        role: weak or strong.
+        model: asked for what is not known; None: that is an error.
+    """
+
+    record: Record
+    role: Role
+    model: StepGenerator | None = None
+
+    async def steps(
+        self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
+    ) -> AsyncIterator[Step]:
+        """See `trim.protocols.StepGenerator`.
+
+        Raises:
+            TraceError: a step is not in the record and there is no model.
+        """
+        written = 0
+        while options.limit is None or written < options.limit:
+            attempt = options.attempt if written == 0 else 0
+            left = None if options.max_tokens is None else options.max_tokens - written
+            step = await self._step(question, kept, replace(options, limit=1, attempt=attempt, max_tokens=None))
+            if step is None:
+                return
+            if left is not None and step.tokens > left:
+                raise TraceError("a record holds whole steps: replay without a cap on strong tokens")
+            yield replace(step, prompt_tokens=0, cached_tokens=0) if written else step
+            written += 1
+            kept = (*kept, step.text)
+            if step.finish is not Finish.SEPARATOR:
+                return
+
+    async def _step(self, question: Question, kept: tuple[str, ...], options: StepOptions) -> Step | None:
+        key = _key(self.role.value, options.seed, options.attempt, question.text, *kept)
+        if key not in self.record.known:
+            if self.model is None:
+                raise TraceError(
+                    f"{self.record.folder}: step {len(kept) + 1} of the {self.role.value} model for question "
+                    f"{question.id!r} is not in the record, which holds what the models alone and every threshold need"
+                )
+            self.record.add(key, await self._ask(self.model, question, kept, options))
+        entry = self.record.known[key]
+        if entry.get("end"):
+            return None
+        return Step(role=self.role, finish=Finish(entry["finish"]), **{k: v for k, v in entry.items() if k != "finish"})
+
+    async def _ask(
+        self, model: StepGenerator, question: Question, kept: tuple[str, ...], options: StepOptions
+    ) -> dict[str, Any]:
+        stream: Any = model.steps(question, kept, options)
+        async with aclosing(stream):
+            async for step in stream:
+                values = asdict(step)
+                del values["role"]
+                return values | {"finish": step.finish.value}
+        return {"end": True}
+
+
+@dataclass(frozen=True)
+class RecordedPrm:
+    """A `ProcessRewardModel` that answers from a record first; scores are kept by prefix."""
+
+    record: Record
+    model: ProcessRewardModel | None = None
+
+    async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
+        """See `trim.protocols.ProcessRewardModel`.
+
+        Raises:
+            TraceError: a score is not in the record and there is no model.
+        """
+        keys = [_key("prm", question.text, *steps[: index + 1]) for index in range(len(steps))]
+        known = self.record.known
+        if any(key not in known for key in keys):
+            if self.model is None:
+                raise TraceError(f"{self.record.folder}: a score for question {question.id!r} is not in the record")
+            scores = await self.model.score(question, steps)
+            for key, value in zip(keys, scores.values, strict=True):
+                self.record.add(key, {"score": value, "tokens": scores.tokens if key == keys[-1] else 0})
+        return Scores(tuple(known[key]["score"] for key in keys), known[keys[-1]]["tokens"] if keys else 0)

@@ -1,0 +1,46 @@
+"""GSM8K (Cobbe et al., arXiv 2110.14168): 1,319 grade-school word problems with numbers as answers.
+
+    {"question": "Janet's ducks lay 16 eggs per day. ...", "answer": "Janet sells <<16-3-4=9>>9 ... #### 18"}
+
+A solution's answer is the number in its last box, else after its last "####", else after its last "A:" (as in the
+solutions that were published with the paper).
+"""
+
+from __future__ import annotations
+
+import re
+
+from trim.tasks.benchmark import QWEN_DATA, Benchmark, Row, Source
+from trim.tasks.grading import final_answer
+from trim.types import Question
+
+_NUMBER = re.compile(r"-?(?:\d[\d,]*)?\.?\d+")
+
+
+def answer(text: str) -> str | None:
+    """The number that a solution ends in, without currency sign, unit and thousands separators."""
+    said = final_answer(text)
+    if said is None:
+        _, mark, said = text.rpartition("A:")
+        if not mark:
+            return None
+    found = _NUMBER.search(said)
+    return found[0].replace(",", "") if found else None
+
+
+def _question(row: Row, number: int) -> Question:
+    return Question(row["question"], answer(row["answer"]), f"gsm8k/{number}")
+
+
+BENCHMARK = Benchmark(
+    "gsm8k",
+    {
+        "test": Source(
+            "gsm8k_test.jsonl",
+            "9f098df7ff4522078d6ccec27a5c38a454790fdb51131bedfaa0e490070d5394",
+            f"{QWEN_DATA}/gsm8k/test.jsonl",
+        )
+    },
+    _question,
+    answer,
+)

@@ -1,0 +1,29 @@
+r"""Minerva Math (Lewkowycz et al., arXiv 2206.14858): 272 problems from MIT courses.
+
+    {"problem": "Each of the two Magellan telescopes ...", "solution": "Start with: ... \\boxed{1.6}$ ...", "idx": 0}
+
+The reference is what stands in the solution's box.
+"""
+
+from __future__ import annotations
+
+from trim.tasks.benchmark import QWEN_DATA, Benchmark, Row, Source
+from trim.tasks.grading import final_answer
+from trim.types import Question
+
+
+def _question(row: Row, number: int) -> Question:
+    return Question(row["problem"], final_answer(row["solution"]), f"minerva_math/{row['idx']}")
+
+
+BENCHMARK = Benchmark(
+    "minerva_math",
+    {
+        "test": Source(
+            "minerva_math_test.jsonl",
+            "0e656b430d3a0a1dab6aa853f453ba3805e28e2cabe4fc72486a897cc09d8ba2",
+            f"{QWEN_DATA}/minerva_math/test.jsonl",
+        )
+    },
+    _question,
+)
