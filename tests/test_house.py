@@ -23,7 +23,7 @@ ORDER = [
     ["router", "testing"],
     ["models", "policies", "tasks"],
     ["baselines"],
-    ["evals", "show"],
+    ["evals", "show", "training"],
     ["config"],
     ["commands"],
     ["arguments"],
@@ -35,7 +35,7 @@ CONFINED = {
     "matplotlib": {"evals/plots.py", "evals/pomdp_plots.py"},
     "math_verify": {"tasks/grading.py"},
     "reasoning_gym": {"tasks/gsm_symbolic.py", "tasks/arithmetic_chain.py", "tasks/string_rewriting.py"},
-    "torch": set(),
+    "torch": {"training/modules.py", "training/ppo.py"},
     "transformers": set(),
     "pickle": set(),
 }

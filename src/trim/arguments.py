@@ -61,8 +61,11 @@ def _add_solve(commands: _Commands) -> None:
         formatter_class=_RAW,
     )
     solve.add_argument("question", help="the question, or - to read it from standard input")
-    solve.add_argument("--policy", help=f"{', '.join(NAMES)} or pomdp=FOLDER; default: the configured one or threshold")
-    solve.add_argument("--parameter", type=float, help="threshold: k, random: rate, in [0, 1] (0.5); pomdp: price")
+    solve.add_argument(
+        "--policy",
+        help=f"{', '.join(NAMES)} or pomdp, agg or seq with =FOLDER; default: the configured one or threshold",
+    )
+    solve.add_argument("--parameter", type=float, help="threshold: k, random: rate, in [0, 1] (0.5); saved ones: price")
     solve.add_argument("--max-strong-tokens", type=_amount, help="hard cap on the strong model's tokens")
     solve.add_argument("--max-cost", type=_money, help="cap on the cost of strong calls, in the unit of the prices")
     solve.add_argument("--seed", type=int, default=0)
@@ -91,9 +94,10 @@ def _add_eval(commands: _Commands) -> None:
     evaluate.add_argument(
         "--policies",
         default="always-weak,always-strong,random,threshold",
-        help=f"comma-separated, of {', '.join((*NAMES, ORACLE))}, pomdp=FOLDER (default: the first four); threshold+2 "
-        "retries a draft twice before it asks the strong model, and so does pomdp+2=FOLDER where that pays; "
-        "pomdp+snapshot and pomdp+takeover change the belief and the actions; rivals: " + ", ".join(STEP_LEVEL),
+        help=f"comma-separated, of {', '.join((*NAMES, ORACLE))}, and pomdp, agg or seq with =FOLDER "
+        "(default: the first four); threshold+2 retries a draft twice before it asks the strong model, and so does "
+        "pomdp+2=FOLDER where that pays; pomdp+snapshot and pomdp+takeover change the belief and the actions; rivals: "
+        + ", ".join(STEP_LEVEL),
     )
     evaluate.add_argument(
         "--parameters", action="append", default=[], metavar="POLICY=A,B,...", help="parameters instead of the sweep"
