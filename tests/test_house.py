@@ -32,7 +32,7 @@ ORDER = [
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 CONFINED = {
     "onnxruntime": {"models/engine.py"},
-    "matplotlib": {"evals/plots.py", "evals/pomdp_plots.py"},
+    "matplotlib": {"evals/plots.py", "evals/pomdp_plots.py", "evals/training_plots.py"},
     "math_verify": {"tasks/grading.py"},
     "reasoning_gym": {"tasks/gsm_symbolic.py", "tasks/arithmetic_chain.py", "tasks/string_rewriting.py"},
     "torch": {"training/modules.py", "training/ppo.py"},

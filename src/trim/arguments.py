@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from trim import __version__
 from trim.baselines import STEP_LEVEL
-from trim.commands import plan, policies
+from trim.commands import plan, policies, train
 from trim.policies import NAMES
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--version", action="version", version=f"trim {__version__}")
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = made.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_solve, _add_eval, plan.register, policies.register, _add_config):
+    for add in (_add_demo, _add_solve, _add_eval, plan.register, policies.register, train.register, _add_config):
         add(commands)
     return made
 

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 from trim.config import load_config
 from trim.errors import ConfigError
 from trim.policies import build, sweep
-from trim.types import Price, Prices, Question
+from trim.types import Price, Prices
 
 if TYPE_CHECKING:
     from trim.evals.metrics import OperatingPoint
     from trim.evals.run import Point
     from trim.policies.pomdp import PomdpPolicy
     from trim.simulate.world import World
-    from trim.tasks import Task
 
 _GOAL = 0.8  # part of the gap that the sentence is about
 _MOST_STEPS = 30
@@ -188,28 +187,16 @@ def _points(simulation: _Simulation, prices: Prices) -> list[Point]:
     ]
 
 
-def _task() -> Task:
-    """Questions without words: how hard and how long one is follows from its text."""
-    from trim.tasks import Task
-
-    def questions(count: int, seed: int) -> list[Question]:
-        return [Question(f"simulated question {seed}-{i}", "right", f"simulated/{seed}-{i}") for i in range(count)]
-
-    def answer(text: str) -> str | None:
-        return text.rpartition("#### ")[2] or None
-
-    return Task("simulated", questions, answer, lambda found, question: found == question.reference)
-
-
 async def _plan(args: argparse.Namespace) -> int:
     from trim.evals.plots import frontier, save
     from trim.evals.run import Run, Settings
     from trim.evals.table import table
     from trim.show import console, progress
+    from trim.tasks.simulated import TASK
 
     if args.questions < 1:
         raise ConfigError(f"--questions must be at least 1, not {args.questions}")
-    simulation, prices, task = _simulation(args), _prices(args), _task()
+    simulation, prices, task = _simulation(args), _prices(args), TASK
     run = Run(
         args.out,
         Settings(task.name, args.questions, args.seed, _names(simulation), _numbers(simulation, prices)),

@@ -129,7 +129,7 @@ class _Table:
 
     @classmethod
     def of(cls, tallies: Tallies, policy: str, kind: Kind) -> _Table:
-        logarithmic = Spec.parse(policy).family == "pomdp"
+        logarithmic = Spec.parse(policy).family in SAVED
         points = {
             parameter: tally
             for (name, parameter), tally in tallies.items()

@@ -25,25 +25,26 @@ class PriceRange:
     """The prices that a network knows, per strong token in correct answers.
 
     Raises:
-        ConfigError: not 0 < low < high.
+        ConfigError: not 0 < low <= high.
     """
 
     low: float
     high: float
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.low < self.high < math.inf:
-            raise ConfigError(f"a range of prices runs from above 0 to a higher number, not {self.low}:{self.high}")
+        if not 0.0 < self.low <= self.high < math.inf:
+            raise ConfigError(f"a range of prices runs from above 0 to no lower number, not {self.low}:{self.high}")
 
     def scaled(self, price: float) -> float:
-        """The logarithm of a price, -1 at the low end and 1 at the high one.
+        """The logarithm of a price, -1 at the low end and 1 at the high one; 0 where both are one.
 
         Raises:
             ConfigError: a price outside the range: nobody knows what the network would do there.
         """
         if not self.low * (1 - 1e-9) <= price <= self.high * (1 + 1e-9):
             raise ConfigError(f"trained for prices from {self.low:g} to {self.high:g} per strong token, not {price:g}")
-        return 2 * math.log(price / self.low) / math.log(self.high / self.low) - 1
+        width = math.log(self.high / self.low)
+        return 2 * math.log(price / self.low) / width - 1 if width else 0.0
 
     def at(self, share: float) -> float:
         """The price at this share of the way from low (0) to high (1), in logarithms."""
@@ -51,7 +52,7 @@ class PriceRange:
 
     def grid(self, count: int) -> tuple[float, ...]:
         """So many prices at equal ratios, both ends among them; round numbers in between."""
-        if count == 1:
+        if count == 1 or self.low == self.high:
             return (self.at(0.5),)
         inner = (float(f"{self.at(i / (count - 1)):.2g}") for i in range(1, count - 1))
         return (self.low, *(min(max(price, self.low), self.high) for price in inner), self.high)

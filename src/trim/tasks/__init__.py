@@ -9,7 +9,7 @@ from pathlib import Path
 from trim.errors import TaskError
 from trim.steps import StepFormat
 from trim.tasks import arithmetic_chain, grading, gsm_symbolic, jsonl, string_rewriting
-from trim.tasks.generated import LEVELS, Family, Level
+from trim.tasks.generated import LEVELS, Family, Level, Split
 from trim.types import Question
 
 FAMILIES: dict[str, Family] = {
@@ -36,15 +36,17 @@ class Task:
     close: Callable[[], None] = lambda: None
 
 
-def load_task(name: str) -> Task:
+def load_task(name: str, split: Split = "test") -> Task:
     """A family by name, of one level if the name ends in `:easy`, `:medium` or `:hard`, or a JSONL file by path.
+
+    Problems of a family are of this split; those of a file are what they are.
 
     Raises:
         TaskError: no such task, level or file.
     """
     family, _, level = name.partition(":")
     if family in FAMILIES:
-        return _generated(FAMILIES[family], level, name)
+        return _generated(FAMILIES[family], level, name, split)
     path = Path(name)
     if not path.is_file():
         raise TaskError(f"no task and no file {name!r}; there are {', '.join(FAMILIES)} and any .jsonl file")
@@ -60,12 +62,12 @@ def load_task(name: str) -> Task:
     return Task(path.stem, take, grading.final_answer, right, close=grader.close)
 
 
-def _generated(family: Family, level: str, name: str) -> Task:
+def _generated(family: Family, level: str, name: str, split: Split) -> Task:
     chosen: Level | None = next((known for known in LEVELS if known == level), None)
     if ":" in name and chosen is None:
         raise TaskError(f"task {name!r}: there is no level {level!r}; there are {', '.join(LEVELS)}")
 
     def take(count: int, seed: int) -> list[Question]:
-        return family.problems(seed, count, level=chosen)
+        return family.problems(seed, count, split, chosen)
 
     return Task(name, take, family.answer, family.right, family.step_labels)
