@@ -36,6 +36,7 @@ CONFINED = {
     "math_verify": {"tasks/grading.py"},
     "reasoning_gym": {"tasks/gsm_symbolic.py", "tasks/arithmetic_chain.py", "tasks/string_rewriting.py"},
     "torch": {"training/modules.py", "training/ppo.py"},
+    "gymnasium": {"training/env.py"},
     "transformers": set(),
     "pickle": set(),
 }

@@ -32,7 +32,7 @@ SOURCE = simulated(textbook(), (Action.CONTINUE, Action.REGENERATE), questions=2
 
 
 def settings(kind: Kind, **changes: Any) -> Settings:
-    small = {"episodes": 60, "batch": 10, "minibatch": 32, "validate_every": 2, "validation_prices": 3}
+    small = {"episodes": 60, "batch": 10, "minibatch": 32, "validations": 3, "validation_prices": 3}
     return Settings(kind, PRICES, **{**small, **changes})
 
 
@@ -107,7 +107,7 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, kind: Kind, at:
 def test_it_learns(tmp_path: Path) -> None:
     """A short training beats never asking the strong model, at the prices where that is worth something."""
     prices = PriceRange(1e-4, 1e-3)
-    chosen = Settings("agg", prices, episodes=2_048, batch=128, rate=3e-3, epochs=6, minibatch=256, validate_every=16)
+    chosen = Settings("agg", prices, episodes=2_048, batch=128, rate=3e-3, epochs=6, minibatch=256, validations=1)
     policy = asyncio.run(train(SOURCE, chosen, tmp_path, PROVENANCE))
     grid = prices.grid(3)
     learned = asyncio.run(validate(SOURCE, [policy.at(price) for price in grid], grid, 0.0))

@@ -55,7 +55,7 @@ class Settings:
     last_entropy: float = 0.001
     critic: float = 0.5  # weight of the value loss
     most_gradient: float = 0.5  # norm
-    validate_every: int = 25  # updates
+    validations: int = 6  # over the training, the last one at its end
     validation_prices: int = 5
     seed: int = 0
 
@@ -63,6 +63,11 @@ class Settings:
     def updates(self) -> int:
         """Updates in all."""
         return max(1, self.episodes // self.batch)
+
+    @property
+    def checkpoints(self) -> tuple[int, ...]:
+        """Updates after which the policy is validated and everything is saved."""
+        return tuple(-(-self.updates * (i + 1) // self.validations) for i in range(self.validations))
 
     @property
     def features(self) -> Aggregate | Stepwise:
@@ -350,7 +355,7 @@ async def train(
         losses = improve(learner.model, learner.optimizer, batch, settings, learner.update)
         learner.update += 1
         validation = None
-        if learner.update % settings.validate_every == 0 or learner.update == settings.updates:
+        if learner.update in settings.checkpoints:
             policy = learner.policy(settings)
             validation = await validate(source, [policy.at(price) for price in grid], grid, settings.weak_price)
         learner.seconds += time.perf_counter() - began
