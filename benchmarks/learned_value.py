@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trim.policies import AlwaysWeak, Spec, Threshold
+from trim.policies import Spec, Threshold
 from trim.policies.learned import KINDS, PAPER_ACTIONS, LearnedPolicy
 from trim.policies.pomdp import PomdpPolicy
 from trim.protocols import Policy
@@ -28,7 +28,7 @@ from trim.training.episodes import Source, solve
 from trim.training.simulated import price_range, simulated, textbook
 from trim.types import Role
 
-_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _SEED = 900_000
 
 Floats = NDArray[np.float64]
@@ -58,11 +58,10 @@ def main() -> None:
 
     planner = PomdpPolicy(model, 0.0)
     values = {"exact": priced(outcomes(source, [planner.at(price) for price in prices]))}
-    values["weak alone"] = priced(np.repeat(outcomes(source, [AlwaysWeak()]), len(prices), axis=0))
     tried = outcomes(source, [Threshold(threshold) for threshold in _THRESHOLDS])
     every = tried[:, None, 0] - prices[None, :, None] * tried[:, None, 1]  # by threshold, price, question
     best = every.mean(axis=2).argmax(axis=0)
-    values["threshold"] = every[best, np.arange(len(prices))]
+    values["weak alone"], values["threshold"] = every[0], every[best, np.arange(len(prices))]
     for name in args.policies:
         spec = Spec.parse(name)
         kind = next(kind for kind in KINDS if kind == spec.family)
