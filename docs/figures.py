@@ -1,7 +1,9 @@
 """The pictures of README and documentation, and the rows of the README's table.
 
-trim eval --questions 500 --policies always-weak,always-strong,random,threshold,oracle --out trim-eval
-python docs/figures.py trim-eval          # writes docs/img/frontier.png and docs/img/solve.svg, prints the rows
+    trim eval --task T --questions 1000 --policies always-weak,always-strong,random,threshold,oracle --out trim-eval
+    python docs/figures.py trim-eval [RUN ...]
+
+The first run gives docs/img/frontier.png, docs/img/solve.svg and the rows; each other one docs/img/frontier-TASK.png.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ def rows(points: list[OperatingPoint]) -> list[str]:
     chosen = {
         "weak model alone": named["always-weak", None],
         f"random steps, p = {alike.parameter:g}": alike,
-        "threshold 0.5": named["threshold", 0.5],
+        "threshold 0.5": named.get(("threshold", 0.5)),
         **({f"threshold {best.parameter:g}": best} if best is not None else {}),
         "oracle (only the wrong steps)": named.get(("oracle", None)),
         "strong model alone": named["always-strong", None],
@@ -70,12 +72,21 @@ def _row(name: str, point: OperatingPoint) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def plot(run: Path, name: str) -> list[OperatingPoint]:
+    """Draw a run's frontier; its points."""
+    results = json.loads((run / "results.json").read_text())
+    points = [OperatingPoint(**point) for point in results["operating_points"]]
+    save(frontier(points, f"{results['task']}, {results['questions']} questions"), IMAGES / name)
+    return points
+
+
 def main() -> None:
     """Write the pictures, print the rows."""
-    results = json.loads((Path(sys.argv[1]) / "results.json").read_text())
-    points = [OperatingPoint(**point) for point in results["operating_points"]]
     IMAGES.mkdir(exist_ok=True)
-    save(frontier(points, f"{results['task']}, {results['questions']} questions"), IMAGES / "frontier.png")
+    points = plot(Path(sys.argv[1]), "frontier.png")
+    for name in sys.argv[2:]:
+        task = json.loads((Path(name) / "results.json").read_text())["task"]
+        plot(Path(name), f"frontier-{task}.png")
     with Path("/dev/null").open("w") as nowhere:
         console = Console(record=True, width=100, file=nowhere, force_terminal=True, highlight=False)
         asyncio.run(solve(console))

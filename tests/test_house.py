@@ -23,7 +23,7 @@ ORDER = [
     ["router", "testing"],
     ["models", "policies", "tasks"],
     ["baselines"],
-    ["evals", "show", "serving"],
+    ["evals", "show", "serving", "training"],
     ["config"],
     ["server"],
     ["commands"],
@@ -33,7 +33,7 @@ ORDER = [
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 CONFINED = {
     "onnxruntime": {"models/engine.py"},
-    "matplotlib": {"evals/panels.py", "evals/plots.py", "evals/pomdp_plots.py"},
+    "matplotlib": {"evals/panels.py", "evals/plots.py", "evals/pomdp_plots.py", "evals/training_plots.py"},
     "math_verify": {"tasks/grading.py"},
     "reasoning_gym": {"tasks/gsm_symbolic.py", "tasks/arithmetic_chain.py", "tasks/string_rewriting.py"},
     "opentelemetry": {"server/spans.py"},
@@ -42,7 +42,8 @@ CONFINED = {
     "starlette": {"server/app.py", "server/chat.py"},
     "uvicorn": {"commands/serve.py"},
     "ray": {"evals/cluster.py"},
-    "torch": set(),
+    "torch": {"training/modules.py", "training/ppo.py"},
+    "gymnasium": {"training/env.py"},
     "transformers": set(),
     "pickle": set(),
 }
@@ -100,7 +101,7 @@ def test_no_rooms_for_odds_and_ends() -> None:
 
 
 def test_the_router_is_the_only_step_loop() -> None:
-    """Only drafting calls a generator's `steps`; everybody else goes through it, or hands the call on (guard, record)."""
+    """Only drafting calls a generator's `steps`; others go through it, or hand a call on (guard, record)."""
     callers = set()
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text())):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from trim import __version__
 from trim.baselines import QUERY_LEVEL, STEP_LEVEL
-from trim.commands import plan, policies, prm, record, report, serve
+from trim.commands import plan, policies, prm, record, report, serve, train
 from trim.commands.evaluation import ORACLE
 from trim.policies import NAMES
 
@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
         _add_eval,
         plan.register,
         policies.register,
+        train.register,
         report.register,
         prm.register,
         record.register,
@@ -72,8 +73,11 @@ def _add_solve(commands: _Commands) -> None:
         formatter_class=_RAW,
     )
     solve.add_argument("question", help="the question, or - to read it from standard input")
-    solve.add_argument("--policy", help=f"{', '.join(NAMES)} or pomdp=FOLDER; default: the configured one or threshold")
-    solve.add_argument("--parameter", type=float, help="threshold: k, random: rate, in [0, 1] (0.5); pomdp: price")
+    solve.add_argument(
+        "--policy",
+        help=f"{', '.join(NAMES)} or pomdp, agg or seq with =FOLDER; default: the configured one or threshold",
+    )
+    solve.add_argument("--parameter", type=float, help="threshold: k, random: rate, in [0, 1] (0.5); saved ones: price")
     solve.add_argument("--max-strong-tokens", type=_amount, help="hard cap on the strong model's tokens")
     solve.add_argument("--max-cost", type=_money, help="cap on the cost of strong calls, in the unit of the prices")
     solve.add_argument("--seed", type=int, default=0)
@@ -102,9 +106,9 @@ def _add_eval(commands: _Commands) -> None:
     evaluate.add_argument(
         "--policies",
         default="always-weak,always-strong,random,threshold",
-        help=f"comma-separated, of {', '.join((*NAMES, ORACLE))}, pomdp=FOLDER (default: the first four); threshold+2 "
-        "retries a draft twice before it asks the strong model, and so does pomdp+2=FOLDER where that pays; "
-        "pomdp+snapshot and pomdp+takeover change the belief and the actions; rivals: "
+        help=f"comma-separated, of {', '.join((*NAMES, ORACLE))}, and pomdp, agg or seq with =FOLDER "
+        "(default: the first four); threshold+2 retries a draft twice before it asks the strong model, and so does "
+        "pomdp+2=FOLDER where that pays; pomdp+snapshot and pomdp+takeover change the belief and the actions; rivals: "
         + ", ".join((*STEP_LEVEL, *QUERY_LEVEL))
         + " (the last five as NAME=FOLDER)",
     )

@@ -50,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _hint(args: argparse.Namespace) -> str:
     """How to go on after an evaluation broke off."""
-    return f"; go on with: --out {args.out} --resume" if getattr(args, "command", None) in ("eval", "plan") else ""
+    resumable = getattr(args, "command", None) in ("eval", "plan", "train")
+    return f"; go on with: --out {args.out} --resume" if resumable else ""
 
 
 def _console() -> Console:

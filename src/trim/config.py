@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_or
 
 from trim.baselines import STEP_LEVEL, build_step_level, step_sweep
 from trim.errors import ConfigError
-from trim.policies import Spec, build, sweep
+from trim.policies import SAVED, Spec, build, sweep
 from trim.protocols import Policy, ProcessRewardModel, StepGenerator
 from trim.router import Limits, OnError, Router
 from trim.serving import ServeSettings
@@ -30,6 +30,7 @@ from trim.steps import Separator, StepFormat
 from trim.types import Budget, Price, Prices, Role, Sampling
 
 if TYPE_CHECKING:
+    from trim.policies.learned import LearnedPolicy
     from trim.policies.pomdp import PomdpPolicy
 
 T = TypeVar("T")
@@ -98,8 +99,8 @@ class PolicySettings:
     """`[policy]`: what `trim solve` uses unless the command line says otherwise."""
 
     name: str = "threshold"  # with ways after plus signs, as in threshold+2: see `trim.policies`
-    parameter: float | None = None  # None: 0.5 where the policy has one; pomdp: the price it was saved with
-    path: str = ""  # pomdp: the folder that `trim fit pomdp` wrote
+    parameter: float | None = None  # None: 0.5 where the policy has one; saved ones: the price they were saved with
+    path: str = ""  # pomdp, agg, seq: the folder of the saved policy
 
 
 @dataclass(frozen=True)
@@ -167,10 +168,11 @@ class Config:
             if not (getattr(self.budget, key) or 0) >= 0:
                 raise ConfigError(f"[budget] {key} must be 0 or more")
         self.limits()
-        if Spec.parse(self.policy.name).family != "pomdp":
+        family = Spec.parse(self.policy.name).family
+        if family not in SAVED:
             self.build_policy()
         elif not self.policy.path:
-            raise ConfigError("[policy] pomdp needs path, the folder that `trim fit pomdp` wrote")
+            raise ConfigError(f"[policy] {family} needs path, the folder that {SAVED[family]} wrote")
 
     def roles(self) -> dict[str, ModelSettings | PrmSettings]:
         """Settings by role."""
@@ -188,9 +190,9 @@ class Config:
         spec = Spec.parse(chosen)
         if spec.retries >= self.generation.max_drafts:
             raise ConfigError(f"policy {chosen!r} needs [generation] max_drafts of at least {spec.retries + 1}")
-        if spec.family == "pomdp":
-            fitted = self._load_pomdp(spec)
-            return fitted if parameter is None else fitted.at(parameter)
+        if spec.family in SAVED:
+            saved = self._load(spec)
+            return saved if parameter is None else saved.at(parameter)
         if chosen in STEP_LEVEL:
             return build_step_level(chosen, parameter)
         if parameter is None and spec.family in ("threshold", "random"):
@@ -199,24 +201,30 @@ class Config:
 
     def build_sweep(self, name: str, parameters: tuple[float | None, ...] | None = None) -> list[Policy]:
         """A policy at each of these parameters; None: at those that an evaluation tries by default."""
-        if Spec.parse(name).family == "pomdp":
-            from trim.policies.pomdp import PomdpPolicy
-
-            fitted = self.build_policy(name)
-            assert isinstance(fitted, PomdpPolicy)
-            return [fitted.at(price) for price in parameters or fitted.prices() if price is not None]
+        if (spec := Spec.parse(name)).family in SAVED:
+            saved = self._load(spec)
+            return [saved.at(price) for price in parameters or saved.prices() if price is not None]
         defaults = step_sweep(name) if name in STEP_LEVEL else sweep(name)
         return [self.build_policy(name, parameter) for parameter in parameters or defaults]
 
-    def _load_pomdp(self, spec: Spec) -> PomdpPolicy:
-        """What `trim fit pomdp` wrote for these models."""
+    def _load(self, spec: Spec) -> PomdpPolicy | LearnedPolicy:
+        """A saved policy that was made for these models."""
         from trim.policies.artifacts import Models
+        from trim.policies.learned import KINDS, LearnedPolicy
         from trim.policies.pomdp import PomdpPolicy
 
-        folder = spec.folder or self.policy.path
+        folder = spec.folder or (self.policy.path if spec.family == Spec.parse(self.policy.name).family else "")
         if not folder:
-            raise ConfigError("policy pomdp needs the folder that `trim fit pomdp` wrote: pomdp=FOLDER")
-        return PomdpPolicy.load(Path(folder), models=Models(**self.names())).with_ways(spec)
+            raise ConfigError(
+                f"policy {spec.family} needs the folder that {SAVED[spec.family]} wrote: {spec.family}=FOLDER"
+            )
+        models = Models(**self.names())
+        kind = next((kind for kind in KINDS if kind == spec.family), None)
+        if kind is None:
+            return PomdpPolicy.load(Path(folder), models=models).with_ways(spec)
+        if spec.ways or spec.retries:
+            raise ConfigError(f"policy {spec.name!r}: {kind} has no ways, it does what it was trained for")
+        return LearnedPolicy.load(Path(folder), kind=kind, models=models)
 
     def limits(self, max_tokens: int | None = None) -> Limits:
         """Limits of one solution."""

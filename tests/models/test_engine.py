@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.models.tiny import WEAK, reference_logits
-from trim.errors import ConfigError, InputTooLong
+from trim.errors import BackendError, ConfigError, InputTooLong
 from trim.models.engine import Array, Engine, Job
 
 
@@ -122,3 +122,13 @@ def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"\0" * 100)
     with pytest.raises(ConfigError, match=r"model\.safetensors cannot be read"):
         Engine(folder)
+
+
+def test_a_job_that_is_cancelled_meanwhile_takes_nothing_down(engine: Engine) -> None:
+    """The event loop's thread may cancel between any two lines of the engine's."""
+    job = Job(engine.cache(), [[1, 2]], [[1]])
+    assert job.future.cancel()
+    job.resolve()
+    job.fail(BackendError("engine", "broke"))
+    assert job.future.cancelled()
+    assert read(engine, texts(2))

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 from trim.config import load_config
 from trim.errors import ConfigError
 from trim.policies import build, sweep
-from trim.types import Price, Prices, Question, Role
+from trim.types import Price, Prices
 
 if TYPE_CHECKING:
     from trim.evals.metrics import OperatingPoint
     from trim.evals.run import Point
     from trim.policies.pomdp import PomdpPolicy
-    from trim.simulate import SimulatedModel, SimulatedPrm
-    from trim.tasks import Task
+    from trim.simulate.world import World
 
 _GOAL = 0.8  # part of the gap that the sentence is about
 _MOST_STEPS = 30
@@ -94,38 +93,19 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 class _Simulation:
     """The pair and its judge, and a planner that knows them."""
 
-    weak: SimulatedModel
-    strong: SimulatedModel
-    prm: SimulatedPrm
+    world: World
     planner: PomdpPolicy
 
 
 def _simulation(args: argparse.Namespace) -> _Simulation:
     """What the options describe, or what a saved policy was fitted to."""
-    from trim.simulate import SimulatedModel, SimulatedPrm
+    from trim.simulate.world import World
 
     planner, ends = _fitted(args) if args.folder else _described(args)
-    model = planner.model
     difficulty = args.difficulty
     if difficulty is None:
         difficulty = 0.0 if args.folder else _DEFAULTS["difficulty"]
-    weak = SimulatedModel(
-        Role.WEAK, model.weak_accuracy, ends, model.step_tokens, spread=_SPREAD, difficulty=difficulty
-    )
-    errors, slips = 1 - model.strong_accuracy, 1 - model.weak_accuracy
-    together = min(1.0, errors / slips) if slips else errors
-    coupling = (1 - model.after_wrong - errors) / (together - errors) if together > errors else 0.0
-    strong = replace(
-        weak,
-        role=Role.STRONG,
-        accuracy=model.strong_accuracy,
-        difficulty=0.0,
-        drafter=weak,
-        coupling=min(max(coupling, 0.0), 1.0),
-    )
-    return _Simulation(
-        weak, strong, SimulatedPrm(step_tokens=round(model.step_tokens), scores=model.observation), planner
-    )
+    return _Simulation(World.of(planner.model, ends, spread=_SPREAD, difficulty=difficulty), planner)
 
 
 def _described(args: argparse.Namespace) -> tuple[PomdpPolicy, tuple[float, ...]]:
@@ -196,27 +176,15 @@ def _points(simulation: _Simulation, prices: Prices) -> list[Point]:
     names = ("always-weak", "always-strong", "random", "threshold")
     policies = [build(name, parameter) for name in names for parameter in sweep(name)]
     planned = [simulation.planner.at(price) for price in simulation.planner.prices()]
+    world = simulation.world
     return [
         Point(
             policy.name,
             policy.parameter,
-            Router(simulation.weak, simulation.strong, simulation.prm, policy, prices=prices),
+            Router(world.weak, world.strong, world.prm, policy, prices=prices),
         )
         for policy in (*policies, *planned)
     ]
-
-
-def _task() -> Task:
-    """Questions without words: how hard and how long one is follows from its text."""
-    from trim.tasks import Task
-
-    def questions(count: int, seed: int) -> list[Question]:
-        return [Question(f"simulated question {seed}-{i}", "right", f"simulated/{seed}-{i}") for i in range(count)]
-
-    def answer(text: str) -> str | None:
-        return text.rpartition("#### ")[2] or None
-
-    return Task("simulated", questions, answer, lambda found, question: found == question.reference)
 
 
 async def _plan(args: argparse.Namespace) -> int:
@@ -224,10 +192,11 @@ async def _plan(args: argparse.Namespace) -> int:
     from trim.evals.run import Run, Settings
     from trim.evals.table import table
     from trim.show import console, progress
+    from trim.tasks.simulated import TASK
 
     if args.questions < 1:
         raise ConfigError(f"--questions must be at least 1, not {args.questions}")
-    simulation, prices, task = _simulation(args), _prices(args), _task()
+    simulation, prices, task = _simulation(args), _prices(args), TASK
     run = Run(
         args.out,
         Settings(task.name, args.questions, args.seed, _names(simulation), _numbers(simulation, prices)),
@@ -255,7 +224,7 @@ async def _plan(args: argparse.Namespace) -> int:
 
 
 def _names(simulation: _Simulation) -> dict[str, str]:
-    weak, strong, tokens = simulation.weak, simulation.strong, simulation.weak.step_tokens
+    weak, strong, tokens = simulation.world.weak, simulation.world.strong, simulation.world.weak.step_tokens
     return {
         "weak": f"simulated, {weak.step_accuracy:.3f} of steps and {weak.solved_alone:.1%} of questions alone",
         "strong": f"simulated, {strong.step_accuracy:.3f} of steps and {strong.solved_alone:.1%} of questions alone",
@@ -268,8 +237,8 @@ def _numbers(simulation: _Simulation, prices: Prices) -> dict[str, object]:
     model = simulation.planner.model
     return {
         "repair_accuracy": model.after_wrong,
-        "difficulty": simulation.weak.difficulty,
-        "ends": simulation.weak.ends,
+        "difficulty": simulation.world.weak.difficulty,
+        "ends": simulation.world.weak.ends,
         "scores": model.observation.mass.round(6).tolist(),
         "prices": asdict(prices),
     }

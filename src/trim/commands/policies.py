@@ -15,7 +15,7 @@ from trim.commands import routers
 from trim.commands.recorded import LabelledSolution, Recorded, read_labelled
 from trim.config import Config, load_config, open_backends
 from trim.errors import ConfigError
-from trim.policies import Spec
+from trim.policies import SAVED, Spec
 from trim.types import Action, Observation, Question
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "  trim calibrate --policy threshold --traces trim-eval --strong-share 0.2 --out threshold.json",
         formatter_class=raw,
     )
-    calibrate.add_argument("--policy", required=True, help="threshold, random or pomdp=FOLDER")
+    calibrate.add_argument("--policy", required=True, help="threshold, random, or pomdp, agg or seq with =FOLDER")
     calibrate.add_argument("--traces", type=Path, required=True, metavar="DIR", help="what `trim eval --out` wrote")
     wish = calibrate.add_mutually_exclusive_group(required=True)
     wish.add_argument("--strong-share", type=float, help="strong tokens over those of the strong model alone")
@@ -347,12 +347,12 @@ async def _calibrate(args: argparse.Namespace) -> int:
     recorded = Recorded.of([args.traces])
     models, task = recorded.models(None), recorded.task(None)
     name, _, folder = args.policy.partition("=")
-    if name not in ("threshold", "random", "pomdp"):
-        raise ConfigError(f"--policy {args.policy!r}: there are threshold, random and pomdp=FOLDER")
+    if name not in ("threshold", "random", *SAVED):
+        raise ConfigError(f"--policy {args.policy!r}: there are threshold, random, {'=FOLDER, '.join(SAVED)}=FOLDER")
     if folder:
-        from trim.policies.pomdp import PomdpPolicy
+        from trim.policies.artifacts import Artifact
 
-        PomdpPolicy.load(Path(folder), models=models)
+        Artifact.load(Path(folder), kind=name, models=models)
     tallies: dict[tuple[str, float | None], Tally] = {}
     for trace in recorded.traces():
         tallies.setdefault((trace.policy, trace.parameter), tally()).add(trace)

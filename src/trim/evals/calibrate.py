@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trim.errors import ConfigError
 from trim.evals.metrics import Tally
-from trim.policies import Spec
+from trim.policies import SAVED, Spec
 
 Kind = Literal["strong_share", "accuracy", "cost"]
 Tallies = Mapping[tuple[str, float | None], Tally]
@@ -73,7 +73,7 @@ def calibrate(tallies: Tallies, policy: str, wish: Wish) -> Calibration:
 
     Args:
         tallies: of an evaluation: this policy at several parameters, and the two ends of the scale.
-        policy: threshold, random or pomdp.
+        policy: threshold, random, pomdp, agg or seq.
         wish: what to reach.
 
     Raises:
@@ -129,7 +129,7 @@ class _Table:
 
     @classmethod
     def of(cls, tallies: Tallies, policy: str, kind: Kind) -> _Table:
-        logarithmic = Spec.parse(policy).family == "pomdp"
+        logarithmic = Spec.parse(policy).family in SAVED
         points = {
             parameter: tally
             for (name, parameter), tally in tallies.items()

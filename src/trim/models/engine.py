@@ -18,7 +18,8 @@ import queue
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,9 +93,14 @@ class Job:
     length: int = 0  # tokens read and chosen
 
     def resolve(self) -> None:
-        """Hand the picked outputs over."""
-        if not self.future.done():
+        """Hand the picked outputs over. The event loop's thread may cancel the future at any time."""
+        with suppress(InvalidStateError):
             self.future.set_result(np.concatenate(self.outputs) if self.outputs else np.zeros((0, 0), np.float32))
+
+    def fail(self, error: BackendError) -> None:
+        """Hand an error over, unless the job is done or cancelled."""
+        with suppress(InvalidStateError):
+            self.future.set_exception(error)
 
 
 class _Batch:
@@ -229,7 +235,7 @@ class Engine:
             arrived = self._arrivals(wait=not batch.jobs)
             if arrived is None:
                 for job in batch.jobs:
-                    job.future.set_exception(BackendError(self._name, "closed while it was writing"))
+                    job.fail(BackendError(self._name, "closed while it was writing"))
                 return
             try:
                 self._prefill([job for job in arrived if not job.cancelled])
@@ -240,8 +246,7 @@ class Engine:
                     self._decode(batch)
             except Exception as error:  # whatever went wrong belongs to the jobs, not to this thread
                 for job in {id(job): job for job in batch.jobs + arrived}.values():
-                    if not job.future.done():
-                        job.future.set_exception(BackendError(self._name, repr(error)))
+                    job.fail(BackendError(self._name, repr(error)))
                 batch = _Batch(self.layers, self.heads, self.head)
 
     @property

@@ -13,10 +13,24 @@ from trim.policies.fixed import AlwaysStrong, AlwaysWeak, RandomSteps
 from trim.policies.threshold import Threshold
 from trim.protocols import Policy
 
-__all__ = ["NAMES", "AlwaysStrong", "AlwaysWeak", "RandomSteps", "Spec", "Threshold", "build", "scored", "sweep"]
+__all__ = [
+    "NAMES",
+    "SAVED",
+    "AlwaysStrong",
+    "AlwaysWeak",
+    "RandomSteps",
+    "Spec",
+    "Threshold",
+    "build",
+    "scored",
+    "sweep",
+]
 
 NAMES = ("always-weak", "always-strong", "random", "threshold")
-"""Policies that `build` knows. The oracle needs a task's labels and pomdp a folder: they are made where those are."""
+"""Policies that `build` knows. The oracle needs a task's labels, saved ones a folder: they are made where those are."""
+
+SAVED = {"pomdp": "`trim fit pomdp`", "agg": "`trim train agg`", "seq": "`trim train seq`"}
+"""Policies that are read from a folder, and what writes it."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +71,7 @@ def build(name: str, parameter: float | None = None) -> Policy:
     """
     spec = Spec.parse(name)
     if spec.family not in NAMES or spec.folder:
-        raise ConfigError(f"unknown policy {name!r}; there are {', '.join(NAMES)} and pomdp=FOLDER")
+        raise ConfigError(f"unknown policy {name!r}; there are {', '.join(NAMES)}, {'=FOLDER, '.join(SAVED)}=FOLDER")
     fixed = spec.family in ("always-weak", "always-strong")
     if spec.ways or (spec.retries and fixed):
         raise ConfigError(f"policy {name!r}: {spec.family} has " + ("no ways" if fixed else "only retries, as in +2"))

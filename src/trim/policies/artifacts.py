@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from zipfile import BadZipFile
 
 import numpy as np
@@ -45,7 +45,7 @@ class Artifact:
 
     kind: str
     settings: Mapping[str, Setting]
-    arrays: Mapping[str, NDArray[np.float64]]
+    arrays: Mapping[str, NDArray[Any]]
     provenance: Provenance
 
     def save(self, folder: Path) -> None:

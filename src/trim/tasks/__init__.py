@@ -22,7 +22,7 @@ from trim.tasks import (
     string_rewriting,
 )
 from trim.tasks.benchmark import Benchmark
-from trim.tasks.generated import LEVELS, Family, Level
+from trim.tasks.generated import LEVELS, Family, Level, Split
 from trim.types import Question
 
 FAMILIES: dict[str, Family] = {
@@ -65,16 +65,18 @@ class Task:
     instruction: str = ""
 
 
-def load_task(name: str) -> Task:
+def load_task(name: str, split: Split = "test") -> Task:
     """A family by name, of one level if the name ends in `:easy`, `:medium` or `:hard`; a benchmark by name, with its
     split behind a colon; or a JSONL file by path.
+
+    Problems of a family are of this split; those of a file are what they are.
 
     Raises:
         TaskError: no such task, level, split or file.
     """
     family, _, part = name.partition(":")
     if family in FAMILIES:
-        return _generated(FAMILIES[family], part, name)
+        return _generated(FAMILIES[family], part, name, split)
     if family in BENCHMARKS:
         benchmark = BENCHMARKS[family]
         task = _graded(name, benchmark.read(part), benchmark.answer)
@@ -99,12 +101,12 @@ def _graded(name: str, questions: list[Question], answer: Callable[[str], str | 
     return Task(name, take, answer, right, close=grader.close)
 
 
-def _generated(family: Family, level: str, name: str) -> Task:
+def _generated(family: Family, level: str, name: str, split: Split) -> Task:
     chosen: Level | None = next((known for known in LEVELS if known == level), None)
     if ":" in name and chosen is None:
         raise TaskError(f"task {name!r}: there is no level {level!r}; there are {', '.join(LEVELS)}")
 
     def take(count: int, seed: int) -> list[Question]:
-        return family.problems(seed, count, level=chosen)
+        return family.problems(seed, count, split, chosen)
 
     return Task(name, take, family.answer, family.right, family.step_labels)

@@ -1,0 +1,1 @@
+"""Training of the learned policies; needs the `train` extra."""

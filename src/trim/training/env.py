@@ -1,0 +1,186 @@
+"""The routing problem as a Gymnasium environment, so that other libraries can learn on it. Needs the `train` extra.
+
+An episode is a question at a price; an action decides about the draft on the table. The Router does the solving, in a
+thread of its own: its policy hands each observation out and waits for the action.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from trim.errors import ConfigError
+from trim.policies.features import OURS, WITH_RETRY, Aggregate, PriceRange, Vector
+from trim.policies.learned import PAPER_ACTIONS
+from trim.training.episodes import Source
+from trim.types import Action, Observation, Question, Role, Trace
+
+_HIGH = 1e3  # no feature is larger: tokens are divided by 300
+
+
+class _Abandoned(Exception):
+    """The episode was reset before its end."""
+
+
+@dataclass(frozen=True)
+class _Seat:
+    """The policy's place in the Router. Queues: observations, traces and errors go out, actions come in."""
+
+    price: float
+    said: SimpleQueue[Observation | Trace | BaseException]
+    actions: SimpleQueue[Action | None]
+    name: str = "env"
+    uses_drafts: bool = True
+    uses_scores: bool = True
+
+    @property
+    def parameter(self) -> float:
+        """The price."""
+        return self.price
+
+    def act(self, observation: Observation) -> Action:
+        """Whatever `step` was called with."""
+        self.said.put(observation)
+        action = self.actions.get()
+        if action is None:
+            raise _Abandoned
+        return action
+
+
+@dataclass(frozen=True)
+class _Job:
+    seat: _Seat
+    question: Question
+    seed: int
+
+
+class RoutingEnv(gymnasium.Env[Vector, np.int64]):
+    """Decide about drafts; reward -price * (strong + weak_price * weak tokens) a decision, and 1 for a right answer.
+
+    Observations are those of TRIM-Agg, shape (features + 1,), the last one the scaled logarithm of the price. Action i
+    stands for `actions[i]`. `reset` takes a price and a `Question` as options; without, they are drawn.
+
+    Args:
+        source: questions and models. Servers' clients must not be used by anybody else: they belong to this thread.
+        prices: drawn from log-uniformly.
+        actions: CONTINUE among them.
+        weak_price: of a weak token, relative to a strong one.
+
+    Raises:
+        ConfigError: no CONTINUE among the actions; a price outside the range, at `reset`.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # Gymnasium's way
+
+    def __init__(
+        self,
+        source: Source,
+        prices: PriceRange,
+        actions: tuple[Action, ...] = PAPER_ACTIONS,
+        weak_price: float = 0.0,
+    ) -> None:
+        if Action.CONTINUE not in actions:
+            raise ConfigError(f"CONTINUE must be among the actions, not only {', '.join(actions)}")
+        self.features = Aggregate(WITH_RETRY if Action.RETRY in actions else OURS)
+        self.observation_space = spaces.Box(-1.0, _HIGH, (self.features.width,), np.float32)
+        self.action_space = spaces.Discrete(len(actions))
+        self._source = source
+        self._prices = prices
+        self._actions = actions
+        self._weak_price = weak_price
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._said: SimpleQueue[Observation | Trace | BaseException] = SimpleQueue()
+        self._answers: SimpleQueue[Action | None] = SimpleQueue()
+        self._thread: Thread | None = None
+        self._seen: Observation | None = None  # the draft on the table; None between episodes
+        self._price = prices.at(0.5)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Vector, dict[str, Any]]:
+        """The first draft of a question."""
+        super().reset(seed=seed)
+        self._abandon()
+        given = options or {}
+        self._price = float(given.get("price", self._prices.at(self.np_random.random())))
+        self._prices.scaled(self._price)  # refuses one outside the range
+        while True:
+            drawn = self._source.questions[int(self.np_random.integers(len(self._source.questions)))]
+            question, sampling = given.get("question", drawn), int(self.np_random.integers(2**31))
+            self._start(_Job(_Seat(self._price, self._said, self._answers), question, sampling))
+            said = self._hear()
+            if isinstance(said, Observation):  # else the weak model ended the solution before its first step
+                return self._read(said), {"price": self._price}
+
+    def step(self, action: np.int64) -> tuple[Vector, float, bool, bool, dict[str, Any]]:
+        """Act on the draft on the table.
+
+        Raises:
+            ConfigError: before `reset`.
+            BackendError: a model failed.
+        """
+        before = self._seen
+        if before is None:
+            raise ConfigError("the episode is over: reset first")
+        self._answers.put(self._actions[int(action)])
+        said = self._hear()
+        ended = isinstance(said, Trace)
+        after = said.usage[Role.STRONG].completion_tokens if isinstance(said, Trace) else said.strong_tokens
+        cost = after - before.strong_tokens + self._weak_price * before.tokens[-1]
+        info: dict[str, Any] = {"price": self._price, "strong_tokens": after}
+        if isinstance(said, Trace):
+            task = self._source.task
+            info["correct"] = task.right(task.answer(said.text), said.question)
+            self._seen = None
+            last = self.features.read(before, self._prices.scaled(self._price))
+            return last, float(info["correct"]) - self._price * cost, ended, False, info
+        return self._read(said), -self._price * cost, ended, False, info
+
+    def close(self) -> None:
+        """End the thread."""
+        self._abandon()
+        if self._thread is not None:
+            self._jobs.put(None)
+            self._thread.join()
+            self._thread = None
+
+    def _read(self, observation: Observation) -> Vector:
+        self._seen = observation
+        return self.features.read(observation, self._prices.scaled(self._price))
+
+    def _start(self, job: _Job) -> None:
+        if self._thread is None:
+            self._thread = Thread(target=self._serve, name="trim-env", daemon=True)
+            self._thread.start()
+        self._jobs.put(job)
+
+    def _hear(self) -> Observation | Trace:
+        """The next observation, or the trace that ends the episode."""
+        said = self._said.get()
+        if isinstance(said, BaseException):
+            self._seen = None
+            raise said
+        return said
+
+    def _abandon(self) -> None:
+        if self._seen is not None:
+            self._answers.put(None)
+            said = self._said.get()
+            self._seen = None
+            if not isinstance(said, _Abandoned):
+                raise AssertionError(f"an abandoned episode went on: {said!r}")
+
+    def _serve(self) -> None:
+        """Route one question after the other."""
+        with asyncio.Runner() as runner:
+            while (job := self._jobs.get()) is not None:
+                router = self._source.router(job.seat)
+                try:
+                    self._said.put(runner.run(router.route(job.question, seed=job.seed)))
+                except Exception as error:
+                    self._said.put(error)

@@ -1,0 +1,124 @@
+"""Episodes of training: questions on their way through the Router under a policy that explores. Knows no torch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+import numpy as np
+
+from trim.policies.features import Vector
+from trim.policies.learned import LearnedPolicy
+from trim.protocols import Policy
+from trim.router import Router
+from trim.tasks import Task
+from trim.types import Action, Observation, Question, Role, Trace
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where episodes come from.
+
+    Args:
+        task: grades.
+        questions: for training, taken in turn, in another order each time round.
+        validation: held out, for choosing the checkpoint.
+        router: a Router over the open models with a policy.
+        concurrency: questions under way at the same time.
+    """
+
+    task: Task
+    questions: Sequence[Question]
+    validation: Sequence[Question]
+    router: Callable[[Policy], Router]
+    concurrency: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A decision: its features, the index of the action, strong tokens spent before, weak tokens on the table."""
+
+    features: Vector
+    action: int
+    strong_tokens: int
+    draft_tokens: int
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """Draws actions from the policy's distribution and notes them: one for each episode.
+
+    Args:
+        policy: whose distribution.
+        shift: added to the observation's uniform draw, modulo 1, so that one question and seed can be explored anew.
+    """
+
+    policy: LearnedPolicy
+    shift: float
+    moments: list[Moment] = field(default_factory=list)
+    name: str = "explorer"
+    uses_drafts: bool = True
+    uses_scores: bool = True
+
+    @property
+    def parameter(self) -> float:
+        """The price."""
+        return self.policy.price
+
+    def act(self, observation: Observation) -> Action:
+        """An action with the probability that the policy gives it."""
+        features = self.policy.read(observation)
+        logits = self.policy.network(features).tolist()
+        weights = np.exp(np.array(logits) - max(logits)).cumsum()
+        draw = (observation.draw + self.shift) % 1.0
+        index = int(np.searchsorted(weights, draw * weights[-1], side="right"))
+        self.moments.append(Moment(features, index, observation.strong_tokens, observation.tokens[-1]))
+        return self.policy.actions[index]
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A question that was explored at a price. `rewards` has one entry for each of `moments`."""
+
+    price: float
+    moments: tuple[Moment, ...]
+    rewards: tuple[float, ...]
+    correct: bool
+    strong_tokens: int
+
+    @classmethod
+    def of(cls, trace: Trace, moments: Sequence[Moment], weak_price: float) -> Episode:
+        """From the graded trace of an `Explorer`; `weak_price` is that of a weak token relative to a strong one."""
+        price, correct = trace.parameter or 0.0, bool(trace.correct)
+        spent = [*(moment.strong_tokens for moment in moments), trace.usage[Role.STRONG].completion_tokens]
+        strong = [after - before for before, after in pairwise(spent)]
+        weak = [weak_price * moment.draft_tokens for moment in moments]
+        rewards = [-price * (a + b) for a, b in zip(strong, weak, strict=True)]
+        if rewards:
+            rewards[-1] += correct
+        return cls(price, tuple(moments), tuple(rewards), correct, spent[-1])
+
+
+async def solve(source: Source, jobs: Sequence[tuple[Policy, Question]], seed: int) -> list[Trace]:
+    """Route and grade every question under its policy; traces in the order of the jobs."""
+    traces: dict[int, Trace] = {}
+    waiting = iter(enumerate(jobs))
+    task = source.task
+
+    async def worker() -> None:
+        for index, (policy, question) in waiting:
+            traces[index] = await source.router(policy).route(question, seed=seed)
+
+    def graded() -> list[Trace]:
+        ordered = (traces[index] for index in range(len(jobs)))
+        return [replace(trace, correct=task.right(task.answer(trace.text), trace.question)) for trace in ordered]
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(source.concurrency, len(jobs))):
+                group.create_task(worker())
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return await asyncio.to_thread(graded)

@@ -1,0 +1,121 @@
+"""`trim train`, from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.policies.learned import made_up
+from trim.cli import main
+from trim.evals.training_plots import best, curves, read_metrics
+from trim.policies.artifacts import Models, Provenance
+
+SMALL = ["--episodes", "40", "--batch", "20", "--validation", "5", "--questions", "50"]
+
+
+def test_train_writes_a_policy_and_curves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="needs the train extra")
+    out = tmp_path / "agg"
+    assert main(["train", "agg", *SMALL, "--out", str(out), "--json"]) == 0
+    reached = json.loads(capsys.readouterr().out)
+    assert reached["episodes"] == 40
+    assert reached["validation"]["value"] == max(row["validation"]["value"] for row in rows(out) if row["validation"])
+    assert {path.name for path in out.iterdir()} == {
+        *("policy.json", "arrays.npz", "checkpoint.npz", "metrics.jsonl", "training.json", "curves.png")
+    }
+    assert main(["train", "agg", *SMALL, "--out", str(out)]) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert main(["train", "agg", *SMALL, "--out", str(out), "--resume", "--seed", "1"]) == 2
+    assert "settings differ" in capsys.readouterr().err
+    assert main(["train", "agg", *SMALL, "--out", str(out), "--resume"]) == 0
+    assert len(rows(out)) == 2
+    assert main(["train", "agg", *SMALL, "--out", str(tmp_path / "next"), "--start", str(out)]) == 0
+    assert f"agg={tmp_path / 'next'}" in capsys.readouterr().out
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    return read_metrics(folder / "metrics.jsonl")
+
+
+def test_more_actions_and_the_embedded_pair(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="needs the train extra")
+    out = tmp_path / "seq"
+    few = [*("--episodes", "2", "--batch", "2", "--validation", "1", "--questions", "2")]
+    few += ["--actions", "continue,retry,regenerate"]
+    assert main(["train", "seq", "--source", "embedded", *few, "--weak-price", "0.05", "--out", str(out)]) == 0
+    assert json.loads((out / "policy.json").read_text())["settings"]["actions"] == "CONTINUE,REGENERATE,RETRY"
+    capsys.readouterr()
+    assert main(["solve", "What is 2 + 3?", "--policy", f"seq={out}", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["policy"] == "seq"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--source", "config"], "needs --config"),
+        (["--source", "embedded", "--from", "fit"], "--from goes with --source simulate"),
+        (["--batch", "0"], "--batch must be at least 1"),
+        (["--weak-price", "nan"], "--weak-price must be"),
+        (["--from", "nowhere"], "not a saved policy"),
+        (["--start", "nowhere"], "nowhere/checkpoint.npz: not a checkpoint"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    pytest.importorskip("torch", reason="needs the train extra")
+    assert main(["train", "agg", *SMALL, *options, "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--price", "2:1"], "no range of prices"),
+        (["--actions", "RETRY,REGENERATE"], "name CONTINUE"),
+        (["--actions", "CONTINUE,JUMP"], "name CONTINUE"),
+    ],
+)
+def test_arguments_are_checked(capsys: pytest.CaptureFixture[str], options: list[str], message: str) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "agg", *options, "--out", "x"])
+    assert message in capsys.readouterr().err
+
+
+def test_without_torch_it_says_what_to_install(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trim.commands.train.find_spec", lambda name: None)
+    assert main(["train", "agg", "--out", str(tmp_path)]) == 2
+    assert "pip install 'trim-router[train]'" in capsys.readouterr().err
+
+
+def test_curves_need_no_torch() -> None:
+    losses = {"entropy": 0.5}
+    metrics = [
+        {
+            "episodes": 10 * i,
+            "reward": 0.1 * i,
+            "accuracy": 0.5,
+            "strong_tokens": 30.0,
+            "losses": losses,
+            "validation": v,
+        }
+        for i, v in enumerate((None, {"value": 0.3}, None, {"value": 0.2}))
+    ]
+    assert best(metrics)["episodes"] == 10
+    assert len(curves(metrics, 100.0).axes) == 4
+
+
+def test_a_run_keeps_its_policy(tmp_path: Path) -> None:
+    from trim.commands.policies import keep_fit
+
+    made_up("agg").save(tmp_path / "agg", Provenance(Models("a", "b", "c"), "t", "2026-11-25", 1))
+    (tmp_path / "run").mkdir()
+    keep_fit(f"threshold,agg={tmp_path / 'agg'}", tmp_path / "run")
+    assert (tmp_path / "run" / "agg" / "arrays.npz").exists()
