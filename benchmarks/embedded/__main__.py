@@ -1,7 +1,7 @@
 """The full comparison on the shipped models: every policy and rival, on questions that nobody was trained on.
 
     python -m benchmarks.embedded                       2,000 questions, about an hour on one core
-    python -m benchmarks.embedded --questions 60 --out /tmp/small
+    python -m benchmarks.embedded --questions 60 --out small
 
 Three steps: outcomes of both models on other questions, the query-level routers trained on them, one evaluation. Goes
 on where it was interrupted. Writes results.json, frontier.png and README.md (the one-page reading) into the folder of
