@@ -70,11 +70,16 @@ def test_the_snapshot_and_its_gate() -> None:
 
 
 def test_it_survives_the_disk(tmp_path: Path) -> None:
-    policy = replace(POLICY, belief="snapshot", gate=0.4, model=small((0.3, 1.0), 0.8))
+    repair = scores_in((0.2, 0.8), (0.7, 0.3), (0.7, 0.3))
+    model = replace(small((0.3, 1.0), 0.8), agreement=(0.8, 0.1, 0.7), repair_observation=repair)
+    policy = replace(POLICY, belief="snapshot", gate=0.4, model=model, bill=Bill(1.0, 2.0))
     policy.save(tmp_path, PROVENANCE)
     loaded = PomdpPolicy.load(tmp_path, models=PROVENANCE.models)
     assert replace(loaded, model=policy.model) == policy
-    assert replace(loaded.model, observation=policy.model.observation) == policy.model
+    assert loaded.model.repair_observation is not None
+    assert np.array_equal(loaded.model.repair_observation.mass, repair.mass)
+    same = {"observation": policy.model.observation, "repair_observation": repair}
+    assert replace(loaded.model, **same) == policy.model  # type: ignore[arg-type]
     assert np.array_equal(loaded.model.observation.mass, policy.model.observation.mass)
     assert np.array_equal(loaded.solution.curves, policy.solution.curves)
     with pytest.raises(ConfigError, match="made for"):

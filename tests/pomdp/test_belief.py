@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise, product
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.pomdp.instances import models, small
+from trim.errors import ConfigError
 from trim.pomdp import ObservationBins, PomdpModel, filter_belief, snapshot_belief
 from trim.types import Action, Observation
 
@@ -110,3 +112,46 @@ def test_a_pair_that_no_state_allows_says_nothing() -> None:
     assert sum(filter_belief(PomdpModel(0.8, 0.9, (1.0,), bins, 10), Observation((0.1, 0.1), (1, 1), (C,)))) == (
         pytest.approx(1.0)
     )
+
+
+AGREE = (0.85, 0.1, 0.7)
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_strong_step_that_is_the_draft_again_is_no_new_score_but_agreement(again: bool) -> None:
+    """By counting worlds: the draft and the strong step right or wrong, the same text or another."""
+    model = replace(small(), agreement=AGREE)
+    draft, kept, newest = 0.1, 0.1 if again else 0.5, 0.9
+    likelihood = model.observation.score_likelihood
+    first = np.array([model.weak_accuracy, 1 - model.weak_accuracy, 0.0]) * likelihood(1.0, draft)
+    if again:
+        right, wrong = first[0] * AGREE[0], first[1] * AGREE[1]
+    else:
+        seen = likelihood(1.0, kept)
+        right = (first[0] * (model.after_right - AGREE[0]) + first[1] * model.after_wrong) * seen[0]
+        wrong = (first[0] * (1 - model.after_right) + first[1] * (1 - AGREE[1] - model.after_wrong)) * seen[1]
+    sound = right / (right + wrong)
+    second = np.array([sound * model.weak_accuracy, sound * (1 - model.weak_accuracy), 1 - sound])
+    second *= likelihood(min(1.0, kept), newest)
+    observation = Observation((kept, newest), (10, 10), (G,), draft_scores=((draft,), (newest,)))
+    assert filter_belief(model, observation) == pytest.approx(tuple(second / second.sum()), abs=1e-9)
+
+
+def test_agreement_brings_hope_back() -> None:
+    """The PRM distrusts a step twice, but both models wrote it."""
+    model = PomdpModel(0.7, 0.9, (0.2, 0.5, 1.0), small().observation, 10, 0.7, agreement=(0.9, 0.02, 0.7))
+    seen = Observation((0.1, 0.5), (10, 10), (G,), draft_scores=((0.1,), (0.5,)))
+    assert filter_belief(model, seen).lost < 0.5 * filter_belief(replace(model, agreement=None), seen).lost
+
+
+def test_agreement_goes_with_what_strong_steps_get_right() -> None:
+    with pytest.raises(ConfigError, match="agreement"):
+        replace(small(), agreement=(0.99, 0.5, 0.5))
+
+
+def test_strong_steps_have_scores_of_their_own() -> None:
+    """A middling score is bad news of a draft and none of a strong step, whose right ones often score so."""
+    model = PomdpModel(0.7, 0.9, (0.2, 0.5, 1.0), small().observation, 10, 0.8, agreement=(0.9, 0.02, 0.7))
+    repair = ObservationBins(np.array([0.0, 1.0]), small().observation.score_edges, np.full((3, 1, 3), 1 / 3))
+    seen = Observation((0.1, 0.5), (10, 10), (G,), draft_scores=((0.2,), (0.5,)))
+    assert filter_belief(replace(model, repair_observation=repair), seen).lost < filter_belief(model, seen).lost

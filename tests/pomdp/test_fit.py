@@ -153,6 +153,17 @@ def test_a_threshold_with_retries_does_not_bias_what_first_drafts_say() -> None:
     assert off(fitted.retries.after_wrong, WEAK) < 1.5
 
 
+def test_strong_steps_in_place_of_drafts_are_told_apart(random_traces: list[Trace]) -> None:
+    """Simulated strong steps are never the draft's text; the simulated PRM judges all texts alike."""
+    model = by_rule(random_traces).model
+    assert model.agreement is not None
+    assert model.agreement[:2] == (0.0, 0.0)
+    assert model.repair_observation is not None
+    right, wrong, _ = model.repair_observation.mass[:, 0]
+    low = model.repair_observation.score_edges[1:] <= 0.5
+    assert right[low].sum() < 0.25 < 0.75 < wrong[low].sum()
+
+
 def test_few_retries_are_not_believed(random_traces: list[Trace]) -> None:
     assert by_rule(random_traces).retries is None
 

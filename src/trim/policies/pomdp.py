@@ -171,6 +171,10 @@ class PomdpPolicy:
         }
         if (again := model.retries) is not None:
             arrays["retries"] = np.array([*again.same, again.after_right, again.after_wrong])
+        if (repair := model.repair_observation) is not None:
+            arrays["repair_score_edges"], arrays["repair_mass"] = repair.score_edges, repair.mass
+        if model.agreement is not None:
+            arrays["agreement"] = np.array(model.agreement)
         Artifact("pomdp", settings, arrays, provenance).save(folder)
 
     @classmethod
@@ -194,6 +198,12 @@ class PomdpPolicy:
                 hazard=tuple(arrays["hazard"]),
                 observation=observation,
                 retries=retries,
+                repair_observation=(
+                    ObservationBins(np.array([0.0, 1.0]), arrays["repair_score_edges"], arrays["repair_mass"])
+                    if "repair_mass" in arrays
+                    else None
+                ),
+                agreement=tuple(arrays["agreement"].tolist()) if "agreement" in arrays else None,
                 **numbers,  # type: ignore[arg-type]
             )
             bill = Bill(settings.pop("draft_tokens"), settings.pop("rewrite_tokens"))  # type: ignore[arg-type]

@@ -8,6 +8,8 @@ from trim.pomdp.model import PomdpModel
 from trim.pomdp.observation import ObservationBins
 from trim.types import Action, Observation
 
+_SAME = 1e-4  # scores of one text differ by less, whoever computes them
+
 
 class Belief(NamedTuple):
     """Probabilities of the three states of the solution with the draft on the table."""
@@ -31,8 +33,9 @@ def filter_belief(model: PomdpModel, observation: Observation) -> Belief:
     """Recursive Bayes over all steps: prediction through the action that was taken, then the new score.
 
     A step that the strong model wrote gives two pieces of evidence: the rejected drafts' scores (where the observation
-    has them) and the score of the text that was kept. Whether the draft is final is no evidence, since in the model
-    solutions end independently of the state; it matters for the decision.
+    has them) and the score of the text that was kept. Where that is the draft's text again, told by its score, the
+    score is no news, but that the strong model agrees is (`PomdpModel.agreement`). Whether the draft is final is no
+    evidence, since in the model solutions end independently of the state; it matters for the decision.
 
     The evidence of a score r_t is P(r_t | min of r_1..r_{t-1}, state), not the pair's P(min, r_t | state): the earlier
     scores, and with them their min, have moved the belief already, and would count again at every later step.
@@ -41,8 +44,9 @@ def filter_belief(model: PomdpModel, observation: Observation) -> Belief:
     """
     # Decisions wait for this loop: it works on plain floats and normalises once a step.
     evidence = model.observation.score_likelihood
+    repair_evidence = (model.repair_observation or model.observation).score_likelihood
     accuracy, after_right, after_wrong = model.weak_accuracy, model.after_right, model.after_wrong
-    drafts, lowest = observation.draft_scores, 1.0
+    agreement, drafts, lowest = model.agreement, observation.draft_scores, 1.0
     correct, recoverable, lost = accuracy, 1.0 - accuracy, 0.0  # the first draft
     for position, score in enumerate(observation.scores):
         action = observation.actions[position] if position < len(observation.actions) else None
@@ -53,11 +57,18 @@ def filter_belief(model: PomdpModel, observation: Observation) -> Belief:
         elif scores or not rewritten:
             of_correct, of_recoverable, of_lost = evidence(lowest, scores[0] if scores else score)
             correct, recoverable, lost = correct * of_correct, recoverable * of_recoverable, lost * of_lost
-        if rewritten:
-            sound = correct + recoverable
-            correct = correct * after_right + recoverable * after_wrong
-            recoverable = max(sound - correct, 0.0)
-            of_correct, of_recoverable, of_lost = evidence(lowest, score)
+        if rewritten and agreement is not None and scores and abs(score - scores[-1]) <= _SAME:
+            correct, recoverable, lost = correct * agreement[0], recoverable * agreement[1], lost * agreement[2]
+        elif rewritten:
+            if agreement is not None and scores:  # another text: what agrees is out
+                others = correct * (after_right - agreement[0]) + recoverable * after_wrong
+                recoverable = correct * (1 - after_right) + recoverable * max(1 - agreement[1] - after_wrong, 0.0)
+                correct, lost = others, lost * (1 - agreement[2])
+            else:
+                sound = correct + recoverable
+                correct = correct * after_right + recoverable * after_wrong
+                recoverable = max(sound - correct, 0.0)
+            of_correct, of_recoverable, of_lost = repair_evidence(lowest, score)
             correct, recoverable, lost = correct * of_correct, recoverable * of_recoverable, lost * of_lost
         if action is None:
             break

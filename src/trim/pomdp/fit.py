@@ -17,7 +17,7 @@ import numpy as np
 from trim.errors import TraceError
 from trim.intervals import Estimate, mean, proportion
 from trim.pomdp.model import PomdpModel
-from trim.pomdp.observation import STATES, FloatArray, quantile_bins
+from trim.pomdp.observation import STATES, FloatArray, ObservationBins, quantile_bins
 from trim.pomdp.redrafts import Redraft, RetryFit, find_redrafts, fit_retries
 from trim.types import Action, Draft, Finish, Question, Role, Step, Trace
 
@@ -25,6 +25,7 @@ WRONG_BELOW = 0.35
 """The score of the paper's shortcut for step labels."""
 
 _CORRECT, _RECOVERABLE, _LOST = range(3)
+_FEWEST_REPAIRS = 20  # right and wrong ones each
 _SMOOTHING = 5.0  # drafts that the neighbouring steps count for in the hazard
 _UNSELECTIVE = ("always-weak", "random")  # policies whose kept drafts are no better than the others
 _ADVICE = (
@@ -164,6 +165,8 @@ def fit(
         tokens.value,
         None if right is None or wrong is None else wrong.value,
         None if retries is None else retries.model,
+        None if right is None or wrong is None else evidence.agreement(right.value, wrong.value),
+        evidence.repair_observation(),
     )
     return PomdpFit(
         model=model,
@@ -199,17 +202,20 @@ class _Text:
     tokens: int
     pair: tuple[float, float] | None
     draft_right: bool | None = None
+    agrees: bool = False  # a strong step that is the draft word for word
 
 
 def _judge(trace: Trace, labels: StepLabels, ends: Callable[[str], bool]) -> Iterator[_Text]:
     lowest: float | None = 1.0
     sound = True
 
-    def text(t: int, step: Step, score: float | None, *, right: bool, replaced: bool | None = None) -> _Text:
+    def text(
+        t: int, step: Step, score: float | None, *, right: bool, replaced: bool | None = None, agrees: bool = False
+    ) -> _Text:
         state = _LOST if not sound else _CORRECT if right else _RECOVERABLE
         final = step.finish is Finish.EOS or ends(step.text)
         pair = None if lowest is None or score is None else (lowest, score)
-        return _Text(trace.question.text, t, step.role, state, final, step.tokens, pair, replaced)
+        return _Text(trace.question.text, t, step.role, state, final, step.tokens, pair, replaced, agrees)
 
     for t, decision in enumerate(trace.decisions):
         rights = labels.drafts[t]
@@ -217,8 +223,10 @@ def _judge(trace: Trace, labels: StepLabels, ends: Callable[[str], bool]) -> Ite
             first = decision.drafts[0]
             yield text(t, first.step, first.score, right=rights[0])
         if decision.step.role is Role.STRONG:
-            replaced = rights[_best(decision.drafts)] if rights else None
-            yield text(t, decision.step, decision.kept_score, right=labels.kept[t], replaced=replaced)
+            best = _best(decision.drafts) if rights else None
+            replaced = None if best is None else rights[best]
+            agrees = best is not None and decision.drafts[best].step.text == decision.step.text
+            yield text(t, decision.step, decision.kept_score, right=labels.kept[t], replaced=replaced, agrees=agrees)
         sound = labels.kept[t]
         lowest = None if lowest is None or decision.kept_score is None else min(lowest, decision.kept_score)
 
@@ -237,6 +245,7 @@ class _Evidence:
     strong: list[_Text]  # strong steps with nothing wrong before them
     for_right: list[_Text]  # those of them that replaced a right draft
     for_wrong: list[_Text]
+    for_lost: list[_Text]  # strong steps after a wrong one
     points: Mapping[str, FloatArray]
     groups: Mapping[str, Sequence[str]]  # the question of each point
     questions: int
@@ -257,10 +266,33 @@ class _Evidence:
             strong=strong,
             for_right=[text for text in strong if text.draft_right is True],
             for_wrong=[text for text in strong if text.draft_right is False],
+            for_lost=[t for t in texts if t.state == _LOST and t.role is Role.STRONG and t.draft_right is not None],
             points=points,
             groups=groups,
             questions=len({text.question for text in texts}),
         )
+
+    def agreement(self, right: float, wrong: float) -> tuple[float, float, float]:
+        """P(a strong step is the draft again | the draft's state); LOST has one pseudo-count."""
+        shares = [
+            (sum(text.agrees for text in found) + (0.5 if n == _LOST else 0.0)) / (len(found) + (n == _LOST))
+            for n, found in enumerate((self.for_right, self.for_wrong, self.for_lost))
+        ]
+        return min(shares[0], right), min(shares[1], 1 - wrong), shares[2]  # labels may be noisy
+
+    def repair_observation(self) -> ObservationBins | None:
+        """Scores of strong steps that are another text than the draft; None where there are too few. Of those after a
+        wrong step there are hardly any: wrong ones stand for them.
+        """
+        others = [t for t in (*self.for_right, *self.for_wrong) if t.pair is not None and not t.agrees]
+        right, wrong = (
+            np.array([t.pair for t in others if t.state == state], float).reshape(-1, 2)
+            for state in (_CORRECT, _RECOVERABLE)
+        )
+        if min(len(right), len(wrong)) < _FEWEST_REPAIRS:
+            return None
+        points = dict(zip(STATES, (right, wrong, wrong), strict=True))
+        return quantile_bins(points, minimum_bins=1, score_bins=24, reach=4, pseudo_counts=0.0)
 
     def require_enough(self, skipped: int) -> None:
         """Refuse to guess."""

@@ -47,6 +47,10 @@ class PomdpModel:
         repair_accuracy: q_R, P(the strong step is right | the draft was wrong); None: p_s, as in the paper. Where the
             draft was right the strong step is right with q_C, so that p_w q_C + (1 - p_w) q_R = p_s.
         retries: what another draft of the same step is like; None: unknown, there is no RETRY.
+        agreement: P(the strong model writes the draft again word for word | the draft is CORRECT, RECOVERABLE, LOST);
+            None: unknown, every strong step counts as another text.
+        repair_observation: scores of strong steps that differ from the draft, given what they are (RECOVERABLE: wrong).
+            They stand where steps are hard, so right ones score lower than other right steps. None: as `observation`.
 
     Raises:
         ConfigError: a number out of its range, or a q_R that leaves no q_C in [0, 1].
@@ -59,6 +63,8 @@ class PomdpModel:
     step_tokens: float
     repair_accuracy: float | None = None
     retries: Retries | None = None
+    agreement: tuple[float, float, float] | None = None
+    repair_observation: ObservationBins | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hazard", tuple(float(h) for h in self.hazard))
@@ -71,6 +77,12 @@ class PomdpModel:
             raise ConfigError(f"POMDP: the hazard needs at least one entry, all in [0, 1], not {self.hazard}")
         if not self.step_tokens > 0:
             raise ConfigError(f"POMDP: step_tokens must be positive, not {self.step_tokens}")
+        if (again := self.agreement) is not None and not (
+            0 <= again[0] <= self.after_right + 1e-9
+            and 0 <= again[1] <= 1 - self.after_wrong + 1e-9
+            and 0 <= again[2] <= 1
+        ):
+            raise ConfigError(f"POMDP: agreement {again} does not go with what strong steps get right")
         if not 0.0 <= self.after_wrong <= 1.0 or not -1e-9 <= self.after_right <= 1.0 + 1e-9:
             raise ConfigError(
                 f"POMDP: repair_accuracy {self.repair_accuracy} does not go with step accuracies {self.weak_accuracy} "
