@@ -47,7 +47,8 @@ def _ask(page: Any, question: str) -> None:
     page.locator("#status", has_text="Done").wait_for(timeout=20_000)
 
 
-def test_steps_scores_and_rejected_drafts(page: Any) -> None:
+def test_steps_scores_and_rejected_drafts(page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trim.server.gateway.secrets.randbits", lambda bits: 4)  # both models write a part
     with serving(simulated()) as served:
         page.goto(served.url)
         page.fill("#threshold", "0.9")
