@@ -17,7 +17,7 @@ from trim.arguments import DEMO_SEED, parser
 from trim.commands import report
 from trim.commands.evaluation import EvaluationPlan, OnCluster, instructed, names, on_cluster, open_points
 from trim.commands.policies import keep_fit
-from trim.commands.record import Recorded
+from trim.commands.record import RecordSettings
 from trim.config import Backends, Config, load_config, open_backends
 from trim.errors import BackendError, ConfigError, TrimError
 from trim.policies import Threshold
@@ -107,7 +107,7 @@ async def _eval(args: argparse.Namespace) -> int:
     from trim.tasks import load_task
 
     if args.replay:
-        told = Recorded.read(args.replay)
+        told = RecordSettings.read(args.replay)
         args.task, args.seed, args.questions = told.task, told.seed, min(told.questions, args.questions)
     config, task = load_config(args.config), load_task(args.task)
     plan = EvaluationPlan(

@@ -12,7 +12,7 @@ import pytest
 from tests.pomdp.recorded import STRONG_MODEL, WEAK_MODEL
 from trim.baselines import TakeOver
 from trim.cli import main
-from trim.commands.record import Recorded, explore, open_replay, recording, stop_and_go
+from trim.commands.record import RecordSettings, explore, open_replay, recording, stop_and_go
 from trim.config import Backends, Config
 from trim.errors import ConfigError, TraceError
 from trim.models.record import FILE, Record, RecordedGenerator
@@ -105,6 +105,22 @@ def test_a_torn_record_goes_on(tmp_path: Path) -> None:
         Record(tmp_path)
 
 
+def test_a_cap_on_tokens_counts_all_recorded_steps(tmp_path: Path) -> None:
+    """Steps of 40 tokens: two fit into 90, the third does not."""
+
+    async def steps(record: Record) -> list[int]:
+        generator = RecordedGenerator(record, Role.WEAK, WEAK_MODEL)
+        found: list[int] = []
+        long = next(question for question in QUESTIONS if WEAK_MODEL.length(question) > 3)
+        with pytest.raises(TraceError, match="without a cap"):
+            async for step in generator.steps(long, (), StepOptions(max_tokens=90)):
+                found.append(step.tokens)
+        return found
+
+    with Record(tmp_path) as record:
+        assert asyncio.run(steps(record)) == [40, 40]
+
+
 def test_a_record_of_other_models_is_refused(folder: Path, tmp_path: Path) -> None:
     async def open_with(config: Config) -> None:
         async with open_replay(config, folder):
@@ -114,7 +130,7 @@ def test_a_record_of_other_models_is_refused(folder: Path, tmp_path: Path) -> No
     with pytest.raises(ConfigError, match="is a record of"):
         asyncio.run(open_with(other))
     with pytest.raises(ConfigError, match="no folder of trim record"):
-        Recorded.read(tmp_path)
+        RecordSettings.read(tmp_path)
 
 
 def test_recording_and_replaying_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

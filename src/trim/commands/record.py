@@ -41,7 +41,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordSettings:
     """What a record is of; `run.json` in its folder."""
 
     task: str
@@ -50,7 +50,7 @@ class Recorded:
     models: dict[str, str]
 
     @classmethod
-    def read(cls, folder: Path) -> Recorded:
+    def read(cls, folder: Path) -> RecordSettings:
         """Read it.
 
         Raises:
@@ -71,7 +71,7 @@ async def open_replay(config: Config, folder: Path) -> AsyncIterator[Backends]:
     Raises:
         ConfigError: the record is of other models.
     """
-    told, names = Recorded.read(folder), config.names()
+    told, names = RecordSettings.read(folder), config.names()
     if told.models != names:
         raise ConfigError(f"{folder} is a record of {told.models}, not of {names}: give its --config")
     with Record(folder) as record:
@@ -91,9 +91,9 @@ async def _record(args: argparse.Namespace) -> int:
     if args.questions < 1:
         raise ConfigError("--questions must be at least 1")
     config, task = load_config(args.config), load_task(args.task)
-    about = Recorded(args.task, args.questions, args.seed, config.names())
+    about = RecordSettings(args.task, args.questions, args.seed, config.names())
     args.out.mkdir(parents=True, exist_ok=True)
-    if (args.out / "run.json").exists() and Recorded.read(args.out) != about:
+    if (args.out / "run.json").exists() and RecordSettings.read(args.out) != about:
         raise ConfigError(f"{args.out} holds another record: choose another --out")
     (args.out / "run.json").write_text(json.dumps(asdict(about)) + "\n")
     questions = iter(task.questions(args.questions, args.seed))

@@ -85,14 +85,14 @@ class RecordedGenerator:
         Raises:
             TraceError: a step is not in the record and there is no model.
         """
-        written = 0
+        written = tokens = 0
         while options.limit is None or written < options.limit:
             attempt = options.attempt if written == 0 else 0
-            left = None if options.max_tokens is None else options.max_tokens - written
             step = await self._step(question, kept, replace(options, limit=1, attempt=attempt, max_tokens=None))
             if step is None:
                 return
-            if left is not None and step.tokens > left:
+            tokens += step.tokens
+            if options.max_tokens is not None and tokens > options.max_tokens:
                 raise TraceError("a record holds whole steps: replay without a cap on strong tokens")
             yield replace(step, prompt_tokens=0, cached_tokens=0) if written else step
             written += 1
