@@ -8,6 +8,7 @@ from trim.pomdp.model import PomdpModel
 from trim.pomdp.observation import ObservationBins
 from trim.types import Action, Observation
 
+_NEVER = (0.0, 0.0, 0.0)
 _SAME = 1e-4  # scores of one text differ by less, whoever computes them
 
 
@@ -46,7 +47,7 @@ def filter_belief(model: PomdpModel, observation: Observation) -> Belief:
     evidence = model.observation.score_likelihood
     repair_evidence = (model.repair_observation or model.observation).score_likelihood
     accuracy, after_right, after_wrong = model.weak_accuracy, model.after_right, model.after_wrong
-    agreement, drafts, lowest = model.agreement, observation.draft_scores, 1.0
+    drafts, lowest = observation.draft_scores, 1.0
     correct, recoverable, lost = accuracy, 1.0 - accuracy, 0.0  # the first draft
     for position, score in enumerate(observation.scores):
         action = observation.actions[position] if position < len(observation.actions) else None
@@ -57,17 +58,14 @@ def filter_belief(model: PomdpModel, observation: Observation) -> Belief:
         elif scores or not rewritten:
             of_correct, of_recoverable, of_lost = evidence(lowest, scores[0] if scores else score)
             correct, recoverable, lost = correct * of_correct, recoverable * of_recoverable, lost * of_lost
-        if rewritten and agreement is not None and scores and abs(score - scores[-1]) <= _SAME:
+        agreement = model.agreement if rewritten and scores else None
+        if agreement is not None and abs(score - max(scores)) <= _SAME:
             correct, recoverable, lost = correct * agreement[0], recoverable * agreement[1], lost * agreement[2]
         elif rewritten:
-            if agreement is not None and scores:  # another text: what agrees is out
-                others = correct * (after_right - agreement[0]) + recoverable * after_wrong
-                recoverable = correct * (1 - after_right) + recoverable * max(1 - agreement[1] - after_wrong, 0.0)
-                correct, lost = others, lost * (1 - agreement[2])
-            else:
-                sound = correct + recoverable
-                correct = correct * after_right + recoverable * after_wrong
-                recoverable = max(sound - correct, 0.0)
+            same = agreement or _NEVER  # what agrees is out
+            right = correct * max(after_right - same[0], 0.0) + recoverable * after_wrong
+            wrong = correct * (1 - after_right) + recoverable * max(1 - same[1] - after_wrong, 0.0)
+            correct, recoverable, lost = right, max(wrong, 0.0), lost * (1 - same[2])
             of_correct, of_recoverable, of_lost = repair_evidence(lowest, score)
             correct, recoverable, lost = correct * of_correct, recoverable * of_recoverable, lost * of_lost
         if action is None:
