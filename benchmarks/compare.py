@@ -20,9 +20,9 @@ import numpy as np
 
 from trim.evals.curves import by_share, reach
 from trim.evals.matched import matched_difference
-from trim.evals.metrics import Tally, tally
+from trim.evals.metrics import Tally
 from trim.evals.outcomes import Outcomes
-from trim.evals.run import Settings
+from trim.evals.run import Run, Settings
 from trim.evals.summary import ENDS, summarise
 from trim.traces import read_traces
 from trim.types import Price, Prices
@@ -50,14 +50,6 @@ def bills(folder: Path) -> dict[int, dict[Key, dict[str, float]]]:
     return found
 
 
-def tallies(folder: Path) -> dict[Key, Tally]:
-    """All operating points."""
-    found: dict[Key, Tally] = {}
-    for trace in read_traces(folder / "traces.jsonl"):
-        found.setdefault((trace.policy, trace.parameter), tally()).add(trace)
-    return found
-
-
 def least_bill(points: Mapping[Key, Tally], policy: str, bill: Mapping[Key, Mapping[str, float]]) -> float | None:
     """The least mean bill that recovers the goal, over always-strong's; mixtures of neighbouring points included."""
     keys = [*ENDS, *(key for key in points if key[0] == policy and key not in ENDS)]
@@ -72,7 +64,8 @@ def least_bill(points: Mapping[Key, Tally], policy: str, bill: Mapping[Key, Mapp
 
 def compare(folder: Path) -> None:
     """Print the lines of one run."""
-    settings, points, by_ratio = Settings.read(folder), tallies(folder), bills(folder)
+    settings, by_ratio = Settings.read(folder), bills(folder)
+    points = Run(folder, settings, resume=True).tallies
     weak, strong = (points[end] for end in ENDS)
     ends = {"weak": round(100 * np.mean(weak.right), 1), "strong": round(100 * np.mean(strong.right), 1)}
     print(json.dumps({"task": settings.task, "questions": settings.questions, "prm": settings.models["prm"], **ends}))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trim.baselines.descent import best_decay, chance, descend, loss
+from trim.baselines.descent import chance, descend, with_best_decay
 from trim.baselines.embedding import FloatArray
 from trim.baselines.examples import Example, needed
 
@@ -26,12 +26,7 @@ class TextClassifier:
     @classmethod
     def fit(cls, rows: Sequence[Example], vectors: FloatArray) -> TextClassifier:
         """Train on recorded outcomes."""
-        labels, fifth = needed(rows), np.arange(len(rows)) % 5 == 0
-
-        def held_out(decay: float) -> float:
-            return loss(_train(vectors[~fifth], labels[~fifth], decay).need(vectors[fifth]), labels[fifth])
-
-        return _train(vectors, labels, best_decay(held_out))
+        return with_best_decay(_train, vectors, needed(rows))
 
     def need(self, vectors: FloatArray) -> FloatArray:
         """P(the strong model is needed), shape (M, D) to (M,)."""
