@@ -75,7 +75,8 @@ def _add_solve(commands: _Commands) -> None:
     solve.add_argument("question", help="the question, or - to read it from standard input")
     solve.add_argument(
         "--policy",
-        help=f"{', '.join(NAMES)} or pomdp, agg or seq with =FOLDER; default: the configured one or threshold",
+        help=f"{', '.join(NAMES)}, pomdp, agg or seq with =FOLDER, or a FILE.json of trim calibrate; default: the"
+        " configured one or threshold",
     )
     solve.add_argument("--parameter", type=float, help="threshold: k, random: rate, in [0, 1] (0.5); saved ones: price")
     solve.add_argument("--max-strong-tokens", type=_amount, help="hard cap on the strong model's tokens")

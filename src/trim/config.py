@@ -98,7 +98,7 @@ class PrmSettings:
 class PolicySettings:
     """`[policy]`: what `trim solve` uses unless the command line says otherwise."""
 
-    name: str = "threshold"  # with ways after plus signs, as in threshold+2: see `trim.policies`
+    name: str = "threshold"  # or threshold+2, see `trim.policies`; or a .json that `trim calibrate` wrote
     parameter: float | None = None  # None: 0.5 where the policy has one; saved ones: the price they were saved with
     path: str = ""  # pomdp, agg, seq: the folder of the saved policy
 
@@ -168,6 +168,8 @@ class Config:
             if not (getattr(self.budget, key) or 0) >= 0:
                 raise ConfigError(f"[budget] {key} must be 0 or more")
         self.limits()
+        if self.policy.name.endswith(".json"):
+            object.__setattr__(self, "policy", self._calibrated())
         family = Spec.parse(self.policy.name).family
         if family not in SAVED:
             self.build_policy()
@@ -179,11 +181,14 @@ class Config:
         return {"weak": self.weak, "strong": self.strong, "prm": self.prm}
 
     def build_policy(self, name: str | None = None, parameter: float | None = None) -> Policy:
-        """The configured policy, or another one: `NAME`, `NAME+WAY` or `NAME=FOLDER`, see `trim.policies.Spec`.
+        """The configured policy, or another one: `NAME`, `NAME+WAY` or `NAME=FOLDER` (see `trim.policies.Spec`), or a
+        `FILE.json` that `trim calibrate` wrote.
 
         Raises:
             ConfigError: unknown, its parameter is wrong, or it was fitted for other models.
         """
+        if name and name.endswith(".json"):
+            return replace(self, policy=PolicySettings(name, parameter)).build_policy()
         chosen = name or self.policy.name
         if parameter is None and chosen == self.policy.name:
             parameter = self.policy.parameter
@@ -201,11 +206,22 @@ class Config:
 
     def build_sweep(self, name: str, parameters: tuple[float | None, ...] | None = None) -> list[Policy]:
         """A policy at each of these parameters; None: at those that an evaluation tries by default."""
+        if name.endswith(".json"):
+            return [self.build_policy(name)]
         if (spec := Spec.parse(name)).family in SAVED:
             saved = self._load(spec)
             return [saved.at(price) for price in parameters or saved.prices() if price is not None]
         defaults = step_sweep(name) if name in STEP_LEVEL else sweep(name)
         return [self.build_policy(name, parameter) for parameter in parameters or defaults]
+
+    def _calibrated(self) -> PolicySettings:
+        """What the file says that the policy's name points to."""
+        from trim.policies.artifacts import CalibratedPolicy, Models
+
+        if self.policy.parameter is not None or self.policy.path:
+            raise ConfigError(f"[policy] {self.policy.name} says parameter and path itself; leave them out")
+        found = CalibratedPolicy.load(Path(self.policy.name), Models(**self.names()))
+        return PolicySettings(found.name, found.parameter, found.folder)
 
     def _load(self, spec: Spec) -> PomdpPolicy | LearnedPolicy:
         """A saved policy that was made for these models."""

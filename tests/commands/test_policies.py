@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from tests.pomdp.recorded import as_chain, record
 from trim.cli import main
-from trim.config import Config
+from trim.config import Config, load_config
 from trim.evals.run import Settings
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
 from trim.policies.artifacts import Models, Provenance
@@ -108,12 +108,39 @@ def test_calibrate_writes_a_parameter(run: Path, tmp_path: Path, capsys: pytest.
     out = tmp_path / "threshold.json"
     command = ["calibrate", "--policy", "threshold", "--traces", str(run), "--strong-share", "0.2", "--out", str(out)]
     assert main(command) == 0
-    assert "--policy threshold --parameter 0." in capsys.readouterr().out
+    assert f"--policy {out}, which is threshold at 0." in capsys.readouterr().out
     values = json.loads(out.read_text())
     assert values["low"] <= values["parameter"] <= values["high"]
     assert values["expected"]["strong_share"] == pytest.approx(0.2)
     assert values["held_out"]["questions"] == 75
     assert values["provenance"]["models"] == Config().names()
+    assert main(["solve", QUESTION, "--json", "--policy", str(out)]) == 0
+    trace = json.loads(capsys.readouterr().out)
+    assert (trace["policy"], trace["parameter"]) == ("threshold", values["parameter"])
+    config = tmp_path / "trim.toml"
+    config.write_text(f"[policy]\nname = '{out}'\n")
+    assert load_config(config).build_policy() == Threshold(values["parameter"])
+    assert [policy.parameter for policy in Config().build_sweep(str(out))] == [values["parameter"]]
+
+
+def test_a_calibrated_fit_brings_its_folder(run: Path, fitted: Path, tmp_path: Path) -> None:
+    out = tmp_path / "price.json"
+    provenance = {"models": Config().names(), "task": "t", "date": "2026-11-28", "questions": 1}
+    values = {"schema": 1, "kind": "calibration", "policy": "pomdp", "parameter": 0.004, "folder": str(fitted)}
+    out.write_text(json.dumps({**values, "provenance": provenance}))
+    policy = Config().build_policy(str(out))
+    assert isinstance(policy, PomdpPolicy)
+    assert policy.price == 0.004
+
+
+def test_models_are_the_same_at_another_address() -> None:
+    here = Models("openai:small at http://a:8001/v1", "openai:big at http://a:8002/v1", "vllm:prm at http://a:8003")
+    there = Models("openai:small at http://b:1/v1", "openai:big at https://b/v1", "vllm:prm at http://b:3")
+    assert here.same(there)
+    assert not here.same(replace(there, strong="openai:bigger at https://b/v1"))
+    through = replace(here, prm="vllm:prm at http://a:8003 through curve.json")
+    assert not here.same(through)
+    assert through.same(replace(there, prm="vllm:prm at http://b:3 through curve.json"))
 
 
 def test_solve_and_eval_use_a_fit(fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,6 +204,9 @@ def test_scores_are_recorded_on_demand(tmp_path: Path) -> None:
         (["calibrate", "--policy", "random", "--traces", "RUN", "--accuracy", "1", "--out", "x"], "out of reach"),
         (["calibrate", "--policy", "pomdp=FIT", "--traces", "foreign", "--cost", "1", "--out", "x"], "was made for"),
         (["solve", "q", "--policy", "pomdp"], "pomdp=FOLDER"),
+        (["solve", "q", "--policy", "absent.json"], "not what trim calibrate writes"),
+        (["solve", "q", "--policy", "foreign.json"], "was calibrated on"),
+        (["solve", "q", "--policy", "foreign.json", "--parameter", "0.5"], "leave them out"),
         (["solve", "q", "--policy", "pomdp=absent"], "not a saved policy"),
         (["solve", "q", "--policy", "pomdp=FOREIGN_FIT"], "was made for"),
         (["eval", "--policies", "pomdp=FIT,pomdp=FOREIGN_FIT", "--out", "x"], "twice"),
@@ -201,6 +231,8 @@ def test_mistakes_get_one_sentence(
     (foreign / "run.json").write_text(json.dumps(settings))
     other = Provenance(Models("another", "strong", "prm"), "arithmetic_chain", "2026-11-25", 1)
     PomdpPolicy.load(fitted).save(tmp_path / "foreign_fit", other)
+    of_others = {"schema": 1, "kind": "calibration", "policy": "threshold", "parameter": 0.5, "folder": None}
+    (tmp_path / "foreign.json").write_text(json.dumps({**of_others, "provenance": asdict(other)}))
     (tmp_path / "pathless.toml").write_text("[policy]\nname = 'pomdp'\n")
     places = {"RUN": str(run), "FOREIGN_FIT": "foreign_fit", "FIT": str(fitted)}
     for name, place in places.items():

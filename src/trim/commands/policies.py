@@ -346,39 +346,45 @@ async def _calibrate(args: argparse.Namespace) -> int:
         raise ConfigError(f"{args.traces} is no folder of trim eval")
     recorded = Recorded.of([args.traces])
     models, task = recorded.models(None), recorded.task(None)
-    name, _, folder = args.policy.partition("=")
-    if name not in ("threshold", "random", *SAVED):
+    spec = Spec.parse(args.policy)
+    if spec.family not in ("threshold", "random", *SAVED):
         raise ConfigError(f"--policy {args.policy!r}: there are threshold, random, {'=FOLDER, '.join(SAVED)}=FOLDER")
-    if folder:
+    if spec.folder:
         from trim.policies.artifacts import Artifact
 
-        Artifact.load(Path(folder), kind=name, models=models)
+        Artifact.load(Path(spec.folder), kind=spec.family, models=models)
     tallies: dict[tuple[str, float | None], Tally] = {}
     for trace in recorded.traces():
         tallies.setdefault((trace.policy, trace.parameter), tally()).add(trace)
     wishes: dict[str, float | None] = {"strong_share": args.strong_share, "accuracy": args.accuracy, "cost": args.cost}
     wish = next(Wish(kind, value) for kind, value in wishes.items() if value is not None)  # type: ignore[arg-type]
-    found = calibrate(tallies, name, wish)
+    found = calibrate(tallies, spec.name, wish)
     provenance = {
         "models": asdict(models),
         "task": task,
         "date": date.today().isoformat(),
         "questions": found.questions,
     }
-    values = {"schema": 1, "kind": "calibration", **asdict(found), "folder": folder or None, "provenance": provenance}
+    values = {
+        "schema": 1,
+        "kind": "calibration",
+        **asdict(found),
+        "folder": spec.folder or None,
+        "provenance": provenance,
+    }
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(values, indent=1) + "\n")
-    print(json.dumps(values) if args.json else _words(found, args.policy))
+    print(json.dumps(values) if args.json else _words(found, args.policy, args.out))
     return 0
 
 
-def _words(found: Calibration, policy: str) -> str:
+def _words(found: Calibration, policy: str, path: Path) -> str:
     wish, held_out, expected = found.wish, found.held_out, found.expected
     kind = wish.kind.replace("_", " ")
     share = "" if expected.strong_share is None else f", strong share {expected.strong_share:.1%}"
     return (
-        f"{kind} {wish.value:g}: --policy {policy} --parameter {found.parameter:.4g} (95% interval {found.low:.4g} to "
-        f"{found.high:.4g}, {found.questions} questions)\n"
+        f"{kind} {wish.value:g}: --policy {path}, which is {policy} at {found.parameter:.4g} (95% interval "
+        f"{found.low:.4g} to {found.high:.4g}, {found.questions} questions)\n"
         f"expected there: accuracy {expected.accuracy:.1%}{share}, cost {expected.cost:.3g} a question\n"
         f"held out: found on half of the questions ({held_out.parameter:.4g}), the other {held_out.questions} have "
         f"{kind} {held_out.realised:.4g} (95% interval {held_out.low:.4g} to {held_out.high:.4g})"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
+from operator import eq
 from pathlib import Path
 from typing import Any, Literal
 from zipfile import BadZipFile
@@ -27,6 +29,14 @@ class Models:
     weak: str
     strong: str
     prm: str
+
+    def same(self, other: Models) -> bool:
+        """Whether these are the same models, wherever they are served."""
+        return all(map(eq, map(_unaddressed, astuple(self)), map(_unaddressed, astuple(other))))
+
+
+def _unaddressed(name: str) -> str:
+    return re.sub(r" at https?://\S+", "", name)
 
 
 @dataclass(frozen=True)
@@ -84,9 +94,37 @@ class Artifact:
             raise ConfigError(f"{folder}: not a saved policy ({error!r})") from None
         if found != (SCHEMA, kind):
             raise ConfigError(f"{folder} holds a {found[1]} policy of schema {found[0]}, not {kind} of schema {SCHEMA}")
-        if models is not None and models != provenance.models:
+        if models is not None and not models.same(provenance.models):
             problem = f"{folder} was made for {provenance.models}, not for {models}; fit one for these models"
             if on_mismatch == "raise":
                 raise ConfigError(problem)
             warnings.warn(problem, stacklevel=2)
         return artifact
+
+
+@dataclass(frozen=True)
+class CalibratedPolicy:
+    """What `trim calibrate` wrote, as far as it is needed to use it: a policy's name, parameter and folder."""
+
+    name: str
+    parameter: float
+    folder: str
+
+    @classmethod
+    def load(cls, path: Path, models: Models) -> CalibratedPolicy:
+        """Read the file.
+
+        Raises:
+            ConfigError: unreadable, another kind of file, or calibrated on other models.
+        """
+        try:
+            values = json.loads(path.read_text())
+            if (values["schema"], values["kind"]) != (SCHEMA, "calibration"):
+                raise ConfigError(f"{path} is no calibration of schema {SCHEMA}: see trim calibrate")
+            found = cls(str(values["policy"]), float(values["parameter"]), str(values["folder"] or ""))
+            known = Models(**values["provenance"]["models"])
+        except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ConfigError(f"{path}: not what trim calibrate writes ({error!r})") from None
+        if not known.same(models):
+            raise ConfigError(f"{path} was calibrated on {known}, not on {models}; calibrate for these models")
+        return found
