@@ -39,6 +39,17 @@ def test_fit_stays_finite_where_labels_can_be_separated() -> None:
             fit_logistic(values, labels)
 
 
+@pytest.mark.parametrize("seed", [94, 120, 146, 237])
+def test_fit_converges_where_labels_are_nearly_separable(seed: int) -> None:
+    """Whole Newton steps went astray on these and gave a slope of the wrong sign."""
+    rng = np.random.default_rng(seed)
+    labels = rng.random(5000) < rng.uniform(0.6, 0.97)
+    likely, unlikely = -rng.exponential(rng.choice([0.02, 0.1, 0.3]), 5000), -rng.exponential(3.0, 5000)
+    a, b = fit_logistic(np.maximum(np.where(labels, likely, unlikely), -3.0), labels)
+    assert a > 1
+    assert b > 0
+
+
 def test_scores_over_http_with_steps_cut_at_the_right_places() -> None:
     with serving() as habits:
 

@@ -85,7 +85,7 @@ def running_minimum(logprobs: Sequence[Sequence[float]]) -> tuple[float, ...]:
 
 
 def fit_logistic(values: ArrayLike, labels: ArrayLike, *, ridge: float = 1e-3) -> tuple[float, float]:
-    """Coefficients (a, b) of P(label) = 1 / (1 + exp(-(a value + b))) by Newton's method.
+    """Coefficients (a, b) of P(label) = 1 / (1 + exp(-(a value + b))) by Newton's method with a line search.
 
     Args:
         values: [n] running minima.
@@ -104,14 +104,22 @@ def fit_logistic(values: ArrayLike, labels: ArrayLike, *, ridge: float = 1e-3) -
     design = np.stack([(x - centre) / scale, np.ones_like(x)], axis=1)
     penalty = np.diag([ridge * len(x), 0.0])
     weights = np.array([0.0, np.log(y.mean() / (1.0 - y.mean()))])
+
+    def loss(weights: np.ndarray) -> float:
+        logits = design @ weights
+        return float((np.logaddexp(0.0, logits) - y * logits).sum() + weights @ penalty @ weights / 2)
+
     for _ in range(100):
         p = 1.0 / (1.0 + np.exp(-np.clip(design @ weights, -30.0, 30.0)))
         gradient = design.T @ (p - y) + penalty @ weights
         hessian = (design * (p * (1.0 - p))[:, None]).T @ design + penalty + 1e-9 * np.eye(2)
         step = np.linalg.solve(hessian, gradient)
-        weights -= step * min(1.0, 4.0 / (1e-12 + float(np.abs(step).max())))
         if np.abs(step).max() < 1e-8:
             break
+        # Where the labels are nearly separable a whole step overshoots, and the next one more so.
+        while loss(weights - step) > loss(weights) and np.abs(step).max() > 1e-12:
+            step /= 2
+        weights -= step
     slope = float(weights[0] / scale)
     return slope, float(weights[1] - slope * centre)
 
