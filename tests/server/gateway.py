@@ -47,10 +47,10 @@ class Served:
     gateway: Gateway
     client: httpx.Client
 
-    def post(self, body: Any = None, **options: Any) -> httpx.Response:
-        """`POST /v1/chat/completions` with a body."""
+    def post(self, body: Any = None, path: str = "/v1/chat/completions", **options: Any) -> httpx.Response:
+        """`POST` a body."""
         kind = {"content": body} if isinstance(body, bytes) else {"json": body}
-        return self.client.post(f"{self.url}/v1/chat/completions", **kind, **options)
+        return self.client.post(self.url + path, **kind, **options)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         return self.client.get(self.url + path, **options)

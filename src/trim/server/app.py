@@ -20,12 +20,12 @@ from starlette.routing import Route
 from trim import __version__
 from trim.config import Config, load_config
 from trim.errors import BackendError
-from trim.server.chat import Chat, refuse
+from trim.server.chat import Endpoint, refuse
 from trim.server.gateway import Gateway, open_gateway, server_of
 from trim.server.metrics import CONTENT_TYPE
 from trim.server.openapi import document
 from trim.server.page import PAGE, POLICY
-from trim.server.wire import Refusal
+from trim.server.wire import ChatRequest, CompletionRequest, Refusal
 
 _SETTINGS = "TRIM_SERVE"  # environment variable by which worker processes get their settings
 _PROBE_SECONDS = 5.0
@@ -45,7 +45,8 @@ def create_app(opened: Callable[[], AbstractAsyncContextManager[Gateway]]) -> St
             yield
 
     routes = [
-        Route("/v1/chat/completions", Chat(), methods=["POST"]),
+        Route("/v1/chat/completions", Endpoint(ChatRequest), methods=["POST"]),
+        Route("/v1/completions", Endpoint(CompletionRequest), methods=["POST"]),
         Route("/", _page),
         Route("/v1/models", _models),
         Route("/v1/models/{model:path}", _model),

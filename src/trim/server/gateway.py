@@ -31,9 +31,9 @@ from trim.server.guard import Guards
 from trim.server.keys import Key, Keys
 from trim.server.metrics import Metrics
 from trim.server.recorder import Recorder, Redact
-from trim.server.replies import Replies
+from trim.server.replies import Replies, TextReplies
 from trim.server.spans import Spans
-from trim.server.wire import ChatRequest, Refusal
+from trim.server.wire import Asked, CompletionRequest, Refusal
 from trim.types import Question
 
 logger = logging.getLogger("trim.server")
@@ -45,7 +45,7 @@ class Job:
     """A request that is understood: who asks, how it is routed, and its replies."""
 
     key: Key
-    request: ChatRequest
+    request: Asked
     question: Question
     choice: Choice
     replies: Replies
@@ -93,35 +93,37 @@ class Gateway:
         self.recent: deque[Recent] = deque(maxlen=_RECENT)
         self.recorder = Recorder(Path(serve.record), serve.record_mb * 1e6, redact) if serve.record else None
 
-    def job(self, key: Key, request: ChatRequest) -> Job:
+    def job(self, key: Key, request: Asked) -> Job:
         """Work out how a request is answered.
 
         Raises:
             Refusal: it asks for something that is not there.
         """
-        question = request.question()
+        questions = request.questions()
         choice = self.models.choose(request.model, request.trim)
-        count = request.n or 1
-        if count > self.settings.max_choices:
-            raise Refusal(400, f"n is at most {self.settings.max_choices} here", "invalid_value", "n")
-        asked = [most for most in (request.max_tokens, request.max_completion_tokens) if most is not None]
+        count, most = request.n or 1, self.settings.max_choices
+        if count * len(questions) > most:
+            where = "n" if count > most else request.where
+            raise Refusal(400, f"a request has at most {most} answers here", "invalid_value", where)
+        asked = request.most() or self.settings.max_tokens
         router = self._sampled(request).router(
-            choice.policy, budget=choice.budget, max_tokens=min([*asked, self.settings.max_tokens])
+            choice.policy, budget=choice.budget, max_tokens=min(asked, self.settings.max_tokens)
         )
         seed = secrets.randbits(31) if request.seed is None else request.seed
         stops = tuple(request.stop or ())
         options, told = request.stream_options, request.trim
-        replies = Replies(
+        replies = (TextReplies if isinstance(request, CompletionRequest) else Replies)(
             request.model,
-            [Answer(router, question, seed + index, stops) for index in range(count)],
+            [Answer(router, question, seed + index, stops) for question in questions for index in range(count)],
+            count,
             drafts=told is not None and bool(told.drafts),
             include_usage=options is not None and bool(options.include_usage),
         )
         if self.settings.log_questions:
-            logger.info("%s asks: %s", replies.id, question.text)
-        return Job(key, request, question, choice, replies)
+            logger.info("%s asks: %s", replies.id, "; ".join(question.text for question in questions))
+        return Job(key, request, questions[0], choice, replies)
 
-    def _sampled(self, request: ChatRequest) -> Backends:
+    def _sampled(self, request: Asked) -> Backends:
         """The models behind their breakers, with the request's sampling where it has one."""
         given = {name: value for name in ("temperature", "top_p") if (value := getattr(request, name)) is not None}
         sampling = replace(self.backends.config.sampling(), **given)
@@ -210,11 +212,11 @@ def server_of(backend: object) -> Server | None:
     return server if isinstance(server, Server) else None
 
 
-def refusal_of(error: TrimError) -> Refusal:
-    """How a failure is told to a client."""
+def refusal_of(error: TrimError, where: str) -> Refusal:
+    """How a failure is told to a client; `where` is the field that holds the question."""
     words = str(error)
     if isinstance(error, InputTooLong):
-        return Refusal(400, words, "context_length_exceeded", "messages")
+        return Refusal(400, words, "context_length_exceeded", where)
     if isinstance(error, BackendTimeout):
         return Refusal(504, words, "backend_timeout", kind="backend_error")
     if isinstance(error, BackendUnavailable):
