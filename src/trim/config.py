@@ -167,12 +167,26 @@ class Config:
         for key in ("max_strong_tokens", "max_cost"):
             if not (getattr(self.budget, key) or 0) >= 0:
                 raise ConfigError(f"[budget] {key} must be 0 or more")
+        if self.serve.pass_through:
+            self._check_passing()
         self.limits()
         family = Spec.parse(self.policy.name).family
         if family not in SAVED:
             self.build_policy()
         elif not self.policy.path:
             raise ConfigError(f"[policy] {family} needs path, the folder that {SAVED[family]} wrote")
+
+    def _check_passing(self) -> None:
+        """What is passed through needs a server that knows it, and can be paid for."""
+        from trim.models.capabilities import capabilities
+
+        backend = self.strong.backend
+        if backend == "embedded":
+            raise ConfigError("[serve] pass_through needs a [strong] server with OpenAI's API, not the embedded model")
+        if not capabilities(backend).usage:
+            raise ConfigError(f"[serve] pass_through: {backend} does not count the tokens of a stream")
+        if self.budget.max_cost is not None:
+            raise ConfigError("[serve] pass_through cannot be held to [budget] max_cost; use max_strong_tokens")
 
     def roles(self) -> dict[str, ModelSettings | PrmSettings]:
         """Settings by role."""

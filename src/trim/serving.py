@@ -21,6 +21,7 @@ class ServeSettings:
     max_body: int = 1_000_000  # bytes
     max_tokens: int = 4_096  # completion tokens of an answer, also where a request asks for more
     max_choices: int = 8  # `n` at most
+    pass_through: bool = False  # tools, images, logprobs, ...: the strong model's server answers whole; else refused
     strong_share: float | None = None  # held for the model `trim` by adjusting its policy's parameter
     spend_per_hour: float | None = None  # hard caps over all requests; then 429 until the hour or day (UTC) is over
     spend_per_day: float | None = None

@@ -78,7 +78,7 @@ class _Exchange:
         try:
             key = self._gateway.keys.who(request.headers.get("authorization"))
             body = await read_body(request, self._gateway.settings.max_body)
-            job = self._gateway.job(key, parse(body, self._kind))
+            job = self._gateway.job(key, parse(body, self._kind, passing=self._gateway.settings.pass_through))
         except Refusal as refusal:
             self._gateway.metrics.refused.labels(refusal.status).inc()
             await refuse(refusal)(scope, receive, send)
@@ -112,7 +112,7 @@ class _Exchange:
         except Refusal as error:
             refusal = error
         except TrimError as error:
-            status, refusal = "failed", refusal_of(error, job.request.where)
+            status, refusal = "failed", refusal_of(error, job.request)
         except TimeoutError:
             words = f"no answer within {self._gateway.settings.deadline:g} s"
             status, refusal = "failed", Refusal(504, words, "deadline_exceeded", kind="backend_error")
@@ -145,8 +145,8 @@ class _Exchange:
                 if piece is None:
                     open_choices -= 1
                     await _event(send, replies.closing(index, last=not open_choices))
-                elif piece.text or piece.decision is not None:
-                    await _event(send, replies.piece(index, piece.text, piece.decision))
+                elif (chunk := replies.piece(index, piece)) is not None:
+                    await _event(send, chunk)
         if replies.include_usage:
             await _event(send, replies.counts())
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})

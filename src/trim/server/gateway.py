@@ -22,6 +22,7 @@ from trim.errors import (
     TrimError,
 )
 from trim.models.http import Server
+from trim.policies import AlwaysStrong, AlwaysWeak
 from trim.server.answering import Answer
 from trim.server.books import Books, Spent, this_hour
 from trim.server.choice import Choice, Models
@@ -30,13 +31,15 @@ from trim.server.gate import Gate
 from trim.server.guard import Guards
 from trim.server.keys import Key, Keys
 from trim.server.metrics import Metrics
+from trim.server.passing import PassedReplies, Passing
 from trim.server.recorder import Recorder, Redact
 from trim.server.replies import Replies, TextReplies
 from trim.server.spans import Spans
-from trim.server.wire import Asked, CompletionRequest, Refusal
-from trim.types import Question
+from trim.server.wire import Asked, CompletionRequest, PassedRequest, Refusal
+from trim.types import Question, Role
 
 logger = logging.getLogger("trim.server")
+_AT_FAULT = (400, 413, 415, 422)  # statuses of a server that does not accept what is passed to it
 _RECENT = 50  # requests that the page can show
 
 
@@ -90,6 +93,7 @@ class Gateway:
         self.gate = Gate(serve, self.books)
         self.controllers = Controllers(self.books)
         self.models = Models(backends.config, self.controllers)
+        self.passing = Passing(backends, self.guards.breakers[Role.STRONG]) if serve.pass_through else None
         self.recent: deque[Recent] = deque(maxlen=_RECENT)
         self.recorder = Recorder(Path(serve.record), serve.record_mb * 1e6, redact) if serve.record else None
 
@@ -105,23 +109,32 @@ class Gateway:
         if count * len(questions) > most:
             where = "n" if count > most else request.where
             raise Refusal(400, f"a request has at most {most} answers here", "invalid_value", where)
-        asked = request.most() or self.settings.max_tokens
-        router = self._sampled(request).router(
-            choice.policy, budget=choice.budget, max_tokens=min(asked, self.settings.max_tokens)
-        )
-        seed = secrets.randbits(31) if request.seed is None else request.seed
-        stops = tuple(request.stop or ())
-        options, told = request.stream_options, request.trim
-        replies = (TextReplies if isinstance(request, CompletionRequest) else Replies)(
-            request.model,
-            [Answer(router, question, seed + index, stops) for question in questions for index in range(count)],
-            count,
-            drafts=told is not None and bool(told.drafts),
-            include_usage=options is not None and bool(options.include_usage),
-        )
+        if isinstance(request, PassedRequest):
+            choice = _passed(request, choice)
+        replies = self._replies(request, questions, choice)
         if self.settings.log_questions:
             logger.info("%s asks: %s", replies.id, "; ".join(question.text for question in questions))
         return Job(key, request, questions[0], choice, replies)
+
+    def _replies(self, request: Asked, questions: list[Question], choice: Choice) -> Replies:
+        count, told, options = request.n or 1, request.trim, request.stream_options
+        first = secrets.randbits(31) if request.seed is None else request.seed
+        seeds = range(first, first + count)
+        max_tokens = min(request.most() or self.settings.max_tokens, self.settings.max_tokens)
+        include_usage = options is not None and bool(options.include_usage)
+        if isinstance(request, PassedRequest):
+            assert self.passing is not None
+            passed = self.passing.answers(request, seeds, budget=choice.budget, max_tokens=max_tokens)
+            return PassedReplies(request.model, passed, count, include_usage=include_usage, reasons=request.reasons)
+        router = self._sampled(request).router(choice.policy, budget=choice.budget, max_tokens=max_tokens)
+        stops = tuple(request.stop or ())
+        return (TextReplies if isinstance(request, CompletionRequest) else Replies)(
+            request.model,
+            [Answer(router, question, seed, stops) for question in questions for seed in seeds],
+            count,
+            drafts=told is not None and bool(told.drafts),
+            include_usage=include_usage,
+        )
 
     def _sampled(self, request: Asked) -> Backends:
         """The models behind their breakers, with the request's sampling where it has one."""
@@ -212,11 +225,21 @@ def server_of(backend: object) -> Server | None:
     return server if isinstance(server, Server) else None
 
 
-def refusal_of(error: TrimError, where: str) -> Refusal:
-    """How a failure is told to a client; `where` is the field that holds the question."""
+def _passed(request: PassedRequest, choice: Choice) -> Choice:
+    """The strong model alone, whatever was chosen, unless that was the weak model."""
+    if isinstance(choice.policy, AlwaysWeak):
+        words = f"{request.reasons[0]} needs the strong model, and the weak one was chosen"
+        raise Refusal(400, words, "unsupported_parameter", request.reasons[0])
+    return Choice(AlwaysStrong(), choice.budget)
+
+
+def refusal_of(error: TrimError, request: Asked) -> Refusal:
+    """How a failure is told to a client."""
     words = str(error)
     if isinstance(error, InputTooLong):
-        return Refusal(400, words, "context_length_exceeded", where)
+        return Refusal(400, words, "context_length_exceeded", request.where)
+    if isinstance(error, BackendRefused) and isinstance(request, PassedRequest) and error.status in _AT_FAULT:
+        return Refusal(400, words, "invalid_value", request.reasons[0])
     if isinstance(error, BackendTimeout):
         return Refusal(504, words, "backend_timeout", kind="backend_error")
     if isinstance(error, BackendUnavailable):

@@ -29,7 +29,10 @@ def _list(schema: Json) -> Json:
 
 
 def _reply(kind: str, **said: Json) -> Json:
-    choice = _object({"index": _INT, "finish_reason": {"enum": ["stop", "length"]}} | said)
+    choice = _object(
+        {"index": _INT, "finish_reason": {"enum": ["stop", "length", "tool_calls", "content_filter", "function_call"]}}
+        | said
+    )
     head = {"id": _TEXT, "object": {"const": kind}, "created": _INT, "model": _TEXT}
     return _object(head | {"choices": _list(choice), "usage": _ref("Usage"), "trim": _ref("Trim")})
 
@@ -62,9 +65,12 @@ _SCHEMAS: Json = {
             "discarded_tokens": _INT,
             "usage": {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": _INT}},
             "fallbacks": _list(_object({"choice": _INT, "step": _INT, "role": _TEXT, "to": _TEXT, "error": _TEXT})),
+            "passed": _list(_TEXT),
         }
     ),
-    "ChatCompletion": _reply("chat.completion", message=_object({"role": {"const": "assistant"}, "content": _TEXT})),
+    "ChatCompletion": _reply(
+        "chat.completion", message=_object({"role": {"const": "assistant"}, "content": _nullable(_TEXT)})
+    ),
     "TextCompletion": _reply("text_completion", text=_TEXT),
     "Recent": _object({"hour": _SPENT, "day": _SPENT, "recent": _list({"type": "object"})}),
     "Health": _object({"status": _TEXT, "version": _TEXT}),

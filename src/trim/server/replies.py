@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 from uuid import uuid4
 
-from trim.server.answering import Answer
+from trim.server.answering import Answer, Piece
 from trim.types import Decision, Draft, Role, Usage
 
 Json = dict[str, Any]
@@ -49,10 +49,12 @@ class Replies:
         """The first chunk of a choice, if it has one of its own."""
         return self._chunk(index, {"delta": {"role": "assistant", "content": ""}})
 
-    def piece(self, index: int, text: str, decision: Decision | None) -> Json:
-        """The chunk of an accepted step."""
-        step = {} if decision is None else {"trim": {"step": self.step(index, decision)}}
-        return self._chunk(index, self._part(text)) | step
+    def piece(self, index: int, piece: Piece) -> Json | None:
+        """The chunk of an accepted step; None: nothing to say yet."""
+        if not piece.text and piece.decision is None:
+            return None
+        step = {} if piece.decision is None else {"trim": {"step": self.step(index, piece.decision)}}
+        return self._chunk(index, self._part(piece.text)) | step
 
     def closing(self, index: int, *, last: bool) -> Json:
         """The chunk that ends a choice; the last of them has the `trim` object."""
@@ -90,6 +92,7 @@ class Replies:
             "discarded_tokens": sum(usage[role].discarded_tokens for role in (Role.WEAK, Role.STRONG)),
             "usage": {role.value: asdict(used) for role, used in usage.items()},
             "fallbacks": fallbacks,
+            "passed": [],
         }
 
     def headers(self) -> dict[str, str]:
@@ -147,7 +150,7 @@ class Replies:
         return {"delta": {"content": text}}
 
     def _chunk(self, index: int, part: Json, finish: str | None = None) -> Json:
-        choice = {"index": index} | part | {"logprobs": None, "finish_reason": finish}
+        choice = {"index": index, "logprobs": None, "finish_reason": finish} | part
         chunk = self._head(self._chunk_kind) | {"choices": [choice]}
         return chunk | {"usage": None} if self.include_usage else chunk
 

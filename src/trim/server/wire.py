@@ -4,11 +4,20 @@ error shape.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError, from_json
 
 from trim.types import Message, Question
@@ -153,10 +162,25 @@ class Asked(_Strict):
         return self.max_tokens
 
 
-class ChatRequest(Asked):
+class _Chat(Asked):
+    where = "messages"
+
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    # Accepted and without effect, as nothing here depends on them.
+    metadata: dict[str, str] | None = None
+    store: bool | None = None
+    service_tier: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+
+    def most(self) -> int | None:
+        """Tokens of an answer at most."""
+        return min((m for m in (self.max_tokens, self.max_completion_tokens) if m is not None), default=None)
+
+
+class ChatRequest(_Chat):
     """The body of `POST /v1/chat/completions`."""
 
-    where = "messages"
     unserved = {
         "tools": ([],),
         "tool_choice": ("none", "auto"),
@@ -180,13 +204,6 @@ class ChatRequest(Asked):
     }
 
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=1000)]
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    # Accepted and without effect, as nothing here depends on them.
-    metadata: dict[str, str] | None = None
-    store: bool | None = None
-    service_tier: str | None = None
-    safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
 
     def questions(self) -> list[Question]:
         """The conversation as a question.
@@ -209,9 +226,46 @@ class ChatRequest(Asked):
             raise Refusal(400, "the last message is empty", "invalid_value", f"{where}.content")
         return [Question(said[-1].text.strip(), messages=tuple(said[:-1]))]
 
-    def most(self) -> int | None:
-        """Tokens of an answer at most."""
-        return min((m for m in (self.max_tokens, self.max_completion_tokens) if m is not None), default=None)
+
+class PassedRequest(_Chat):
+    """A chat request that asks for what only the strong model's server knows; its messages are looked at there.
+
+    `others` are the fields that are not ours, `reasons` names what is not served here.
+    """
+
+    unserved = ChatRequest.unserved
+
+    messages: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=1000)]
+    _others: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _reasons: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def others(self) -> dict[str, Any]:
+        return self._others
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        return self._reasons
+
+    @classmethod
+    def of(cls, values: dict[str, Any], reasons: tuple[str, ...]) -> PassedRequest:
+        """The request in these values.
+
+        Raises:
+            ValidationError: one of our own fields is wrong.
+        """
+        given = {name: value for name in cls.unserved if (value := values.pop(name, None)) not in (None, [], {})}
+        made = cls.model_validate(values)
+        made._others, made._reasons = given, reasons
+        return made
+
+    def questions(self) -> list[Question]:
+        """The newest words of the user, for logs and the page."""
+        said = (message.get("content") for message in reversed(self.messages) if message.get("role") == "user")
+        content = next(said, "")
+        parts = content if isinstance(content, list) else [{"text": content}]
+        texts = [part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str)]
+        return [Question("\n".join(texts).strip())]
 
 
 class CompletionRequest(Asked):
@@ -245,11 +299,13 @@ class CompletionRequest(Asked):
         return 16 if self.max_tokens is None else self.max_tokens
 
 
-A = TypeVar("A", bound=Asked)
-
-
-def parse(body: bytes, kind: type[A]) -> A:
+def parse(body: bytes, kind: type[Asked], *, passing: bool = False) -> Asked:
     """The request in a body.
+
+    Args:
+        body: what the client sent.
+        kind: of the endpoint.
+        passing: chats that ask for what is not served become a `PassedRequest`.
 
     Raises:
         Refusal: not JSON, a field is unknown, not served or out of range; names it.
@@ -260,16 +316,37 @@ def parse(body: bytes, kind: type[A]) -> A:
         raise Refusal(400, f"the body is not JSON: {error}", "invalid_json") from None
     if not isinstance(values, dict):
         raise Refusal(400, "the body must be a JSON object", "invalid_type")
-    for name, nothing in kind.unserved.items():
-        value = values.pop(name, None)
-        if value is not None and not any(
-            value == other and isinstance(value, bool) is isinstance(other, bool) for other in nothing
-        ):
-            raise Refusal(400, f"{name} is not served by a step router", "unsupported_parameter", name)
+    unserved = [name for name, nothing in kind.unserved.items() if _asks(values.get(name), nothing)]
     try:
-        return kind.model_validate(values)
+        if passing and kind is ChatRequest and (reasons := (*unserved, *_rich(values.get("messages")))):
+            return PassedRequest.of(values, reasons)
+        if unserved:
+            words = f"{unserved[0]} is not served by a step router"
+            raise Refusal(400, words, "unsupported_parameter", unserved[0])
+        return kind.model_validate({name: value for name, value in values.items() if name not in kind.unserved})
     except ValidationError as error:
         raise _refusal(error) from None
+
+
+def _asks(value: Any, nothing: tuple[Any, ...]) -> bool:
+    """Whether a value asks for something."""
+    return value is not None and not any(
+        value == other and isinstance(value, bool) is isinstance(other, bool) for other in nothing
+    )
+
+
+def _rich(messages: Any) -> Iterator[str]:
+    """What stands in messages besides texts: tool calls and their results, images, sound, files."""
+    for index, message in enumerate(messages if isinstance(messages, list) else ()):
+        if not isinstance(message, dict):
+            continue
+        where, content = f"messages[{index}]", message.get("content")
+        if message.get("role") in ("tool", "function"):
+            yield f"{where}.role"
+        yield from (f"{where}.{name}" for name in ("tool_calls", "function_call", "audio") if message.get(name))
+        parts = content if isinstance(content, list) else ()
+        if any(isinstance(part, dict) and part.get("type") not in (None, "text") for part in parts):
+            yield f"{where}.content"
 
 
 def _refusal(error: ValidationError) -> Refusal:
