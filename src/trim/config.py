@@ -167,6 +167,8 @@ class Config:
         for key in ("max_strong_tokens", "max_cost"):
             if not (getattr(self.budget, key) or 0) >= 0:
                 raise ConfigError(f"[budget] {key} must be 0 or more")
+        if self.serve.spend_targets() and not self.strong.prices.completion > 0:
+            raise ConfigError("[serve] a target_spend needs [strong.prices] completion")
         if self.serve.pass_through:
             self._check_passing()
         self.limits()

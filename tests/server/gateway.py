@@ -77,7 +77,9 @@ def simulated(weak: Any = WEAK, strong: Any = STRONG, prm: Any = PRM, **settings
 
 @contextmanager
 def serving(
-    backends: Backends | Callable[[], AbstractAsyncContextManager[Gateway]], redact: Redact | None = None
+    backends: Backends | Callable[[], AbstractAsyncContextManager[Gateway]],
+    redact: Redact | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> Iterator[Served]:
     """A gateway in a thread of its own."""
     made: list[Gateway] = []
@@ -89,7 +91,7 @@ def serving(
                 made.append(gateway)
                 yield gateway
             return
-        gateway = Gateway(backends, redact)
+        gateway = Gateway(backends, redact, clock)
         made.append(gateway)
         yield gateway
         gateway.close()

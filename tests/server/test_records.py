@@ -12,7 +12,7 @@ from tests.server.gateway import PRM, STRONG, WEAK, ask, serving, simulated
 from trim.errors import ConfigError
 from trim.policies import AlwaysWeak, RandomSteps, Threshold
 from trim.server.books import Books
-from trim.server.control import Controller, Controllers
+from trim.server.control import Controller, Controllers, Outcome
 from trim.traces import read_traces
 from trim.types import Trace
 
@@ -80,7 +80,7 @@ def test_a_share_is_held_on_drifting_questions(policy: str, target: float) -> No
             tokens += size
             asked = score < now.threshold if isinstance(now, Threshold) else draw.random() < now.parameter  # type: ignore[operator]
             strong += size * asked
-        controller.learn(strong, tokens, scores)
+        controller.learn(Outcome(strong, tokens, scores=scores))
     assert controller.held.share == pytest.approx(target, abs=0.02)
     assert controller.held.answers == 1_000
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,19 +32,19 @@ class Spent:
     requests: int = 0
 
 
-def this_hour() -> int:
-    """Hours since 1970, UTC; a day is the 24 of them that have the same quotient by 24."""
-    return int(time.time() // 3600)
-
-
 class Books:
     """Spend and held shares in a file, or in memory where there is none.
+
+    Args:
+        path: the file.
+        clock: seconds since 1970.
 
     Raises:
         ConfigError: the file cannot be opened.
     """
 
-    def __init__(self, path: str = "") -> None:
+    def __init__(self, path: str = "", clock: Callable[[], float] = time.time) -> None:
+        self.clock = clock
         try:
             if path:
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -54,13 +55,17 @@ class Books:
         except (sqlite3.Error, OSError) as error:
             raise ConfigError(f"[serve] state {path!r} cannot be opened: {error}") from None
 
+    def hour(self) -> int:
+        """Hours since 1970, UTC; a day is the 24 of them that have the same quotient by 24."""
+        return int(self.clock() // 3600)
+
     def charge(self, key: str, spent: Spent) -> None:
         """Add to the current hour."""
         self._db.execute(
             "INSERT INTO spend VALUES (?, ?, ?, ?, ?) ON CONFLICT (hour, key) "
             "DO UPDATE SET cost = cost + excluded.cost, requests = requests + excluded.requests, "
             "strong_tokens = strong_tokens + excluded.strong_tokens",
-            (this_hour(), key, *asdict(spent).values()),
+            (self.hour(), key, *asdict(spent).values()),
         )
 
     def spent(self, first_hour: int, key: str | None = None) -> Spent:

@@ -20,11 +20,11 @@ _ENDS = {"trim-weak": "always-weak", "trim-strong": "always-strong"}
 
 @dataclass(frozen=True)
 class Choice:
-    """How a request is routed. `held` names the share that is held by adjusting the policy, for its controller."""
+    """How a request is routed. `held` names the policy and the share, or (None) spend, that is held by adjusting it."""
 
     policy: Policy
     budget: Budget
-    held: tuple[str, float] | None = None
+    held: tuple[str, float | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class _Wish:
     policy: str
     parameter: float | None = None
     share: float | None = None
+    spend: bool = False  # is held
 
 
 class Models:
@@ -39,7 +40,10 @@ class Models:
 
     Args:
         config: the configured policy and budget.
-        controllers: hold strong shares.
+        controllers: hold strong shares and spend.
+
+    Raises:
+        ConfigError: the configured policy has no parameter to hold anything with.
     """
 
     def __init__(self, config: Config, controllers: Controllers) -> None:
@@ -48,6 +52,8 @@ class Models:
         self._pomdp = config.policy.name if _is_pomdp(config.policy.name) else "pomdp"
         fitted = config.build_policy(self._pomdp) if config.policy.path else None
         self._fitted = fitted if isinstance(fitted, PomdpPolicy) else None
+        if (wish := self._named("trim")).spend or wish.share is not None:
+            controllers.of(self._build(wish), wish.share)
 
     def names(self) -> list[str]:
         """Names that are listed; parameters other than these are understood too."""
@@ -72,7 +78,7 @@ class Models:
         where = "model" if model != "trim" else "trim"
         try:
             policy = self._build(wish)
-            if wish.share is None:
+            if wish.share is None and not wish.spend:
                 return Choice(policy, budget)
             return Choice(self._controllers.of(policy, wish.share).policy(), budget, (policy.name, wish.share))
         except ConfigError as error:
@@ -85,7 +91,8 @@ class Models:
 
     def _named(self, model: str) -> _Wish:
         if model == "trim":
-            return _Wish(self._config.policy.name, share=self._config.serve.strong_share)
+            serve = self._config.serve
+            return _Wish(self._config.policy.name, share=serve.strong_share, spend=bool(serve.spend_targets()))
         if model in _ENDS:
             return _Wish(_ENDS[model])
         match = _NAME.fullmatch(model)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,9 +25,9 @@ from trim.errors import (
 from trim.models.http import Server
 from trim.policies import AlwaysStrong, AlwaysWeak
 from trim.server.answering import Answer
-from trim.server.books import Books, Spent, this_hour
+from trim.server.books import Books, Spent
 from trim.server.choice import Choice, Models
-from trim.server.control import Controllers
+from trim.server.control import Controllers, Outcome
 from trim.server.gate import Gate
 from trim.server.guard import Guards
 from trim.server.keys import Key, Keys
@@ -36,7 +37,7 @@ from trim.server.recorder import Recorder, Redact
 from trim.server.replies import Replies, TextReplies
 from trim.server.spans import Spans
 from trim.server.wire import Asked, CompletionRequest, PassedRequest, Refusal
-from trim.types import Question, Role
+from trim.types import Question, Role, Usage
 
 logger = logging.getLogger("trim.server")
 _AT_FAULT = (400, 413, 415, 422)  # statuses of a server that does not accept what is passed to it
@@ -77,21 +78,24 @@ class Gateway:
     Args:
         backends: the models; `backends.config.serve` has the settings.
         redact: may rewrite or drop a trace before it is recorded.
+        clock: seconds since 1970, for the books.
 
     Raises:
         ConfigError: a file that the settings name cannot be used.
     """
 
-    def __init__(self, backends: Backends, redact: Redact | None = None) -> None:
+    def __init__(
+        self, backends: Backends, redact: Redact | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
         self.backends = backends
         self.settings = serve = backends.config.serve
         self.metrics = Metrics()
         self.spans = Spans()
         self.guards = Guards(serve, self.metrics, self.spans)
         self.keys = Keys(serve.keys)
-        self.books = Books(serve.state)
+        self.books = Books(serve.state, clock)
         self.gate = Gate(serve, self.books)
-        self.controllers = Controllers(self.books)
+        self.controllers = Controllers(self.books, serve.spend_targets())
         self.models = Models(backends.config, self.controllers)
         self.passing = Passing(backends, self.guards.breakers[Role.STRONG]) if serve.pass_through else None
         self.recent: deque[Recent] = deque(maxlen=_RECENT)
@@ -169,7 +173,10 @@ class Gateway:
             self.metrics.rejected.inc(len(decision.rejected))
         if job.choice.held is not None:
             scores = [decision.score for decision in answer.decisions if decision.score is not None]
-            self.controllers.learn(job.choice.held, answer.strong_tokens, answer.tokens, scores)
+            alone = Usage(prompt_tokens=answer.prompt_tokens, completion_tokens=answer.tokens)
+            full = answer.router.prices.strong.of(alone)
+            outcome = Outcome(answer.strong_tokens, answer.tokens, answer.cost, full, scores)
+            self.controllers.learn(job.choice.held, outcome)
         if answer.trace is not None:
             for fallback in answer.trace.fallbacks:
                 self.metrics.fallbacks.labels(fallback.role.value).inc()
@@ -178,7 +185,7 @@ class Gateway:
 
     def summary(self, key: Key) -> dict[str, Any]:
         """What a key has spent in this hour and on this day (UTC), and its last requests."""
-        hour = this_hour()
+        hour = self.books.hour()
         return {
             "hour": asdict(self.books.spent(hour, key.name)),
             "day": asdict(self.books.spent(hour - hour % 24, key.name)),
@@ -192,8 +199,13 @@ class Gateway:
         metrics.waiting.set(self.gate.waiting)
         for role, breaker in self.guards.breakers.items():
             metrics.backend_out.labels(role.value).set(breaker.state != "closed")
-        for controller in self.controllers.items():
-            labels = (controller.policy().name, f"{controller.share:g}")
+        hour = self.books.hour()
+        for hours, window in ((1, "hour"), (24, "day")):
+            metrics.spend.labels(window).set(self.books.spent(hour // hours * hours).cost)
+            if (target := self.settings.spend_targets().get(hours)) is not None:
+                metrics.spend_target.labels(window).set(target)
+        for held, controller in self.controllers.items():
+            labels = (controller.policy().name, held)
             metrics.share.labels(*labels).set(controller.held.share)
             metrics.effort.labels(*labels).set(controller.held.effort)
         return metrics.text()
