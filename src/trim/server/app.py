@@ -28,7 +28,7 @@ from trim.server.page import PAGE, POLICY
 from trim.server.wire import ChatRequest, CompletionRequest, Refusal
 
 _SETTINGS = "TRIM_SERVE"  # environment variable by which worker processes get their settings
-_PROBE_SECONDS = 5.0
+PROBE_SECONDS = 5.0
 
 
 def create_app(opened: Callable[[], AbstractAsyncContextManager[Gateway]]) -> Starlette:
@@ -130,10 +130,10 @@ async def _problem(model: object) -> str | None:
     if server is None:
         return None
     try:
-        async with asyncio.timeout(_PROBE_SECONDS):
+        async with asyncio.timeout(PROBE_SECONDS):
             await server.models()
     except TimeoutError:
-        return f"{server.name}: no answer within {_PROBE_SECONDS:g} s"
+        return f"{server.name}: no answer within {PROBE_SECONDS:g} s"
     except BackendError as error:
         return str(error) if error.retryable else None  # a server without a list of models is there all the same
     return None
