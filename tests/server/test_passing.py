@@ -113,6 +113,7 @@ def test_tools_whole_and_streamed(upstream: Upstream) -> None:
         (call,) = reply.choices[0].message.tool_calls
         assert (call.id, call.type, call.function.name) == ("call_1", "function", "weather")
         assert json.loads(call.function.arguments) == {"city": "Oslo"}
+        assert "index" not in (call.model_extra or {})
         assert (reply.choices[0].finish_reason, reply.choices[0].message.content) == ("tool_calls", None)
         assert reply.trim["passed"] == ["tools"]
         assert (reply.trim["policy"], reply.trim["strong_share"]) == ("always-strong", 1.0)
@@ -265,6 +266,14 @@ def test_a_failure_is_one_clear_error(
             error = answer.json()["error"]
         assert error["code"] == code
         served.spent(1)
+
+
+def test_odd_parts_are_no_error(upstream: Upstream) -> None:
+    upstream.script = [{"delta": {"content": "half \ud83d"}}, {"delta": None, "finish_reason": "stop"}]
+    with _passing(upstream) as served:
+        reply = served.post(ask(tools=[WEATHER])).json()
+        assert reply["choices"][0]["message"]["content"] == "half ?"
+        assert served.post(ask(tools=[WEATHER], stream=True)).text.endswith("data: [DONE]\n\n")
 
 
 async def _garbage() -> AsyncIterator[str]:

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from trim import __version__
 from trim.config import Config, load_config
 from trim.errors import BackendError
-from trim.server.chat import Endpoint, refuse
+from trim.server.chat import INTERNAL, Endpoint, refuse
 from trim.server.gateway import Gateway, open_gateway, server_of
 from trim.server.metrics import CONTENT_TYPE
 from trim.server.openapi import document
@@ -162,4 +162,4 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _bug(request: Request, error: Exception) -> Response:
-    return refuse(Refusal(500, "an error in the gateway; its log has it", "internal_error", kind="server_error"))
+    return refuse(INTERNAL)

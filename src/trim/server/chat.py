@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -25,7 +26,9 @@ from trim.server.answering import Answer, Piece
 from trim.server.gateway import Gateway, Job, refusal_of
 from trim.server.wire import Asked, Refusal, parse
 
+logger = logging.getLogger("trim.server")
 _BODY_SECONDS = 30.0  # that a client has to send its body
+INTERNAL = Refusal(500, "an error in the gateway; its log has it", "internal_error", kind="server_error")
 _LAST_WORD = 2.0  # seconds to tell a client why its answer breaks off
 
 
@@ -116,6 +119,11 @@ class _Exchange:
         except TimeoutError:
             words = f"no answer within {self._gateway.settings.deadline:g} s"
             status, refusal = "failed", Refusal(504, words, "deadline_exceeded", kind="backend_error")
+        except ClientDisconnect:
+            raise
+        except Exception:
+            logger.exception("%s failed", job.replies.id)
+            status, refusal = "failed", INTERNAL
         finally:
             if sent.begun:
                 self._gateway.settle(job, status, time.monotonic() - started)

@@ -180,7 +180,8 @@ class SpendController(Controller):
 
 
 class Controllers:
-    """A controller for each policy and share that is asked for, and for spend, kept in the books.
+    """A controller for each policy and share that is asked for, and for spend, kept in the books. Those that nobody has
+    asked for the longest are put away when there are too many.
 
     Args:
         books: keep them.
@@ -198,24 +199,26 @@ class Controllers:
         """The controller that holds this share; None: the one that holds spend.
 
         Raises:
-            ConfigError: no such policy, or too many shares are held at once.
+            ConfigError: the policy has no parameter to hold it with.
         """
         share = None if share is None else round(share, 3)
-        found = self._controllers.get((policy.name, share))
+        found = self._controllers.pop((policy.name, share), None)
         if found is not None:
+            self._controllers[policy.name, share] = found  # the newest stand last
             return found
-        if len(self._controllers) >= self._MOST:
-            raise ConfigError(f"{self._MOST} different strong shares are held already; use one of them")
         made = SpendController(policy, self._targets, self._books) if share is None else Controller(policy, share)
         if (kept := self._books.kept(_name(policy.name, share))) is not None:
             made.scores.extend(kept.pop("scores"))
             made.held = Held(**kept)
+        if len(self._controllers) >= self._MOST:
+            del self._controllers[next(iter(self._controllers))]
         self._controllers[policy.name, share] = made
         return made
 
     def learn(self, held: tuple[str, float | None], outcome: Outcome) -> None:
         """Take in an answer that was routed by `of(...)`."""
-        controller = self._controllers[held]
+        if (controller := self._controllers.get(held)) is None:
+            return  # put away while the answer was written
         controller.learn(outcome)
         recent = [round(score, 4) for score in list(controller.scores)[-200:]]
         self._books.keep(_name(*held), asdict(controller.held) | {"scores": recent})

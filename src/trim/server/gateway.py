@@ -37,7 +37,7 @@ from trim.server.recorder import Recorder, Redact
 from trim.server.replies import Replies, TextReplies
 from trim.server.spans import Spans
 from trim.server.wire import Asked, CompletionRequest, PassedRequest, Refusal
-from trim.types import Question, Role, Usage
+from trim.types import Question, Role, Trace, Usage
 
 logger = logging.getLogger("trim.server")
 _AT_FAULT = (400, 413, 415, 422)  # statuses of a server that does not accept what is passed to it
@@ -180,8 +180,16 @@ class Gateway:
         if answer.trace is not None:
             for fallback in answer.trace.fallbacks:
                 self.metrics.fallbacks.labels(fallback.role.value).inc()
-            if self.recorder is not None:
-                self.recorder.append(answer.trace)
+            self._record(answer.trace)
+
+    def _record(self, trace: Trace) -> None:
+        """Append a trace. A full disk must not take answers away."""
+        if self.recorder is None:
+            return
+        try:
+            self.recorder.append(trace)
+        except OSError as error:
+            logger.error("a trace is not recorded: %s", error)
 
     def summary(self, key: Key) -> dict[str, Any]:
         """What a key has spent in this hour and on this day (UTC), and its last requests."""

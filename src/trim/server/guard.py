@@ -116,6 +116,12 @@ class _GuardedStream:
         """Tokens of the unfinished step, where the stream knows."""
         return int(getattr(self._stream, "pending_tokens", 0))
 
+    @property
+    def pending_prompt(self) -> tuple[int, int]:
+        """Prompt tokens of a request whose first step was not handed over, where the stream knows."""
+        prompt, cached = getattr(self._stream, "pending_prompt", (0, 0))
+        return prompt, cached
+
     async def __anext__(self) -> Step:
         with self._breaker.watch():
             return await anext(self._stream)

@@ -8,7 +8,7 @@ written until a client leaves is known and charged.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -99,11 +99,10 @@ class PassedAnswer(Answer):
                 used.cached_tokens = int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
             elif choice is not None and choice["delta"]:
                 used.completion_tokens += 1  # at least; the count at the end is right
-            return (
-                None
-                if choice is None
-                else {k: v for k, v in choice.items() if k != "index"} | {"delta": choice["delta"]}
-            )
+            if choice is None:
+                return None
+            part = choice | {"delta": dict(choice["delta"] or {})}
+            return {name: _cleaned(value, _sendable) for name, value in part.items() if name != "index"}
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             name = self._passing.model.server.name
             raise BadResponse(name, f"an answer of another shape: {type(error).__name__}: {error}") from None
@@ -120,7 +119,7 @@ class PassedReplies(Replies):
         choices = [
             {"index": index, "logprobs": None}
             | {k: v for k, v in answer.whole.items() if k != "delta"}
-            | {"message": {"content": None, "refusal": None} | answer.whole["delta"]}
+            | {"message": _message(answer.whole["delta"])}
             for index, answer in enumerate(self.answers)
             if isinstance(answer, PassedAnswer)
         ]
@@ -210,7 +209,7 @@ class Passing:
         """What the server is sent: the client's fields, ours where it said nothing; control tokens are broken."""
         able, sampling = self.model.able, self.backends.config.sampling()
         template = self.model.template or ChatTemplate("")
-        told: Json = _cleaned({"messages": request.messages} | request.others, template)
+        told: Json = _cleaned({"messages": request.messages} | request.others, template.clean)
         if template.system:
             first = told["messages"][0]
             if first.get("role") in ("system", "developer") and isinstance(first.get("content"), str):
@@ -233,15 +232,28 @@ class Passing:
         )
 
 
-def _cleaned(value: Any, template: ChatTemplate) -> Any:
-    """A JSON value with all control tokens in its texts broken."""
+def _message(delta: Json) -> Json:
+    """A whole message from its joined parts; the numbers of tool calls are the stream's alone."""
+    calls = delta.get("tool_calls")
+    numbered = calls if isinstance(calls, list) and all(isinstance(call, dict) for call in calls) else []
+    unnumbered = [{name: value for name, value in call.items() if name != "index"} for call in numbered]
+    return {"content": None, "refusal": None} | delta | ({"tool_calls": unnumbered} if unnumbered else {})
+
+
+def _cleaned(value: Any, clean: Callable[[str], str]) -> Any:
+    """A JSON value with all its texts cleaned."""
     if isinstance(value, str):
-        return template.clean(value)
+        return clean(value)
     if isinstance(value, list):
-        return [_cleaned(entry, template) for entry in value]
+        return [_cleaned(entry, clean) for entry in value]
     if isinstance(value, dict):
-        return {template.clean(name): _cleaned(entry, template) for name, entry in value.items()}
+        return {clean(name): _cleaned(entry, clean) for name, entry in value.items()}
     return value
+
+
+def _sendable(text: str) -> str:
+    """The text without halves of characters."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _joined(old: Json, new: Json) -> Json:
@@ -266,7 +278,14 @@ def _entries(old: list[Any], new: list[Any]) -> list[Any]:
     entries = list(old)
     for entry in new:
         number = entry.get("index") if isinstance(entry, dict) else None
-        place = next((i for i, e in enumerate(entries) if number is not None and e.get("index") == number), None)
+        place = next(
+            (
+                i
+                for i, e in enumerate(entries)
+                if isinstance(e, dict) and number is not None and e.get("index") == number
+            ),
+            None,
+        )
         if place is None:
             entries.append(entry)
         else:
