@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.policies.learned import PRICES, made_up
 from tests.server.gateway import ask, serving, simulated
 from trim.config import Backends, Config, PolicySettings
 from trim.policies.artifacts import Models, Provenance
+from trim.policies.learned import LearnedPolicy
 from trim.policies.pomdp import PomdpPolicy
 from trim.pomdp import PomdpModel
 from trim.simulate import graded
@@ -41,3 +43,15 @@ def test_a_plan_is_served(name: str, saved: Path) -> None:
         for body in (ask(model="trim-pomdp-1e999"), ask(trim={"policy": "pomdp", "price": -1})):
             assert served.post(body).status_code == 400
         assert served.post(ask(trim={"policy": "agg"})).json()["error"]["param"] == "trim.policy"
+
+
+def test_a_learned_policy_is_served_and_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = made_up("agg")
+    policy.save(tmp_path, Provenance(Models(**Config().names()), "simulated", "2026-11-28", 0))
+    with serving(_backends("agg", tmp_path)) as served:
+        monkeypatch.setattr(LearnedPolicy, "load", None)
+        for trim, price in ((None, policy.price), ({"price": PRICES.low}, PRICES.low)):
+            told = served.post(ask(trim=trim)).json()["trim"]
+            assert (told["policy"], told["parameter"]) == ("agg", price)
+        assert served.post(ask(trim={"price": 2 * PRICES.high})).status_code == 400
+        assert served.post(ask(model="trim-pomdp-20%")).status_code == 404
