@@ -142,10 +142,10 @@ async def load(port: int, streams: int, seconds: float, pid: int) -> dict[str, f
             memory.append(_memory(pid))
             await asyncio.sleep(1)
 
-    started, before = time.monotonic(), _cpu(pid)
+    started, before = time.monotonic(), cpu_seconds(pid)
     await asyncio.gather(watch(), *(client() for _ in range(streams)))
     took = time.monotonic() - started
-    spent = _cpu(pid) - before
+    spent = cpu_seconds(pid) - before
     p50, p99 = (float(np.percentile(seen.latencies, q)) * 1e3 for q in (50, 99))
     settled = memory[len(memory) // 5 :] or memory
     return {
@@ -169,7 +169,7 @@ def _memory(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_SIZE / 1e6
 
 
-def _cpu(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """Seconds of CPU that a process has had."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100

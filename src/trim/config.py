@@ -167,6 +167,10 @@ class Config:
         for key in ("max_strong_tokens", "max_cost"):
             if not (getattr(self.budget, key) or 0) >= 0:
                 raise ConfigError(f"[budget] {key} must be 0 or more")
+        if self.serve.spend_targets() and not self.strong.prices.completion > 0:
+            raise ConfigError("[serve] a target_spend needs [strong.prices] completion")
+        if self.serve.pass_through:
+            self._check_passing()
         self.limits()
         if self.policy.name.endswith(".json"):
             object.__setattr__(self, "policy", self._calibrated())
@@ -175,6 +179,18 @@ class Config:
             self.build_policy()
         elif not self.policy.path:
             raise ConfigError(f"[policy] {family} needs path, the folder that {SAVED[family]} wrote")
+
+    def _check_passing(self) -> None:
+        """What is passed through needs a server that knows it, and can be paid for."""
+        from trim.models.capabilities import capabilities
+
+        backend = self.strong.backend
+        if backend == "embedded":
+            raise ConfigError("[serve] pass_through needs a [strong] server with OpenAI's API, not the embedded model")
+        if not capabilities(backend).usage:
+            raise ConfigError(f"[serve] pass_through: {backend} does not count the tokens of a stream")
+        if self.budget.max_cost is not None:
+            raise ConfigError("[serve] pass_through cannot be held to [budget] max_cost; use max_strong_tokens")
 
     def roles(self) -> dict[str, ModelSettings | PrmSettings]:
         """Settings by role."""

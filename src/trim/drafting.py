@@ -124,6 +124,9 @@ class StepReader:
         if stream is None:
             return
         ledger.discard(self._role, 0, getattr(stream, "pending_tokens", 0))
+        prompt, cached = getattr(stream, "pending_prompt", (0, 0))
+        ledger.usage[self._role].prompt_tokens += prompt
+        ledger.usage[self._role].cached_tokens += cached
         if (aclose := getattr(stream, "aclose", None)) is not None:
             await aclose()
 

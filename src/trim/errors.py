@@ -66,7 +66,11 @@ class BackendUnavailable(BackendError):
 
 
 class BackendRefused(BackendError):
-    """The server does not accept the request."""
+    """The server does not accept the request. `status` is its HTTP status, 0 where there was none."""
+
+    def __init__(self, server: str, problem: str, hint: str = "", *, status: int = 0) -> None:
+        super().__init__(server, problem, hint)
+        self.status = status
 
 
 class InputTooLong(BackendRefused):

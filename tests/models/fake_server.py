@@ -195,10 +195,8 @@ class _App:
         return [[1 - p, p] for p in good + [0.5] * self.habits.more_scores]
 
 
-@contextmanager
-def serving(**switches: Any) -> Iterator[Habits]:
-    """A server with these habits on a free port; `habits.url` is its address without /v1."""
-    habits = Habits(**switches)
+def application(habits: Habits) -> Starlette:
+    """The server's application."""
     app = _App(habits)
     routes = [
         Route("/v1/models", app.models),
@@ -206,7 +204,14 @@ def serving(**switches: Any) -> Iterator[Habits]:
         Route("/v1/chat/completions", app.generate, methods=["POST"]),
         Route("/pooling", app.pool, methods=["POST"]),
     ]
-    with listening(Starlette(routes=routes)) as url:
+    return Starlette(routes=routes)
+
+
+@contextmanager
+def serving(**switches: Any) -> Iterator[Habits]:
+    """A server with these habits on a free port; `habits.url` is its address without /v1."""
+    habits = Habits(**switches)
+    with listening(application(habits)) as url:
         habits.url = url
         yield habits
 

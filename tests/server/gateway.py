@@ -47,10 +47,10 @@ class Served:
     gateway: Gateway
     client: httpx.Client
 
-    def post(self, body: Any = None, **options: Any) -> httpx.Response:
-        """`POST /v1/chat/completions` with a body."""
+    def post(self, body: Any = None, path: str = "/v1/chat/completions", **options: Any) -> httpx.Response:
+        """`POST` a body."""
         kind = {"content": body} if isinstance(body, bytes) else {"json": body}
-        return self.client.post(f"{self.url}/v1/chat/completions", **kind, **options)
+        return self.client.post(self.url + path, **kind, **options)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         return self.client.get(self.url + path, **options)
@@ -77,7 +77,9 @@ def simulated(weak: Any = WEAK, strong: Any = STRONG, prm: Any = PRM, **settings
 
 @contextmanager
 def serving(
-    backends: Backends | Callable[[], AbstractAsyncContextManager[Gateway]], redact: Redact | None = None
+    backends: Backends | Callable[[], AbstractAsyncContextManager[Gateway]],
+    redact: Redact | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> Iterator[Served]:
     """A gateway in a thread of its own."""
     made: list[Gateway] = []
@@ -89,7 +91,7 @@ def serving(
                 made.append(gateway)
                 yield gateway
             return
-        gateway = Gateway(backends, redact)
+        gateway = Gateway(backends, redact, clock)
         made.append(gateway)
         yield gateway
         gateway.close()

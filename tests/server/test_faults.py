@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,7 +17,8 @@ import pytest
 from tests.server.gateway import STRONG, WEAK, ask, serving, simulated
 from trim.config import Backends
 from trim.errors import BackendRefused, BackendTimeout, BackendUnavailable, BadResponse, InputTooLong
-from trim.types import Question, Role, Step, StepOptions
+from trim.server.recorder import Recorder
+from trim.types import Question, Role, Step, StepOptions, Trace
 
 
 @dataclass
@@ -184,3 +187,31 @@ def test_the_judge_may_fail_too() -> None:
     with serving(_settings(simulated(prm=Broken()), prm={"on_error": "weak"})) as served:
         (fallback,) = served.post(ask()).json()["trim"]["fallbacks"]
         assert fallback["role"] == Role.PRM
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_nobody_thought_of_is_an_error_in_the_same_shape(stream: bool) -> None:
+    error: Any = ZeroDivisionError("a bug")
+    with serving(simulated(Failing(WEAK, error, after=1))) as served:
+        answer = served.post(ask("hard 7", model="trim-weak", stream=stream))
+        told = json.loads(answer.text.strip().splitlines()[-1].removeprefix("data: "))["error"]
+        assert (told["code"], told["type"]) == ("internal_error", "server_error")
+        assert "a bug" not in answer.text
+        assert answer.status_code == (200 if stream else 500)
+        assert 'status="failed"} 1.0' in served.get("/metrics").text
+
+
+def test_a_full_disk_takes_no_answers_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Recorder, trace: Trace) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Recorder, "append", full)
+    with serving(simulated(record=str(tmp_path))) as served:
+        assert [served.post(ask(n=2)).status_code for _ in range(2)] == [200, 200]
+        assert served.spent(2).requests == 2
+        assert 'trim_requests_total{policy="threshold",status="ok"} 2.0' in served.get("/metrics").text
+        # both choices of both requests were learned from, not just the first
+        steps = sum(len(recent.replies.trim()["steps"]) for recent in served.gateway.recent)
+        text = served.get("/metrics").text
+        kept = sum(float(line.split()[1]) for line in text.splitlines() if line.startswith("trim_steps_total{"))
+        assert kept == steps

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from tests.server.gateway import WEAK, ask, serving, simulated
 from trim.cli import main
 from trim.errors import ConfigError
+from trim.server.books import Books
 from trim.server.keys import Keys
 
 SLOW = replace(WEAK, token_seconds=0.001, block=10)  # 40 ms a step
@@ -144,3 +147,19 @@ def test_a_stop_lets_streams_finish() -> None:
                 time.sleep(0.005)
         # the server was told to stop while the stream was open
         assert answer.result().text.endswith("data: [DONE]\n\n")
+
+
+def test_no_charge_is_lost_while_the_books_are_locked(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with serving(simulated(state=str(path), spend_per_hour=1.0)) as served:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            first = served.post(ask()).json()["trim"]["cost"]
+            assert served.spent(1).cost == pytest.approx(first)  # counted, though not written
+            other.execute("ROLLBACK")
+            assert other.execute("SELECT COUNT(*) FROM spend").fetchone() == (0,)
+        second = served.post(ask()).json()["trim"]["cost"]
+        served.spent(2)
+    written = Books(str(path)).spent(0)
+    assert written.cost == pytest.approx(first + second)
+    assert written.requests == 2

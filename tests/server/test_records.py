@@ -12,7 +12,7 @@ from tests.server.gateway import PRM, STRONG, WEAK, ask, serving, simulated
 from trim.errors import ConfigError
 from trim.policies import AlwaysWeak, RandomSteps, Threshold
 from trim.server.books import Books
-from trim.server.control import Controller, Controllers
+from trim.server.control import Controller, Controllers, Outcome
 from trim.traces import read_traces
 from trim.types import Trace
 
@@ -80,7 +80,7 @@ def test_a_share_is_held_on_drifting_questions(policy: str, target: float) -> No
             tokens += size
             asked = score < now.threshold if isinstance(now, Threshold) else draw.random() < now.parameter  # type: ignore[operator]
             strong += size * asked
-        controller.learn(strong, tokens, scores)
+        controller.learn(Outcome(strong, tokens, scores=scores))
     assert controller.held.share == pytest.approx(target, abs=0.02)
     assert controller.held.answers == 1_000
 
@@ -104,10 +104,18 @@ def test_shares_that_cannot_be_held() -> None:
     controllers = Controllers(Books())
     with pytest.raises(ConfigError, match="no parameter"):
         controllers.of(AlwaysWeak(), 0.2)
-    for share in range(64):
-        controllers.of(Threshold(0.5), share / 100)
-    with pytest.raises(ConfigError, match="held already"):
-        controllers.of(Threshold(0.5), 0.99)
+
+
+def test_many_shares_put_the_oldest_away_and_lose_nothing() -> None:
+    controllers, policy = Controllers(Books()), Threshold(0.5)
+    controllers.of(policy, 0.5)
+    controllers.learn(("threshold", 0.5), Outcome(10, 40))
+    before = controllers.of(policy, 0.5).held
+    for share in range(200):
+        controllers.of(policy, share / 1_000)
+    assert len(controllers.items()) == 64
+    controllers.learn(("threshold", 0.5), Outcome(10, 40))  # an answer that was under way
+    assert controllers.of(policy, 0.5).held == before
 
 
 def test_the_configured_share_is_held_for_trim() -> None:

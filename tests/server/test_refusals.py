@@ -30,6 +30,7 @@ def served() -> Iterator[Served]:
         ({"model": "trim-threshold-7"}, 400, "model"),
         ({"model": "trim-random-200%"}, 400, "model"),
         ({"model": "trim-threshold-1.2.3"}, 400, "model"),
+        ({"model": "trim-threshold-1e999"}, 400, "model"),
         ({"model": 3}, 400, "model"),
         ({"messages": None}, 400, "messages"),
         ({"messages": []}, 400, "messages"),
@@ -178,3 +179,19 @@ def test_the_document_describes_what_is_sent(served: Served) -> None:
     assert set(schema["properties"]) >= {"temperature", "trim", "stop"}
     trim = document["components"]["schemas"]["Trim"]
     assert set(trim["required"]) == set(served.post(ask()).json()["trim"])
+
+
+def test_a_name_with_spaces_is_the_same_policy(served: Served) -> None:
+    for policy in ("always-weak", " always-weak", "always-weak "):
+        assert served.post(ask(trim={"policy": policy})).json()["trim"]["policy"] == "always-weak"
+
+
+@given(st.dictionaries(_FIELDS | st.sampled_from(["prompt", "echo", "suffix", "best_of"]), _JSON, max_size=4))
+@settings(
+    max_examples=int(os.environ.get("TRIM_FUZZ", "200")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_no_prompt_makes_a_server_error(served: Served, fields: dict[str, Any]) -> None:
+    answer = served.post(json.dumps({"prompt": "q"} | fields).encode(), "/v1/completions")
+    assert answer.status_code in (200, 400, 404, 413), answer.text

@@ -67,3 +67,14 @@ def test_a_client_that_leaves_ends_the_generation(stream: bool) -> None:
         # The gateway closes the connection at once; the server notices at its next token, 0.1 s later at most.
         assert time.monotonic() - left < 0.5
         assert served.spent(1).requests == 1
+        # Only the prompt was read for sure, and it is paid for, though no step was finished.
+        assert 'trim_tokens_total{kind="prompt",role="weak"}' in served.get("/metrics").text
+
+
+def test_half_a_character_is_no_error() -> None:
+    with fake_serving(solution="3 + 4 = \ud83d7.\n\n#### 7") as habits, _in_front_of(habits) as served:
+        for stream in (False, True):
+            answer = served.post(ask(model="trim-weak", stream=stream))
+            assert answer.status_code == 200
+            assert "#### 7" in answer.text.replace('"}}', "") or stream
+            assert "error" not in answer.text

@@ -56,8 +56,9 @@ def read_chunk(raw: Any) -> Chunk:
     fields = choice.model_extra or {}
     told = [fields[name] for name in ("stop_reason", "matched_stop") if name in fields]
     stop = next((value for value in told if isinstance(value, str)), None)  # a number there is an end token's id
+    text = (text or "").encode("utf-8", "replace").decode()  # half a character is no text that can be sent on
     return replace(
-        chunk, text=text or "", finish=choice.finish_reason, stop=stop, told=bool(told), logprobs=_logprobs(choice)
+        chunk, text=text, finish=choice.finish_reason, stop=stop, told=bool(told), logprobs=_logprobs(choice)
     )
 
 

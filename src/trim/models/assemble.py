@@ -90,6 +90,13 @@ class Assembler:
         open_text = (self._held or "") + self._cutter.rest()
         return self._count(open_text) if open_text and self._terms.counter else 0
 
+    @property
+    def pending_prompt(self) -> tuple[int, int]:
+        """Prompt tokens, and those of them from a cache, that the server has told and no step carries yet."""
+        if self._prompt_given:
+            return 0, 0
+        return self._last.prompt_tokens or 0, self._last.cached_tokens or 0
+
     def feed(self, chunk: Chunk) -> list[Step]:
         """The steps that this chunk finishes."""
         previous, self._last = self._last, _merged(self._last, chunk)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,6 +136,34 @@ class Server:
             raise BadResponse(self.name, f"{path} answered with something else than a JSON object")
         return answer
 
+    async def stream(self, path: str, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        """The JSON objects that `path` answers with as events. Closing the iterator cancels the request.
+
+        Raises:
+            BackendError: no such answer, after retries; or it breaks off.
+        """
+        from openai import AsyncStream
+
+        async with self.errors():
+            events: AsyncStream[object] = await self.client.post(
+                f"{self._base_url.rstrip('/')}/{path}",
+                body=body,
+                cast_to=object,
+                stream=True,
+                stream_cls=AsyncStream[object],
+            )
+        try:
+            while True:
+                async with self.errors():
+                    event = await anext(events, None)
+                if event is None:
+                    return
+                if not isinstance(event, dict):
+                    raise BadResponse(self.name, f"{path} sent something else than JSON objects")
+                yield event
+        finally:
+            await events.close()
+
     async def models(self) -> tuple[tuple[str, ...], int | None]:
         """Names of the models that the server offers, and our model's context in tokens where it says so (vLLM)."""
         base = self._base_url.rstrip("/")
@@ -190,7 +218,7 @@ class Server:
         if status in (400, 413, 422) and _TOO_LONG.search(message):
             return InputTooLong(self.name, message)
         hints = {401: "check api_key_env", 403: "check api_key_env", 404: "check model and base_url"}
-        return BackendRefused(self.name, problem, hints.get(status, ""))
+        return BackendRefused(self.name, problem, hints.get(status, ""), status=status)
 
     def _of_message(self, message: str) -> BackendError:
         """An error inside a stream, after a status of 200."""

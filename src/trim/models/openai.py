@@ -248,6 +248,13 @@ class _Stream:
         unfinished = self._assembler.pending_tokens if self._assembler is not None else 0
         return self._lost + unfinished + sum(step.tokens for step in self._ready)
 
+    @property
+    def pending_prompt(self) -> tuple[int, int]:
+        """Prompt tokens, and cached ones, of a request none of whose steps was handed over."""
+        prompt, cached = (0, 0) if self._assembler is None else self._assembler.pending_prompt
+        ready = self._ready
+        return prompt + sum(s.prompt_tokens for s in ready), cached + sum(s.cached_tokens for s in ready)
+
     async def __anext__(self) -> Step:
         while not self._ready:
             if self._ended:

@@ -78,7 +78,7 @@ def build(name: str, parameter: float | None = None) -> Policy:
     if fixed:
         if parameter is not None:
             raise ConfigError(f"policy {name} has no parameter")
-        return AlwaysWeak() if name == "always-weak" else AlwaysStrong()
+        return AlwaysWeak() if spec.family == "always-weak" else AlwaysStrong()
     if parameter is None:
         raise ConfigError(f"policy {name} needs a parameter in [0, 1]")
     kind = RandomSteps if spec.family == "random" else Threshold

@@ -9,22 +9,24 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 from trim.drafting import Ledger
 from trim.router import Router
 from trim.types import Decision, Question, Role, StopReason, Trace
 
-FinishReason = Literal["stop", "length"]
 _CUT = (StopReason.STEP_LIMIT, StopReason.STEP_LENGTH, StopReason.MAX_TOKENS)
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Text to hand over, and the decision that it comes from; None: what was held back."""
+    """Text to hand over, and the decision that it comes from; None: what was held back. `raw` is a choice's part of a
+    chunk, of an answer that is passed through.
+    """
 
     text: str
     decision: Decision | None = None
+    raw: dict[str, Any] | None = None
 
 
 class Stops:
@@ -73,7 +75,7 @@ class Answer:
         self.ledger = Ledger()
         self.decisions: list[Decision] = []
         self.trace: Trace | None = None
-        self.finish: FinishReason = "stop"
+        self.finish = "stop"  # or "length"
         self.router = router
         self.seed = seed
         self._question = question

@@ -20,15 +20,15 @@ from starlette.routing import Route
 from trim import __version__
 from trim.config import Config, load_config
 from trim.errors import BackendError
-from trim.server.chat import Chat, refuse
+from trim.server.chat import INTERNAL, Endpoint, refuse
 from trim.server.gateway import Gateway, open_gateway, server_of
 from trim.server.metrics import CONTENT_TYPE
 from trim.server.openapi import document
 from trim.server.page import PAGE, POLICY
-from trim.server.wire import Refusal
+from trim.server.wire import ChatRequest, CompletionRequest, Refusal
 
 _SETTINGS = "TRIM_SERVE"  # environment variable by which worker processes get their settings
-_PROBE_SECONDS = 5.0
+PROBE_SECONDS = 5.0
 
 
 def create_app(opened: Callable[[], AbstractAsyncContextManager[Gateway]]) -> Starlette:
@@ -45,7 +45,8 @@ def create_app(opened: Callable[[], AbstractAsyncContextManager[Gateway]]) -> St
             yield
 
     routes = [
-        Route("/v1/chat/completions", Chat(), methods=["POST"]),
+        Route("/v1/chat/completions", Endpoint(ChatRequest), methods=["POST"]),
+        Route("/v1/completions", Endpoint(CompletionRequest), methods=["POST"]),
         Route("/", _page),
         Route("/v1/models", _models),
         Route("/v1/models/{model:path}", _model),
@@ -129,10 +130,10 @@ async def _problem(model: object) -> str | None:
     if server is None:
         return None
     try:
-        async with asyncio.timeout(_PROBE_SECONDS):
+        async with asyncio.timeout(PROBE_SECONDS):
             await server.models()
     except TimeoutError:
-        return f"{server.name}: no answer within {_PROBE_SECONDS:g} s"
+        return f"{server.name}: no answer within {PROBE_SECONDS:g} s"
     except BackendError as error:
         return str(error) if error.retryable else None  # a server without a list of models is there all the same
     return None
@@ -161,4 +162,4 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _bug(request: Request, error: Exception) -> Response:
-    return refuse(Refusal(500, "an error in the gateway; its log has it", "internal_error", kind="server_error"))
+    return refuse(INTERNAL)

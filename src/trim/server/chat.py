@@ -1,4 +1,5 @@
-"""`POST /v1/chat/completions`: from a request to its replies, watching the clock and whether the client is still there.
+"""`POST /v1/chat/completions` and `/v1/completions`: from a request to its replies, watching the clock and whether the
+client is still there.
 
 A chunk is only made once the one before it is sent, and a step only asked for then: a client that reads slowly slows
 its own answer down and holds no memory. A client that leaves cancels every request upstream.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -22,9 +24,11 @@ from starlette.types import Receive, Scope, Send
 from trim.errors import TrimError
 from trim.server.answering import Answer, Piece
 from trim.server.gateway import Gateway, Job, refusal_of
-from trim.server.wire import Refusal, parse
+from trim.server.wire import Asked, Refusal, parse
 
+logger = logging.getLogger("trim.server")
 _BODY_SECONDS = 30.0  # that a client has to send its body
+INTERNAL = Refusal(500, "an error in the gateway; its log has it", "internal_error", kind="server_error")
 _LAST_WORD = 2.0  # seconds to tell a client why its answer breaks off
 
 
@@ -49,26 +53,35 @@ class _Sent:
     streaming: bool = False
 
 
-class Chat:
-    """The endpoint, an ASGI application."""
+class Endpoint:
+    """An endpoint that answers questions, an ASGI application.
+
+    Args:
+        kind: of the requests.
+    """
+
+    def __init__(self, kind: type[Asked]) -> None:
+        self._kind = kind
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        await _Exchange(scope["app"].state.gateway).answer(scope, receive, send)
+        await _Exchange(scope["app"].state.gateway, self._kind).answer(scope, receive, send)
 
 
 class _Exchange:
     """A request and its response."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, kind: type[Asked]) -> None:
         self._gateway = gateway
+        self._kind = kind
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read, answer, and stop where the client leaves."""
         request = Request(scope, receive)
         try:
             key = self._gateway.keys.who(request.headers.get("authorization"))
-            job = self._gateway.job(key, parse(await read_body(request, self._gateway.settings.max_body)))
+            body = await read_body(request, self._gateway.settings.max_body)
+            job = self._gateway.job(key, parse(body, self._kind, passing=self._gateway.settings.pass_through))
         except Refusal as refusal:
             self._gateway.metrics.refused.labels(refusal.status).inc()
             await refuse(refusal)(scope, receive, send)
@@ -102,10 +115,15 @@ class _Exchange:
         except Refusal as error:
             refusal = error
         except TrimError as error:
-            status, refusal = "failed", refusal_of(error)
+            status, refusal = "failed", refusal_of(error, job.request)
         except TimeoutError:
             words = f"no answer within {self._gateway.settings.deadline:g} s"
             status, refusal = "failed", Refusal(504, words, "deadline_exceeded", kind="backend_error")
+        except ClientDisconnect:
+            raise
+        except Exception:
+            logger.exception("%s failed", job.replies.id)
+            status, refusal = "failed", INTERNAL
         finally:
             if sent.begun:
                 self._gateway.settle(job, status, time.monotonic() - started)
@@ -135,8 +153,8 @@ class _Exchange:
                 if piece is None:
                     open_choices -= 1
                     await _event(send, replies.closing(index, last=not open_choices))
-                elif piece.text or piece.decision is not None:
-                    await _event(send, replies.piece(index, piece.text, piece.decision))
+                elif (chunk := replies.piece(index, piece)) is not None:
+                    await _event(send, chunk)
         if replies.include_usage:
             await _event(send, replies.counts())
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
@@ -151,7 +169,8 @@ class _Exchange:
         pairs = [(k.encode(), v.encode()) for k, v in (headers | job.replies.headers()).items()]
         await send({"type": "http.response.start", "status": 200, "headers": pairs})
         for index in range(len(job.replies.answers)):
-            await _event(send, job.replies.opening(index))
+            if (opening := job.replies.opening(index)) is not None:
+                await _event(send, opening)
 
     async def _fail(self, refusal: Refusal, send: Send, sent: _Sent) -> None:
         """Tell the client: with a status if there is none yet, else with an error in the stream."""

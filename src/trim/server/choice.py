@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
 from trim.config import Config
 from trim.errors import ConfigError
-from trim.policies import Spec
+from trim.policies import SAVED, Spec
+from trim.policies.learned import LearnedPolicy
 from trim.policies.pomdp import PomdpPolicy
 from trim.protocols import Policy
 from trim.server.control import Controllers
@@ -20,11 +22,11 @@ _ENDS = {"trim-weak": "always-weak", "trim-strong": "always-strong"}
 
 @dataclass(frozen=True)
 class Choice:
-    """How a request is routed. `held` names the share that is held by adjusting the policy, for its controller."""
+    """How a request is routed. `held` names the policy and the share, or (None) spend, that is held by adjusting it."""
 
     policy: Policy
     budget: Budget
-    held: tuple[str, float] | None = None
+    held: tuple[str, float | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class _Wish:
     policy: str
     parameter: float | None = None
     share: float | None = None
+    spend: bool = False  # is held
 
 
 class Models:
@@ -39,20 +42,23 @@ class Models:
 
     Args:
         config: the configured policy and budget.
-        controllers: hold strong shares.
+        controllers: hold strong shares and spend.
+
+    Raises:
+        ConfigError: the configured policy has no parameter to hold anything with.
     """
 
     def __init__(self, config: Config, controllers: Controllers) -> None:
         self._config = config
         self._controllers = controllers
-        self._pomdp = config.policy.name if _is_pomdp(config.policy.name) else "pomdp"
-        fitted = config.build_policy(self._pomdp) if config.policy.path else None
-        self._fitted = fitted if isinstance(fitted, PomdpPolicy) else None
+        self._saved = self._load()
+        if (wish := self._named("trim")).spend or wish.share is not None:
+            controllers.of(self._build(wish), wish.share)
 
     def names(self) -> list[str]:
         """Names that are listed; parameters other than these are understood too."""
         names = ["trim", "trim-weak", "trim-strong", "trim-threshold-0.5", "trim-threshold-20%", "trim-random-20%"]
-        return [*names, "trim-pomdp-20%"] if self._config.policy.path else names
+        return [*names, "trim-pomdp-20%"] if isinstance(self._saved, PomdpPolicy) else names
 
     def choose(self, model: str, options: TrimOptions | None = None) -> Choice:
         """The policy and budget of a request.
@@ -72,24 +78,32 @@ class Models:
         where = "model" if model != "trim" else "trim"
         try:
             policy = self._build(wish)
-            if wish.share is None:
+            if wish.share is None and not wish.spend:
                 return Choice(policy, budget)
             return Choice(self._controllers.of(policy, wish.share).policy(), budget, (policy.name, wish.share))
         except ConfigError as error:
             raise Refusal(400, str(error), "invalid_value", where) from None
 
+    def _load(self) -> PomdpPolicy | LearnedPolicy | None:
+        """The saved policy that `[policy] path` names: the configured one, or a pomdp beside one that needs no file."""
+        settings = self._config.policy
+        name = settings.name if _is_saved(settings.name) else f"pomdp={settings.path}"
+        saved = self._config.build_policy(name) if settings.path else None
+        return saved if isinstance(saved, PomdpPolicy | LearnedPolicy) else None
+
     def _build(self, wish: _Wish) -> Policy:
-        if not _is_pomdp(wish.policy) or self._fitted is None:
+        if not _is_saved(wish.policy) or self._saved is None:
             return self._config.build_policy(wish.policy, wish.parameter)
-        return self._fitted if wish.parameter is None else self._fitted.at(wish.parameter)
+        return self._saved if wish.parameter is None else self._saved.at(wish.parameter)
 
     def _named(self, model: str) -> _Wish:
         if model == "trim":
-            return _Wish(self._config.policy.name, share=self._config.serve.strong_share)
+            serve = self._config.serve
+            return _Wish(self._config.policy.name, share=serve.strong_share, spend=bool(serve.spend_targets()))
         if model in _ENDS:
             return _Wish(_ENDS[model])
         match = _NAME.fullmatch(model)
-        if match is None or (match[1] == "pomdp" and not self._config.policy.path):
+        if match is None or (match[1] == "pomdp" and not isinstance(self._saved, PomdpPolicy)):
             known = ", ".join(self.names())
             raise Refusal(
                 404, f"the model {model[:100]!r} does not exist; there are {known}", "model_not_found", "model"
@@ -98,6 +112,8 @@ class Models:
             share, parameter = (float(match[key]) if match[key] else None for key in ("share", "parameter"))
         except ValueError:
             raise Refusal(400, f"{model[:100]!r} has no number at its end", "invalid_value", "model") from None
+        if parameter == math.inf:
+            raise Refusal(400, f"{model[:100]!r}: the number is too large", "invalid_value", "model")
         if share is not None and share > 100:
             raise Refusal(400, "a strong share is at most 100%", "invalid_value", "model")
         return _Wish(match[1], parameter, None if share is None else share / 100)
@@ -107,18 +123,19 @@ class Models:
         if model != "trim":
             raise Refusal(400, f"{model} and the trim object both choose a policy; use the model 'trim'", None, "trim")
         policy = options.policy or self._config.policy.name
-        if options.price is not None and options.policy is None and self._config.policy.path:
-            policy = self._pomdp
-        if "=" in policy or (_is_pomdp(policy) and (self._fitted is None or policy not in ("pomdp", self._pomdp))):
+        if options.price is not None and options.policy is None and self._saved is not None:
+            policy = self._saved.name
+        saved = () if self._saved is None else (Spec.parse(self._saved.name).family, self._saved.name)
+        if "=" in policy or (_is_saved(policy) and policy not in saved):
             raise Refusal(400, f"the policy {policy[:100]!r} is not served here", "invalid_value", "trim.policy")
         given = [name for name in ("parameter", "price", "strong_share") if getattr(options, name) is not None]
         if len(given) > 1:
             raise Refusal(400, f"{' and '.join(given)}: give one of them", "invalid_value", f"trim.{given[1]}")
-        if options.price is not None and not _is_pomdp(policy):
+        if options.price is not None and not _is_saved(policy):
             raise Refusal(400, f"the policy {policy} has no price", "invalid_value", "trim.price")
         parameter = options.price if options.parameter is None else options.parameter
         return _Wish(policy, parameter, options.strong_share)
 
 
-def _is_pomdp(policy: str) -> bool:
-    return Spec.parse(policy).family == "pomdp"
+def _is_saved(policy: str) -> bool:
+    return Spec.parse(policy).family in SAVED

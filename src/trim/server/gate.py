@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from trim.server.books import Books, this_hour
+from trim.server.books import Books
 from trim.server.keys import Key
 from trim.server.wire import Refusal
 from trim.serving import ServeSettings
@@ -106,7 +106,7 @@ class Gate:
 
     def _check_spend(self, key: Key) -> None:
         """Refuse what could exceed a cap: every request under way may cost as much as the dearest of late."""
-        hour = this_hour()
+        hour = self._books.hour()
         day = hour - hour % 24
         everybody, own = sum(self._under_way.values()), self._under_way.get(key.name, 0)
         for cap in (
@@ -118,7 +118,7 @@ class Gate:
                 continue
             spent = self._books.spent(cap.since, cap.key).cost
             if spent >= cap.most or spent + self._dearest > cap.most:
-                after = cap.until * 3600 - time.time()
+                after = cap.until * 3600 - self._books.clock()
                 raise Refusal(429, f"the budget {cap.words} is spent", _QUOTA, kind=_QUOTA, retry_after=after)
             if spent + self._dearest * (cap.under_way + 1) > cap.most:
                 raise _limited(f"what is under way may spend the budget {cap.words}", self._seconds)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,21 +23,24 @@ from trim.errors import (
     TrimError,
 )
 from trim.models.http import Server
+from trim.policies import AlwaysStrong, AlwaysWeak
 from trim.server.answering import Answer
-from trim.server.books import Books, Spent, this_hour
+from trim.server.books import Books, Spent
 from trim.server.choice import Choice, Models
-from trim.server.control import Controllers
+from trim.server.control import Controllers, Outcome
 from trim.server.gate import Gate
 from trim.server.guard import Guards
 from trim.server.keys import Key, Keys
 from trim.server.metrics import Metrics
+from trim.server.passing import PassedReplies, Passing
 from trim.server.recorder import Recorder, Redact
-from trim.server.replies import Replies
+from trim.server.replies import Replies, TextReplies
 from trim.server.spans import Spans
-from trim.server.wire import ChatRequest, Refusal
-from trim.types import Question
+from trim.server.wire import Asked, CompletionRequest, PassedRequest, Refusal
+from trim.types import Question, Role, Trace, Usage
 
 logger = logging.getLogger("trim.server")
+_AT_FAULT = (400, 413, 415, 422)  # statuses of a server that does not accept what is passed to it
 _RECENT = 50  # requests that the page can show
 
 
@@ -45,7 +49,7 @@ class Job:
     """A request that is understood: who asks, how it is routed, and its replies."""
 
     key: Key
-    request: ChatRequest
+    request: Asked
     question: Question
     choice: Choice
     replies: Replies
@@ -74,54 +78,69 @@ class Gateway:
     Args:
         backends: the models; `backends.config.serve` has the settings.
         redact: may rewrite or drop a trace before it is recorded.
+        clock: seconds since 1970, for the books.
 
     Raises:
         ConfigError: a file that the settings name cannot be used.
     """
 
-    def __init__(self, backends: Backends, redact: Redact | None = None) -> None:
+    def __init__(
+        self, backends: Backends, redact: Redact | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
         self.backends = backends
         self.settings = serve = backends.config.serve
         self.metrics = Metrics()
         self.spans = Spans()
         self.guards = Guards(serve, self.metrics, self.spans)
         self.keys = Keys(serve.keys)
-        self.books = Books(serve.state)
+        self.books = Books(serve.state, clock)
         self.gate = Gate(serve, self.books)
-        self.controllers = Controllers(self.books)
+        self.controllers = Controllers(self.books, serve.spend_targets())
         self.models = Models(backends.config, self.controllers)
+        self.passing = Passing(backends, self.guards.breakers[Role.STRONG]) if serve.pass_through else None
         self.recent: deque[Recent] = deque(maxlen=_RECENT)
         self.recorder = Recorder(Path(serve.record), serve.record_mb * 1e6, redact) if serve.record else None
 
-    def job(self, key: Key, request: ChatRequest) -> Job:
+    def job(self, key: Key, request: Asked) -> Job:
         """Work out how a request is answered.
 
         Raises:
             Refusal: it asks for something that is not there.
         """
-        question = request.question()
+        questions = request.questions()
         choice = self.models.choose(request.model, request.trim)
-        count = request.n or 1
-        if count > self.settings.max_choices:
-            raise Refusal(400, f"n is at most {self.settings.max_choices} here", "invalid_value", "n")
-        asked = [most for most in (request.max_tokens, request.max_completion_tokens) if most is not None]
-        router = self._sampled(request).router(
-            choice.policy, budget=choice.budget, max_tokens=min([*asked, self.settings.max_tokens])
-        )
-        seed = secrets.randbits(31) if request.seed is None else request.seed
-        stops = tuple(request.stop or ())
-        options, told = request.stream_options, request.trim
-        replies = Replies(
-            request.model,
-            [Answer(router, question, seed + index, stops) for index in range(count)],
-            drafts=told is not None and bool(told.drafts),
-            include_usage=options is not None and bool(options.include_usage),
-        )
+        count, most = request.n or 1, self.settings.max_choices
+        if count * len(questions) > most:
+            where = "n" if count > most else request.where
+            raise Refusal(400, f"a request has at most {most} answers here", "invalid_value", where)
+        if isinstance(request, PassedRequest):
+            choice = _passed(request, choice)
+        replies = self._replies(request, questions, choice)
         if self.settings.log_questions:
-            logger.info("%s asks: %s", replies.id, question.text)
-        return Job(key, request, question, choice, replies)
+            logger.info("%s asks: %s", replies.id, "; ".join(question.text for question in questions))
+        return Job(key, request, questions[0], choice, replies)
 
-    def _sampled(self, request: ChatRequest) -> Backends:
+    def _replies(self, request: Asked, questions: list[Question], choice: Choice) -> Replies:
+        count, told, options = request.n or 1, request.trim, request.stream_options
+        first = secrets.randbits(31) if request.seed is None else request.seed
+        seeds = range(first, first + count)
+        max_tokens = min(request.most() or self.settings.max_tokens, self.settings.max_tokens)
+        include_usage = options is not None and bool(options.include_usage)
+        if isinstance(request, PassedRequest):
+            assert self.passing is not None
+            passed = self.passing.answers(request, seeds, budget=choice.budget, max_tokens=max_tokens)
+            return PassedReplies(request.model, passed, count, include_usage=include_usage, reasons=request.reasons)
+        router = self._sampled(request).router(choice.policy, budget=choice.budget, max_tokens=max_tokens)
+        stops = tuple(request.stop or ())
+        return (TextReplies if isinstance(request, CompletionRequest) else Replies)(
+            request.model,
+            [Answer(router, question, seed, stops) for question in questions for seed in seeds],
+            count,
+            drafts=told is not None and bool(told.drafts),
+            include_usage=include_usage,
+        )
+
+    def _sampled(self, request: Asked) -> Backends:
         """The models behind their breakers, with the request's sampling where it has one."""
         given = {name: value for name in ("temperature", "top_p") if (value := getattr(request, name)) is not None}
         sampling = replace(self.backends.config.sampling(), **given)
@@ -154,16 +173,27 @@ class Gateway:
             self.metrics.rejected.inc(len(decision.rejected))
         if job.choice.held is not None:
             scores = [decision.score for decision in answer.decisions if decision.score is not None]
-            self.controllers.learn(job.choice.held, answer.strong_tokens, answer.tokens, scores)
+            alone = Usage(prompt_tokens=answer.prompt_tokens, completion_tokens=answer.tokens)
+            full = answer.router.prices.strong.of(alone)
+            outcome = Outcome(answer.strong_tokens, answer.tokens, answer.cost, full, scores)
+            self.controllers.learn(job.choice.held, outcome)
         if answer.trace is not None:
             for fallback in answer.trace.fallbacks:
                 self.metrics.fallbacks.labels(fallback.role.value).inc()
-            if self.recorder is not None:
-                self.recorder.append(answer.trace)
+            self._record(answer.trace)
+
+    def _record(self, trace: Trace) -> None:
+        """Append a trace. A full disk must not take answers away."""
+        if self.recorder is None:
+            return
+        try:
+            self.recorder.append(trace)
+        except OSError as error:
+            logger.error("a trace is not recorded: %s", error)
 
     def summary(self, key: Key) -> dict[str, Any]:
         """What a key has spent in this hour and on this day (UTC), and its last requests."""
-        hour = this_hour()
+        hour = self.books.hour()
         return {
             "hour": asdict(self.books.spent(hour, key.name)),
             "day": asdict(self.books.spent(hour - hour % 24, key.name)),
@@ -177,8 +207,13 @@ class Gateway:
         metrics.waiting.set(self.gate.waiting)
         for role, breaker in self.guards.breakers.items():
             metrics.backend_out.labels(role.value).set(breaker.state != "closed")
-        for controller in self.controllers.items():
-            labels = (controller.policy().name, f"{controller.share:g}")
+        hour = self.books.hour()
+        for hours, window in ((1, "hour"), (24, "day")):
+            metrics.spend.labels(window).set(self.books.spent(hour // hours * hours).cost)
+            if (target := self.settings.spend_targets().get(hours)) is not None:
+                metrics.spend_target.labels(window).set(target)
+        for held, controller in self.controllers.items():
+            labels = (controller.policy().name, held)
             metrics.share.labels(*labels).set(controller.held.share)
             metrics.effort.labels(*labels).set(controller.held.effort)
         return metrics.text()
@@ -210,11 +245,21 @@ def server_of(backend: object) -> Server | None:
     return server if isinstance(server, Server) else None
 
 
-def refusal_of(error: TrimError) -> Refusal:
+def _passed(request: PassedRequest, choice: Choice) -> Choice:
+    """The strong model alone, whatever was chosen, unless that was the weak model."""
+    if isinstance(choice.policy, AlwaysWeak):
+        words = f"{request.reasons[0]} needs the strong model, and the weak one was chosen"
+        raise Refusal(400, words, "unsupported_parameter", request.reasons[0])
+    return Choice(AlwaysStrong(), choice.budget)
+
+
+def refusal_of(error: TrimError, request: Asked) -> Refusal:
     """How a failure is told to a client."""
     words = str(error)
     if isinstance(error, InputTooLong):
-        return Refusal(400, words, "context_length_exceeded", "messages")
+        return Refusal(400, words, "context_length_exceeded", request.where)
+    if isinstance(error, BackendRefused) and isinstance(request, PassedRequest) and error.status in _AT_FAULT:
+        return Refusal(400, words, "invalid_value", request.reasons[0])
     if isinstance(error, BackendTimeout):
         return Refusal(504, words, "backend_timeout", kind="backend_error")
     if isinstance(error, BackendUnavailable):

@@ -67,12 +67,7 @@ class Breaker:
             with self._spans.call(self.role):
                 yield
         except BackendError as error:
-            if isinstance(error, BackendRefused):  # it answers; the request is at fault
-                self._failed = 0
-            else:
-                self._failed += 1
-                self._until = time.monotonic() + self._cooldown
-            self._metrics.failed(self.role, error)
+            self.failed(error)
             raise
         except StopAsyncIteration:
             self._failed = 0
@@ -83,6 +78,15 @@ class Breaker:
         finally:
             if trying:
                 self._trying = False
+
+    def failed(self, error: BackendError) -> None:
+        """Count a failure."""
+        if isinstance(error, BackendRefused):  # it answers; the request is at fault
+            self._failed = 0
+        else:
+            self._failed += 1
+            self._until = time.monotonic() + self._cooldown
+        self._metrics.failed(self.role, error)
 
 
 class GuardedGenerator:
@@ -111,6 +115,12 @@ class _GuardedStream:
     def pending_tokens(self) -> int:
         """Tokens of the unfinished step, where the stream knows."""
         return int(getattr(self._stream, "pending_tokens", 0))
+
+    @property
+    def pending_prompt(self) -> tuple[int, int]:
+        """Prompt tokens of a request whose first step was not handed over, where the stream knows."""
+        prompt, cached = getattr(self._stream, "pending_prompt", (0, 0))
+        return prompt, cached
 
     async def __anext__(self) -> Step:
         with self._breaker.watch():

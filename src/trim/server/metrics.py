@@ -44,6 +44,8 @@ class Metrics:
         held = ["policy", "target"]
         self.share = Gauge("trim_held_share", "Realised strong share", held, registry=self.registry)
         self.effort = Gauge("trim_held_effort", "Effort that holds it", held, registry=self.registry)
+        self.spend = Gauge("trim_spend", "Spend in this hour or day (UTC)", ["window"], registry=self.registry)
+        self.spend_target = Gauge("trim_spend_target", "Spend that is held", ["window"], registry=self.registry)
         self._calls = {role: self.backend_seconds.labels(role.value) for role in Role}
         for role in Role:
             self.backend_out.labels(role.value).set(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trim import __version__
-from trim.server.wire import ChatRequest
+from trim.server.wire import Asked, ChatRequest, CompletionRequest
 
 Json = dict[str, Any]
 
@@ -26,6 +26,15 @@ def _ref(name: str) -> Json:
 
 def _list(schema: Json) -> Json:
     return {"type": "array", "items": schema}
+
+
+def _reply(kind: str, **said: Json) -> Json:
+    choice = _object(
+        {"index": _INT, "finish_reason": {"enum": ["stop", "length", "tool_calls", "content_filter", "function_call"]}}
+        | said
+    )
+    head = {"id": _TEXT, "object": {"const": kind}, "created": _INT, "model": _TEXT}
+    return _object(head | {"choices": _list(choice), "usage": _ref("Usage"), "trim": _ref("Trim")})
 
 
 _AUTHOR = {"enum": ["weak", "strong"]}
@@ -56,27 +65,13 @@ _SCHEMAS: Json = {
             "discarded_tokens": _INT,
             "usage": {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": _INT}},
             "fallbacks": _list(_object({"choice": _INT, "step": _INT, "role": _TEXT, "to": _TEXT, "error": _TEXT})),
+            "passed": _list(_TEXT),
         }
     ),
-    "ChatCompletion": _object(
-        {
-            "id": _TEXT,
-            "object": {"const": "chat.completion"},
-            "created": _INT,
-            "model": _TEXT,
-            "choices": _list(
-                _object(
-                    {
-                        "index": _INT,
-                        "message": _object({"role": {"const": "assistant"}, "content": _TEXT}),
-                        "finish_reason": {"enum": ["stop", "length"]},
-                    }
-                )
-            ),
-            "usage": _ref("Usage"),
-            "trim": _ref("Trim"),
-        }
+    "ChatCompletion": _reply(
+        "chat.completion", message=_object({"role": {"const": "assistant"}, "content": _nullable(_TEXT)})
     ),
+    "TextCompletion": _reply("text_completion", text=_TEXT),
     "Recent": _object({"hour": _SPENT, "day": _SPENT, "recent": _list({"type": "object"})}),
     "Health": _object({"status": _TEXT, "version": _TEXT}),
     "Ready": _object({"ready": {"type": "boolean"}, "backends": {"type": "object", "additionalProperties": _TEXT}}),
@@ -106,19 +101,13 @@ def _errors(*statuses: str) -> Json:
 
 def document() -> Json:
     """The OpenAPI 3.1 document of all routes."""
-    request = ChatRequest.model_json_schema(ref_template="#/components/schemas/{model}")
-    parts = request.pop("$defs", {})
-    reply = _answer("the answer, whole or, with `stream`, as events", _ref("ChatCompletion"))
-    reply["content"]["text/event-stream"] = {"schema": {}}  # chunks as in OpenAI's documentation
-    chat = {
-        "summary": "Answer a conversation, every step by the weak or the strong model",
-        "operationId": "createChatCompletion",
-        "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("ChatRequest")}}},
-        "responses": {"200": reply, **_errors(*_ERRORS)},
-    }
+    schemas: Json = {}
+    chat = _answering(ChatRequest, "createChatCompletion", "Answer a conversation", "ChatCompletion", schemas)
+    text = _answering(CompletionRequest, "createCompletion", "Answer prompts", "TextCompletion", schemas)
     name = {"name": "model", "in": "path", "required": True, "schema": _TEXT}
     paths: Json = {
         "/v1/chat/completions": {"post": chat},
+        "/v1/completions": {"post": text},
         "/v1/models": _get("List models", _answer("models", _ref("Models")), **_errors("401")),
         "/v1/models/{model}": _get("A model", _answer("it", _ref("Model")), **_errors("400", "401", "404")),
         "/": _get("The page", _answer("HTML", _TEXT, "text/html")),
@@ -140,10 +129,24 @@ def document() -> Json:
         "info": {"title": "TRIM gateway", "version": __version__},
         "paths": paths,
         "components": {
-            "schemas": _SCHEMAS | parts | {"ChatRequest": request},
+            "schemas": _SCHEMAS | schemas,
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{}, {"key": []}],
+    }
+
+
+def _answering(kind: type[Asked], name: str, words: str, reply: str, schemas: Json) -> Json:
+    """A route that answers; adds the schemas of its requests."""
+    request = kind.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= request.pop("$defs", {}) | {kind.__name__: request}
+    answer = _answer("the answer, whole or, with `stream`, as events", _ref(reply))
+    answer["content"]["text/event-stream"] = {"schema": {}}  # chunks as in OpenAI's documentation
+    return {
+        "summary": f"{words}, every step by the weak or the strong model",
+        "operationId": name,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(kind.__name__)}}},
+        "responses": {"200": answer, **_errors(*_ERRORS)},
     }
 
 

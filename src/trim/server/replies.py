@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
-from trim.server.answering import Answer
+from trim.server.answering import Answer, Piece
 from trim.types import Decision, Draft, Role, Usage
 
 Json = dict[str, Any]
@@ -16,56 +16,58 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Replies:
-    """The replies to one request.
+    """The replies to one chat request.
 
     Args:
         model: the name that was asked for.
         answers: one per choice.
+        count: answers to each question.
         drafts: show the texts of rejected drafts.
         include_usage: streams end with a chunk of token counts, as asked for in `stream_options`.
     """
 
     model: str
     answers: Sequence[Answer]
+    count: int = 1
     drafts: bool = False
     include_usage: bool = False
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
+    _kind: ClassVar[str] = "chat.completion"
+    _chunk_kind: ClassVar[str] = "chat.completion.chunk"
+    _end: ClassVar[Json] = {"delta": {}}
 
     def completion(self, texts: Sequence[str]) -> Json:
         """The whole reply."""
         choices = [
-            {
-                "index": index,
-                "message": {"role": "assistant", "content": text, "refusal": None},
-                "logprobs": None,
-                "finish_reason": answer.finish,
-            }
+            {"index": index} | self._whole(text) | {"logprobs": None, "finish_reason": answer.finish}
             for index, (answer, text) in enumerate(zip(self.answers, texts, strict=True))
         ]
-        return self._head("chat.completion") | {"choices": choices, "usage": self.usage(), "trim": self.trim()}
+        return self._head(self._kind) | {"choices": choices, "usage": self.usage(), "trim": self.trim()}
 
-    def opening(self, index: int) -> Json:
-        """The first chunk of a choice."""
-        return self._chunk(index, {"role": "assistant", "content": ""})
+    def opening(self, index: int) -> Json | None:
+        """The first chunk of a choice, if it has one of its own."""
+        return self._chunk(index, {"delta": {"role": "assistant", "content": ""}})
 
-    def piece(self, index: int, text: str, decision: Decision | None) -> Json:
-        """The chunk of an accepted step."""
-        step = {} if decision is None else {"trim": {"step": self.step(index, decision)}}
-        return self._chunk(index, {"content": text}) | step
+    def piece(self, index: int, piece: Piece) -> Json | None:
+        """The chunk of an accepted step; None: nothing to say yet."""
+        if not piece.text and piece.decision is None:
+            return None
+        step = {} if piece.decision is None else {"trim": {"step": self.step(index, piece.decision)}}
+        return self._chunk(index, self._part(piece.text)) | step
 
     def closing(self, index: int, *, last: bool) -> Json:
         """The chunk that ends a choice; the last of them has the `trim` object."""
-        chunk = self._chunk(index, {}, self.answers[index].finish)
+        chunk = self._chunk(index, self._end, self.answers[index].finish)
         return chunk | {"trim": self.trim()} if last else chunk
 
     def counts(self) -> Json:
         """The chunk with the token counts."""
-        return self._head("chat.completion.chunk") | {"choices": [], "usage": self.usage(), "trim": self.trim()}
+        return self._head(self._chunk_kind) | {"choices": [], "usage": self.usage(), "trim": self.trim()}
 
     def usage(self) -> Json:
         """Tokens as a client of one model would count them: its prompt once, and the text it got."""
-        prompt = self.answers[0].prompt_tokens
+        prompt = sum(answer.prompt_tokens for answer in self.answers[:: self.count])
         completion = sum(answer.tokens for answer in self.answers)
         return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
@@ -90,6 +92,7 @@ class Replies:
             "discarded_tokens": sum(usage[role].discarded_tokens for role in (Role.WEAK, Role.STRONG)),
             "usage": {role.value: asdict(used) for role, used in usage.items()},
             "fallbacks": fallbacks,
+            "passed": [],
         }
 
     def headers(self) -> dict[str, str]:
@@ -140,10 +143,36 @@ class Replies:
                     setattr(sums[role], name, getattr(sums[role], name) + getattr(usage, name))
         return sums
 
-    def _chunk(self, index: int, delta: Json, finish: str | None = None) -> Json:
-        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
-        chunk = self._head("chat.completion.chunk") | {"choices": [choice]}
+    def _whole(self, text: str) -> Json:
+        return {"message": {"role": "assistant", "content": text, "refusal": None}}
+
+    def _part(self, text: str) -> Json:
+        return {"delta": {"content": text}}
+
+    def _chunk(self, index: int, part: Json, finish: str | None = None) -> Json:
+        choice = {"index": index, "logprobs": None, "finish_reason": finish} | part
+        chunk = self._head(self._chunk_kind) | {"choices": [choice]}
         return chunk | {"usage": None} if self.include_usage else chunk
 
     def _head(self, kind: str) -> Json:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+
+
+@dataclass(frozen=True)
+class TextReplies(Replies):
+    """The replies to one completion request: prompts' answers stand in the order of the prompts."""
+
+    id: str = field(default_factory=lambda: f"cmpl-{uuid4().hex}")
+    _kind: ClassVar[str] = "text_completion"
+    _chunk_kind: ClassVar[str] = "text_completion"
+    _end: ClassVar[Json] = {"text": ""}
+
+    def opening(self, index: int) -> Json | None:
+        """None."""
+        return None
+
+    def _whole(self, text: str) -> Json:
+        return self._part(text)
+
+    def _part(self, text: str) -> Json:
+        return {"text": text}
