@@ -110,7 +110,7 @@ def write(name: str) -> None:
         what=_WHAT[name],
         layout=f"`{config['architectures'][0]}`, {config['hidden_size']} wide, {config['num_hidden_layers']} layers",
         parameters=parameters / 1e6,
-        tokens=(trunk.tokens + (reward.tokens if reward else 0)) / 1e6,
+        tokens=(trunk.tokens + (prm.tokens(name) if reward else 0)) / 1e6,
         seed=(reward or trunk).seed,
         recipe=f"prm {name}" if reward else f"pretrain {name}",
         template=f"<|user|>question<|assistant|>step, {mark}, step, {mark}, ...",

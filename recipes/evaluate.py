@@ -151,7 +151,8 @@ Method = Callable[[list[Labelled]], Rows]
 def _likelihood(encoder: Encoder) -> Method:
     """The likelihood scorer on the judge, its coefficients fitted anew."""
     judge = _shipped("judge")
-    fit = [row for task in FAMILIES for row in labelled.read_all("validation", task)]
+    usual = [name for name, source in labelled.SOURCES.items() if not source.balanced]
+    fit = [row for task in FAMILIES for name in usual for row in labelled.read("validation", task, name)]
     values, truth = upto_first_error(minima(judge, encoder, fit), [row.labels for row in fit])
     # Below SURE a step is wrong anyway; leaving the long tail in would flatten the curve where decisions fall.
     slope, intercept = fit_logistic(np.maximum(values, SURE), truth)

@@ -64,6 +64,7 @@ class Source:
     count: int
     prefix: str = "empty"  # empty; reference: a random part of the reference; weak: a random part of a weak solution
     single: bool = False  # write one step only
+    balanced: bool = False  # keep all wrong solutions and only as many right ones
 
 
 _USUAL = Sampling()
@@ -74,6 +75,7 @@ SOURCES = {
     "strong_usual": Source("strong", _USUAL, 1000),
     "strong_free": Source("strong", FULL, 1000),
     "mixed": Source("strong", _USUAL, 1200, prefix="weak"),
+    "strong_errors": Source("strong", _USUAL, 10_000, balanced=True),
 }
 
 
@@ -89,14 +91,23 @@ def sample(
         drafts = solve(load("weak"), encoder, questions, _USUAL, seed + 1)
         kept = [steps[: rng.randrange(1, max(2, len(steps)))] for steps in drafts]
     written = solve(load(source.writer), encoder, questions, source.sampling, seed, kept, source.single)
-    return [label(family, question, steps) for question, steps in zip(questions, written, strict=True) if steps]
+    rows = [label(family, question, steps) for question, steps in zip(questions, written, strict=True) if steps]
+    return balance(rows) if source.balanced else rows
+
+
+def balance(rows: list[Labelled]) -> list[Labelled]:
+    """All wrong solutions and the first right ones, as many."""
+    wrong = [row for row in rows if not all(row.labels)]
+    return [*wrong, *islice((row for row in rows if all(row.labels)), len(wrong))]
 
 
 def corrupted(family: Family, question: Question, rng: Random) -> Labelled:
     """A reference solution; four times in five with one number or letter changed somewhere."""
     steps = list(question.reference_steps)
     if rng.random() < 0.8:
-        index = rng.randrange(len(steps))
+        # Products are what the strong model gets wrong most.
+        products = [index for index, step in enumerate(steps) if " * " in step]
+        index = rng.choice(products) if products and rng.random() < 0.4 else rng.randrange(len(steps))
         letters = list(_LETTER.finditer(steps[index]))
         steps[index] = _change_letter(steps[index], letters, rng) if letters else _change_number(steps[index], rng)
     return label(family, question, tuple(steps))
@@ -117,13 +128,15 @@ def _change_number(step: str, rng: Random) -> str:
         return step
     found = numbers[-1] if rng.random() < 0.5 else rng.choice(numbers)
     text, kind = found.group(), rng.random()
-    if kind < 0.4:
+    if kind < 0.55:
         place = rng.randrange(len(text))
-        other = rng.choice([digit for digit in "0123456789" if digit != text[place]])
+        near = rng.random() < 0.6  # a lost carry
+        digits = str((int(text[place]) + rng.choice((1, 9))) % 10) if near else "0123456789"
+        other = rng.choice([digit for digit in digits if digit != text[place]])
         text = text[:place] + other + text[place + 1 :]
-    elif kind < 0.7:
+    elif kind < 0.8:
         text = str(max(0, int(text) + rng.choice((-10, -2, -1, 1, 2, 10))))
-    elif kind < 0.85 and len(text) > 1:
+    elif kind < 0.9 and len(text) > 1:
         text = text[:-1]
     else:
         text = text + rng.choice("0123456789")

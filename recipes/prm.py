@@ -1,10 +1,11 @@
 """Train a process reward model on top of a language model of its own.
 
-    python -m recipes.prm prm|prm-small [--threads 1]
+    python -m recipes.prm prm-first|prm|prm-small [--threads 1]
 
 The fresh layers start out comparing what is written with what the trunk expected (`recipes.reward`) and learn from the
 labels of steps. The trunk stays as it is: what the fresh layers start from is written in coordinates so small that the
-first change to the trunk's layers drowns it. Resumable; the budget is in tokens.
+first change to the trunk's layers drowns it. `prm` goes on from `prm-first` with many errors of the strong model.
+Resumable; the budget is in tokens.
 """
 
 from __future__ import annotations
@@ -45,12 +46,22 @@ class Run:
     decay: float = 0.6  # the learning rate falls to zero over this last part
     batch_tokens: int = 4096
     fresh_rows: float = 0.25  # corrupted reference solutions among the rows, never the same twice
+    first: str | None = None  # the run from whose end this one goes on
+    wrong_weight: float = 1.0  # of a wrong step in the loss
+    shift: float = 0.0  # at the end, of the logit: so that 0.5 is where F1 on validation solutions is best
 
 
 RUNS = {
-    "prm": Run("judge", tokens=6_000_000, seed=44),
+    "prm-first": Run("judge", tokens=6_000_000, seed=44),
+    "prm": Run("judge", tokens=8_000_000, seed=77, fresh_rows=0.35, first="prm-first", wrong_weight=2.5, shift=0.75),
     "prm-small": Run("judge-small", tokens=3_000_000, seed=55),
 }
+
+
+def tokens(name: str) -> int:
+    """What a run and those that it goes on from read."""
+    run = RUNS[name]
+    return run.tokens + (tokens(run.first) if run.first else 0)
 
 
 def folder(name: str) -> Path:
@@ -171,7 +182,8 @@ class Training:
         done = self.tokens / self.run.tokens
         with torch.autocast(batch.ids.device.type, torch.bfloat16):
             logits = self.model(batch.ids, batch.marks)
-        value = F.cross_entropy(logits, batch.labels)
+        weights = torch.tensor([self.run.wrong_weight, 1.0], device=logits.device)
+        value = F.cross_entropy(logits, batch.labels, weights)
         value.backward()  # type: ignore[no-untyped-call]
         scale = max(0.01, min(1.0, (self.tokens + 1) / 200_000) * min(1.0, (1 - done) / self.run.decay))
         self.optimizer.step(scale)
@@ -189,8 +201,9 @@ class Training:
 
 
 def start(name: str, encoder: Encoder) -> Reward:
-    """The untrained model on the newest weights of its trunk."""
-    return build(pretrain.load(RUNS[name].trunk), encoder)
+    """What a run starts from: the end of an earlier one, or the untrained model on the newest weights of its trunk."""
+    first = RUNS[name].first
+    return load(first, encoder).train() if first else build(pretrain.load(RUNS[name].trunk), encoder)
 
 
 def load(name: str, encoder: Encoder) -> Reward:
@@ -223,6 +236,8 @@ def train(name: str, device: torch.device) -> None:
         state.pool += 1
         if time.time() - saved > _SAVE_EVERY or state.tokens >= state.run.tokens:
             saved = time.time()
+            if state.tokens >= state.run.tokens:
+                state.model.shift(state.run.shift)
             state.save()
             line = {
                 "tokens": state.tokens,

@@ -77,6 +77,14 @@ class Reward(nn.Module):
         """The trunk's layers and the embedding."""
         return [self.body.embedding.weight, *self.body.blocks[: self.trunk_layers].parameters()]
 
+    @torch.no_grad()
+    def shift(self, logit: float) -> None:
+        """Lower the logit of P(right) by `logit` everywhere. The head has no bias, but a constant coordinate."""
+        width = self.body.shape.width - EXTRA
+        constant = width + Extra.SEEN + Extra.CONSTANT
+        value = self.body.norm.weight[constant] * _LOUD * ((width + EXTRA) / (width + _LOUD**2)) ** 0.5
+        self.score.weight[:, constant] += torch.tensor([0.5, -0.5], device=value.device) * logit / value
+
     def forward(self, ids: Tensor, marks: Tensor) -> Tensor:
         """Scores [marks, 2] (bad, good) at flat positions of `ids` [rows, length]."""
         places = self.body.cos[: ids.shape[1]], self.body.sin[: ids.shape[1]]
