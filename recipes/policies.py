@@ -1,12 +1,14 @@
-"""Train the learned policies that are shipped with the embedded pair.
+"""Make the saved policies that are shipped with the embedded pair.
 
-    python -m recipes.policies agg|seq [--work work/policies] [--episodes 6000] [--out src/trim/embedded]
+    python -m recipes.policies pomdp|agg|seq [--work work/policies] [--episodes 6000] [--out src/trim/embedded]
 
-Two trainings, one after the other: on the simulated textbook pair, which is fast, then on the embedded pair with
-gsm_symbolic problems of the validation split, beginning with the first one's network. Prices are those at which
+pomdp: a fit to 1,000 scored solutions of gsm_symbolic problems in which the strong model rewrote every other step.
+
+agg, seq: two trainings, one after the other: on the simulated textbook pair, which is fast, then on the embedded pair
+with gsm_symbolic problems of the validation split, beginning with the first one's network. Prices are those at which
 rewriting a mean step costs 0.002 to 0.5 of a correct answer, in both. Run it again after a kill: it goes on where it
-was. The policy goes into OUT/agg or OUT/seq; it is tied to the fingerprints of weak, strong and judge, so it has to be
-made anew when one of them changes.
+was. The policy goes into OUT/KIND; it is tied to the fingerprints of weak, strong and prm, so it has to be made anew
+when one of them changes.
 """
 
 from __future__ import annotations
@@ -20,6 +22,21 @@ from trim.cli import main as trim
 _SEED = 31
 
 
+def run(*words: str) -> None:
+    """A command of TRIM's; it ends the recipe if it fails."""
+    if code := trim(list(words)):
+        raise SystemExit(code)
+
+
+def fit(work: Path) -> Path:
+    """Record, then fit."""
+    traces, out = work / "pomdp-traces", work / "pomdp"
+    recorded = ("--policies", "random", "--parameters", "random=0.5", "--questions", "1000", "--seed", "930000")
+    run("eval", "--task", "gsm_symbolic", *recorded, "--score", "--out", str(traces), "--resume")
+    run("fit", "pomdp", str(traces), "--out", str(out))
+    return out
+
+
 def train(kind: str, work: Path, *, simulated: int, real: list[str]) -> Path:
     """Both trainings; the folder of the second, which takes the options `real`."""
     first, second = work / f"{kind}-simulated", work / kind
@@ -28,16 +45,14 @@ def train(kind: str, work: Path, *, simulated: int, real: list[str]) -> Path:
         (first, ["--source", "simulate", "--episodes", str(simulated)]),
         (second, embedded),
     ):
-        code = trim(["train", kind, *options, "--seed", str(_SEED), "--out", str(folder), "--resume"])
-        if code:
-            raise SystemExit(code)
+        run("train", kind, *options, "--seed", str(_SEED), "--out", str(folder), "--resume")
     return second
 
 
 def main() -> None:
     """Train and put in place."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=("agg", "seq"))
+    parser.add_argument("kind", choices=("pomdp", "agg", "seq"))
     parser.add_argument("--work", type=Path, default=Path("work/policies"))
     parser.add_argument("--simulated", type=int, default=50_000, help="episodes of the first training")
     parser.add_argument("--episodes", type=int, default=6_000, help="episodes of the second training")
@@ -48,11 +63,11 @@ def main() -> None:
     args = parser.parse_args()
     names = ("episodes", "batch", "questions", "validation")
     real = [word for name in names for word in (f"--{name}", str(getattr(args, name)))]
-    trained = train(args.kind, args.work, simulated=args.simulated, real=real)
+    made = fit(args.work) if args.kind == "pomdp" else train(args.kind, args.work, simulated=args.simulated, real=real)
     target = args.out / args.kind
     target.mkdir(parents=True, exist_ok=True)
     for name in ("policy.json", "arrays.npz"):
-        shutil.copy(trained / name, target / name)
+        shutil.copy(made / name, target / name)
     print(f"{target}: {sum(path.stat().st_size for path in target.iterdir())} bytes")
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_or
 
 from trim.baselines import STEP_LEVEL, build_step_level, step_sweep
 from trim.errors import ConfigError
-from trim.policies import SAVED, Spec, build, sweep
+from trim.policies import SAVED, Spec, build, shipped, sweep
 from trim.protocols import Policy, ProcessRewardModel, StepGenerator
 from trim.router import Limits, OnError, Router
 from trim.serving import ServeSettings
@@ -100,7 +100,7 @@ class PolicySettings:
 
     name: str = "threshold"  # or threshold+2, see `trim.policies`; or a .json that `trim calibrate` wrote
     parameter: float | None = None  # None: 0.5 where the policy has one; saved ones: the price they were saved with
-    path: str = ""  # pomdp, agg, seq: the folder of the saved policy
+    path: str = ""  # pomdp, agg, seq: the folder of the saved policy; empty: the one shipped for the embedded models
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class Config:
         family = Spec.parse(self.policy.name).family
         if family not in SAVED:
             self.build_policy()
-        elif not self.policy.path:
+        elif not self.policy.path and not shipped(family):
             raise ConfigError(f"[policy] {family} needs path, the folder that {SAVED[family]} wrote")
 
     def _check_passing(self) -> None:
@@ -245,8 +245,8 @@ class Config:
         from trim.policies.learned import KINDS, LearnedPolicy
         from trim.policies.pomdp import PomdpPolicy
 
-        folder = spec.folder or (self.policy.path if spec.family == Spec.parse(self.policy.name).family else "")
-        if not folder:
+        own = self.policy.path if spec.family == Spec.parse(self.policy.name).family else ""
+        if not (folder := spec.folder or own or shipped(spec.family)):
             raise ConfigError(
                 f"policy {spec.family} needs the folder that {SAVED[spec.family]} wrote: {spec.family}=FOLDER"
             )

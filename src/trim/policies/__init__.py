@@ -7,6 +7,8 @@ end: `threshold`, `threshold+2` (up to two retries before the strong model is as
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
 
 from trim.errors import ConfigError
 from trim.policies.fixed import AlwaysStrong, AlwaysWeak, RandomSteps
@@ -23,6 +25,7 @@ __all__ = [
     "Threshold",
     "build",
     "scored",
+    "shipped",
     "sweep",
 ]
 
@@ -83,6 +86,12 @@ def build(name: str, parameter: float | None = None) -> Policy:
         raise ConfigError(f"policy {name} needs a parameter in [0, 1]")
     kind = RandomSteps if spec.family == "random" else Threshold
     return kind(parameter, spec.retries, spec.name)
+
+
+def shipped(family: str) -> str:
+    """The folder of the saved policy that comes with the embedded models; empty if there is none."""
+    folder = Path(str(files("trim"))) / "embedded" / family
+    return str(folder) if family in SAVED and (folder / "policy.json").is_file() else ""
 
 
 def sweep(name: str) -> tuple[float | None, ...]:
