@@ -33,6 +33,7 @@ class EvaluationPlan:
         parameters: `POLICY=NUMBER,NUMBER,...` instead of a policy's sweep.
         questions: how many.
         seed: of questions and sampling.
+        samples: solutions of each question at each point.
         score: have drafts scored also where no policy asks.
         concurrency: questions at the same time.
         recorded: traces whose whole solutions rivals may take over.
@@ -45,6 +46,7 @@ class EvaluationPlan:
     parameters: tuple[str, ...]
     questions: int
     seed: int
+    samples: int = 1
     score: bool = False
     concurrency: int = 64
     recorded: Path | None = None
