@@ -156,7 +156,7 @@ async def _evaluate(
         with progress(len(points) * plan.questions * plan.samples) as advance:
             await run.add(
                 points,
-                task.questions(plan.questions, plan.seed),
+                task.stream(plan.questions, plan.seed),
                 task,
                 concurrency=plan.concurrency,
                 progress=lambda point, fresh: advance(point.label),

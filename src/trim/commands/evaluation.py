@@ -83,7 +83,7 @@ async def open_points(plan: EvaluationPlan, task: Task | None = None) -> AsyncIt
             stack.callback(task.close)
         models = open_replay(plan.config, plan.replay) if plan.replay else open_backends(plan.config)
         backends = await stack.enter_async_context(models)
-        questions = task.questions(plan.questions, plan.seed)
+        questions = partial(task.stream, plan.questions, plan.seed)
         rivals = await stack.enter_async_context(open_rivals(backends, task, questions, plan.policies))
         points = _points(plan, rivals, task)
         if plan.recorded is not None and plan.recorded.exists():

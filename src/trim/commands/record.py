@@ -99,7 +99,7 @@ async def _record(args: argparse.Namespace) -> int:
     if (args.out / "run.json").exists() and RecordSettings.read(args.out) != about:
         raise ConfigError(f"{args.out} holds another record: choose another --out")
     (args.out / "run.json").write_text(json.dumps(asdict(about)) + "\n")
-    questions = iter(task.questions(args.questions, args.seed))
+    questions = iter(task.stream(args.questions, args.seed))
     with Record(args.out) as record:
         async with open_backends(stop_and_go(config)) as open_models:
             with progress(args.questions) as advance:

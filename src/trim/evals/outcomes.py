@@ -13,7 +13,7 @@ from trim.evals.metrics import Tally
 FloatArray = NDArray[np.float64]
 
 DRAWS = 2_000
-_CHUNK = 4_000_000  # questions times draws that are held at the same time
+_CHUNK = 500_000  # questions times draws that are held at the same time
 
 
 @dataclass(frozen=True, eq=False)

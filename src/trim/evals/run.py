@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from trim.errors import ConfigError, TaskError, TraceError
@@ -15,7 +17,7 @@ from trim.evals.metrics import OperatingPoint, Tally, operating_points, point_na
 from trim.evals.summary import Summary, summarise
 from trim.protocols import Solver
 from trim.tasks import Task
-from trim.traces import TraceWriter, read_traces, sample_seeds
+from trim.traces import TraceWriter, question_from_json, question_to_json, read_traces, sample_seeds
 from trim.types import Question, Trace
 
 Progress = Callable[["Point", bool], None]
@@ -146,7 +148,7 @@ class Run:
     async def add(
         self,
         points: Sequence[Point],
-        questions: Sequence[Question],
+        questions: Iterable[Question],
         task: Task,
         *,
         concurrency: int = 64,
@@ -160,15 +162,16 @@ class Run:
             TaskError: two of the questions have the same id.
             ConfigError: what is there answers other questions under the same ids.
         """
-        self._check_questions(questions)
-        with TraceWriter(self.traces) as writer:
-            self.torn = str(writer.torn or "")
-            for point in points:
-                waiting = self._waiting(point, questions, progress)
-                await self._solve_all(point, waiting, task, writer, concurrency=concurrency, progress=progress)
+        with _Spool(self.folder) as spool:
+            self._check_questions(questions, spool)
+            with TraceWriter(self.traces) as writer:
+                self.torn = str(writer.torn or "")
+                for point in points:
+                    waiting = self._waiting(point, spool, progress)
+                    await self._solve_all(point, waiting, task, writer, concurrency=concurrency, progress=progress)
 
     def _waiting(
-        self, point: Point, questions: Sequence[Question], progress: Progress
+        self, point: Point, questions: Iterable[Question], progress: Progress
     ) -> Iterator[tuple[Question, int]]:
         """Questions and seeds of which there is no solution yet."""
         tally = self.tallies.get((point.policy, point.parameter), Tally())
@@ -180,13 +183,14 @@ class Run:
                 else:
                     yield question, seed
 
-    def _check_questions(self, questions: Sequence[Question]) -> None:
+    def _check_questions(self, questions: Iterable[Question], spool: _Spool) -> None:
         """Before anything is paid for: a trace is found again by its question's id."""
         seen: set[str] = set()
         for question in questions:
             if question.id in seen:
                 raise TaskError(f"two questions have the id {question.id!r}")
-            seen.add(question.id)
+            seen.add(sys.intern(question.id))
+            spool.append(question)
             if self._texts.get(question.id, hash(question.text)) != hash(question.text):
                 raise ConfigError(f"{self.folder} holds another run: question {question.id!r} has another text there")
 
@@ -233,6 +237,26 @@ class Run:
         path = self.folder / "results.json"
         _write_whole(path, results)
         return path
+
+
+class _Spool:
+    """Questions in a temporary file, to be read again for every operating point: there may be many."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = TemporaryFile("w+", encoding="ascii", dir=folder)  # noqa: SIM115 - closed by __exit__
+
+    def append(self, question: Question) -> None:
+        self._file.write(json.dumps(question_to_json(question)) + "\n")
+
+    def __iter__(self) -> Iterator[Question]:
+        self._file.seek(0)
+        return (question_from_json(json.loads(line)) for line in self._file)
+
+    def __enter__(self) -> _Spool:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
 
 
 def _write_whole(path: Path, values: dict[str, Any]) -> None:
