@@ -14,7 +14,8 @@ import json
 import sys
 from pathlib import Path
 
-from trim.evals.metrics import Tally, compare, tally
+from trim.evals.comparison import paired_difference
+from trim.evals.metrics import Tally
 from trim.traces import read_traces
 
 Tallies = dict[tuple[str, float | None], Tally]
@@ -24,7 +25,7 @@ def read(folder: Path) -> Tallies:
     """The tallies of a run by policy and parameter."""
     found: Tallies = {}
     for trace in read_traces(folder / "traces.jsonl"):
-        found.setdefault((trace.policy, trace.parameter), tally()).add(trace)
+        found.setdefault((trace.policy, trace.parameter), Tally()).add(trace)
     return found
 
 
@@ -37,7 +38,7 @@ def main() -> None:
     """Compare and print."""
     first, second = read(Path(sys.argv[1])), read(Path(sys.argv[2]))
     for point in first.keys() & second.keys():
-        difference = compare(first[point], second[point])
+        _, difference = paired_difference(first[point], second[point])
         row = {
             "policy": point[0],
             "parameter": point[1],

@@ -40,21 +40,21 @@ def prices(ratio: float) -> Prices:
     return Prices(weak, Price(0.25, 1.0, 0.025), Price(weak.prompt))
 
 
-def bills(folder: Path) -> dict[int, dict[Key, dict[str, float]]]:
+def bills(folder: Path) -> dict[int, dict[Key, dict[str, list[float]]]]:
     """The full bill of each solution by ratio, operating point and question."""
-    found: dict[int, dict[Key, dict[str, float]]] = {ratio: {} for ratio in RATIOS}
+    found: dict[int, dict[Key, dict[str, list[float]]]] = {ratio: {} for ratio in RATIOS}
     for trace in read_traces(folder / "traces.jsonl"):
         for ratio in RATIOS:
             point = found[ratio].setdefault((trace.policy, trace.parameter), {})
-            point[trace.question.id] = prices(ratio).of(trace.usage)
+            point.setdefault(trace.question.id, []).append(prices(ratio).of(trace.usage))
     return found
 
 
-def least_bill(points: Mapping[Key, Tally], policy: str, bill: Mapping[Key, Mapping[str, float]]) -> float | None:
+def least_bill(points: Mapping[Key, Tally], policy: str, bill: Mapping[Key, Mapping[str, list[float]]]) -> float | None:
     """The least mean bill that recovers the goal, over always-strong's; mixtures of neighbouring points included."""
     keys = [*ENDS, *(key for key in points if key[0] == policy and key not in ENDS)]
     outcomes = Outcomes.of([points[key] for key in keys])
-    cost = np.array([[np.mean([bill[key][question] for question in outcomes.questions]) for key in keys]])
+    cost = np.array([[np.mean([np.mean(bill[key][question]) for question in outcomes.questions]) for key in keys]])
     right = outcomes.right.mean(axis=1)[None]
     chosen = [0, *range(2, len(keys))]
     pgr = (right - right[:, :1]) / (right[:, 1:2] - right[:, :1])

@@ -36,7 +36,7 @@ from recipes.pretrain import TARGET
 from recipes.reward import Reward
 from recipes.sample import GREEDY, solve
 from recipes.tokenizer import Encoder
-from trim.evals.metrics import wilson
+from trim.intervals import wilson
 from trim.models.likelihood import fit_logistic
 from trim.tasks import FAMILIES
 from trim.tasks.generated import FIRST_EVALUATION_SEED, LEVELS, Family

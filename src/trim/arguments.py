@@ -118,6 +118,11 @@ def _add_eval(commands: _Commands) -> None:
     )
     evaluate.add_argument("--questions", type=_count, default=200)
     evaluate.add_argument("--seed", type=int, default=DEMO_SEED, help="of questions and sampling (default: 900000)")
+    evaluate.add_argument(
+        "--samples",
+        type=_count,
+        help="solutions of each question at each point, each with a seed of its own (default: 1, or as recorded)",
+    )
     evaluate.add_argument("--out", type=Path, required=True, help="folder for the results")
     evaluate.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
     evaluate.add_argument("--score", action="store_true", help="score drafts also where no policy asks (for trim fit)")

@@ -109,6 +109,9 @@ async def _eval(args: argparse.Namespace) -> int:
     if args.replay:
         told = RecordSettings.read(args.replay)
         args.task, args.seed, args.questions = told.task, told.seed, min(told.questions, args.questions)
+        args.samples = args.samples or told.samples
+        if args.samples > told.samples:
+            raise ConfigError(f"{args.replay} is a record of --samples {told.samples}, not {args.samples}")
     config, task = load_config(args.config), load_task(args.task)
     plan = EvaluationPlan(
         config=instructed(config, task.instruction),
@@ -117,6 +120,7 @@ async def _eval(args: argparse.Namespace) -> int:
         parameters=tuple(args.parameters),
         questions=args.questions,
         seed=args.seed,
+        samples=args.samples or 1,
         score=args.score,
         concurrency=args.concurrency,
         replay=args.replay,
@@ -144,15 +148,15 @@ async def _evaluate(
     async with AsyncExitStack() as stack:
         points = await stack.enter_async_context(open_points(plan, task))
         generation = _jsonable(plan.config) | ({"scored": True} if plan.score else {})
-        settings = Settings(task.name, plan.questions, plan.seed, plan.config.names(), generation)
+        settings = Settings(task.name, plan.questions, plan.seed, plan.config.names(), generation, plan.samples)
         run = Run(out, settings, resume=resume)
         keep_fit(",".join(plan.policies), out)
         if cluster is not None:
             points = await on_cluster(plan, points, cluster, stack)
-        with progress(len(points) * plan.questions) as advance:
+        with progress(len(points) * plan.questions * plan.samples) as advance:
             await run.add(
                 points,
-                task.questions(plan.questions, plan.seed),
+                task.stream(plan.questions, plan.seed),
                 task,
                 concurrency=plan.concurrency,
                 progress=lambda point, fresh: advance(point.label),
@@ -185,7 +189,7 @@ def _conclude(run: Run) -> None:
 
     console = _console()
     points = run.operating_points()
-    console.print(table(points, f"{run.settings.task}, {run.settings.questions} questions, means per question"))
+    console.print(table(points, f"{run.settings.task}, {run.settings.size}, means per question"))
     if summaries := run.summaries():
         console.print(summary_table(summaries))
     if words := headline(points):

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_CAUSAL = {"likelihood": "judge", "log-probability": "weak", "entropy": "weak"}
+"""Scorers that read any causal model's token probabilities, and the shipped model that they read without an address."""
+
 
 @dataclass(frozen=True)
 class PriceSettings:
@@ -79,8 +82,10 @@ class ModelSettings:
 class PrmSettings:
     """The process reward model: `[prm]`."""
 
-    backend: Literal["embedded", "likelihood", "vllm", "yes-no", "grade"] = "embedded"
-    model: str = ""  # for `likelihood`: the judge, a causal model; empty: the shipped one
+    backend: Literal["embedded", "likelihood", "log-probability", "entropy", "vllm", "yes-no", "grade", "typed"] = (
+        "embedded"
+    )
+    model: str = ""  # for token probabilities: a causal model; empty: the shipped judge (`likelihood`) or weak model
     base_url: str = ""
     api_key_env: str = ""
     template: str = "chatml"
@@ -146,7 +151,7 @@ class Config:
 
     def __post_init__(self) -> None:
         for role, settings in self.roles().items():
-            if settings.backend != "embedded" and not (settings.backend == "likelihood" and not settings.base_url):
+            if settings.backend != "embedded" and (settings.backend not in _CAUSAL or settings.base_url):
                 for key in ("base_url", "model"):
                     if not getattr(settings, key):
                         raise ConfigError(f"[{role}] backend {settings.backend!r} needs {key}")
@@ -288,7 +293,7 @@ class Config:
             else:
                 from trim.models.embedded import fingerprint
 
-                name = settings.model or ("judge" if settings.backend == "likelihood" else role)
+                name = settings.model or _CAUSAL.get(settings.backend, role)
                 names[role] = f"{settings.backend}:{name}@{fingerprint(name)}"
         if self.prm.recalibration:
             names["prm"] += f" through {Path(self.prm.recalibration).name}"
@@ -494,7 +499,12 @@ def _open_plain_prm(config: Config) -> Any:
         from trim.models.likelihood import open_likelihood
 
         return open_likelihood(settings.model, settings.base_url, _key(settings.api_key_env, "prm"), settings.template)
-    if settings.backend in ("yes-no", "grade"):
+    if settings.backend in ("log-probability", "entropy"):
+        from trim.models.confidence import open_confidence
+
+        key = _key(settings.api_key_env, "prm")
+        return open_confidence(settings.backend, settings.model, settings.base_url, key, settings.template)
+    if settings.backend in ("yes-no", "grade", "typed"):
         from trim.models.judgement import FORMS, JudgementPrm
 
         return JudgementPrm(

@@ -33,7 +33,7 @@ def wilson(right: float, count: float) -> tuple[float, float]:
     return (0.0 if right == 0 else centre - half), (1.0 if right == count else centre + half)
 
 
-def proportion(outcomes: Sequence[bool], groups: Sequence[str]) -> Estimate:
+def proportion(outcomes: Sequence[int], groups: Sequence[str]) -> Estimate:
     """A proportion over observations of which those of one group (a question's steps) may hang together.
 
     Wilson's interval for as many independent observations as the spread between groups leaves: the count over the

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from trim.errors import TraceError
+from trim.errors import ConfigError, TraceError
 from trim.types import (
     Action,
     Decision,
@@ -31,18 +31,24 @@ from trim.types import (
 )
 
 SCHEMA = 1
+_STRIDE = 1_000_000_007  # between samples of a question: far from the seeds that people choose
+
+
+def sample_seeds(seed: int, samples: int) -> tuple[int, ...]:
+    """The seeds of several samples of a question, the run's own first: `Trace.seed` tells them apart.
+
+    Raises:
+        ConfigError: one does not fit into 64 bits.
+    """
+    if not -(2**63) <= seed < 2**63 - samples * _STRIDE:
+        raise ConfigError(f"seed {seed} does not fit into 64 bits")
+    return tuple(seed + index * _STRIDE for index in range(samples))
 
 
 def to_json(trace: Trace) -> dict[str, Any]:
     """A trace as plain JSON values; `from_json` is its inverse."""
-    question = trace.question
-    said = {"messages": [asdict(message) for message in question.messages]} if question.messages else {}
-    return said | {
+    return question_to_json(trace.question) | {
         "schema": SCHEMA,
-        "question_id": question.id,
-        "question": question.text,
-        "reference": question.reference,
-        "reference_steps": list(question.reference_steps),
         "policy": trace.policy,
         "parameter": trace.parameter,
         "seed": trace.seed,
@@ -69,13 +75,7 @@ def from_json(line: dict[str, Any]) -> Trace:
         raise TraceError(f"trace schema {line.get('schema')!r}; this version of TRIM reads schema {SCHEMA}")
     try:
         return Trace(
-            question=Question(
-                line["question"],
-                line["reference"],
-                line["question_id"],
-                tuple(line.get("reference_steps", ())),
-                tuple(Message(**message) for message in line.get("messages", ())),
-            ),
+            question=question_from_json(line),
             policy=line["policy"],
             parameter=line["parameter"],
             seed=line["seed"],
@@ -92,6 +92,28 @@ def from_json(line: dict[str, Any]) -> Trace:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TraceError(f"not a trace: {type(error).__name__}: {error}") from None
+
+
+def question_to_json(question: Question) -> dict[str, Any]:
+    """A question as plain JSON values, as they stand in a trace."""
+    said = {"messages": [asdict(message) for message in question.messages]} if question.messages else {}
+    return said | {
+        "question_id": question.id,
+        "question": question.text,
+        "reference": question.reference,
+        "reference_steps": list(question.reference_steps),
+    }
+
+
+def question_from_json(line: dict[str, Any]) -> Question:
+    """The inverse."""
+    return Question(
+        line["question"],
+        line["reference"],
+        line["question_id"],
+        tuple(line.get("reference_steps", ())),
+        tuple(Message(**message) for message in line.get("messages", ())),
+    )
 
 
 def _step_to_json(step: Step, score: float | None, action: Action) -> dict[str, Any]:

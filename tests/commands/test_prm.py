@@ -46,6 +46,20 @@ def test_the_shipped_scorer_is_judged_and_recalibrated(
     assert "through curve.json" in said.out
 
 
+def test_scorers_are_compared_on_one_table(labelled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scorers = "embedded,likelihood,log-probability=strong,entropy"
+    assert main(["eval-prm", str(labelled), "--scorers", scorers, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == scorers.split(",")
+    assert {figures["steps"] for figures in found.values()} == {found["embedded"]["steps"]}
+    assert all(found[name]["auroc"]["value"] > 0.7 for name in ("embedded", "likelihood", "log-probability=strong"))
+    assert main(["eval-prm", str(labelled), "--scorers", "entropy", "--solutions", "12"]) == 0
+    assert "entropy" in capsys.readouterr().out
+    for wrong, words in (("guess", "no 'guess'"), ("yes-no", "needs base_url")):
+        assert main(["eval-prm", str(labelled), "--scorers", wrong]) == 2
+        assert words in capsys.readouterr().err
+
+
 def test_what_cannot_be_judged_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"problem": "x"}\n')

@@ -135,7 +135,10 @@ def test_a_record_of_other_models_is_refused(folder: Path, tmp_path: Path) -> No
 
 def test_recording_and_replaying_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record, out = tmp_path / "record", tmp_path / "out"
-    assert main(["record", "--task", "arithmetic_chain:easy", "--questions", "3", "--out", str(record)]) == 0
+    assert (
+        main(["record", "--task", "arithmetic_chain:easy", "--questions", "3", "--samples", "2", "--out", str(record)])
+        == 0
+    )
     assert "steps and scores of 3 questions" in capsys.readouterr().out
     policies = "always-weak,always-strong,threshold,prm-cascade,random-query,oracle-query"
     command = ["eval", "--replay", str(record), "--policies", policies, "--out", str(out), "--json"]
@@ -143,3 +146,7 @@ def test_recording_and_replaying_by_command(tmp_path: Path, capsys: pytest.Captu
     results = json.loads(capsys.readouterr().out)
     assert (results["task"], results["questions"]) == ("arithmetic_chain:easy", 3)
     assert {p["policy"] for p in results["operating_points"]} == set(policies.split(","))
+    assert results["samples"] == 2
+    assert len((out / "traces.jsonl").read_text().splitlines()) == 3 * 2 * len(results["operating_points"])
+    assert main([*command[:-2], str(tmp_path / "more"), "--samples", "3"]) == 2
+    assert "is a record of --samples 2" in capsys.readouterr().err

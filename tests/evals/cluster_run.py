@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,9 @@ from trim.types import Question, Role, Trace
 
 POLICIES: tuple[Policy, ...] = (AlwaysWeak(), AlwaysStrong(), RandomSteps(0.5), Threshold(0.5))
 
-Figures = dict[tuple[str, str, float | None], tuple[str, int]]
+TWICE = replace(SETTINGS, questions=30, samples=2)
+
+Figures = dict[tuple[str, int, str, float | None], tuple[str, int]]
 
 
 class Refusing:
@@ -55,8 +58,8 @@ async def pid_of(worker: Any) -> int:
 
 
 async def on_cluster(folder: Path, *, kill: bool = False) -> Figures:
-    """Text and strong tokens by question and point; a worker is killed after 30 of 240 solutions."""
-    task, run, workers = make_task(), Run(folder, SETTINGS), Cluster(open_points, workers=2)
+    """Text and strong tokens by question, sample and point; a worker is killed after 30 of 240 solutions."""
+    task, run, workers = make_task(), Run(folder, TWICE), Cluster(open_points, workers=2)
     pids = [await pid_of(worker) for worker in workers.workers]
     left = 30
 
@@ -66,7 +69,7 @@ async def on_cluster(folder: Path, *, kill: bool = False) -> Figures:
         if left == 0 and kill:
             os.kill(pids[0], signal.SIGKILL)
 
-    await run.add(workers.points(points())[:-1], task.questions(60, 5), task, concurrency=8, progress=progress)
+    await run.add(workers.points(points())[:-1], task.questions(30, 5), task, concurrency=8, progress=progress)
     after = [await pid_of(worker) for worker in workers.workers]
     assert len(set(pids)) == 2
     assert (after != pids) is kill
@@ -87,7 +90,7 @@ async def refused() -> str:
 
 def figures(run: Run) -> Figures:
     return {
-        (t.question.id, t.policy, t.parameter): (t.text, t.usage[Role.STRONG].completion_tokens)
+        (t.question.id, t.seed, t.policy, t.parameter): (t.text, t.usage[Role.STRONG].completion_tokens)
         for t in read_traces(run.traces)
     }
 
@@ -95,8 +98,8 @@ def figures(run: Run) -> Figures:
 def main() -> None:
     folder = Path(sys.argv[1])
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    run, task = Run(folder / "here", SETTINGS), make_task()
-    asyncio.run(run.add(points()[:-1], task.questions(60, 5), task))
+    run, task = Run(folder / "here", TWICE), make_task()
+    asyncio.run(run.add(points()[:-1], task.questions(30, 5), task))
     here = figures(run)
     cluster = asyncio.run(on_cluster(folder / "cluster"))
     killed = asyncio.run(on_cluster(folder / "killed", kill=True))

@@ -7,7 +7,7 @@ import pytest
 from tests.pomdp.recorded import record
 from trim.errors import ConfigError
 from trim.evals.calibrate import Tallies, Wish, calibrate
-from trim.evals.metrics import Tally, tally
+from trim.evals.metrics import Tally
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
 from trim.protocols import Policy
 
@@ -15,7 +15,7 @@ from trim.protocols import Policy
 def tallied(policies: list[Policy], count: int = 300) -> dict[tuple[str, float | None], Tally]:
     found = {}
     for policy in policies:
-        counted = found[policy.name, policy.parameter] = tally()
+        counted = found[policy.name, policy.parameter] = Tally()
         for trace in record(policy, count):
             counted.add(trace)
     return found
@@ -62,7 +62,7 @@ def test_prices_go_down_as_shares_go_up(run: Tallies) -> None:
     renamed = ((0.01, 0.3), (0.001, 0.6), (0.0001, 0.9))
     tallies: dict[tuple[str, float | None], Tally] = {("pomdp", price): run["threshold", k] for price, k in renamed}
     tallies["always-strong", None] = run["always-strong", None]
-    shares = [sum(row[0] for row in tally.numbers) for tally in tallies.values()]
+    shares = [sum(tally.strong_tokens) for tally in tallies.values()]
     middle = (shares[0] + shares[1]) / 2 / shares[3]
     found = calibrate(tallies, "pomdp", Wish("strong_share", middle))
     assert found.parameter == pytest.approx(0.01**0.5 * 0.001**0.5)

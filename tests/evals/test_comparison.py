@@ -36,8 +36,8 @@ def test_a_real_difference_is_found_and_noise_is_not() -> None:
     world = _world(np.random.default_rng(1), 300)
     worse = dict(world)
     tally = world["threshold", 0.6]
-    right = [value and index % 4 > 0 for index, value in enumerate(tally.right)]
-    worse["threshold", 0.6] = Tally(right, tally.numbers, tally.questions)
+    right = [int(value and index % 4 > 0) for index, value in enumerate(tally.right)]
+    worse["threshold", 0.6] = Tally(tally.questions, right, tally.strong_tokens, tally.cost)
     sure = {row.name for row in compare_runs(world, worse) if row.outside}
     assert "threshold 0.6" in sure
     assert not sure & {"always-weak", "always-strong", "threshold 0.3"}

@@ -16,7 +16,8 @@ import pytest
 from rich.console import Console
 
 from trim.errors import BackendUnavailable, ConfigError, TaskError
-from trim.evals.metrics import Tally, compare, paired_difference
+from trim.evals.comparison import paired_difference
+from trim.evals.metrics import Tally
 from trim.evals.plots import frontier, png
 from trim.evals.report import write_report
 from trim.evals.run import Point, Run, Settings
@@ -129,13 +130,14 @@ def test_sigkill_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
 
 
 def test_pairs_are_made_by_question_not_by_order() -> None:
-    first = Tally([True, False, True], [], ["a", "b", "c"])
-    second = Tally([True, True, False], [], ["c", "a", "b"])
-    assert (compare(first, second).low, compare(first, second).high) == (0.0, 0.0)
-    with pytest.raises(ValueError, match="3 and 1"):
-        paired_difference([1, 0, 1], [1])
-    with pytest.raises(ValueError, match="0 and 0"):
-        compare(first, Tally([], [], []))
+    first = Tally(["a", "b", "c"], [True, False, True], [0.0] * 3, [0.0] * 3)
+    second = Tally(["c", "a", "b"], [True, True, False], [0.0] * 3, [0.0] * 3)
+    count, difference = paired_difference(first, second)
+    assert (count, difference.low, difference.high) == (3, 0.0, 0.0)
+    better = Tally(["a", "b", "c"], [True] * 3, [0.0] * 3, [0.0] * 3)
+    assert paired_difference(better, first)[1].mean == pytest.approx(1 / 3)
+    with pytest.raises(ValueError, match="no question"):
+        paired_difference(first, Tally())
 
 
 def test_intervals_are_exact_at_the_ends() -> None:

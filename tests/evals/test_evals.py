@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from trim.errors import BackendUnavailable, ConfigError
-from trim.evals.metrics import cheapest, paired_difference
+from trim.errors import BackendUnavailable, ConfigError, TraceError
+from trim.evals.metrics import Tally, cheapest, operating_points
 from trim.evals.plots import frontier, save
 from trim.evals.report import write_report
 from trim.evals.run import Point, Run, Settings
@@ -55,8 +55,10 @@ POLICIES: list[Policy] = [
 ]
 
 
-def evaluate(folder: Path, policies: list[Policy], *, resume: bool = False, questions: int = 60) -> Run:
-    run = Run(folder, replace(SETTINGS, questions=questions), resume=resume)
+def evaluate(
+    folder: Path, policies: list[Policy], *, resume: bool = False, questions: int = 60, samples: int = 1
+) -> Run:
+    run = Run(folder, replace(SETTINGS, questions=questions, samples=samples), resume=resume)
     task = make_task()
     asyncio.run(run.add([make_point(p) for p in policies], task.questions(questions, 5), task, concurrency=8))
     return run
@@ -114,6 +116,70 @@ def test_resuming_after_a_kill_answers_every_question_once(tmp_path: Path) -> No
     assert {(p.policy, p.parameter, p.accuracy) for p in resumed.operating_points()} == {
         (p.policy, p.parameter, p.accuracy) for p in whole.operating_points()
     }
+
+
+def test_several_samples_of_each_question(tmp_path: Path) -> None:
+    run = evaluate(tmp_path, POLICIES, questions=20, samples=3)
+    lines = [json.loads(line) for line in run.traces.read_text().splitlines()]
+    keys = Counter((line["question_id"], line["policy"], line["parameter"]) for line in lines)
+    assert len(keys) == 20 * len(POLICIES)
+    assert set(keys.values()) == {3}
+    assert {line["seed"] for line in lines} == set(run.settings.seeds)
+    first = {line["seed"]: line["steps"] for line in lines if (line["policy"], line["question_id"]) == ("random", "q1")}
+    assert len({json.dumps(steps) for steps in first.values()}) == 3
+    results = json.loads(run.write_results().read_text())
+    assert (results["samples"], results["operating_points"][0]["questions"]) == (3, 20)
+    point = next(p for p in results["operating_points"] if (p["policy"], p["parameter"]) == ("threshold", 0.6))
+    chosen = [line for line in lines if (line["policy"], line["parameter"]) == ("threshold", 0.6)]
+    assert point["accuracy"] == pytest.approx(sum(line["correct"] for line in chosen) / 60)
+    html = write_report(run).read_text()
+    assert "20 questions, 3 samples of each" in html
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
+    assert data
+    assert set(Counter((row["p"], row["q"]) for row in json.loads(data.group(1))).values()) == {1}
+    # Killed in the middle of the samples of a question: the rest is done, nothing twice.
+    whole = run.traces.read_bytes()
+    run.traces.write_bytes(b"".join(whole.splitlines(keepends=True)[:100]))
+    resumed = evaluate(tmp_path, POLICIES, resume=True, questions=20, samples=3)
+    assert {(t.question.id, t.seed, t.policy, t.parameter, t.text) for t in read_traces(resumed.traces)} == {
+        (
+            line["question_id"],
+            line["seed"],
+            line["policy"],
+            line["parameter"],
+            "\n\n".join(s["text"] for s in line["steps"]),
+        )
+        for line in lines
+    }
+    assert [p.accuracy for p in resumed.operating_points()] == [p.accuracy for p in run.operating_points()]
+    with pytest.raises(ConfigError, match="samples 3 there, 2 here"):
+        Run(tmp_path, replace(SETTINGS, questions=20, samples=2), resume=True)
+    run.traces.write_bytes(whole + whole.splitlines(keepends=True)[0])
+    with pytest.raises(TraceError, match="is there twice"):
+        Run(tmp_path, replace(SETTINGS, questions=20, samples=3), resume=True)
+
+
+def test_a_sample_of_the_same_question_is_no_new_question() -> None:
+    """Ten samples that always agree say as much as one."""
+    right = [index % 3 > 0 for index in range(90)]
+    once, often = (
+        Tally([f"q{i}" for i in range(90)] * times, [*map(int, right)] * times, [1.0] * 90 * times, [1.0] * 90 * times)
+        for times in (1, 10)
+    )
+    for tally in (once, often):
+        tally.seconds.extend([1.0] * len(tally.questions))
+    points = operating_points({("a", 1.0): once, ("a", 2.0): often})
+    assert points[0].accuracy_interval == pytest.approx(points[1].accuracy_interval)
+    assert points[0].accuracy_interval == pytest.approx(wilson(60, 90))
+
+
+def test_a_run_of_before_there_were_samples_goes_on(tmp_path: Path) -> None:
+    evaluate(tmp_path, [AlwaysWeak()])
+    settings = json.loads((tmp_path / "run.json").read_text())
+    del settings["samples"]
+    (tmp_path / "run.json").write_text(json.dumps(settings))
+    resumed = evaluate(tmp_path, [AlwaysWeak(), AlwaysStrong()], resume=True)
+    assert len(list(read_traces(resumed.traces))) == 120
 
 
 def test_a_folder_is_never_mixed(tmp_path: Path) -> None:
@@ -174,10 +240,6 @@ def test_intervals() -> None:
     assert (round(low, 3), round(high, 3)) == (0.404, 0.596)
     assert wilson(0, 10)[0] == 0.0
     assert wilson(10, 10)[1] == pytest.approx(1.0)
-    same = paired_difference([1, 0, 1, 1] * 50, [1, 0, 1, 1] * 50)
-    assert (same.mean, same.low, same.high) == (0.0, 0.0, 0.0)
-    better = paired_difference([1.0] * 90 + [0.0] * 10, [0.0] * 100)
-    assert better.low > 0.8
 
 
 def test_cheapest_point(tmp_path: Path) -> None:

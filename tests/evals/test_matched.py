@@ -20,8 +20,8 @@ def point(accuracy: float, tokens: float, seed: int | None = None) -> Tally:
     """A point that answers the easiest questions, or (with a seed) as many drawn anew."""
     hardness = EASY if seed is None else np.random.default_rng(seed).random(COUNT)
     right = hardness < np.quantile(hardness, accuracy)
-    numbers: list[tuple[float, ...]] = [(tokens, 0.0, 0.0, 0.0, 0.0, 0.001 * tokens, 0.0)] * COUNT
-    return Tally(list(map(bool, right)), numbers, [f"q{i}" for i in range(COUNT)])
+    questions = [f"q{i}" for i in range(COUNT)]
+    return Tally(questions, list(map(int, right)), [tokens] * COUNT, [0.001 * tokens] * COUNT)
 
 
 WEAK, STRONG = point(0.4, 0), point(0.8, 100)
@@ -66,7 +66,7 @@ def test_the_interval_is_that_of_a_plain_bootstrap() -> None:
 
 def test_samples_of_a_question_are_one_observation() -> None:
     once = point(0.6, 20, 1)
-    thrice = Tally(once.right * 3, once.numbers * 3, once.questions * 3)
+    thrice = Tally(once.questions * 3, [*once.right] * 3, [*once.strong_tokens] * 3, [*once.cost] * 3)
     one, three = (
         matched_difference([tally], [point(0.5, 20)], 0.2, weak=WEAK, strong=STRONG) for tally in (once, thrice)
     )
@@ -76,7 +76,7 @@ def test_samples_of_a_question_are_one_observation() -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=30), st.integers(1, 50))
 def test_resampled_means_stay_within_the_outcomes(right: list[bool], draws: int) -> None:
-    tally = Tally(right, [(1.0,) * 7] * len(right), [str(i) for i in range(len(right))])
+    tally = Tally([str(i) for i in range(len(right))], [*map(int, right)], [1.0] * len(right), [1.0] * len(right))
     means = Outcomes.of([tally]).means(draws)
     assert means.right.shape == (draws + 1, 1)
     assert means.right[0, 0] == pytest.approx(np.mean(right))
@@ -88,6 +88,6 @@ def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one operating point"):
         matched_difference([], [WEAK], 0.2, weak=WEAK, strong=STRONG)
     with pytest.raises(ValueError, match="no question was answered at all of 4 points"):
-        matched_difference([Tally([True], [(0.0,) * 7], ["x"])], [WEAK], 0.2, weak=WEAK, strong=STRONG)
+        matched_difference([Tally(["x"], [True], [0.0], [0.0])], [WEAK], 0.2, weak=WEAK, strong=STRONG)
     with pytest.raises(ValueError, match=r"\[0, 1\], not 20"):
         matched_difference([WEAK], [WEAK], 20, weak=WEAK, strong=STRONG)

@@ -73,8 +73,8 @@ def _world(rng: np.random.Generator, count: int) -> dict[tuple[str, float | None
         (("threshold", 0.6), 0.6, 0.3),
     ):
         tokens = share * rng.gamma(4, 25, count)
-        right = [bool(value) for value in hardness + rng.normal(0, 0.05, count) < accuracy]
-        drawn[key] = Tally(right, [(t, *(0.0,) * 6) for t in tokens], [str(i) for i in range(count)])
+        right = [int(value) for value in hardness + rng.normal(0, 0.05, count) < accuracy]
+        drawn[key] = Tally([str(i) for i in range(count)], right, list(tokens), [0.0] * count)
     return drawn
 
 
@@ -95,5 +95,5 @@ def test_a_run_without_ends_or_gap_has_no_summary(tmp_path: Path) -> None:
     world = _world(np.random.default_rng(3), 50)
     world["always-strong", None], world["always-weak", None] = world["always-weak", None], world["always-strong", None]
     assert summarise(world) == []
-    world["threshold", 0.3] = Tally([True], [(0.0,) * 7], ["another question"])
+    world["threshold", 0.3] = Tally(["another question"], [True], [0.0], [0.0])
     assert summarise(world) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 import threading
 import time
@@ -167,9 +168,15 @@ class _App:
         parts.append("x")
         offsets = [sum(map(len, parts[:i])) for i in range(len(parts))]
         values = [None, *(-5.0 if "wrong" in part else -0.1 for part in parts[1:])]
-        logprobs = {"tokens": parts, "token_logprobs": values, "text_offset": offsets}
+        # Of two tokens that might stand there: 0.5 and 0.3, or 0.98 and 0.01 where the text itself is sure.
+        tops = [None, *({"a": math.log(p), "b": math.log(q)} for p, q in map(self.likeliest, parts[1:]))]
+        logprobs = {"tokens": parts, "token_logprobs": values, "text_offset": offsets, "top_logprobs": tops}
         choice = {"index": 0, "text": "".join(parts), "logprobs": logprobs, "finish_reason": "length"}
         return JSONResponse({"choices": [choice], "usage": {"prompt_tokens": len(parts) - 1, "completion_tokens": 1}})
+
+    @staticmethod
+    def likeliest(part: str) -> tuple[float, float]:
+        return (0.98, 0.01) if part.strip() == "all" else (0.5, 0.3)
 
     async def pool(self, request: Request) -> Response:
         if refusal := await self.refuse(request):

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from tests.models.fake_server import listening
 from trim.config import Config, PrmSettings, open_prm
 from trim.errors import BadResponse
-from trim.models.judgement import GRADE, YES_NO, Form, JudgementPrm
+from trim.models.judgement import GRADE, TYPED, YES_NO, Form, JudgementPrm
 from trim.testing import check_prm
 from trim.types import Question
 
@@ -83,6 +83,26 @@ def test_another_answer_is_no_score() -> None:
 def test_it_is_a_backend_of_the_configuration(backend: Any) -> None:
     with judge({"": ("9" if backend == "grade" else "Yes", [])}) as (url, _):
         assert scored(open_prm(Config(prm=PrmSettings(backend, "m", url)))) == (1.0, 1.0, 1.0)
+
+
+def test_a_typed_decision_has_its_own_probability() -> None:
+    says: Any = {
+        "wrong": ('{"answer": "no", "probability": 0.9}', []),
+        "3 + 4": ('{"answer": "yes", "probability": 0.75}', []),
+        "": ('{"answer": "yes", "probability": 1}', []),
+    }
+    with judge(says) as (url, asked):
+        assert scored(open_prm(Config(prm=PrmSettings("typed", "m", url)))) == pytest.approx((0.75, 0.1, 1.0))
+    assert all("JSON" in prompt for prompt in asked)
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["Yes", '{"answer": "maybe", "probability": 1}', '{"answer": "yes", "probability": 7}', '{"answer": "yes"}', "[1]"],
+)
+def test_a_typed_decision_of_another_type_is_no_score(said: str) -> None:
+    with judge({"": (said, [])}) as (url, _), pytest.raises(BadResponse, match="json_schema"):
+        scored(JudgementPrm(url, "m", TYPED))
 
 
 def scored(prm: JudgementPrm) -> tuple[float, ...]:

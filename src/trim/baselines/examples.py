@@ -42,14 +42,14 @@ class _Outcomes:
 
 
 def examples(traces: Iterable[Trace]) -> list[Example]:
-    """The questions that both models answered, in the order of the traces.
+    """The questions that both models answered, in the order of the traces; each sample of one is an example.
 
     Raises:
         ConfigError: there are fewer than 20.
     """
-    found: dict[str, _Outcomes] = {}
+    found: dict[tuple[str, int], _Outcomes] = {}
     for trace in traces:
-        outcome = found.setdefault(trace.question.text, _Outcomes())
+        outcome = found.setdefault((trace.question.text, trace.seed), _Outcomes())
         if trace.policy == "always-weak":
             outcome.weak = trace
         elif trace.policy == "always-strong":

@@ -33,6 +33,7 @@ class EvaluationPlan:
         parameters: `POLICY=NUMBER,NUMBER,...` instead of a policy's sweep.
         questions: how many.
         seed: of questions and sampling.
+        samples: solutions of each question at each point.
         score: have drafts scored also where no policy asks.
         concurrency: questions at the same time.
         recorded: traces whose whole solutions rivals may take over.
@@ -45,6 +46,7 @@ class EvaluationPlan:
     parameters: tuple[str, ...]
     questions: int
     seed: int
+    samples: int = 1
     score: bool = False
     concurrency: int = 64
     recorded: Path | None = None
@@ -81,7 +83,7 @@ async def open_points(plan: EvaluationPlan, task: Task | None = None) -> AsyncIt
             stack.callback(task.close)
         models = open_replay(plan.config, plan.replay) if plan.replay else open_backends(plan.config)
         backends = await stack.enter_async_context(models)
-        questions = task.questions(plan.questions, plan.seed)
+        questions = partial(task.stream, plan.questions, plan.seed)
         rivals = await stack.enter_async_context(open_rivals(backends, task, questions, plan.policies))
         points = _points(plan, rivals, task)
         if plan.recorded is not None and plan.recorded.exists():

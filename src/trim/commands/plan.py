@@ -206,7 +206,7 @@ async def _plan(args: argparse.Namespace) -> int:
     with progress(len(points) * args.questions) as advance:
         await run.add(
             points,
-            task.questions(args.questions, args.seed),
+            task.stream(args.questions, args.seed),
             task,
             progress=lambda point, fresh: advance(point.label),
         )

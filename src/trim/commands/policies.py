@@ -340,7 +340,7 @@ async def _explain(args: argparse.Namespace) -> int:
 
 async def _calibrate(args: argparse.Namespace) -> int:
     from trim.evals.calibrate import Wish, calibrate
-    from trim.evals.metrics import Tally, tally
+    from trim.evals.metrics import Tally
 
     if not args.traces.is_dir():
         raise ConfigError(f"{args.traces} is no folder of trim eval")
@@ -355,7 +355,7 @@ async def _calibrate(args: argparse.Namespace) -> int:
         Artifact.load(Path(spec.folder), kind=spec.family, models=models)
     tallies: dict[tuple[str, float | None], Tally] = {}
     for trace in recorded.traces():
-        tallies.setdefault((trace.policy, trace.parameter), tally()).add(trace)
+        tallies.setdefault((trace.policy, trace.parameter), Tally()).add(trace)
     wishes: dict[str, float | None] = {"strong_share": args.strong_share, "accuracy": args.accuracy, "cost": args.cost}
     wish = next(Wish(kind, value) for kind, value in wishes.items() if value is not None)  # type: ignore[arg-type]
     found = calibrate(tallies, spec.name, wish)

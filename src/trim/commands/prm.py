@@ -7,12 +7,12 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from trim.commands.recorded import LabelledSolution, Recorded, read_labelled
-from trim.config import Config, load_config, open_backends
+from trim.config import Config, PrmSettings, load_config, open_prm
 from trim.errors import ConfigError, TraceError
 from trim.types import Question
 
@@ -30,6 +30,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description="Scores solutions whose first wrong step is known: ProcessBench's F1, AUROC, calibration, seconds a"
         " step.\n\nexamples:\n"
         "  trim eval-prm processbench-math.jsonl --config trim.toml\n"
+        "  trim eval-prm trim-eval --solutions 300 --scorers embedded,likelihood,log-probability,entropy\n"
         "  trim eval-prm trim-eval --solutions 300 --recalibrate isotonic --out curve.json",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -37,6 +38,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "data", type=Path, help="ProcessBench-format JSONL, or a folder of trim eval whose task has a rule for steps"
     )
     judge.add_argument("--config", type=Path, metavar="trim.toml", help="whose [prm] (default: the embedded one)")
+    judge.add_argument(
+        "--scorers",
+        metavar="BACKEND[=MODEL],...",
+        help="compare these instead of [prm] backend, at its address or of the shipped models, on one table, such as "
+        "embedded,likelihood,likelihood=weak,log-probability,entropy=strong",
+    )
     judge.add_argument("--threshold", type=float, default=0.5, help="below it a step counts as wrong (default: 0.5)")
     judge.add_argument("--solutions", type=int, default=1_000, help="the first so many (default: 1000)")
     judge.add_argument(
@@ -57,6 +64,8 @@ async def _judge(args: argparse.Namespace) -> int:
         raise ConfigError("--threshold must lie in [0, 1] and --solutions be at least 1")
     config = load_config(args.config)
     rows = _labelled(args.data)[: args.solutions]
+    if args.scorers:
+        return await _compare(config, rows, args)
     judged = await _scored(config, rows)
     try:
         found = quality(judged, args.threshold)
@@ -69,6 +78,38 @@ async def _judge(args: argparse.Namespace) -> int:
     if args.recalibrate:
         _recalibrate(judged, args)
     return 0
+
+
+async def _compare(config: Config, rows: Sequence[LabelledSolution], args: argparse.Namespace) -> int:
+    """Several scorers on one table."""
+    from trim.evals.judging import quality
+    from trim.show import console
+
+    if args.recalibrate:
+        raise ConfigError("--scorers compares; recalibrate one scorer at a time")
+    names = [name.strip() for name in args.scorers.split(",")]
+    chosen = {name: _with_scorer(config, name) for name in names}
+    try:
+        found = {name: quality(await _scored(one, rows), args.threshold) for name, one in chosen.items()}
+    except ValueError as error:
+        raise ConfigError(f"{args.data}: {error}") from None
+    if args.json:
+        print(json.dumps({name: asdict(figures) for name, figures in found.items()}, indent=1))
+    else:
+        console().print(_comparison(found, args.data.name))
+    return 0
+
+
+def _with_scorer(config: Config, text: str) -> Config:
+    """The same models with another `[prm]`: BACKEND or BACKEND=MODEL."""
+    backend, _, model = text.partition("=")
+    known = get_args(get_type_hints(PrmSettings)["backend"])
+    if backend not in known:
+        raise ConfigError(f"--scorers: no {backend!r}; there are {', '.join(known)}")
+    base_url = "" if backend == "embedded" else config.prm.base_url
+    model = model or (config.prm.model if base_url else "")
+    changes: dict[str, Any] = {"backend": backend, "model": model, "base_url": base_url, "recalibration": ""}
+    return replace(config, prm=replace(config.prm, **changes))
 
 
 def _labelled(path: Path) -> list[LabelledSolution]:
@@ -98,11 +139,14 @@ async def _scored(config: Config, rows: Sequence[LabelledSolution]) -> list[Judg
     from trim.evals.judging import Judged
 
     found = []
-    async with open_backends(config) as backends:
+    prm = open_prm(config)
+    try:
         for row in rows:
             started = time.perf_counter()
-            scores = await backends.prm.score(Question(row.problem), row.steps)
+            scores = await prm.score(Question(row.problem), row.steps)
             found.append(Judged(scores.values, row.label, time.perf_counter() - started))
+    finally:
+        await prm.aclose()
     return found
 
 
@@ -125,6 +169,30 @@ def _recalibrate(judged: Sequence[Judged], args: argparse.Namespace) -> None:
         f"{calibration_error(after):.3f}; use it: [prm] recalibration = {str(args.out)!r}",
         file=sys.stderr if args.json else sys.stdout,
     )
+
+
+def _comparison(found: dict[str, Quality], data: str) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    one = next(iter(found.values()))
+    title = f"scorers on {data}: {one.solutions} solutions, {one.steps} steps up to their first wrong one"
+    made = Table(title=Text(title), title_justify="left", header_style="bold")
+    made.add_column("scorer", no_wrap=True)
+    for name in ("AUROC", "95% in", f"F1 at {one.threshold:g}", "best F1", "at", "calibration error", "ms a step"):
+        made.add_column(name, justify="right")
+    for scorer, q in found.items():
+        made.add_row(
+            scorer,
+            f"{q.auroc.value:.3f}",
+            f"{q.auroc.low:.3f} to {q.auroc.high:.3f}",
+            f"{q.f1.value:.3f}",
+            f"{q.best_f1:.3f}",
+            f"{q.best_threshold:g}",
+            f"{q.calibration_error:.3f}",
+            f"{1000 * q.seconds_per_step:.1f}",
+        )
+    return made
 
 
 def _table(found: Quality, title: str) -> Table:

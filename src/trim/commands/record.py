@@ -16,6 +16,7 @@ from trim.errors import ConfigError
 from trim.models.record import FILE, Record, RecordedGenerator, RecordedPrm
 from trim.policies import AlwaysStrong, AlwaysWeak, Threshold
 from trim.router import Router
+from trim.traces import sample_seeds
 from trim.types import Action, Question, Role
 
 _LOWEST = 1e-9  # a threshold that keeps every draft with a score above 0
@@ -35,6 +36,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     record.add_argument("--task", default="gsm_symbolic", help="as for trim eval")
     record.add_argument("--questions", type=int, default=200)
     record.add_argument("--seed", type=int, default=900_000)
+    record.add_argument("--samples", type=int, default=1, help="solutions of each question, as for trim eval")
     record.add_argument("--out", type=Path, required=True, metavar="DIR")
     record.add_argument("--config", type=Path, metavar="trim.toml", help="models (default: the embedded pair)")
     record.set_defaults(run=_record)
@@ -48,6 +50,7 @@ class RecordSettings:
     questions: int
     seed: int
     models: dict[str, str]
+    samples: int = 1
 
     @classmethod
     def read(cls, folder: Path) -> RecordSettings:
@@ -88,15 +91,15 @@ async def _record(args: argparse.Namespace) -> int:
     from trim.show import progress
     from trim.tasks import load_task
 
-    if args.questions < 1:
-        raise ConfigError("--questions must be at least 1")
+    if args.questions < 1 or args.samples < 1:
+        raise ConfigError("--questions and --samples must be at least 1")
     config, task = load_config(args.config), load_task(args.task)
-    about = RecordSettings(args.task, args.questions, args.seed, config.names())
+    about = RecordSettings(args.task, args.questions, args.seed, config.names(), args.samples)
     args.out.mkdir(parents=True, exist_ok=True)
     if (args.out / "run.json").exists() and RecordSettings.read(args.out) != about:
         raise ConfigError(f"{args.out} holds another record: choose another --out")
     (args.out / "run.json").write_text(json.dumps(asdict(about)) + "\n")
-    questions = iter(task.questions(args.questions, args.seed))
+    questions = iter(task.stream(args.questions, args.seed))
     with Record(args.out) as record:
         async with open_backends(stop_and_go(config)) as open_models:
             with progress(args.questions) as advance:
@@ -104,7 +107,8 @@ async def _record(args: argparse.Namespace) -> int:
 
                 async def worker() -> None:
                     for question in questions:
-                        await explore(backends, question, args.seed)
+                        for seed in sample_seeds(args.seed, args.samples):
+                            await explore(backends, question, seed)
                         advance("recorded")
 
                 await asyncio.gather(*(worker() for _ in range(min(16, args.questions))))

@@ -63,7 +63,7 @@ def write(run: Run) -> None:
     from trim.evals.report import write_report
 
     run.write_results()
-    title = f"{run.settings.task}, {run.settings.questions} questions"
+    title = f"{run.settings.task}, {run.settings.size}"
     save(frontier(run.operating_points(), title), run.folder / "frontier.png")
     write_report(run)
 

@@ -40,14 +40,14 @@ class Rivals:
     Args:
         backends: the models.
         task: grades answers, for those that look at them.
-        questions: those of the run: nobody may have been trained on them.
+        questions: gives those of the run: nobody may have been trained on them.
         names: all policies that were asked for.
         stack: closes what is opened.
     """
 
     backends: Backends
     task: Task
-    questions: Sequence[Question]
+    questions: Callable[[], Iterable[Question]]
     names: Sequence[str]
     stack: AsyncExitStack
     _grader: Any = field(default=None, init=False)
@@ -124,7 +124,7 @@ class Rivals:
         from trim.baselines.learned import LearnedRouter, TrainedRouter
 
         trained = TrainedRouter.load(family, _folder(family, path), self._models())
-        trained.refuse_seen(self.questions)
+        trained.refuse_seen(self.questions())
         return lambda rate: LearnedRouter(self.weak, self.strong, trained, rate or 0.0)
 
     def _verifier(self) -> Any:
@@ -155,7 +155,7 @@ class Rivals:
 
 @asynccontextmanager
 async def open_rivals(
-    backends: Backends, task: Task, questions: Sequence[Question], names: Sequence[str]
+    backends: Backends, task: Task, questions: Callable[[], Iterable[Question]], names: Sequence[str]
 ) -> AsyncIterator[Rivals]:
     """Rivals over these models; what they opened is closed at the end."""
     async with AsyncExitStack() as stack:

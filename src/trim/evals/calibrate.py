@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from trim.errors import ConfigError
 from trim.evals.metrics import Tally
+from trim.evals.outcomes import common_questions, question_means
 from trim.policies import SAVED, Spec
 
 Kind = Literal["strong_share", "accuracy", "cost"]
@@ -147,13 +148,15 @@ class _Table:
                 "a strong share needs always-strong in the traces: trim eval --policies always-strong,..."
             )
         everybody = [*points.values(), *([strong] if strong else [])]
-        common = set.intersection(*(set(tally.questions) for tally in everybody))
-        if len(common) < _FEWEST:
-            raise ConfigError(f"{len(common)} questions were answered at every point, at least {_FEWEST} are needed")
-        chosen = sorted(common)
+        try:
+            chosen = common_questions(everybody)
+        except ValueError:
+            chosen = ()
+        if len(chosen) < _FEWEST:
+            raise ConfigError(f"{len(chosen)} questions were answered at every point, at least {_FEWEST} are needed")
         order = sorted(points, reverse=logarithmic)
-        right, tokens, costs = np.moveaxis(np.stack([_rows(points[parameter], chosen) for parameter in order]), -1, 0)
-        alone = _rows(strong, chosen)[:, 1] if strong else None
+        right, tokens, costs = np.moveaxis(question_means([points[parameter] for parameter in order], chosen), 1, 0)
+        alone = question_means([strong], chosen)[0, 1] if strong else None
         return cls(np.array(order), right, tokens, costs, strong=alone, logarithmic=logarithmic)
 
     @property
@@ -193,12 +196,3 @@ class _Table:
 
     def _back(self, x: float) -> float:
         return float(np.exp(x)) if self.logarithmic else x
-
-
-def _rows(tally: Tally, questions: list[str]) -> FloatArray:
-    """Right, strong tokens and cost of these questions, shape (Q, 3)."""
-    found = {
-        question: (right, numbers[0], numbers[5])
-        for question, right, numbers in zip(tally.questions, tally.right, tally.numbers, strict=True)
-    }
-    return np.array([found[question] for question in questions], float)

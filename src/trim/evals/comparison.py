@@ -41,7 +41,7 @@ def compare_runs(first: Tallies, second: Tallies) -> list[Compared]:
     named: list[tuple[str, int, Difference]] = []
     for key in [key for key in first if key in second]:
         if set(first[key].questions) & set(second[key].questions):
-            named.append((point_name(*key), *_paired(first[key], second[key])))
+            named.append((point_name(*key), *paired_difference(first[key], second[key])))
     if not named:
         raise ValueError("the runs have no operating point in common that answered the same questions")
     if all(end in tallies for tallies in (first, second) for end in ENDS):
@@ -50,7 +50,12 @@ def compare_runs(first: Tallies, second: Tallies) -> list[Compared]:
     return [Compared(*row, outside=sure) for row, sure in zip(named, outside, strict=True)]
 
 
-def _paired(first: Tally, second: Tally) -> tuple[int, Difference]:
+def paired_difference(first: Tally, second: Tally) -> tuple[int, Difference]:
+    """Questions that both answered, and the accuracy of `first` less that of `second` on them.
+
+    Raises:
+        ValueError: there is none.
+    """
     outcomes = Outcomes.of([first, second])
     right = outcomes.means().right
     difference = right[:, 0] - right[:, 1]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from array import array
+from collections.abc import Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from trim.intervals import wilson
+from trim.intervals import proportion
 from trim.types import Role, Trace
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """One policy at one parameter over a set of questions. Tokens, calls and cost are means per question.
+    """One policy at one parameter over a set of questions. Figures are means over all solutions, the same
+    number of samples of each question; the interval of the accuracy minds that those of one question hang together.
 
     `strong_share` is strong tokens over those of always-strong; `pgr` the part of the gap between weak and strong
     accuracy that is recovered; both None where the run has no such end point (or no gap).
@@ -54,101 +57,77 @@ class Difference:
 
 @dataclass
 class Tally:
-    """What is kept of each trace: flat memory however long the solutions are."""
+    """What is kept of each solution, 37 bytes however long it is: an entry in each column, in the order they came.
 
-    right: list[bool]
-    numbers: list[tuple[float, ...]]
-    questions: list[str] = field(default_factory=list)  # ids: concurrent points finish in different orders
+    Args:
+        questions: ids; several solutions of one question are samples of it.
+        right, strong_tokens, cost: what the bootstrap needs of each.
+        seeds: which sample each is.
+        seconds: what each took.
+        sums: over all solutions: weak tokens, discarded weak tokens, strong calls, PRM calls.
+        fallbacks: solutions that went on without a role that failed.
+    """
+
+    questions: list[str] = field(default_factory=list)
+    right: MutableSequence[int] = field(default_factory=lambda: array("b"))
+    strong_tokens: MutableSequence[float] = field(default_factory=lambda: array("d"))
+    cost: MutableSequence[float] = field(default_factory=lambda: array("d"))
+    seeds: MutableSequence[int] = field(default_factory=lambda: array("q"))
+    seconds: MutableSequence[float] = field(default_factory=lambda: array("f"))
+    sums: list[int] = field(default_factory=lambda: [0] * 4)
     fallbacks: int = 0
 
     def add(self, trace: Trace) -> None:
         """Count one trace."""
         weak, strong, prm = (trace.usage[role] for role in (Role.WEAK, Role.STRONG, Role.PRM))
-        self.questions.append(trace.question.id)
+        self.questions.append(sys.intern(trace.question.id))  # one text for all points
         self.right.append(bool(trace.correct))
+        self.strong_tokens.append(strong.completion_tokens)
+        self.cost.append(trace.cost)
+        self.seeds.append(trace.seed)
+        self.seconds.append(trace.seconds)
+        spent = (weak.completion_tokens, weak.discarded_tokens, strong.calls, prm.calls)
+        self.sums = [total + one for total, one in zip(self.sums, spent, strict=True)]
         self.fallbacks += bool(trace.fallbacks)
-        self.numbers.append(
-            (
-                strong.completion_tokens,
-                weak.completion_tokens,
-                weak.discarded_tokens,
-                strong.calls,
-                prm.calls,
-                trace.cost,
-                trace.seconds,
-            )
-        )
 
 
-def tally() -> Tally:
-    """An empty tally."""
-    return Tally([], [])
-
-
-def operating_points(tallies: dict[tuple[str, float | None], Tally]) -> list[OperatingPoint]:
+def operating_points(tallies: Mapping[tuple[str, float | None], Tally]) -> list[OperatingPoint]:
     """The figures of every point; always-weak and always-strong, if among them, are the ends of the scale."""
     weak, strong = tallies.get(("always-weak", None)), tallies.get(("always-strong", None))
     low = float(np.mean(weak.right)) if weak and weak.right else None
     high = float(np.mean(strong.right)) if strong and strong.right else None
-    full = float(np.mean([row[0] for row in strong.numbers])) if strong and strong.numbers else None
+    full = float(np.mean(strong.strong_tokens)) if strong and strong.right else None
+    gap = high - low if high is not None and low is not None else 0.0
     points = []
     for (policy, parameter), counted in tallies.items():
         if not counted.right:
             continue
-        table = np.array(counted.numbers, dtype=np.float64)
-        means = table.mean(axis=0)
-        accuracy = float(np.mean(counted.right))
-        gap = high - low if high is not None and low is not None else 0.0
+        solved = proportion(counted.right, counted.questions)
+        strong_tokens, cost = float(np.mean(counted.strong_tokens)), float(np.mean(counted.cost))
+        weak_tokens, discarded, strong_calls, prm_calls = (total / solved.count for total in counted.sums)
+        median, slow = np.percentile(counted.seconds, (50, 95))
         points.append(
             OperatingPoint(
                 policy=policy,
                 parameter=parameter,
-                accuracy=accuracy,
-                accuracy_interval=wilson(sum(counted.right), len(counted.right)),
-                strong_tokens=float(means[0]),
-                strong_share=float(means[0]) / full if full else None,
-                pgr=(accuracy - low) / gap if low is not None and gap > 0 else None,
-                weak_tokens=float(means[1]),
-                discarded_weak_tokens=float(means[2]),
-                strong_calls=float(means[3]),
-                prm_calls=float(means[4]),
-                cost=float(means[5]),
-                cost_per_correct=float(means[5]) / accuracy if accuracy > 0 else None,
-                seconds_p50=float(np.percentile(table[:, 6], 50)),
-                seconds_p95=float(np.percentile(table[:, 6], 95)),
-                questions=len(counted.right),
+                accuracy=solved.value,
+                accuracy_interval=(solved.low, solved.high),
+                strong_tokens=strong_tokens,
+                strong_share=strong_tokens / full if full else None,
+                pgr=(solved.value - low) / gap if low is not None and gap > 0 else None,
+                weak_tokens=weak_tokens,
+                discarded_weak_tokens=discarded,
+                strong_calls=strong_calls,
+                prm_calls=prm_calls,
+                cost=cost,
+                cost_per_correct=cost / solved.value if solved.value > 0 else None,
+                seconds_p50=float(median),
+                seconds_p95=float(slow),
+                questions=len(set(counted.questions)),
                 fallbacks=counted.fallbacks,
             )
         )
     return points
-
-
-def paired_difference(first: Sequence[float], second: Sequence[float], *, draws: int = 10_000) -> Difference:
-    """Mean of first - second over the same questions, with a 95% interval from a bootstrap over questions.
-
-    Both in the same order of questions; `compare` brings two tallies into one.
-
-    Raises:
-        ValueError: different lengths, or nothing to compare.
-    """
-    if len(first) != len(second) or len(first) == 0:
-        raise ValueError(f"pairs are needed, not {len(first)} and {len(second)} values")
-    difference = np.asarray(first, np.float64) - np.asarray(second, np.float64)
-    rng = np.random.default_rng(0)
-    means = np.array([difference[rng.integers(0, len(difference), len(difference))].mean() for _ in range(draws)])
-    low, high = np.percentile(means, (2.5, 97.5))
-    return Difference(float(difference.mean()), float(low), float(high))
-
-
-def compare(first: Tally, second: Tally) -> Difference:
-    """Accuracy of `first` less that of `second` over the questions that both answered.
-
-    Raises:
-        ValueError: no question in common.
-    """
-    other = dict(zip(second.questions, second.right, strict=True))
-    pairs = [(right, other[q]) for q, right in zip(first.questions, first.right, strict=True) if q in other]
-    return paired_difference([a for a, _ in pairs], [b for _, b in pairs])
 
 
 def cheapest(points: Sequence[OperatingPoint], policy: str, pgr: float) -> OperatingPoint | None:

@@ -13,7 +13,7 @@ from trim.evals.metrics import Tally
 FloatArray = NDArray[np.float64]
 
 DRAWS = 2_000
-_CHUNK = 4_000_000  # questions times draws that are held at the same time
+_CHUNK = 500_000  # questions times draws that are held at the same time
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +47,8 @@ class Outcomes:
         Raises:
             ValueError: no tallies, or no question that all of them answered.
         """
-        common = set.intersection(*(set(tally.questions) for tally in tallies)) if tallies else set()
-        if not common:
-            raise ValueError(f"no question was answered at all of {len(tallies)} points")
-        questions = tuple(sorted(common))
-        place = {question: index for index, question in enumerate(questions)}
-        table = np.stack([_question_means(tally, place) for tally in tallies])
+        questions = common_questions(tallies)
+        table = question_means(tallies, questions)
         return cls(questions, table[:, 0], table[:, 1], table[:, 2])
 
     def means(self, draws: int = DRAWS, *, seed: int = 0) -> Means:
@@ -70,10 +66,28 @@ class Outcomes:
         return Means(right, strong_tokens, cost)
 
 
-def _question_means(tally: Tally, place: dict[str, int]) -> FloatArray:
-    """Right, strong tokens and cost of every question, shape (3, Q)."""
-    chosen = [index for index, question in enumerate(tally.questions) if question in place]
-    where = [place[tally.questions[index]] for index in chosen]
-    rows = np.array([(tally.right[index], tally.numbers[index][0], tally.numbers[index][5]) for index in chosen])
-    samples = np.bincount(where, minlength=len(place))
-    return np.stack([np.bincount(where, column, len(place)) for column in rows.T.astype(float)]) / samples
+def common_questions(tallies: Sequence[Tally]) -> tuple[str, ...]:
+    """The questions that all of them answered, sorted.
+
+    Raises:
+        ValueError: no tallies, or no such question.
+    """
+    common = set(tallies[0].questions) if tallies else set()
+    for tally in tallies[1:]:
+        common.intersection_update(tally.questions)
+    if not common:
+        raise ValueError(f"no question was answered at all of {len(tallies)} points")
+    return tuple(sorted(common))
+
+
+def question_means(tallies: Sequence[Tally], questions: Sequence[str]) -> FloatArray:
+    """Right, strong tokens and cost of these questions, the mean over the samples of each: shape (P, 3, Q)."""
+    place = {question: index for index, question in enumerate(questions)}
+    table = np.empty((len(tallies), 3, len(questions)))
+    for tally, rows in zip(tallies, table, strict=True):
+        where = np.fromiter((place.get(question, -1) for question in tally.questions), np.int64, len(tally.questions))
+        wanted = where >= 0
+        samples = np.bincount(where[wanted], minlength=len(questions))
+        for row, column in zip(rows, (tally.right, tally.strong_tokens, tally.cost), strict=True):
+            row[:] = np.bincount(where[wanted], np.asarray(column, float)[wanted], len(questions)) / samples
+    return table

@@ -37,15 +37,15 @@ def write_report(run: Run, title: str = "TRIM: which steps did the strong model 
     template = Environment(autoescape=True).from_string((files("trim.evals") / "report.html.jinja").read_text("utf-8"))
     html = template.render(
         title=title,
-        subtitle=f"Task {settings.task}, {settings.questions} questions, seed {settings.seed}. Models: "
+        subtitle=f"Task {settings.task}, {settings.size}, seed {settings.seed}. Models: "
         + ", ".join(f"{role} {name}" for role, name in settings.models.items()),
         headline=headline(points),
         figures=_figures(run, shown, inside),
         points=points,
         summaries=run.summaries(),
         sample_note=f"{_SHOWN_QUESTIONS} questions at most, at {len(shown)} of the {len(points)} operating points; "
-        "all of them are in traces.jsonl.",
-        data=_safe_json(_sample(read_traces(run.traces), keys)),
+        f"{'the first sample of each; ' if settings.samples > 1 else ''}all of them are in traces.jsonl.",
+        data=_safe_json(_sample((t for t in read_traces(run.traces) if t.seed == settings.seed), keys)),
         first=point_name(best.policy, best.parameter) if best else "",
     )
     path = run.folder / "report.html"
@@ -69,7 +69,7 @@ def _figures(run: Run, shown: Sequence[OperatingPoint], inside: Dissected) -> li
     made = [
         (
             "Accuracy against what the strong model costs",
-            frontier(run.operating_points(), f"{settings.task}, {settings.questions} questions"),
+            frontier(run.operating_points(), f"{settings.task}, {settings.size}"),
             "Accuracy against strong share for every policy; the tables below have the numbers.",
             "Up and to the left is better. Bands are 95% intervals. Random steps show what the same number of strong "
             "tokens buys without judgement, the oracle what step routing could do at best.",

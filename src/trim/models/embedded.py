@@ -348,10 +348,17 @@ class EmbeddedJudge(_Model):
     """A causal model that says how likely each token of given steps is: for `trim.models.likelihood`."""
 
     async def step_logprobs(self, question: Question, steps: tuple[str, ...]) -> tuple[tuple[float, ...], ...]:
-        """Natural log-probabilities of each step's tokens given everything before it; the separator is left out.
+        """Natural log-probabilities of each step's tokens given everything before it; the separator is left out."""
+        return tuple(logprobs for logprobs, _ in (await self._read(question, steps))[1:])
 
-        Steps that were asked for before are not read again: the cache's notes hold, by the position where a piece
-        ends, its tokens' log-probabilities and the distribution of the token after it.
+    async def first_token_entropies(self, question: Question, steps: tuple[str, ...]) -> tuple[float, ...]:
+        """Entropy (nats) of the distribution of each step's first token given everything before it."""
+        return tuple(float(-(np.exp(row) * row).sum()) for _, row in (await self._read(question, steps))[:-1])
+
+    async def _read(self, question: Question, steps: tuple[str, ...]) -> list[tuple[tuple[float, ...], Array]]:
+        """Of the prompt and of each step its tokens' log-probabilities and the distribution (logs) of what follows.
+
+        Steps that were asked for before are not read again: the cache's notes hold this by where a piece ends.
         """
         pieces = self.tokens.pieces(question, steps, self.tokens.blank)
         cache = self.caches.take(question, pieces)
@@ -372,7 +379,7 @@ class EmbeddedJudge(_Model):
                 found = tuple(float(row[token]) for row, token in zip(expecting, piece, strict=False))
                 notes[ends[i]] = (found, rows[-1])
                 at += len(piece)
-        return tuple(notes[end][0] for end in ends[1:])
+        return [notes[end] for end in ends]
 
 
 def _log_softmax(logits: Array) -> Array:

@@ -2,12 +2,14 @@
 
 Yes or no ("self-verification" where the weak model itself is asked), or a grade from 0 to 9 (SpecReason, arXiv
 2504.07891). Where the server tells the probabilities of the answer's first token, the score is the expected value of
-the answer, else the value of the answer that was given.
+the answer, else the value of the answer that was given. Or a typed decision: JSON by a schema, with the answer and its
+probability, for servers with structured output and no log-probabilities.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ class Form:
 
     instruction: str
     values: Mapping[str, float]
+    schema: Mapping[str, Any] | None = None  # of a JSON answer with a typed `answer` and the `probability` of that
 
 
 YES_NO = Form(
@@ -39,7 +42,21 @@ GRADE = Form(
     "from 0 (useless or wrong) to 9 (surely right and helpful).",
     {str(grade): grade / 9 for grade in range(10)},
 )
-FORMS = {"yes-no": YES_NO, "grade": GRADE}
+TYPED = Form(
+    "Is the last step of this solution correct, given the question and the steps before it? Reply in JSON: "
+    "your answer, yes or no, and the probability that this answer is right.",
+    {"yes": 1.0, "no": 0.0},
+    {
+        "type": "object",
+        "properties": {
+            "answer": {"type": "string", "enum": ["yes", "no"]},
+            "probability": {"type": "number", "minimum": 0, "maximum": 1},
+        },
+        "required": ["answer", "probability"],
+        "additionalProperties": False,
+    },
+)
+FORMS = {"yes-no": YES_NO, "grade": GRADE, "typed": TYPED}
 
 
 @dataclass(frozen=True)
@@ -53,7 +70,7 @@ class JudgementPrm:
 
     Args:
         base_url, model, api_key, timeout, retries: see `trim.models.http.Server`.
-        form: what is asked: `YES_NO` or `GRADE`.
+        form: what is asked: `YES_NO`, `GRADE` or `TYPED`.
         steps: how steps are joined.
     """
 
@@ -92,14 +109,16 @@ class JudgementPrm:
     async def _ask(self, key: tuple[str, ...]) -> _Judged:
         question, *steps = key
         text = f"Question: {question}\n\nSolution so far:\n\n{self.steps.join(tuple(steps))}\n\n{self.form.instruction}"
-        body = {
+        body: dict[str, Any] = {
             "model": self.server.model,
             "messages": [{"role": "user", "content": text}],
-            "max_tokens": 4,
             "temperature": 0,
-            "logprobs": True,
-            "top_logprobs": 20,
         }
+        if self.form.schema is None:
+            body |= {"max_tokens": 4, "logprobs": True, "top_logprobs": 20}
+        else:
+            named = {"name": "judgement", "strict": True, "schema": dict(self.form.schema)}
+            body |= {"max_tokens": 64, "response_format": {"type": "json_schema", "json_schema": named}}
         answer = await self.server.post("chat/completions", body)
         try:
             choice: Any = answer["choices"][0]
@@ -113,6 +132,8 @@ class JudgementPrm:
 
     def _value(self, said: str, chances: list[tuple[str, float]]) -> float:
         """The expected value over the first token where its chances are known, else that of the first word."""
+        if self.form.schema is not None:
+            return self._typed(said)
         known = [
             (self.form.values[word], chance) for token, chance in chances if (word := _word(token)) in self.form.values
         ]
@@ -123,6 +144,18 @@ class JudgementPrm:
         if word not in self.form.values:
             raise BadResponse(self.server.name, f"answered {said[:40]!r}, not one of {', '.join(self.form.values)}")
         return self.form.values[word]
+
+    def _typed(self, said: str) -> float:
+        """The expected value of a typed answer: what it is worth with its probability, the opposite with the rest."""
+        try:
+            found = json.loads(said)
+            value, sure = self.form.values[found["answer"]], float(found["probability"])
+            if not 0.0 <= sure <= 1.0:
+                raise ValueError(sure)
+        except (ValueError, KeyError, TypeError):
+            problem = f"answered {said[:60]!r}, not in the schema that it was given"
+            raise BadResponse(self.server.name, problem, "the server must honour response_format json_schema") from None
+        return value * sure + (1.0 - value) * (1.0 - sure)
 
     async def probe(self) -> Probe:
         """Whether the judge is there and answers as it was asked."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from math import exp
+from dataclasses import dataclass
+from math import exp, log
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +21,7 @@ from trim.prompts import ChatTemplate, load_template
 from trim.steps import StepFormat
 from trim.types import Question, Scores
 
+_TOP = 20  # likeliest tokens that a server is asked for; vLLM's default maximum
 DEFAULT_LOGISTIC = (1.5, 4.0)  # P = 1/2 where the least likely token has about 7%; fit your own with `fit_logistic`
 
 
@@ -124,6 +126,21 @@ def fit_logistic(values: ArrayLike, labels: ArrayLike, *, ridge: float = 1e-3) -
     return slope, float(weights[1] - slope * centre)
 
 
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """A token of the prompt: its log-probability, and those of the likeliest tokens in its place."""
+
+    logprob: float
+    top: tuple[float, ...] = ()
+
+
+def _entropy(logprobs: Sequence[float]) -> float:
+    """Of a distribution of which the likeliest are known."""
+    chances = [exp(logprob) for logprob in logprobs]
+    chances.append(max(0.0, 1.0 - sum(chances)))
+    return -sum(chance * log(chance) for chance in chances if chance > 0)
+
+
 def _logistic(x: float) -> float:
     return 1.0 / (1.0 + exp(-x)) if x >= 0 else exp(x) / (1.0 + exp(x))
 
@@ -158,8 +175,20 @@ class OpenAILogprobs:
 
     async def step_logprobs(self, question: Question, steps: tuple[str, ...]) -> tuple[tuple[float, ...], ...]:
         """Natural log-probabilities of each step's tokens given everything before them, separators left out."""
+        return tuple(tuple(token.logprob for token in step) for step in await self._tokens(question, steps))
+
+    async def first_token_entropies(self, question: Question, steps: tuple[str, ...]) -> tuple[float, ...]:
+        """Entropy (nats) of each step's first token, 0 for a step without tokens.
+
+        From the 20 likeliest tokens; all others count as one, so this is a lower bound, and close where it is small.
+        """
+        found = await self._tokens(question, steps, _TOP)
+        return tuple(_entropy(step[0].top) if step else 0.0 for step in found)
+
+    async def _tokens(self, question: Question, steps: tuple[str, ...], top: int = 1) -> list[list[_Token]]:
+        """The tokens of each step."""
         if not steps:
-            return ()
+            return []
         text = self.template.head(question.text, question.messages)
         spans: list[tuple[int, int]] = []
         for step in steps:
@@ -172,39 +201,44 @@ class OpenAILogprobs:
         if self.counter is not None:
             prompt, offsets = self.counter.encode(text)
             starts = [start for start, _ in offsets]
-        logprobs, told = await self._ask(prompt)
+        tokens, told = await self._ask(prompt, top)
         starts = told if starts is None else starts
-        if len(starts) != len(logprobs):
-            raise BadResponse(self.server.name, f"{len(logprobs)} log-probabilities for {len(starts)} tokens")
-        result: list[list[float]] = [[] for _ in steps]
-        for start, logprob in zip(starts, logprobs, strict=True):
+        if len(starts) != len(tokens):
+            raise BadResponse(self.server.name, f"{len(tokens)} log-probabilities for {len(starts)} tokens")
+        result: list[list[_Token]] = [[] for _ in steps]
+        for start, token in zip(starts, tokens, strict=True):
             at = next((i for i, (first, end) in enumerate(spans) if first <= start < end), None)
             if at is not None:
-                result[at].append(logprob)
-        return tuple(map(tuple, result))
+                result[at].append(token)
+        return result
 
-    async def _ask(self, prompt: str | list[int]) -> tuple[list[float], list[int]]:
-        """Log-probabilities of the prompt's tokens (0 for the first, which has none) and where each begins."""
+    async def _ask(self, prompt: str | list[int], top: int) -> tuple[list[_Token], list[int]]:
+        """The prompt's tokens (log-probability 0 for the first, which has none) and where each begins."""
         body = {
             "model": self.server.model,
             "prompt": prompt,
             "max_tokens": 1,  # some servers refuse 0; the token that is written is dropped
             "echo": True,
-            "logprobs": 1,
+            "logprobs": top,
             "temperature": 0,
         }
         answer = await self.server.post("completions", body)
         try:
             found: Any = answer["choices"][0]["logprobs"]
             values = [0.0 if value is None else float(value) for value in found["token_logprobs"]]
+            tops = found["top_logprobs"] if top > 1 else [None] * len(values)
+            tokens = [
+                _Token(value, tuple(map(float, (likeliest or {}).values())))
+                for value, likeliest in zip(values, tops, strict=True)
+            ]
             offsets = [int(offset) for offset in found["text_offset"]]
-        except (KeyError, IndexError, TypeError, ValueError):
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError):
             raise BadResponse(
                 self.server.name, "no log-probabilities of the prompt", "the server must honour echo and logprobs"
             ) from None
         written = answer.get("usage", {}).get("completion_tokens", 1)
-        end = len(values) - written if isinstance(prompt, str) else len(prompt)
-        return values[:end], offsets[:end]
+        end = len(tokens) - written if isinstance(prompt, str) else len(prompt)
+        return tokens[:end], offsets[:end]
 
     async def probe(self) -> Probe:
         """Whether the server is there and gives log-probabilities of a prompt."""

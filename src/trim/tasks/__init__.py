@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -49,20 +49,24 @@ BENCHMARKS: dict[str, Benchmark] = {
 class Task:
     """A source of questions with its way of grading.
 
-    `questions(count, seed)`: distinct questions; the same arguments give the same ones. `answer(text)`: the final
-    answer of a solution or None. `right(answer, question)`: whether it is the reference; may take seconds, never
-    hangs. `step_labels`: which steps are right, where a rule can say so. `instruction`: a system prompt for models that
-    have none.
+    `stream(count, seed)`: distinct questions, made as they are asked for where the task is endless; the same arguments
+    give the same ones. `answer(text)`: the final answer of a solution or None. `right(answer, question)`: whether it is
+    the reference; may take seconds, never hangs. `step_labels`: which steps are right, where a rule can say so.
+    `instruction`: a system prompt for models that have none.
     """
 
     name: str
-    questions: Callable[[int, int], list[Question]]
+    stream: Callable[[int, int], Iterable[Question]]
     answer: Callable[[str], str | None]
     right: Callable[[str | None, Question], bool]
     step_labels: Callable[[Question, Sequence[str]], tuple[bool, ...]] | None = None
     form: StepFormat = field(default_factory=StepFormat)
     close: Callable[[], None] = lambda: None
     instruction: str = ""
+
+    def questions(self, count: int, seed: int) -> list[Question]:
+        """All that `stream` gives."""
+        return list(self.stream(count, seed))
 
 
 def load_task(name: str, split: Split = "test") -> Task:
@@ -106,7 +110,7 @@ def _generated(family: Family, level: str, name: str, split: Split) -> Task:
     if ":" in name and chosen is None:
         raise TaskError(f"task {name!r}: there is no level {level!r}; there are {', '.join(LEVELS)}")
 
-    def take(count: int, seed: int) -> list[Question]:
-        return family.problems(seed, count, split, chosen)
+    def take(count: int, seed: int) -> Iterator[Question]:
+        return family.distinct(seed, count, split, chosen)
 
     return Task(name, take, family.answer, family.right, family.step_labels)

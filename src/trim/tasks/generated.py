@@ -54,17 +54,20 @@ class Family:
                 yield Question(question.text, question.reference, name, question.reference_steps)
                 index += 1
 
-    def problems(self, seed: int, count: int, split: Split = "test", level: Level | None = None) -> list[Question]:
+    def distinct(self, seed: int, count: int, split: Split = "test", level: Level | None = None) -> Iterator[Question]:
         """`count` problems with distinct texts; a smaller count gives a prefix of a larger one."""
+        seen: set[int] = set()
 
-        def distinct() -> Iterator[Question]:
-            seen: set[str] = set()
-            for question in self.stream(seed, split, level):
-                if question.text not in seen:
-                    seen.add(question.text)
-                    yield question
+        def new(question: Question) -> bool:
+            mark, known = hash(question.text), len(seen)
+            seen.add(mark)
+            return len(seen) > known
 
-        return list(islice(distinct(), count))
+        return islice(filter(new, self.stream(seed, split, level)), count)
+
+    def problems(self, seed: int, count: int, split: Split = "test", level: Level | None = None) -> list[Question]:
+        """The same as a list."""
+        return list(self.distinct(seed, count, split, level))
 
     def right(self, answer: str | None, question: Question) -> bool:
         """Whether an extracted answer is the reference."""
