@@ -75,8 +75,8 @@ def _add_solve(commands: _Commands) -> None:
     solve.add_argument("question", help="the question, or - to read it from standard input")
     solve.add_argument(
         "--policy",
-        help=f"{', '.join(NAMES)}, pomdp, agg or seq with =FOLDER, or a FILE.json of trim calibrate; default: the"
-        " configured one or threshold",
+        help=f"{', '.join(NAMES)}, pomdp, agg or seq (=FOLDER if not the shipped one), or a FILE.json of trim"
+        " calibrate; default: the configured one or threshold",
     )
     solve.add_argument("--parameter", type=float, help="threshold: k, random: rate, in [0, 1] (0.5); saved ones: price")
     solve.add_argument("--max-strong-tokens", type=_amount, help="hard cap on the strong model's tokens")
@@ -107,8 +107,8 @@ def _add_eval(commands: _Commands) -> None:
     evaluate.add_argument(
         "--policies",
         default="always-weak,always-strong,random,threshold",
-        help=f"comma-separated, of {', '.join((*NAMES, ORACLE))}, and pomdp, agg or seq with =FOLDER "
-        "(default: the first four); threshold+2 retries a draft twice before it asks the strong model, and so does "
+        help=f"comma-separated, of {', '.join((*NAMES, ORACLE))}, and pomdp, agg or seq, with =FOLDER if "
+        "not the shipped ones (default: the first four); threshold+2 retries a draft twice before it asks the strong model, and so does "
         "pomdp+2=FOLDER where that pays; pomdp+snapshot and pomdp+takeover change the belief and the actions; rivals: "
         + ", ".join((*STEP_LEVEL, *QUERY_LEVEL))
         + " (the last five as NAME=FOLDER)",

@@ -179,11 +179,8 @@ class Config:
         self.limits()
         if self.policy.name.endswith(".json"):
             object.__setattr__(self, "policy", self._calibrated())
-        family = Spec.parse(self.policy.name).family
-        if family not in SAVED:
+        if Spec.parse(self.policy.name).family not in SAVED:
             self.build_policy()
-        elif not self.policy.path and not shipped(family):
-            raise ConfigError(f"[policy] {family} needs path, the folder that {SAVED[family]} wrote")
 
     def _check_passing(self) -> None:
         """What is passed through needs a server that knows it, and can be paid for."""
@@ -251,10 +248,7 @@ class Config:
         from trim.policies.pomdp import PomdpPolicy
 
         own = self.policy.path if spec.family == Spec.parse(self.policy.name).family else ""
-        if not (folder := spec.folder or own or shipped(spec.family)):
-            raise ConfigError(
-                f"policy {spec.family} needs the folder that {SAVED[spec.family]} wrote: {spec.family}=FOLDER"
-            )
+        folder = spec.folder or own or shipped(spec.family)
         models = Models(**self.names())
         kind = next((kind for kind in KINDS if kind == spec.family), None)
         if kind is None:

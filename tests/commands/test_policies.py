@@ -203,14 +203,13 @@ def test_scores_are_recorded_on_demand(tmp_path: Path) -> None:
         ),
         (["calibrate", "--policy", "random", "--traces", "RUN", "--accuracy", "1", "--out", "x"], "out of reach"),
         (["calibrate", "--policy", "pomdp=FIT", "--traces", "foreign", "--cost", "1", "--out", "x"], "was made for"),
-        (["solve", "q", "--policy", "pomdp"], "pomdp=FOLDER"),
         (["solve", "q", "--policy", "absent.json"], "not what trim calibrate writes"),
         (["solve", "q", "--policy", "foreign.json"], "was calibrated on"),
         (["solve", "q", "--policy", "foreign.json", "--parameter", "0.5"], "leave them out"),
         (["solve", "q", "--policy", "pomdp=absent"], "not a saved policy"),
         (["solve", "q", "--policy", "pomdp=FOREIGN_FIT"], "was made for"),
         (["eval", "--policies", "pomdp=FIT,pomdp=FOREIGN_FIT", "--out", "x"], "twice"),
-        (["solve", "q", "--config", "pathless.toml"], "needs path"),
+        (["solve", "q", "--config", "pathless.toml"], "was made for"),
     ],
 )
 def test_mistakes_get_one_sentence(
@@ -233,7 +232,7 @@ def test_mistakes_get_one_sentence(
     PomdpPolicy.load(fitted).save(tmp_path / "foreign_fit", other)
     of_others = {"schema": 1, "kind": "calibration", "policy": "threshold", "parameter": 0.5, "folder": None}
     (tmp_path / "foreign.json").write_text(json.dumps({**of_others, "provenance": asdict(other)}))
-    (tmp_path / "pathless.toml").write_text("[policy]\nname = 'pomdp'\n")
+    (tmp_path / "pathless.toml").write_text("[policy]\nname = 'pomdp'\n[prm]\nmodel = 'prm-small'\n")
     places = {"RUN": str(run), "FOREIGN_FIT": "foreign_fit", "FIT": str(fitted)}
     for name, place in places.items():
         arguments = [argument.replace(name, place) for argument in arguments]

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from tests.policies.learned import PRICES, made_up
-from trim.config import Config, PolicySettings
+from trim.config import Config, PolicySettings, PrmSettings
 from trim.errors import ConfigError
+from trim.policies import SAVED
 from trim.policies.artifacts import Models, Provenance
 from trim.policies.learned import KINDS, Kind, LearnedPolicy
 from trim.testing import check_policy
@@ -127,9 +128,14 @@ def test_commands_know_it_by_its_folder(tmp_path: Path, kind: Kind) -> None:
     assert [p.parameter for p in config.build_sweep(f"{kind}={tmp_path}", (1e-3, 2e-3))] == [1e-3, 2e-3]
     assert len(config.build_sweep(f"{kind}={tmp_path}")) == 11
     assert Config(policy=PolicySettings(kind, 2e-3, str(tmp_path))).build_policy().parameter == 2e-3
-    with pytest.raises(ConfigError, match=rf"needs the folder that `trim train {kind}` wrote: {kind}=FOLDER"):
-        config.build_policy(kind)
     with pytest.raises(ConfigError, match="has no ways"):
         config.build_policy(f"{kind}+2={tmp_path}")
-    with pytest.raises(ConfigError, match="needs path"):
-        Config(policy=PolicySettings(kind))
+
+
+@pytest.mark.parametrize("family", SAVED)
+def test_the_embedded_models_come_with_saved_policies(family: str) -> None:
+    policy = Config().build_policy(family)
+    assert policy.name == family
+    assert policy.parameter == Config(policy=PolicySettings(family)).build_policy().parameter
+    with pytest.raises(ConfigError, match=r"was made for .*prm@"):
+        Config(prm=PrmSettings(model="prm-small")).build_policy(family)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from importlib.resources import files
-from pathlib import Path
 
 from trim.errors import ConfigError
 from trim.policies.fixed import AlwaysStrong, AlwaysWeak, RandomSteps
@@ -32,8 +31,8 @@ __all__ = [
 NAMES = ("always-weak", "always-strong", "random", "threshold")
 """Policies that `build` knows. The oracle needs a task's labels, saved ones a folder: they are made where those are."""
 
-SAVED = {"pomdp": "`trim fit pomdp`", "agg": "`trim train agg`", "seq": "`trim train seq`"}
-"""Policies that are read from a folder, and what writes it."""
+SAVED = ("pomdp", "agg", "seq")
+"""Policies that are read from a folder: the one given, or the one shipped for the embedded models."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +88,8 @@ def build(name: str, parameter: float | None = None) -> Policy:
 
 
 def shipped(family: str) -> str:
-    """The folder of the saved policy that comes with the embedded models; empty if there is none."""
-    folder = Path(str(files("trim"))) / "embedded" / family
-    return str(folder) if family in SAVED and (folder / "policy.json").is_file() else ""
+    """The folder of the saved policy that comes with the embedded models."""
+    return str(files("trim") / "embedded" / family)
 
 
 def sweep(name: str) -> tuple[float | None, ...]:
