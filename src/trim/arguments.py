@@ -108,7 +108,8 @@ def _add_eval(commands: _Commands) -> None:
         "--policies",
         default="always-weak,always-strong,random,threshold",
         help=f"comma-separated, of {', '.join((*NAMES, ORACLE))}, and pomdp, agg or seq, with =FOLDER if "
-        "not the shipped ones (default: the first four); threshold+2 retries a draft twice before it asks the strong model, and so does "
+        "not the shipped ones (default: the first four); "
+        "threshold+2 retries a draft twice before it asks the strong model, and so does "
         "pomdp+2=FOLDER where that pays; pomdp+snapshot and pomdp+takeover change the belief and the actions; rivals: "
         + ", ".join((*STEP_LEVEL, *QUERY_LEVEL))
         + " (the last five as NAME=FOLDER)",

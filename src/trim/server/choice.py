@@ -85,7 +85,7 @@ class Models:
             raise Refusal(400, str(error), "invalid_value", where) from None
 
     def _load(self) -> PomdpPolicy | LearnedPolicy | None:
-        """The saved policy that is configured, or the pomdp that `[policy] path` names beside one that needs no file."""
+        """The saved policy that is configured, or the pomdp that `[policy] path` names beside another one."""
         settings = self._config.policy
         name = settings.name if _is_saved(settings.name) else f"pomdp={settings.path}"
         saved = self._config.build_policy(name) if _is_saved(settings.name) or settings.path else None
