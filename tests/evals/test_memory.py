@@ -22,10 +22,10 @@ def test_neither_questions_nor_traces_stay_in_memory(tmp_path: Path) -> None:
     def progress(point: Point, fresh: bool) -> None:
         alive.append(0)
         if len(alive) in (300, 550):  # at either point
-            alive[-1] = sum(isinstance(thing, Question | Trace) for thing in gc.get_objects())
+            alive[-1] = sum(type(thing) in (Question, Trace) for thing in gc.get_objects())
 
     gc.collect()
-    before = sum(isinstance(thing, Question | Trace) for thing in gc.get_objects())
+    before = sum(type(thing) in (Question, Trace) for thing in gc.get_objects())
     run = Run(tmp_path, replace(SETTINGS, questions=300))
     points = [make_point(AlwaysWeak()), make_point(Threshold(0.5))]
     asyncio.run(run.add(points, TASK.stream(300, 5), TASK, concurrency=4, progress=progress))
