@@ -15,7 +15,7 @@ import pytest
 from tests.server.gateway import WEAK, ask, serving, simulated
 from trim.cli import main
 from trim.errors import ConfigError
-from trim.server.books import Books
+from trim.server.books import Books, Spent
 from trim.server.keys import Keys
 
 SLOW = replace(WEAK, token_seconds=0.001, block=10)  # 40 ms a step
@@ -147,6 +147,23 @@ def test_a_stop_lets_streams_finish() -> None:
                 time.sleep(0.005)
         # the server was told to stop while the stream was open
         assert answer.result().text.endswith("data: [DONE]\n\n")
+
+
+def test_no_charge_is_lost_between_threads() -> None:
+    """Without a lock, a statement of one thread is silently lost while another thread reads."""
+    books = Books()
+
+    def charge() -> None:
+        for _ in range(2000):
+            books.charge("everybody", Spent(0.5, 3, 1))
+
+    with ThreadPoolExecutor(2) as pool:
+        charging = [pool.submit(charge) for _ in range(2)]
+        while not all(one.done() for one in charging):
+            assert books.spent(0).requests <= 4000
+    for one in charging:
+        one.result()
+    assert books.spent(0) == Spent(2000.0, 12000, 4000)
 
 
 def test_no_charge_is_lost_while_the_books_are_locked(tmp_path: Path) -> None:

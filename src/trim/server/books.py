@@ -1,6 +1,7 @@
 """The gateway's books: what was spent in which hour and for whom, and where held shares stand. SQLite.
 
-Every charge is one statement that adds to what is there, so several processes may share a file.
+Every charge is one statement that adds to what is there, so several processes may share a file, and several threads
+the books.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -51,6 +53,7 @@ class Books:
     def __init__(self, path: str = "", clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
         self._owed: deque[tuple[int, str, Spent]] = deque()
+        self._lock = threading.Lock()  # two threads in one connection lose statements without a word
         try:
             if path:
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -69,8 +72,9 @@ class Books:
 
     def charge(self, key: str, spent: Spent) -> None:
         """Add to the current hour. What cannot be written now is owed: counted all the same, and written later."""
-        self._owed.append((self.hour(), key, spent))
-        self._write()
+        with self._lock:
+            self._owed.append((self.hour(), key, spent))
+            self._write()
 
     def _write(self) -> None:
         try:
@@ -88,27 +92,30 @@ class Books:
 
     def spent(self, first_hour: int, key: str | None = None) -> Spent:
         """What was spent from that hour on, by everybody or for one key."""
-        row = self._db.execute(
-            "SELECT TOTAL(cost), IFNULL(SUM(strong_tokens), 0), IFNULL(SUM(requests), 0) FROM spend "
-            "WHERE hour >= ? AND (? IS NULL OR key = ?)",
-            (first_hour, key, key),
-        ).fetchone()
-        owed = [one for hour, name, one in self._owed if hour >= first_hour and key in (None, name)]
+        with self._lock:
+            row = self._db.execute(
+                "SELECT TOTAL(cost), IFNULL(SUM(strong_tokens), 0), IFNULL(SUM(requests), 0) FROM spend "
+                "WHERE hour >= ? AND (? IS NULL OR key = ?)",
+                (first_hour, key, key),
+            ).fetchone()
+            owed = [one for hour, name, one in self._owed if hour >= first_hour and key in (None, name)]
         return Spent(
             *(have + sum(more) for have, *more in zip(row, *(asdict(one).values() for one in owed), strict=True))
         )
 
     def keep(self, name: str, state: dict[str, Any]) -> None:
         """Remember where a held share stands; if not now, then after the next answer."""
-        with suppress(sqlite3.OperationalError):
+        with self._lock, suppress(sqlite3.OperationalError):
             self._db.execute("INSERT OR REPLACE INTO held VALUES (?, ?)", (name, json.dumps(state)))
 
     def kept(self, name: str) -> dict[str, Any] | None:
         """What `keep` remembered."""
-        row = self._db.execute("SELECT state FROM held WHERE name = ?", (name,)).fetchone()
+        with self._lock:
+            row = self._db.execute("SELECT state FROM held WHERE name = ?", (name,)).fetchone()
         return None if row is None else dict(json.loads(row[0]))
 
     def close(self) -> None:
         """Write what is owed and close the file."""
-        self._write()
-        self._db.close()
+        with self._lock:
+            self._write()
+            self._db.close()
