@@ -129,6 +129,12 @@ def _add_eval(commands: _Commands) -> None:
     evaluate.add_argument("--score", action="store_true", help="score drafts also where no policy asks (for trim fit)")
     evaluate.add_argument("--concurrency", type=_count, default=64, help="questions at the same time (default: 64)")
     evaluate.add_argument("--engine", choices=("local", "ray"), default="local", help="where questions are solved")
+    evaluate.add_argument(
+        "--record",
+        type=Path,
+        metavar="DIR",
+        help="keep every step and score in DIR and ask for none twice: many policies for the work of a few",
+    )
     evaluate.add_argument("--replay", type=Path, metavar="DIR", help="no models: what trim record wrote for --config")
     evaluate.add_argument("--workers", type=_count, default=2, help="of --engine ray, a CPU each (default: 2)")
     evaluate.add_argument("--address", help="of a running Ray cluster (default: the environment's, else this machine)")

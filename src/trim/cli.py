@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from trim.arguments import DEMO_SEED, parser
 from trim.commands import report
-from trim.commands.evaluation import EvaluationPlan, OnCluster, instructed, names, on_cluster, open_points
+from trim.commands.evaluation import EvaluationPlan, OnCluster, names, on_cluster, open_points
 from trim.commands.policies import keep_fit
 from trim.commands.record import RecordSettings
 from trim.config import Backends, Config, load_config, open_backends
@@ -112,9 +112,11 @@ async def _eval(args: argparse.Namespace) -> int:
         args.samples = args.samples or told.samples
         if args.samples > told.samples:
             raise ConfigError(f"{args.replay} is a record of --samples {told.samples}, not {args.samples}")
+    if args.record and (args.replay or args.engine == "ray"):
+        raise ConfigError("--record needs models, and one process that writes: leave out --replay and --engine ray")
     config, task = load_config(args.config), load_task(args.task)
     plan = EvaluationPlan(
-        config=instructed(config, task.instruction),
+        config=config.instructed(task.instruction),
         task=args.task,
         policies=names(args.policies),
         parameters=tuple(args.parameters),
@@ -124,6 +126,7 @@ async def _eval(args: argparse.Namespace) -> int:
         score=args.score,
         concurrency=args.concurrency,
         replay=args.replay,
+        record=args.record,
     )
     cluster = OnCluster(args.workers, args.address) if args.engine == "ray" else None
     try:

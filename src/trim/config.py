@@ -278,6 +278,15 @@ class Config:
         )
         return Prices(weak, strong, prm)
 
+    def instructed(self, instruction: str) -> Config:
+        """Tell models that have no system prompt how a task wants its answers; the shipped ones take none."""
+
+        def told(settings: ModelSettings) -> ModelSettings:
+            takes = instruction and not settings.system and settings.backend != "embedded"
+            return replace(settings, system=instruction) if takes else settings
+
+        return replace(self, weak=told(self.weak), strong=told(self.strong))
+
     def names(self) -> dict[str, str]:
         """What the models are called, for results and reports; local ones with a fingerprint of their weights."""
         names = {}

@@ -150,3 +150,24 @@ def test_recording_and_replaying_by_command(tmp_path: Path, capsys: pytest.Captu
     assert len((out / "traces.jsonl").read_text().splitlines()) == 3 * 2 * len(results["operating_points"])
     assert main([*command[:-2], str(tmp_path / "more"), "--samples", "3"]) == 2
     assert "is a record of --samples 2" in capsys.readouterr().err
+
+
+def test_an_evaluation_asks_for_nothing_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = tmp_path / "record"
+    command = ["eval", "--task", "gsm_symbolic", "--questions", "6", "--policies", "threshold,random", "--json"]
+    command += ["--parameters", "threshold=0.3,0.6", "--parameters", "random=0.4", "--out"]
+
+    def points(out: str, *more: str) -> list[list[object]]:
+        assert main([*command, str(tmp_path / out), *more]) == 0
+        found = json.loads(capsys.readouterr().out)["operating_points"]
+        return [[point[key] for key in ("policy", "parameter", "accuracy", "strong_tokens")] for point in found]
+
+    first = points("first", "--record", str(record))
+    steps = (record / FILE).read_text().splitlines()
+    assert len(steps) == len({json.loads(line)["key"] for line in steps})
+    for again in (points("second", "--record", str(record)), points("third", "--replay", str(record)), points("live")):
+        assert again == first
+    assert (record / FILE).read_text().splitlines() == steps
+    assert main([*command, str(tmp_path / "fourth"), "--record", str(record), "--seed", "3"]) == 2
+    assert "is a record of" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "fifth"), "--record", str(record), "--engine", "ray"]) == 2

@@ -15,7 +15,6 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from tests.models.fake_server import listening
-from trim.commands.evaluation import instructed
 from trim.config import Config, ModelSettings
 from trim.errors import TaskError
 from trim.tasks import BENCHMARKS, gsm8k, load_task
@@ -150,6 +149,6 @@ def test_wrong_files_and_splits_are_refused(tmp_path: Path, monkeypatch: pytest.
 
 def test_models_without_a_system_prompt_are_told_how_to_answer() -> None:
     server = ModelSettings("vllm", "m", "http://x/v1")
-    config = instructed(Config(weak=server, strong=replace(server, system="mine")), BOXED)
+    config = Config(weak=server, strong=replace(server, system="mine")).instructed(BOXED)
     assert (config.weak.system, config.strong.system) == (BOXED, "mine")
-    assert instructed(Config(), BOXED) == Config()
+    assert Config().instructed(BOXED) == Config()

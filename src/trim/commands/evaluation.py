@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trim.commands.record import open_replay
+from trim.commands.record import RecordSettings, open_recording, open_replay
 from trim.commands.rivals import Rivals, open_rivals
-from trim.config import Config, ModelSettings, open_backends
+from trim.config import Backends, Config, open_backends
 from trim.errors import ConfigError
 from trim.policies import Spec, Threshold, scored
 
@@ -38,6 +38,7 @@ class EvaluationPlan:
         concurrency: questions at the same time.
         recorded: traces whose whole solutions rivals may take over.
         replay: a folder of `trim record` in place of the models.
+        record: a folder of the same kind that keeps what the models say, so that nothing is asked for twice.
     """
 
     config: Config
@@ -51,6 +52,16 @@ class EvaluationPlan:
     concurrency: int = 64
     recorded: Path | None = None
     replay: Path | None = None
+    record: Path | None = None
+
+    def open_models(self) -> AbstractAsyncContextManager[Backends]:
+        """The models, or the records that stand for them."""
+        if self.replay is not None:
+            return open_replay(self.config, self.replay)
+        if self.record is not None:
+            about = RecordSettings(self.task, self.questions, self.seed, self.config.names(), self.samples)
+            return open_recording(self.config, self.record, about)
+        return open_backends(self.config)
 
 
 @dataclass(frozen=True)
@@ -81,8 +92,7 @@ async def open_points(plan: EvaluationPlan, task: Task | None = None) -> AsyncIt
         if task is None:
             task = load_task(plan.task)
             stack.callback(task.close)
-        models = open_replay(plan.config, plan.replay) if plan.replay else open_backends(plan.config)
-        backends = await stack.enter_async_context(models)
+        backends = await stack.enter_async_context(plan.open_models())
         questions = partial(task.stream, plan.questions, plan.seed)
         rivals = await stack.enter_async_context(open_rivals(backends, task, questions, plan.policies))
         points = _points(plan, rivals, task)
@@ -100,16 +110,6 @@ async def on_cluster(
     cluster = Cluster(partial(open_points, plan), workers=where.workers, address=where.address)
     stack.push_async_callback(cluster.aclose)
     return cluster.points(points)
-
-
-def instructed(config: Config, instruction: str) -> Config:
-    """Tell models that have no system prompt how the task wants its answers; the shipped ones take none."""
-
-    def told(settings: ModelSettings) -> ModelSettings:
-        takes = instruction and not settings.system and settings.backend != "embedded"
-        return replace(settings, system=instruction) if takes else settings
-
-    return replace(config, weak=told(config.weak), strong=told(config.strong))
 
 
 def _points(plan: EvaluationPlan, rivals: Rivals, task: Task) -> list[Point]:

@@ -1,4 +1,7 @@
-"""`trim record`: everything that weak, strong and PRM say on the way of any threshold; `trim eval --replay` uses it."""
+"""`trim record`: everything that weak, strong and PRM say on the way of any threshold; `trim eval --replay` uses it.
+
+`trim eval --record` keeps what its policies come by in a folder of the same kind.
+"""
 
 from __future__ import annotations
 
@@ -52,6 +55,17 @@ class RecordSettings:
     models: dict[str, str]
     samples: int = 1
 
+    def open(self, folder: Path) -> None:
+        """Begin a record of this, or see that the folder is one.
+
+        Raises:
+            ConfigError: it is a record of something else.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / FILE).exists() and (told := RecordSettings.read(folder)) != self:
+            raise ConfigError(f"{folder} is a record of {told}, not of {self}: choose another folder")
+        (folder / "run.json").write_text(json.dumps(asdict(self)) + "\n")
+
     @classmethod
     def read(cls, folder: Path) -> RecordSettings:
         """Read it.
@@ -82,6 +96,24 @@ async def open_replay(config: Config, folder: Path) -> AsyncIterator[Backends]:
         yield Backends(stop_and_go(config), weak, strong, RecordedPrm(record))
 
 
+@asynccontextmanager
+async def open_recording(config: Config, folder: Path, about: RecordSettings) -> AsyncIterator[Backends]:
+    """The configured models; what they say is kept in a folder, and nothing is asked for that is there already.
+
+    Args:
+        config: the models.
+        folder: a new one, or one of the same settings.
+        about: what is recorded.
+
+    Raises:
+        ConfigError: the folder holds something else.
+    """
+    about.open(folder)
+    with Record(folder) as record:
+        async with open_backends(stop_and_go(config)) as backends:
+            yield recording(backends, record)
+
+
 def stop_and_go(config: Config) -> Config:
     """The same without reading ahead."""
     return replace(config, generation=replace(config.generation, lookahead=0))
@@ -93,25 +125,21 @@ async def _record(args: argparse.Namespace) -> int:
 
     if args.questions < 1 or args.samples < 1:
         raise ConfigError("--questions and --samples must be at least 1")
-    config, task = load_config(args.config), load_task(args.task)
+    task = load_task(args.task)
+    config = load_config(args.config).instructed(task.instruction)
     about = RecordSettings(args.task, args.questions, args.seed, config.names(), args.samples)
-    args.out.mkdir(parents=True, exist_ok=True)
-    if (args.out / "run.json").exists() and RecordSettings.read(args.out) != about:
-        raise ConfigError(f"{args.out} holds another record: choose another --out")
-    (args.out / "run.json").write_text(json.dumps(asdict(about)) + "\n")
     questions = iter(task.stream(args.questions, args.seed))
+    async with open_recording(config, args.out, about) as backends:
+        with progress(args.questions) as advance:
+
+            async def worker() -> None:
+                for question in questions:
+                    for seed in sample_seeds(args.seed, args.samples):
+                        await explore(backends, question, seed)
+                    advance("recorded")
+
+            await asyncio.gather(*(worker() for _ in range(min(16, args.questions))))
     with Record(args.out) as record:
-        async with open_backends(stop_and_go(config)) as open_models:
-            with progress(args.questions) as advance:
-                backends = recording(open_models, record)
-
-                async def worker() -> None:
-                    for question in questions:
-                        for seed in sample_seeds(args.seed, args.samples):
-                            await explore(backends, question, seed)
-                        advance("recorded")
-
-                await asyncio.gather(*(worker() for _ in range(min(16, args.questions))))
         print(f"{len(record.known)} steps and scores of {args.questions} questions: {args.out / FILE}")
     task.close()
     return 0

@@ -93,7 +93,7 @@ class RecordedGenerator:
                 return
             tokens += step.tokens
             if options.max_tokens is not None and tokens > options.max_tokens:
-                raise TraceError("a record holds whole steps: replay without a cap on strong tokens")
+                raise TraceError("a record holds whole steps: record and replay without a cap on strong tokens")
             yield replace(step, prompt_tokens=0, cached_tokens=0) if written else step
             written += 1
             kept = (*kept, step.text)
