@@ -52,9 +52,62 @@ def test_more_actions_and_the_embedded_pair(tmp_path: Path, capsys: pytest.Captu
     assert json.loads(capsys.readouterr().out)["policy"] == "seq"
 
 
+def test_trainings_share_a_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="needs the train extra")
+    few = ["train", "agg", "--source", "embedded", "--episodes", "4", "--batch", "2", "--validation", "2"]
+    few += ["--questions", "3", "--record", str(tmp_path / "record"), "--out"]
+    assert main([*few, str(tmp_path / "one")]) == 0
+    steps = (tmp_path / "record" / "record.jsonl").read_bytes()
+    assert main([*few, str(tmp_path / "again")]) == 0
+    assert (tmp_path / "record" / "record.jsonl").read_bytes() == steps
+    one, again = ((tmp_path / name / "arrays.npz").read_bytes() for name in ("one", "again"))
+    assert one == again
+    capsys.readouterr()
+    assert main([*few, str(tmp_path / "other"), "--seed", "1"]) == 2
+    assert "is a record of" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("default")  # other people's packages
+@pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
+def test_trackers(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="needs the train extra")
+    pytest.importorskip(name, reason=f"needs {name}")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
+    out = tmp_path / "agg"
+    assert main(["train", "agg", *SMALL, "--track", name, "--out", str(out)]) == 0
+    if name == "tensorboard":
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        events = EventAccumulator(str(out / "tensorboard"))
+        events.Reload()
+        found = [event.value for event in events.Scalars("reward")]
+        assert found == pytest.approx([row["reward"] for row in rows(out)], rel=1e-5)
+        assert "validation/value" in events.Tags()["scalars"]
+    elif name == "wandb":
+        assert list((out / "wandb").glob("offline-run-*/run-*.wandb"))
+    else:
+        import mlflow
+
+        (run,) = mlflow.search_runs(experiment_names=["trim"], output_format="list")
+        assert run.data.metrics["reward"] == pytest.approx(rows(out)[-1]["reward"])
+        assert run.data.params["kind"] == "agg"
+
+
+def test_a_tracker_that_is_not_installed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch", reason="needs the train extra")
+    monkeypatch.setattr("trim.training.trackers.find_spec", lambda name: None)
+    assert main(["train", "agg", *SMALL, "--track", "wandb", "--out", str(tmp_path / "agg")]) == 2
+    assert "pip install wandb" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--record", "folder"], "--record goes with models"),
         (["--source", "config"], "needs --config"),
         (["--source", "embedded", "--from", "fit"], "--from goes with --source simulate"),
         (["--batch", "0"], "--batch must be at least 1"),

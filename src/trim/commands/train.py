@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trim.commands.record import RecordSettings, open_recording
 from trim.config import Config, load_config, open_backends
 from trim.errors import ConfigError, MissingExtra
 from trim.types import Action, Role
@@ -73,8 +74,18 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     train.add_argument("--batch", type=int, help="solutions an update (default: 256 simulated, 128 real)")
     train.add_argument("--questions", type=int, help="distinct ones (default: 50000 simulated, 2000 real)")
     train.add_argument("--validation", type=int, help="held-out questions (default: 400 simulated, 100 real)")
+    train.add_argument(
+        "--record",
+        type=Path,
+        metavar="DIR",
+        help="keep every step and score in DIR and ask for none twice: further trainings with the same seed and "
+        "questions share them",
+    )
     train.add_argument("--concurrency", type=int, default=64, help="questions at the same time (default: 64)")
     train.add_argument("--seed", type=int, default=_SEED)
+    train.add_argument(
+        "--track", choices=("tensorboard", "wandb", "mlflow"), help="log to a tracker too; needs the package of that name"
+    )
     train.add_argument("--json", action="store_true", help="print what was reached as JSON")
     train.set_defaults(run=_train, command="train")
 
@@ -114,6 +125,8 @@ async def _open(args: argparse.Namespace) -> AsyncIterator[_Opened]:
     from trim.policies.artifacts import Models
 
     if args.source == "simulate":
+        if args.record:
+            raise ConfigError("--record goes with models: simulated ones cost nothing")
         from trim.policies.pomdp import PomdpPolicy
         from trim.training.simulated import simulated, textbook
 
@@ -144,7 +157,13 @@ async def _real(args: argparse.Namespace, config: Config) -> AsyncIterator[Sourc
     task = load_task(args.task, "validation")
     try:
         drawn = task.questions(args.questions + args.validation, args.seed)
-        async with open_backends(config) as backends:
+        if args.record:
+            count = args.questions + args.validation
+            about = RecordSettings(f"training on {args.task}", count, args.seed, config.names())
+            models = open_recording(config, args.record, about)
+        else:
+            models = open_backends(config)
+        async with models as backends:
             yield Source(task, drawn[args.validation :], drawn[: args.validation], backends.router, args.concurrency)
     finally:
         task.close()
@@ -155,6 +174,7 @@ async def _train(args: argparse.Namespace) -> int:
         raise MissingExtra("torch", "train")
     from trim.policies.artifacts import Provenance
     from trim.training.ppo import train
+    from trim.training.trackers import tracked
 
     _complete(args)
     async with _open(args) as opened:
@@ -163,7 +183,12 @@ async def _train(args: argparse.Namespace) -> int:
         _prepare(args, settings, opened)
         provenance = Provenance(opened.models, opened.task, date.today().isoformat(), args.questions)
         start = args.start / "checkpoint.npz" if args.start else None
-        with _watching(settings.updates, alone) as report:
+        with tracked(args.track, args.out, asdict(settings)) as log, _watching(settings.updates, alone) as show:
+
+            def report(row: Row) -> None:
+                log(row)
+                show(row)
+
             await train(opened.source, settings, args.out, provenance, start=start, report=report)
     _conclude(args, alone)
     return 0

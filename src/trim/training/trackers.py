@@ -1,0 +1,93 @@
+"""Where a training's figures go besides metrics.jsonl: TensorBoard, Weights & Biases or MLflow.
+
+Each is a function that opens a run and gives back what logs an update's figures. Another tracker is one more of them.
+Their own environment variables say where runs go (WANDB_MODE, MLFLOW_TRACKING_URI, ...).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from trim.errors import ConfigError
+from trim.training.ppo import Row
+
+Log = Callable[[Mapping[str, float], int], None]
+"""Takes figures by name and the number of the update."""
+
+
+@contextmanager
+def _tensorboard(folder: Path, settings: Mapping[str, Any]) -> Iterator[Log]:
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(folder / "tensorboard")) as writer:
+        writer.add_text("settings", "\n".join(f"    {name}: {value}" for name, value in settings.items()))
+
+        def log(figures: Mapping[str, float], update: int) -> None:
+            for name, value in figures.items():
+                writer.add_scalar(name, value, update)
+
+        yield log
+
+
+@contextmanager
+def _wandb(folder: Path, settings: Mapping[str, Any]) -> Iterator[Log]:
+    import wandb
+
+    with wandb.init(project="trim", name=folder.name, dir=folder, config=dict(settings)) as run:
+        yield lambda figures, update: run.log(dict(figures), step=update)
+
+
+@contextmanager
+def _mlflow(folder: Path, settings: Mapping[str, Any]) -> Iterator[Log]:
+    import mlflow
+
+    mlflow.set_experiment("trim")
+    with mlflow.start_run(run_name=folder.name):
+        mlflow.log_params(dict(settings))
+        yield lambda figures, update: mlflow.log_metrics(dict(figures), step=update)
+
+
+TRACKERS: dict[str, Callable[[Path, Mapping[str, Any]], AbstractContextManager[Log]]] = {
+    "tensorboard": _tensorboard,
+    "wandb": _wandb,
+    "mlflow": _mlflow,
+}
+
+
+@contextmanager
+def tracked(name: str | None, folder: Path, settings: Mapping[str, Any]) -> Iterator[Callable[[Row], None]]:
+    """What logs an update to a tracker, or to none.
+
+    Args:
+        name: one of `TRACKERS`, or None.
+        folder: of the training; its name is the run's.
+        settings: of the training.
+
+    Raises:
+        ConfigError: the tracker's package is not installed.
+    """
+    if name is None:
+        yield lambda row: None
+        return
+    if find_spec(name) is None:
+        raise ConfigError(f"--track {name} needs its package: pip install {name}")
+    with TRACKERS[name](folder, settings) as log:
+        yield lambda row: log(figures(row), row.update)
+
+
+def figures(row: Row) -> dict[str, float]:
+    """An update's figures by name; the validation's are there where there was one."""
+    found = {"reward": row.reward, "accuracy": row.accuracy, "strong_tokens": row.strong_tokens}
+    found |= {f"loss/{name}": value for name, value in asdict(row.losses).items()}
+    if row.validation is not None:
+        found["validation/value"] = row.validation.value
+        for price, accuracy, tokens in zip(
+            row.validation.prices, row.validation.accuracy, row.validation.strong_tokens, strict=True
+        ):
+            found |= {f"validation/accuracy/{price:.2g}": accuracy, f"validation/strong_tokens/{price:.2g}": tokens}
+    return found
