@@ -29,7 +29,8 @@ import httpx
 import uvicorn
 
 from tests.models.fake_server import serving
-from trim.config import Config, ModelSettings, PriceSettings, PrmSettings, open_backends
+from trim.backends import open_backends
+from trim.config import Config, ModelSettings, PriceSettings, PrmSettings
 from trim.server.app import create_app
 from trim.server.gateway import Gateway
 from trim.serving import ServeSettings

@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from trim.config import Backends, Config
+from trim.backends import Backends
+from trim.config import Config
 from trim.serving import ServeSettings
 from trim.simulate import SimulatedModel, SimulatedPrm
 from trim.types import Question, Role, Step, StepOptions

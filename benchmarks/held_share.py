@@ -19,7 +19,8 @@ from pathlib import Path
 
 import httpx
 
-from trim.config import Backends, Config, PolicySettings
+from trim.backends import Backends
+from trim.config import Config, PolicySettings
 from trim.policies.artifacts import Models, Provenance
 from trim.policies.pomdp import PomdpPolicy
 from trim.pomdp import PomdpModel

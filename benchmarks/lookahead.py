@@ -18,7 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 
-from trim.config import load_config, open_backends
+from trim.backends import open_backends
+from trim.config import load_config
 from trim.policies import AlwaysWeak, Threshold
 from trim.protocols import Policy
 from trim.router import Limits, Router

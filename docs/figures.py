@@ -16,7 +16,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from trim.config import Config, open_backends
+from trim.backends import open_backends
+from trim.config import Config
 from trim.evals.metrics import OperatingPoint, cheapest
 from trim.evals.plots import frontier, save
 from trim.policies import Threshold

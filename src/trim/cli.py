@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trim.arguments import DEMO_SEED, parser
+from trim.backends import Backends, open_backends
 from trim.commands import report
 from trim.commands.evaluation import EvaluationPlan, OnCluster, names, on_cluster, open_points
 from trim.commands.policies import keep_fit
 from trim.commands.record import RecordSettings
-from trim.config import Backends, Config, load_config, open_backends
+from trim.config import Config, load_config
 from trim.errors import BackendError, ConfigError, TrimError
 from trim.policies import Threshold
 from trim.types import Budget, Question, Trace

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.pomdp.recorded import STRONG_MODEL, WEAK_MODEL
+from trim.backends import Backends
 from trim.baselines import TakeOver
 from trim.cli import main
 from trim.commands.record import RecordSettings, explore, open_replay, recording, stop_and_go
-from trim.config import Backends, Config
+from trim.config import Config
 from trim.errors import ConfigError, TraceError
 from trim.models.record import FILE, Record, RecordedGenerator
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold

@@ -11,7 +11,8 @@ import pytest
 
 from tests.models.fake_server import serving
 from tests.models.tiny import reference_logits
-from trim.config import Config, PrmSettings, open_prm
+from trim.backends import open_prm
+from trim.config import Config, PrmSettings
 from trim.errors import BackendError, BadResponse, ConfigError
 from trim.models.confidence import ConfidencePrm, open_confidence
 from trim.models.embedded import EmbeddedJudge, shipped

@@ -15,7 +15,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tests.models.fake_server import listening
-from trim.config import Config, PrmSettings, open_prm
+from trim.backends import open_prm
+from trim.config import Config, PrmSettings
 from trim.errors import BadResponse
 from trim.models.judgement import GRADE, TYPED, YES_NO, Form, JudgementPrm
 from trim.testing import check_prm

@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import uvicorn
 
-from trim.config import Backends, Config
+from trim.backends import Backends
+from trim.config import Config
 from trim.server.app import create_app
 from trim.server.books import Spent
 from trim.server.gateway import Gateway

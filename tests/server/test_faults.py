@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.server.gateway import STRONG, WEAK, ask, serving, simulated
-from trim.config import Backends
+from trim.backends import Backends
 from trim.errors import BackendRefused, BackendTimeout, BackendUnavailable, BadResponse, InputTooLong
 from trim.server.recorder import Recorder
 from trim.types import Question, Role, Step, StepOptions, Trace

@@ -9,7 +9,8 @@ import pytest
 
 from tests.policies.learned import PRICES, made_up
 from tests.server.gateway import ask, serving, simulated
-from trim.config import Backends, Config, PolicySettings
+from trim.backends import Backends
+from trim.config import Config, PolicySettings
 from trim.policies.artifacts import Models, Provenance
 from trim.policies.learned import LearnedPolicy
 from trim.policies.pomdp import PomdpPolicy

@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trim.backends import Backends, open_backends
 from trim.commands.record import RecordSettings, open_recording, open_replay
 from trim.commands.rivals import Rivals, open_rivals
-from trim.config import Backends, Config, open_backends
+from trim.config import Config
 from trim.errors import ConfigError
 from trim.policies import Spec, Threshold, scored
 

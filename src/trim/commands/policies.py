@@ -11,9 +11,10 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trim.backends import open_backends
 from trim.commands import routers
 from trim.commands.recorded import LabelledSolution, Recorded, read_labelled
-from trim.config import Config, load_config, open_backends
+from trim.config import Config, load_config
 from trim.errors import ConfigError
 from trim.policies import SAVED, Spec
 from trim.types import Action, Observation, Question

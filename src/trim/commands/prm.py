@@ -11,8 +11,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
+from trim.backends import open_prm
 from trim.commands.recorded import LabelledSolution, Recorded, read_labelled
-from trim.config import Config, PrmSettings, load_config, open_prm
+from trim.config import Config, PrmSettings, load_config
 from trim.errors import ConfigError, TraceError
 from trim.types import Question
 

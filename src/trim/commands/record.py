@@ -14,7 +14,8 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from trim.config import Backends, Config, load_config, open_backends
+from trim.backends import Backends, open_backends
+from trim.config import Config, load_config
 from trim.errors import ConfigError
 from trim.models.record import FILE, Record, RecordedGenerator, RecordedPrm
 from trim.policies import AlwaysStrong, AlwaysWeak, Threshold

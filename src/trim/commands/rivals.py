@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trim.backends import Backends, open_prm
 from trim.baselines import LEARNED, QUERY_LEVEL
 from trim.baselines.query import WEAK_SAMPLE, OracleQuery, QueryRouter, RandomMix, Remembered, Sample
-from trim.config import Backends, Config, PrmSettings, open_prm
+from trim.config import Config, PrmSettings
 from trim.errors import ConfigError
 from trim.policies import AlwaysStrong, AlwaysWeak
 from trim.protocols import Solver

@@ -13,8 +13,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trim.backends import open_backends
 from trim.commands.record import RecordSettings, open_recording
-from trim.config import Config, load_config, open_backends
+from trim.config import Config, load_config
 from trim.errors import ConfigError, MissingExtra
 from trim.types import Action, Role
 
@@ -84,7 +85,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     train.add_argument("--concurrency", type=int, default=64, help="questions at the same time (default: 64)")
     train.add_argument("--seed", type=int, default=_SEED)
     train.add_argument(
-        "--track", choices=("tensorboard", "wandb", "mlflow"), help="log to a tracker too; needs the package of that name"
+        "--track",
+        choices=("tensorboard", "wandb", "mlflow"),
+        help="log there too; needs the package of that name",
     )
     train.add_argument("--json", action="store_true", help="print what was reached as JSON")
     train.set_defaults(run=_train, command="train")

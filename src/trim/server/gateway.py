@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trim.config import Backends, Config, open_backends
+from trim.backends import Backends, open_backends
+from trim.config import Config
 from trim.errors import (
     BackendError,
     BackendRefused,

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal
 
-from trim.config import Backends
+from trim.backends import Backends
 from trim.errors import BackendError, BackendRefused, BackendUnavailable
 from trim.protocols import ProcessRewardModel, StepGenerator
 from trim.server.metrics import Metrics

@@ -13,7 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from trim.config import Backends
+from trim.backends import Backends
 from trim.errors import BackendError, BadResponse
 from trim.models.openai import OpenAIGenerator
 from trim.policies import AlwaysStrong

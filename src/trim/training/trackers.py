@@ -49,7 +49,11 @@ def _mlflow(folder: Path, settings: Mapping[str, Any]) -> Iterator[Log]:
     mlflow.set_experiment("trim")
     with mlflow.start_run(run_name=folder.name):
         mlflow.log_params(dict(settings))
-        yield lambda figures, update: mlflow.log_metrics(dict(figures), step=update)
+
+        def log(figures: Mapping[str, float], update: int) -> None:
+            mlflow.log_metrics(dict(figures), step=update)
+
+        yield log
 
 
 TRACKERS: dict[str, Callable[[Path, Mapping[str, Any]], AbstractContextManager[Log]]] = {
