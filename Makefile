@@ -34,7 +34,7 @@ demo: $(READY)
 	@$(BIN)/trim demo
 
 test: $(READY)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(READY)
 	@$(BIN)/ruff format --check .

@@ -3,8 +3,8 @@
     python -m benchmarks.embedded                       2,000 questions, about an hour on one core
     python -m benchmarks.embedded --questions 60 --out small
 
-Three steps: outcomes of both models on other questions, the query-level routers trained on them, one evaluation. Goes
-on where it was interrupted. Writes results.json, frontier.png and README.md (the one-page reading) into the folder of
+Three steps: outcomes of both models on other questions, the query-level routers trained on them, one evaluation; what a
+model said once is not asked for again. Goes on where it was interrupted. Writes results.json, frontier.png and README.md (the one-page reading) into the folder of
 this file, or into --out; traces stay in --work.
 """
 
@@ -25,7 +25,7 @@ from trim.evals.run import Run, Settings
 
 HERE = Path(__file__).parent
 TRAINED = (*LEARNED, "automix-pomdp")
-OWN = ("threshold",)
+OWN = ("threshold", "pomdp", "agg", "seq")
 PARAMETERS = {
     "threshold": "0.02,0.05,0.1,0.2,0.35,0.5,0.65,0.8,0.9,0.95,0.98,1",
     "random": "0.1,0.2,0.35,0.5,0.65,0.8,0.9,1",
@@ -48,15 +48,15 @@ def evaluate(args: argparse.Namespace, also: list[str]) -> Path:
     trained = str(max(40, args.questions // 4))
     policies = "always-weak,always-strong,weak-sample,random"
     run("eval", *common, "--policies", policies, "--parameters", "random=0.5", "--seed", "700000",
-        "--questions", trained, "--out", str(outcomes))  # fmt: skip
+        "--questions", trained, "--record", str(work / "record-outcomes"), "--out", str(outcomes))  # fmt: skip
     for kind in TRAINED:
         run("fit", "router", kind, str(outcomes), "--out", str(routers / kind))
     plain = [name for name in QUERY_LEVEL if name not in TRAINED]
     names = ["always-weak", "always-strong", "random", *OWN, *also, "oracle", *STEP_LEVEL, *plain]
     names += [f"{kind}={routers / kind}" for kind in TRAINED]
     parameters = [text for name, values in PARAMETERS.items() for text in ("--parameters", f"{name}={values}")]
-    run("eval", *common, "--policies", ",".join(names), *parameters, "--score", "--questions", str(args.questions),
-        "--out", str(out))  # fmt: skip
+    run("eval", *common, "--policies", ",".join(names), *parameters, "--questions", str(args.questions),
+        "--record", str(work / "record"), "--out", str(out))  # fmt: skip
     return out
 
 
