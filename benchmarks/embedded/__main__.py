@@ -4,8 +4,8 @@
     python -m benchmarks.embedded --questions 60 --out small
 
 Three steps: outcomes of both models on other questions, the query-level routers trained on them, one evaluation; what a
-model said once is not asked for again. Goes on where it was interrupted. Writes results.json, frontier.png and README.md (the one-page reading) into the folder of
-this file, or into --out; traces stay in --work.
+model said once is not asked for again. Goes on where it was interrupted. Writes results.json, frontier.png and
+README.md (the one-page reading) into the folder of this file, or into --out; traces stay in --work.
 """
 
 from __future__ import annotations
