@@ -1,16 +1,19 @@
-"""Policies of a run side by side: accuracy at equal strong share against threshold, CPT95, and the full bill.
+"""Policies side by side: accuracy at equal strong share against threshold, CPT95, and the full bill.
 
-    python -m benchmarks.compare RUN [RUN ...]        folders of trim eval with always-weak, always-strong, threshold
+    python -m benchmarks.compare RUN [--with RUN[=NAME] ...] [--reference POLICY]
 
-Prints a line a policy: accuracy at 10, 20 and 30% strong share, its paired difference to threshold there in points with
-a 95% interval, the strong share that recovers 95% of the gap (CPT95), and the least full bill that does, as a share of
-always-strong's, where a strong token costs 5, 20 or 100 weak ones. The full bill counts weak, discarded and PRM tokens
-and prompts; a prompt token costs a quarter of a written one and a tenth of that where cached; the PRM reads at the weak
-model's price. Between operating points policies are mixed. null: not reached.
+RUN is a folder of trim eval with always-weak, always-strong and the reference (threshold); --with adds the policies of
+other runs on the same questions and models, where NAME stands behind their names. Prints a line a policy: accuracy at
+10, 20 and 30% strong share, its paired difference to the reference there in points with a 95% interval, the strong share
+that recovers 95% of the gap (CPT95), and the least full bill that does, as a share of always-strong's, where a strong
+token costs 5, 20 or 100 weak ones. The full bill counts weak, discarded and PRM tokens and prompts; a prompt token costs
+a quarter of a written one and a tenth of that where cached; the PRM reads at the weak model's price. Between operating
+points policies are mixed. null: not reached.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Mapping
@@ -32,6 +35,8 @@ RATIOS = (5, 20, 100)
 GOAL = 0.95
 
 Key = tuple[str, float | None]
+Bills = dict[Key, dict[str, list[float]]]
+"""By operating point and question."""
 
 
 def prices(ratio: float) -> Prices:
@@ -40,9 +45,9 @@ def prices(ratio: float) -> Prices:
     return Prices(weak, Price(0.25, 1.0, 0.025), Price(weak.prompt))
 
 
-def bills(folder: Path) -> dict[int, dict[Key, dict[str, list[float]]]]:
+def bills(folder: Path) -> dict[int, Bills]:
     """The full bill of each solution by ratio, operating point and question."""
-    found: dict[int, dict[Key, dict[str, list[float]]]] = {ratio: {} for ratio in RATIOS}
+    found: dict[int, Bills] = {ratio: {} for ratio in RATIOS}
     for trace in read_traces(folder / "traces.jsonl"):
         for ratio in RATIOS:
             point = found[ratio].setdefault((trace.policy, trace.parameter), {})
@@ -62,25 +67,47 @@ def least_bill(points: Mapping[Key, Tally], policy: str, bill: Mapping[Key, Mapp
     return round(least, 3) if np.isfinite(least) else None
 
 
-def compare(folder: Path) -> None:
-    """Print the lines of one run."""
-    settings, by_ratio = Settings.read(folder), bills(folder)
-    points = Run(folder, settings, resume=True).tallies
+def read(folder: Path, others: Mapping[Path, str]) -> tuple[dict[Key, Tally], dict[int, Bills]]:
+    """Results and bills of a run and of others, by operating point."""
+    settings = Settings.read(folder)
+    points: dict[Key, Tally] = {}
+    by_ratio: dict[int, Bills] = {ratio: {} for ratio in RATIOS}
+    for run, name in {folder: "", **others}.items():
+        mine = Settings.read(run)
+        if (mine.task, mine.questions, mine.seed, mine.models) != (
+            settings.task, settings.questions, settings.seed, settings.models,
+        ):  # fmt: skip
+            sys.exit(f"{run} has other questions or models than {folder}")
+
+        def key(policy: str, parameter: float | None, name: str = name) -> Key:
+            return (f"{policy} {name}".strip(), parameter)
+
+        tallies = Run(run, mine, resume=True).tallies
+        points |= {key(*old): tally for old, tally in tallies.items()}
+        for ratio, found in bills(run).items():
+            by_ratio[ratio] |= {key(*old): bill for old, bill in found.items()}
+    return points, by_ratio
+
+
+def compare(folder: Path, others: Mapping[Path, str], reference_name: str) -> None:
+    """Print the lines."""
+    settings = Settings.read(folder)
+    points, by_ratio = read(folder, others)
     weak, strong = (points[end] for end in ENDS)
     ends = {"weak": round(100 * np.mean(weak.right), 1), "strong": round(100 * np.mean(strong.right), 1)}
     print(json.dumps({"task": settings.task, "questions": settings.questions, "prm": settings.models["prm"], **ends}))
-    reference = [points[key] for key in points if key[0] == "threshold"]
+    reference = [points[key] for key in points if key[0] == reference_name]
     for summary in summarise(points):
         mine = [points[key] for key in points if key[0] == summary.policy]
         cpt = summary.cpt[95]
         line: dict[str, object] = {"policy": summary.policy, "points": len(mine)}
         budgets = summary.budgeted_accuracy
         line["accuracy"] = {share: round(100 * (budgets[share].value or 0.0), 1) for share in SHARES}
-        if summary.policy != "threshold" and reference:
+        if summary.policy != reference_name and reference:
             differences = {
                 share: matched_difference(mine, reference, share / 100, weak=weak, strong=strong) for share in SHARES
             }
-            line["over_threshold"] = {
+            line[f"over_{reference_name}"] = {
                 share: [round(100 * value, 1) for value in (d.mean, d.low, d.high)] for share, d in differences.items()
             }
         line["cpt95"] = [None if value is None else round(value, 3) for value in (cpt.value, cpt.low, cpt.high)]
@@ -90,10 +117,13 @@ def compare(folder: Path) -> None:
 
 def main() -> None:
     """The runs that are named."""
-    if not sys.argv[1:]:
-        sys.exit(__doc__)
-    for name in sys.argv[1:]:
-        compare(Path(name))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--with", action="append", default=[], dest="others", metavar="RUN[=NAME]")
+    parser.add_argument("--reference", default="threshold", metavar="POLICY")
+    args = parser.parse_args()
+    others = {Path(folder): name for folder, _, name in (text.partition("=") for text in args.others)}
+    compare(args.run, others, args.reference)
 
 
 if __name__ == "__main__":
