@@ -4,11 +4,11 @@
 
 RUN is a folder of trim eval with always-weak, always-strong and the reference (threshold); --with adds the policies of
 other runs on the same questions and models, where NAME stands behind their names. Prints a line a policy: accuracy at
-10, 20 and 30% strong share, its paired difference to the reference there in points with a 95% interval, the strong share
-that recovers 95% of the gap (CPT95), and the least full bill that does, as a share of always-strong's, where a strong
-token costs 5, 20 or 100 weak ones. The full bill counts weak, discarded and PRM tokens and prompts; a prompt token costs
-a quarter of a written one and a tenth of that where cached; the PRM reads at the weak model's price. Between operating
-points policies are mixed. null: not reached.
+10, 20 and 30% strong share, its paired difference to the reference there in points with a 95% interval, the strong
+share that recovers 95% of the gap (CPT95), and the least full bill that does, as a share of always-strong's, where a
+strong token costs 5, 20 or 100 weak ones. The full bill counts weak, discarded and PRM tokens and prompts; a prompt
+token costs a quarter of a written one and a tenth of that where cached; the PRM reads at the weak model's price.
+Between operating points policies are mixed. null: not reached.
 """
 
 from __future__ import annotations
