@@ -172,3 +172,23 @@ def test_an_evaluation_asks_for_nothing_twice(tmp_path: Path, capsys: pytest.Cap
     assert main([*command, str(tmp_path / "fourth"), "--record", str(record), "--seed", "3"]) == 2
     assert "is a record of" in capsys.readouterr().err
     assert main([*command, str(tmp_path / "fifth"), "--record", str(record), "--engine", "ray"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ({"": ""}, "cannot hold a record"),
+        ({"record.jsonl": ""}, "is no folder of trim record"),
+        ({"run.json": '{"task": "a run of trim eval"}'}, "is no folder of trim record"),
+        ({"run.json": "[", "record.jsonl": ""}, "is no folder of trim record"),
+    ],
+)
+def test_a_folder_of_something_else_stays_as_it_is(tmp_path: Path, files: dict[str, str], sentence: str) -> None:
+    folder = tmp_path / "folder"
+    if "" not in files:
+        folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    with pytest.raises(ConfigError, match=sentence):
+        RecordSettings("gsm_symbolic", 2, 3, Config().names()).open(folder)
+    assert all((folder / name).read_text() == text for name, text in files.items())

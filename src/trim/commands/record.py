@@ -60,12 +60,18 @@ class RecordSettings:
         """Begin a record of this, or see that the folder is one.
 
         Raises:
-            ConfigError: it is a record of something else.
+            ConfigError: it cannot be made, or holds a record of other settings or something else.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        if (folder / FILE).exists() and (told := RecordSettings.read(folder)) != self:
+        path = folder / "run.json"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not path.exists() and not (folder / FILE).exists():
+                path.write_text(json.dumps(asdict(self)) + "\n")
+                (folder / FILE).touch()
+        except OSError as error:
+            raise ConfigError(f"{folder} cannot hold a record: {error}") from None
+        if (told := RecordSettings.read(folder)) != self:
             raise ConfigError(f"{folder} is a record of {told}, not of {self}: choose another folder")
-        (folder / "run.json").write_text(json.dumps(asdict(self)) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> RecordSettings:
