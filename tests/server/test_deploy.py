@@ -97,13 +97,16 @@ def test_compose_starts_what_the_configuration_names() -> None:
 
 
 def test_kubernetes_starts_what_there_is() -> None:
-    deployment, service = _yaml("kubernetes.yaml")
-    pod = deployment["spec"]["template"]
+    gateway, service = _yaml("kubernetes.yaml")
+    pod = gateway["spec"]["template"]
     (container,) = pod["spec"]["containers"]
-    (mount,) = container["volumeMounts"]
-    (volume,) = pod["spec"]["volumes"]
-    assert mount["name"] == volume["name"]
-    serve = _served(container["args"], {f"{mount['mountPath']}/trim.toml": DEPLOY / "trim.toml"})
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    kept = [claim["metadata"]["name"] for claim in gateway["spec"]["volumeClaimTemplates"]]
+    assert set(mounts) == {*kept, *(volume["name"] for volume in pod["spec"]["volumes"])}
+    serve = _served(container["args"], {f"{mounts['config']}/trim.toml": DEPLOY / "trim.toml"})
+    for path in (serve.state, serve.record):
+        assert any(path.startswith(f"{mounts[name]}/") for name in kept)
+    assert gateway["spec"]["serviceName"] == service["metadata"]["name"]
     (port,) = container["ports"]
     assert port["containerPort"] == serve.port == int(pod["metadata"]["annotations"]["prometheus.io/port"])
     for probe in ("livenessProbe", "readinessProbe"):
@@ -113,7 +116,7 @@ def test_kubernetes_starts_what_there_is() -> None:
     assert pod["spec"]["terminationGracePeriodSeconds"] > serve.grace
     assert service["spec"]["ports"][0]["targetPort"] == port["name"]
     labels = pod["metadata"]["labels"]
-    assert service["spec"]["selector"] == deployment["spec"]["selector"]["matchLabels"] == labels
+    assert service["spec"]["selector"] == gateway["spec"]["selector"]["matchLabels"] == labels
 
 
 @pytest.mark.skipif(
