@@ -28,7 +28,6 @@ ORDER = [
     ["backends"],
     ["server"],
     ["commands"],
-    ["arguments"],
     ["cli"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

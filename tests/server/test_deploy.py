@@ -17,8 +17,7 @@ import pytest
 from starlette.routing import Route
 
 from tests.server.gateway import simulated
-from trim.arguments import parser
-from trim.cli import main
+from trim.cli import main, parser
 from trim.config import load_config
 from trim.errors import BackendTimeout
 from trim.server.app import PROBE_SECONDS, create_app

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trim.commands.options import Commands
 from trim.config import load_config
 from trim.errors import ConfigError
 from trim.policies import build, sweep
@@ -44,7 +45,7 @@ examples:
 """
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def register(commands: Commands) -> None:
     """Add the command."""
     plan = commands.add_parser(
         "plan",

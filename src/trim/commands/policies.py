@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from trim.backends import open_backends
 from trim.commands import routers
+from trim.commands.options import Commands
 from trim.commands.recorded import LabelledSolution, Recorded, read_labelled
 from trim.config import Config, load_config
 from trim.errors import ConfigError
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 _DEFAULT_STEP_COST = 0.05  # of a correct answer: the price that a fit is saved with
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def register(commands: Commands) -> None:
     """Add the commands."""
     raw = argparse.RawDescriptionHelpFormatter
     fit = commands.add_parser("fit", help="fit a policy to recorded traces")
@@ -79,7 +80,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     calibrate.set_defaults(run=_calibrate)
 
 
-def _register_fit(kinds: argparse._SubParsersAction[argparse.ArgumentParser], raw: Any) -> None:
+def _register_fit(kinds: Commands, raw: Any) -> None:
     pomdp = kinds.add_parser(
         "pomdp",
         help="the POMDP: step accuracies, repair, lengths, scores by state",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from trim.backends import open_prm
+from trim.commands.options import Commands
 from trim.commands.recorded import LabelledSolution, Recorded, read_labelled
 from trim.config import Config, PrmSettings, load_config
 from trim.errors import ConfigError, TraceError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from trim.evals.judging import Judged, Quality
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def register(commands: Commands) -> None:
     """Add the command."""
     judge = commands.add_parser(
         "eval-prm",

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from trim.backends import Backends, open_backends
+from trim.commands.options import Commands
 from trim.config import Config, load_config
 from trim.errors import ConfigError
 from trim.models.record import FILE, Record, RecordedGenerator, RecordedPrm
@@ -26,7 +27,7 @@ from trim.types import Action, Question, Role
 _LOWEST = 1e-9  # a threshold that keeps every draft with a score above 0
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def register(commands: Commands) -> None:
     """Add the command."""
     record = commands.add_parser(
         "record",

@@ -7,13 +7,14 @@ from datetime import date
 from pathlib import Path
 
 from trim.baselines import LEARNED
+from trim.commands.options import Commands
 from trim.commands.recorded import Recorded
 from trim.config import load_config
 
 _META = "automix-pomdp"
 
 
-def register_fit(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def register_fit(kinds: Commands) -> None:
     """Add the command."""
     router = kinds.add_parser(
         "router",

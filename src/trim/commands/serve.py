@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trim.commands.options import Commands
 from trim.config import load_config
 from trim.errors import ConfigError, MissingExtra
 
@@ -31,7 +32,7 @@ examples:
 """
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def register(commands: Commands) -> None:
     """Add the commands."""
     serve = commands.add_parser(
         "serve",

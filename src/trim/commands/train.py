@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trim.backends import open_backends
+from trim.commands.options import Commands
 from trim.commands.record import RecordSettings, open_recording
 from trim.config import Config, load_config
 from trim.errors import ConfigError, MissingExtra
@@ -46,7 +47,7 @@ examples:
 """
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def register(commands: Commands) -> None:
     """Add the command."""
     raw = argparse.RawDescriptionHelpFormatter
     train = commands.add_parser("train", help="learn a policy", description=_DESCRIPTION, formatter_class=raw)
