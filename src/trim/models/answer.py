@@ -26,8 +26,8 @@ class Answer:
                 return read_chunk(await anext(self._chunks))
             except StopAsyncIteration:
                 return None
-            except (AttributeError, TypeError, IndexError) as error:
-                raise BadResponse(self._server.name, f"an answer of another shape: {error}") from None
+            except (AttributeError, TypeError, LookupError) as error:
+                raise BadResponse(self._server.name, f"an answer of another shape: {error!r}") from None
 
     async def close(self) -> None:
         """Cancel the request upstream if it is still running."""
@@ -39,34 +39,33 @@ async def _once(response: Any) -> AsyncIterator[Any]:
     yield response
 
 
-def read_chunk(raw: Any) -> Chunk:
-    """What a chunk (or a whole answer) of the SDK says, whichever fields the server filled in."""
-    choice = raw.choices[0] if raw.choices else None
-    usage = getattr(raw, "usage", None)
-    details = getattr(usage, "prompt_tokens_details", None)
+def read_chunk(raw: dict[str, Any]) -> Chunk:
+    """What a chunk (or a whole answer) says, whichever fields the server filled in."""
+    choices, usage = raw["choices"], raw.get("usage") or {}
+    details = usage.get("prompt_tokens_details") or {}
     chunk = Chunk(
-        completion_tokens=getattr(usage, "completion_tokens", None),
-        prompt_tokens=getattr(usage, "prompt_tokens", None),
-        cached_tokens=getattr(details, "cached_tokens", None),
+        completion_tokens=usage.get("completion_tokens"),
+        prompt_tokens=usage.get("prompt_tokens"),
+        cached_tokens=details.get("cached_tokens"),
     )
-    if choice is None:
+    if not choices:
         return chunk
-    message = getattr(choice, "delta", None) or getattr(choice, "message", None)
-    text = getattr(choice, "text", None) if message is None else getattr(message, "content", None)
-    fields = choice.model_extra or {}
-    told = [fields[name] for name in ("stop_reason", "matched_stop") if name in fields]
+    choice = choices[0]
+    message = choice.get("delta") or choice.get("message")
+    text = choice.get("text") if message is None else message.get("content")
+    told = [choice[name] for name in ("stop_reason", "matched_stop") if name in choice]
     stop = next((value for value in told if isinstance(value, str)), None)  # a number there is an end token's id
     text = (text or "").encode("utf-8", "replace").decode()  # half a character is no text that can be sent on
     return replace(
-        chunk, text=text, finish=choice.finish_reason, stop=stop, told=bool(told), logprobs=_logprobs(choice)
+        chunk, text=text, finish=choice.get("finish_reason"), stop=stop, told=bool(told), logprobs=_logprobs(choice)
     )
 
 
-def _logprobs(choice: Any) -> tuple[float, ...] | None:
-    found = getattr(choice, "logprobs", None)
+def _logprobs(choice: dict[str, Any]) -> tuple[float, ...] | None:
+    found = choice.get("logprobs")
     if found is None:
         return None
-    values: Sequence[float | None] = getattr(found, "token_logprobs", None) or ()
-    if content := getattr(found, "content", None):
-        values = [entry.logprob for entry in content]
+    values: Sequence[float | None] = found.get("token_logprobs") or ()
+    if content := found.get("content"):
+        values = [entry["logprob"] for entry in content]
     return tuple(value for value in values if value is not None)

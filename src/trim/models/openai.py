@@ -171,7 +171,6 @@ class OpenAIGenerator:
             "top_p": sampling.top_p,
             "stream": able.stream,
         }
-        extra: dict[str, Any] = {}
         if self.continuation == "completions":
             body |= {"prompt": self.prompt(question, prefix), "max_tokens": max_tokens}
             if self.logprobs:
@@ -181,24 +180,22 @@ class OpenAIGenerator:
             if self.logprobs:
                 body["logprobs"] = True
             if prefix and self.continuation == "chat" and able.chat == "flags":
-                extra |= {"add_generation_prompt": False, "continue_final_message": True}
+                body |= {"add_generation_prompt": False, "continue_final_message": True}
         if stop:
             body["stop"] = [self.form.stop]
         if able.seed:
             body["seed"] = seed
         if able.top_k and sampling.top_k > 0:
-            extra["top_k"] = sampling.top_k
+            body["top_k"] = sampling.top_k
         if able.stream and able.usage:
             more = {"continuous_usage_stats": True} if able.running_usage else {}
             body["stream_options"] = {"include_usage": True} | more
-        return body | {"extra_body": extra} if extra else body
+        return body
 
     async def send(self, body: dict[str, Any]) -> Answer:
         """Send a request; returns once the server has begun to answer."""
-        async with self.server.errors():
-            api = self.server.client
-            create: Any = api.completions.create if "prompt" in body else api.chat.completions.create
-            return Answer(self.server, await create(**body), streamed=bool(body["stream"]))
+        path, streamed = "completions" if "prompt" in body else "chat/completions", bool(body["stream"])
+        return Answer(self.server, await self.server.send(path, body, streamed=streamed), streamed=streamed)
 
     def room(self, prompt: str, wanted: int) -> int:
         """`wanted`, or fewer completion tokens if the context has no more room.
