@@ -1,14 +1,14 @@
 """Policies side by side: accuracy at equal strong share against threshold, CPT95, and the full bill.
 
-    python -m benchmarks.compare RUN [--with RUN[=NAME] ...] [--reference POLICY]
+    python -m benchmarks.compare RUN [--with RUN[=NAME] ...] [--reference POLICY] [--shares 10,20,30]
 
 RUN is a folder of trim eval with always-weak, always-strong and the reference (threshold); --with adds the policies of
 other runs on the same questions and models, where NAME stands behind their names. Prints a line a policy: accuracy at
-10, 20 and 30% strong share, its paired difference to the reference there in points with a 95% interval, the strong
-share that recovers 95% of the gap (CPT95), and the least full bill that does, as a share of always-strong's, where a
-strong token costs 5, 20 or 100 weak ones. The full bill counts weak, discarded and PRM tokens and prompts; a prompt
-token costs a quarter of a written one and a tenth of that where cached; the PRM reads at the weak model's price.
-Between operating points policies are mixed. null: not reached.
+10, 20 and 30% strong share, its paired difference to the reference there, or at --shares, in points with a 95%
+interval, the strong share that recovers 95% of the gap (CPT95), and the least full bill that does, as a share of
+always-strong's, where a strong token costs 5, 20 or 100 weak ones. The full bill counts weak, discarded and PRM tokens
+and prompts; a prompt token costs a quarter of a written one and a tenth of that where cached; the PRM reads at the weak
+model's price. Between operating points policies are mixed. null: not reached.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,6 @@ from trim.evals.summary import ENDS, summarise
 from trim.traces import read_traces
 from trim.types import Price, Prices
 
-SHARES = (10, 20, 30)
 RATIOS = (5, 20, 100)
 GOAL = 0.95
 
@@ -89,7 +88,7 @@ def read(folder: Path, others: Mapping[Path, str]) -> tuple[dict[Key, Tally], di
     return points, by_ratio
 
 
-def compare(folder: Path, others: Mapping[Path, str], reference_name: str) -> None:
+def compare(folder: Path, others: Mapping[Path, str], reference_name: str, shares: Sequence[float]) -> None:
     """Print the lines."""
     settings = Settings.read(folder)
     points, by_ratio = read(folder, others)
@@ -102,10 +101,10 @@ def compare(folder: Path, others: Mapping[Path, str], reference_name: str) -> No
         cpt = summary.cpt[95]
         line: dict[str, object] = {"policy": summary.policy, "points": len(mine)}
         budgets = summary.budgeted_accuracy
-        line["accuracy"] = {share: round(100 * (budgets[share].value or 0.0), 1) for share in SHARES}
+        line["accuracy"] = {share: round(100 * (budgets[share].value or 0.0), 1) for share in (10, 20, 30)}
         if summary.policy != reference_name and reference:
             differences = {
-                share: matched_difference(mine, reference, share / 100, weak=weak, strong=strong) for share in SHARES
+                share: matched_difference(mine, reference, share / 100, weak=weak, strong=strong) for share in shares
             }
             line[f"over_{reference_name}"] = {
                 share: [round(100 * value, 1) for value in (d.mean, d.low, d.high)] for share, d in differences.items()
@@ -121,9 +120,10 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--with", action="append", default=[], dest="others", metavar="RUN[=NAME]")
     parser.add_argument("--reference", default="threshold", metavar="POLICY")
+    parser.add_argument("--shares", default="10,20,30", help="strong shares for the differences, in percent")
     args = parser.parse_args()
     others = {Path(folder): name for folder, _, name in (text.partition("=") for text in args.others)}
-    compare(args.run, others, args.reference)
+    compare(args.run, others, args.reference, [float(share) for share in args.shares.split(",")])
 
 
 if __name__ == "__main__":
