@@ -66,17 +66,16 @@ def least_bill(points: Mapping[Key, Tally], policy: str, bill: Mapping[Key, Mapp
     return round(least, 3) if np.isfinite(least) else None
 
 
-def read(folder: Path, others: Mapping[Path, str]) -> tuple[dict[Key, Tally], dict[int, Bills]]:
-    """Results and bills of a run and of others, by operating point."""
-    settings = Settings.read(folder)
+def read(settings: Settings, runs: Mapping[Path, str]) -> tuple[dict[Key, Tally], dict[int, Bills]]:
+    """Results and bills of runs by operating point; their names stand behind the policies'."""
     points: dict[Key, Tally] = {}
     by_ratio: dict[int, Bills] = {ratio: {} for ratio in RATIOS}
-    for run, name in {folder: "", **others}.items():
+    for run, name in runs.items():
         mine = Settings.read(run)
         if (mine.task, mine.questions, mine.seed, mine.models) != (
             settings.task, settings.questions, settings.seed, settings.models,
         ):  # fmt: skip
-            sys.exit(f"{run} has other questions or models than {folder}")
+            sys.exit(f"{run} has other questions or models than the first run")
 
         def key(policy: str, parameter: float | None, name: str = name) -> Key:
             return (f"{policy} {name}".strip(), parameter)
@@ -91,7 +90,7 @@ def read(folder: Path, others: Mapping[Path, str]) -> tuple[dict[Key, Tally], di
 def compare(folder: Path, others: Mapping[Path, str], reference_name: str, shares: Sequence[float]) -> None:
     """Print the lines."""
     settings = Settings.read(folder)
-    points, by_ratio = read(folder, others)
+    points, by_ratio = read(settings, {folder: "", **others})
     weak, strong = (points[end] for end in ENDS)
     ends = {"weak": round(100 * np.mean(weak.right), 1), "strong": round(100 * np.mean(strong.right), 1)}
     print(json.dumps({"task": settings.task, "questions": settings.questions, "prm": settings.models["prm"], **ends}))

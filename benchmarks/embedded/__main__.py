@@ -128,7 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--questions", type=int, default=2_000)
     parser.add_argument(
-        "--also", action="append", default=[], metavar="POLICY=FOLDER", help="more, such as pomdp=FOLDER"
+        "--also", action="append", default=[], metavar="POLICY=FOLDER", help="more, such as pomdp+2=FOLDER"
     )
     parser.add_argument("--work", type=Path, default=Path("trim-embedded"), help="traces and routers")
     parser.add_argument("--out", type=Path, default=HERE)

@@ -18,6 +18,7 @@ from trim.commands.options import Commands
 from trim.commands.record import RecordSettings, open_recording
 from trim.config import Config, load_config
 from trim.errors import ConfigError, MissingExtra
+from trim.training.trackers import TRACKERS, tracked
 from trim.types import Action, Role
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def register(commands: Commands) -> None:
     train.add_argument("--seed", type=int, default=_SEED)
     train.add_argument(
         "--track",
-        choices=("tensorboard", "wandb", "mlflow"),
+        choices=TRACKERS,
         help="log there too; needs the package of that name",
     )
     train.add_argument("--json", action="store_true", help="print what was reached as JSON")
@@ -178,7 +179,6 @@ async def _train(args: argparse.Namespace) -> int:
         raise MissingExtra("torch", "train")
     from trim.policies.artifacts import Provenance
     from trim.training.ppo import train
-    from trim.training.trackers import tracked
 
     _complete(args)
     async with _open(args) as opened:

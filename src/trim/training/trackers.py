@@ -11,10 +11,12 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trim.errors import ConfigError
-from trim.training.ppo import Row
+
+if TYPE_CHECKING:
+    from trim.training.ppo import Row
 
 Log = Callable[[Mapping[str, float], int], None]
 """Takes figures by name and the number of the update."""
