@@ -16,7 +16,6 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +23,14 @@ import numpy as np
 from trim.evals.run import Settings
 from trim.policies import RandomSteps
 from trim.policies.pomdp import PomdpPolicy
-from trim.pomdp.fit import Labeller, PomdpFit, fit, label_by_rule
+from trim.pomdp.fit import PomdpFit, fit
+from trim.pomdp.labels import LabelledDraft, Labeller, label_by_rule, labelled_drafts
 from trim.router import Router
 from trim.simulate import SimulatedModel, SimulatedPrm, is_right
 from trim.steps import StepFormat
 from trim.tasks import load_task
 from trim.traces import read_traces
-from trim.types import Action, Finish, Observation, Question, Role, Trace
+from trim.types import Action, Question, Role, Trace
 
 SIZES = (200, 500, 2_000)
 HELD_OUT = 500
@@ -38,32 +38,11 @@ STEP_COST = 0.05
 ENDS = StepFormat().has_answer
 
 
-@dataclass(frozen=True)
-class Seen:
-    """A draft as a policy sees it, and its true state (index in `trim.pomdp.STATES`)."""
-
-    observation: Observation
-    state: int
-
-
-def drafts(trace: Trace, label: Labeller) -> Iterator[Seen]:
+def drafts(trace: Trace, label: Labeller) -> Iterator[LabelledDraft]:
     """The drafts of a trace that was recorded with scores; the first of each position."""
     labels = label(trace)
     assert labels is not None
-    for t, decision in enumerate(trace.decisions):
-        past, draft = trace.decisions[:t], decision.drafts[0].step if decision.drafts else decision.step
-        right = labels.drafts[t][0] if decision.drafts else labels.kept[t]
-        scores = [d.kept_score for d in past] + [decision.score]
-        if draft.role is Role.WEAK and None not in scores:
-            observation = Observation(
-                scores=tuple(score for score in scores if score is not None),
-                tokens=(*(d.step.tokens for d in past), draft.tokens),
-                actions=tuple(d.action for d in past),
-                final=draft.finish is Finish.EOS or ENDS(draft.text),
-                draft_scores=tuple(() if d.score is None else (d.score,) for d in past),
-            )
-            sound = t == 0 or labels.kept[t - 1]
-            yield Seen(observation, (0 if right else 1) if sound else 2)
+    return labelled_drafts(trace, labels, ENDS)
 
 
 def simulated() -> list[Trace]:
@@ -77,7 +56,7 @@ def simulated() -> list[Trace]:
     return asyncio.run(traces())
 
 
-def rewrites(policy: PomdpPolicy, seen: Sequence[Seen]) -> np.ndarray:
+def rewrites(policy: PomdpPolicy, seen: Sequence[LabelledDraft]) -> np.ndarray:
     """Which drafts it has rewritten."""
     return np.array([policy.act(draft.observation) is not Action.CONTINUE for draft in seen])
 

@@ -2,7 +2,7 @@
 
     python -m recipes.policies pomdp|agg|seq [--work work/policies] [--episodes 6000] [--out src/trim/embedded]
 
-pomdp: a fit to 1,000 scored solutions of gsm_symbolic problems in which the strong model rewrote every other step.
+pomdp: a fit to 2,200 scored solutions of gsm_symbolic problems with random actions, retries among them.
 
 agg, seq: two trainings, one after the other: on the simulated textbook pair, which is fast, then on the embedded pair
 with gsm_symbolic problems of the validation split, beginning with the first one's network. Prices are those at which
@@ -31,7 +31,7 @@ def run(*words: str) -> None:
 def fit(work: Path) -> Path:
     """Record, then fit."""
     traces, out = work / "pomdp-traces", work / "pomdp"
-    recorded = ("--policies", "random", "--parameters", "random=0.5", "--questions", "1000", "--seed", "930000")
+    recorded = ("--policies", "random+1", "--parameters", "random+1=0.7", "--questions", "2200", "--seed", "5")
     run("eval", "--task", "gsm_symbolic", *recorded, "--score", "--out", str(traces), "--resume")
     run("fit", "pomdp", str(traces), "--out", str(out))
     return out

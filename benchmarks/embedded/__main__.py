@@ -21,11 +21,14 @@ from typing import Any
 
 from trim.baselines import LEARNED, QUERY_LEVEL, STEP_LEVEL
 from trim.cli import main as trim
+from trim.commands.options import DEMO_SEED
 from trim.evals.run import Run, Settings
+from trim.tasks import load_task
+from trim.traces import TraceWriter, read_traces
 
 HERE = Path(__file__).parent
 TRAINED = (*LEARNED, "automix-pomdp")
-OWN = ("threshold", "pomdp", "agg", "seq")
+OWN = ("threshold", "threshold+4", "pomdp", "pomdp+4", "agg", "seq")
 PARAMETERS = {
     "threshold": "0.02,0.05,0.1,0.2,0.35,0.5,0.65,0.8,0.9,0.95,0.98,1",
     "random": "0.1,0.2,0.35,0.5,0.65,0.8,0.9,1",
@@ -49,14 +52,28 @@ def evaluate(args: argparse.Namespace, also: list[str]) -> Path:
     policies = "always-weak,always-strong,weak-sample,random"
     run("eval", *common, "--policies", policies, "--parameters", "random=0.5", "--seed", "700000",
         "--questions", trained, "--record", str(work / "record-outcomes"), "--out", str(outcomes))  # fmt: skip
+    unseen = leave_out(outcomes, args.questions, work / "outcomes-unseen")
     for kind in TRAINED:
-        run("fit", "router", kind, str(outcomes), "--out", str(routers / kind))
+        run("fit", "router", kind, str(unseen), "--out", str(routers / kind))
     plain = [name for name in QUERY_LEVEL if name not in TRAINED]
     names = ["always-weak", "always-strong", "random", *OWN, *also, "oracle", *STEP_LEVEL, *plain]
     names += [f"{kind}={routers / kind}" for kind in TRAINED]
     parameters = [text for name, values in PARAMETERS.items() for text in ("--parameters", f"{name}={values}")]
     run("eval", *common, "--policies", ",".join(names), *parameters, "--questions", str(args.questions),
         "--record", str(work / "record"), "--out", str(out))  # fmt: skip
+    return out
+
+
+def leave_out(outcomes: Path, questions: int, out: Path) -> Path:
+    """The outcomes without the evaluation's questions: among thousands of word problems a few come twice."""
+    asked = {question.text for question in load_task("gsm_symbolic").questions(questions, DEMO_SEED)}
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.copy(outcomes / "run.json", out)
+    (out / "traces.jsonl").unlink(missing_ok=True)
+    with TraceWriter(out / "traces.jsonl") as writer:
+        for trace in read_traces(outcomes / "traces.jsonl"):
+            if trace.question.text not in asked:
+                writer.append(trace)
     return out
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import strategies as st
@@ -34,7 +36,8 @@ def models(draw: st.DrawFn, horizon: int = 3) -> PomdpModel:
     weak, repair = draw(st.floats(0.05, 1.0)), draw(share)
     strong = weak * draw(share) + (1 - weak) * repair
     hazard = tuple(draw(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=horizon)))
-    return PomdpModel(weak, strong, hazard, bins, draw(st.floats(1, 100)), draw(st.sampled_from([None, repair])))
+    model = PomdpModel(weak, strong, hazard, bins, draw(st.floats(1, 100)), draw(st.sampled_from([None, repair])))
+    return replace(model, final_accuracy=draw(st.none() | st.floats(0.05, 1.0)))
 
 
 @st.composite
@@ -64,7 +67,6 @@ def brute_force(
         "CONTINUE": np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]),
         "REGENERATE": np.stack([succeeds, np.zeros(3), 1 - succeeds], axis=1),
     }
-    drafted = np.array([[model.weak_accuracy, 1 - model.weak_accuracy, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
     ends = model.hazard[step] if step < len(model.hazard) else 1.0
     values = []
     for action, kept in after.items():
@@ -73,11 +75,12 @@ def brute_force(
             values.append(value + float(belief @ kept[:, 0]))
             continue
         value -= draft_cost
-        predicted = belief @ kept @ drafted
-        for likelihood in model.observation.mass.reshape(3, -1).T:
-            joint = predicted * likelihood
-            chance = joint.sum()
-            for last, weight in ((True, ends), (False, 1 - ends)):
+        for last, weight in ((True, ends), (False, 1 - ends)):
+            right = model.draft_accuracy(final=last)
+            predicted = belief @ kept @ np.array([[right, 1 - right, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+            for likelihood in model.observation.mass.reshape(3, -1).T:
+                joint = predicted * likelihood
+                chance = joint.sum()
                 if weight * chance > 0:
                     value += weight * chance * brute_force(
                         model, price, step + 1, joint / chance, model.step_tokens,
@@ -123,7 +126,9 @@ def redrafted(model: PomdpModel, belief: np.ndarray) -> list[tuple[float, np.nda
 def alone(model: PomdpModel, step: int) -> float:
     """P(the strong model gets every step after this one right)."""
     ends = model.hazard[step] if step < len(model.hazard) else 1.0
-    return model.strong_accuracy * (ends + ((1 - ends) * alone(model, step + 1) if ends < 1 else 0.0))
+    right = model.draft_accuracy(final=True)
+    last = right * model.after_right + (1 - right) * model.after_wrong
+    return ends * last + ((1 - ends) * model.strong_accuracy * alone(model, step + 1) if ends < 1 else 0.0)
 
 
 def paid(model: PomdpModel, step: int) -> float:

@@ -31,7 +31,8 @@ def enumerated(model: PomdpModel, observation: Observation) -> np.ndarray:
                 chance = 0.0
                 break
             state = 0 if drafts[i] else (1 if sound else 2)
-            chance *= (model.weak_accuracy if drafts[i] else 1 - model.weak_accuracy) if sound else 1.0
+            accuracy = model.draft_accuracy(final=observation.final and i == n)
+            chance *= (accuracy if drafts[i] else 1 - accuracy) if sound else 1.0
             if i == n:
                 weight[state] += chance * model.observation.score_likelihood(lowest, observation.score)[state]
                 break
@@ -54,13 +55,18 @@ scores = st.lists(st.floats(0, 1), min_size=4, max_size=4).map(tuple)
 
 
 @settings(deadline=None, max_examples=60)
-@given(models(), scores, scores, st.lists(st.sampled_from([C, G]), max_size=3), st.booleans())
+@given(models(), scores, scores, st.lists(st.sampled_from([C, G]), max_size=3), st.booleans(), st.booleans())
 def test_the_filter_is_bayes(
-    model: PomdpModel, kept: tuple[float, ...], drafts: tuple[float, ...], actions: list[Action], recorded: bool
+    model: PomdpModel,
+    kept: tuple[float, ...],
+    drafts: tuple[float, ...],
+    actions: list[Action],
+    recorded: bool,
+    final: bool,
 ) -> None:
     n = len(actions)
     seen = tuple((d if a is G else k,) for k, d, a in zip(kept, drafts, actions, strict=False)) if recorded else ()
-    observation = Observation(kept[: n + 1], (10,) * (n + 1), tuple(actions), draft_scores=seen)
+    observation = Observation(kept[: n + 1], (10,) * (n + 1), tuple(actions), final, draft_scores=seen)
     belief = filter_belief(model, observation)
     assert belief == pytest.approx(enumerated(model, observation), abs=1e-9)
     assert sum(belief) == pytest.approx(1.0)
@@ -77,6 +83,22 @@ def test_the_past_counts_once() -> None:
     model = PomdpModel(0.8, 0.95, (0.1,) * 9 + (1.0,), correlated(), 10)
     after = [filter_belief(model, Observation((0.2, *(0.9,) * n), (10,) * (n + 1), (C,) * n)) for n in (1, 2, 3, 6)]
     assert all(a.lost > b.lost for a, b in pairwise(after))
+
+
+def test_past_scores_count_with_their_weight() -> None:
+    """In a model whose scores don't depend on the min before them, by hand."""
+    p, likelihood = small().weak_accuracy, small().observation.score_likelihood
+    observation = Observation((0.1, 0.5, 0.9), (10,) * 3, (C, C))
+    for weight in (0.0, 0.5, 1.0):
+        kept = 1.0
+        for score in (0.1, 0.5):
+            right, wrong, lost = (value**weight for value in likelihood(1.0, score))
+            kept *= p * right / (kept * (p * right + (1 - p) * wrong) + (1 - kept) * lost)
+        expected = np.array([kept * p, kept * (1 - p), 1 - kept]) * likelihood(1.0, 0.9)
+        found = filter_belief(replace(small(), past_weight=weight), observation)
+        assert found == pytest.approx(tuple(expected / expected.sum()), abs=1e-9)
+    with pytest.raises(ConfigError, match="past_weight"):
+        replace(small(), past_weight=1.5)
 
 
 def test_a_strong_step_brings_hope_back() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -65,8 +66,8 @@ class Instance:
             values = []
             for action in range(2):
                 total = float(belief @ reward[action, at])
-                predicted = belief @ solution[action]
                 for after, chance in enumerate(stage[action, at]):
+                    predicted = belief @ solution[action, after]
                     for o in range(seen.shape[-1]):
                         joint = predicted * seen[action, :, o]
                         if chance * joint.sum() > 0:
@@ -81,8 +82,11 @@ class Instance:
 
 @pytest.mark.parametrize("hazard", [(0.4, 1.0), (0.3,)])
 @pytest.mark.parametrize("belief", [None, (0.2, 0.6, 0.2)])
-def test_the_file_is_the_same_problem(hazard: tuple[float, ...], belief: tuple[float, float, float] | None) -> None:
-    model = small(hazard, repair=0.8)
+@pytest.mark.parametrize("end", [None, 0.95])
+def test_the_file_is_the_same_problem(
+    hazard: tuple[float, ...], belief: tuple[float, float, float] | None, end: float | None
+) -> None:
+    model = replace(small(hazard, repair=0.8), final_accuracy=end)
     text = to_pomdpx(model, 0.02, belief, discount=1.0)
     ours = solve(model, 0.02, 4001).value(0, belief or (0.7, 0.3, 0.0), model.step_tokens)
     assert Instance(text).value() == pytest.approx(float(ours), abs=1e-7)

@@ -34,7 +34,7 @@ def test_the_solution_is_that_of_the_whole_tree(
     options = {"take_over": take_over, "draft_cost": draft_cost, "retries": retries}
     exact = brute_force(model, 0.01, 0, np.array(belief), 10, final=final, **options)  # type: ignore[arg-type]
     found = solve(model, 0.01, **options)._values(0, belief, np.array(10), final=final).max()  # type: ignore[arg-type]
-    assert found == pytest.approx(exact, abs=2e-3)
+    assert found == pytest.approx(exact, abs=5e-3)  # of the grid
 
 
 def test_more_retries_are_worth_more_until_they_cost() -> None:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from trim.intervals import Estimate
     from trim.policies.artifacts import Models
     from trim.policies.pomdp import PomdpPolicy
-    from trim.pomdp.fit import Labeller, PomdpFit
+    from trim.pomdp.fit import PomdpFit
+    from trim.pomdp.labels import Labeller
     from trim.pomdp.observation import FloatArray
     from trim.tasks import Task
 
@@ -198,7 +199,7 @@ async def _fit(args: argparse.Namespace) -> int:
 
 
 def _labeller(labels: str, task: Task) -> Labeller:
-    from trim.pomdp.fit import label_by_prm, label_by_rule
+    from trim.pomdp.labels import label_by_prm, label_by_rule
 
     if labels == "prm":
         return label_by_prm
@@ -213,7 +214,7 @@ async def _observation(path: Path, config: Config, models: Models) -> Mapping[st
     import numpy as np
 
     from trim.pomdp import STATES, read_points
-    from trim.pomdp.fit import labelled_points
+    from trim.pomdp.labels import labelled_points
 
     if path.suffix != ".jsonl":
         return read_points(path)
@@ -236,7 +237,7 @@ async def _observation(path: Path, config: Config, models: Models) -> Mapping[st
 
 def _estimates(fitted: PomdpFit) -> dict[str, object]:
     """All that was estimated, as JSON."""
-    names = ("weak_accuracy", "strong_accuracy", "after_right", "after_wrong", "step_tokens")
+    names = ("weak_accuracy", "final_accuracy", "strong_accuracy", "after_right", "after_wrong", "step_tokens")
     found = {name: getattr(fitted, name) for name in names}
     return {
         **{name: asdict(estimate) if estimate else None for name, estimate in found.items()},
@@ -268,6 +269,8 @@ def _fit_table(fitted: PomdpFit, task: str) -> Table:
         table.add_row(name, f"{estimate.value:.{digits}f}", f"{low} to {high}", f"{estimate.count:,} {of}")
 
     row("p_w: weak step right", fitted.weak_accuracy, "drafts")
+    if fitted.final_accuracy is not None:
+        row("p_w of the final step", fitted.final_accuracy, "drafts")
     row("p_s: strong step right", fitted.strong_accuracy, "steps")
     row("q_C: strong step right, draft right", fitted.after_right, "steps")
     row("q_R: strong step right, draft wrong", fitted.after_wrong, "steps")

@@ -155,6 +155,8 @@ class PomdpPolicy:
             "strong_accuracy": model.strong_accuracy,
             "step_tokens": model.step_tokens,
             "repair_accuracy": model.repair_accuracy,
+            "final_accuracy": model.final_accuracy,
+            "past_weight": model.past_weight,
             "price": self.price,
             "belief": self.belief,
             "gate": self.gate,
@@ -204,6 +206,8 @@ class PomdpPolicy:
                     else None
                 ),
                 agreement=tuple(arrays["agreement"].tolist()) if "agreement" in arrays else None,
+                final_accuracy=settings.pop("final_accuracy", None),  # type: ignore[arg-type]
+                past_weight=settings.pop("past_weight", 1.0),  # type: ignore[arg-type]
                 **numbers,  # type: ignore[arg-type]
             )
             bill = Bill(settings.pop("draft_tokens"), settings.pop("rewrite_tokens"))  # type: ignore[arg-type]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from trim.pomdp.model import PomdpModel
 from trim.pomdp.observation import ObservationBins
 from trim.types import Action, Observation
 
+_Likelihood = Callable[[float, float], Sequence[float]]  # of (min of the scores before, score), by state
 _NEVER = (0.0, 0.0, 0.0)
 _SAME = 1e-4  # scores of one text differ by less, whoever computes them
 
@@ -35,26 +37,31 @@ def filter_belief(model: PomdpModel, observation: Observation) -> Belief:
 
     A step that the strong model wrote gives two pieces of evidence: the rejected drafts' scores (where the observation
     has them) and the score of the text that was kept. Where that is the draft's text again, told by its score, the
-    score is no news, but that the strong model agrees is (`PomdpModel.agreement`). Whether the draft is final is no
-    evidence, since in the model solutions end independently of the state; it matters for the decision.
+    score is no news, but that the strong model agrees is (`PomdpModel.agreement`). A draft that ends the solution is
+    right with a probability of its own (`PomdpModel.final_accuracy`); that it ends tells nothing of the steps before.
 
     The evidence of a score r_t is P(r_t | min of r_1..r_{t-1}, state), not the pair's P(min, r_t | state): the earlier
-    scores, and with them their min, have moved the belief already, and would count again at every later step.
+    scores, and with them their min, have moved the belief already, and would count again at every later step. Scores
+    of one solution may err together: those before the draft's count with the power `PomdpModel.past_weight`.
 
     After RETRY the belief is about the best-scored draft, the one that CONTINUE keeps.
     """
     # Decisions wait for this loop: it works on plain floats and normalises once a step.
-    evidence = model.observation.score_likelihood
-    repair_evidence = (model.repair_observation or model.observation).score_likelihood
-    accuracy, after_right, after_wrong = model.weak_accuracy, model.after_right, model.after_wrong
-    drafts, lowest = observation.draft_scores, 1.0
-    correct, recoverable, lost = accuracy, 1.0 - accuracy, 0.0  # the first draft
+    newest = model.observation.score_likelihood
+    past = _weighed(newest, model.past_weight)
+    repair_evidence = _weighed((model.repair_observation or model.observation).score_likelihood, model.past_weight)
+    after_right, after_wrong = model.after_right, model.after_wrong
+    drafts, lowest, last = observation.draft_scores, 1.0, len(observation.scores) - 1
+    kept = 1.0
     for position, score in enumerate(observation.scores):
+        accuracy = model.draft_accuracy(final=observation.final and position == last)
+        correct, recoverable, lost = kept * accuracy, kept * (1.0 - accuracy), 1.0 - kept
         action = observation.actions[position] if position < len(observation.actions) else None
         scores = drafts[position] if position < len(drafts) else ()
         rewritten = action is not None and action is not Action.CONTINUE
+        evidence = newest if action is None else past
         if len(scores) > 1:
-            correct, recoverable, lost = _several(model, (correct, recoverable, lost), lowest, scores)
+            correct, recoverable, lost = _several(model, evidence, (correct, recoverable, lost), lowest, scores)
         elif scores or not rewritten:
             of_correct, of_recoverable, of_lost = evidence(lowest, scores[0] if scores else score)
             correct, recoverable, lost = correct * of_correct, recoverable * of_recoverable, lost * of_lost
@@ -71,14 +78,23 @@ def filter_belief(model: PomdpModel, observation: Observation) -> Belief:
         if action is None:
             break
         kept = correct / (correct + recoverable + lost)
-        correct, recoverable, lost = kept * accuracy, kept * (1.0 - accuracy), 1.0 - kept
         lowest = min(lowest, score)
     total = correct + recoverable + lost
     return Belief(correct / total, recoverable / total, lost / total)
 
 
+def _weighed(likelihood: _Likelihood, weight: float) -> _Likelihood:
+    if weight == 1.0:
+        return likelihood
+    return lambda lowest, score: [value**weight for value in likelihood(lowest, score)]
+
+
 def _several(
-    model: PomdpModel, prior: tuple[float, float, float], lowest: float, scores: tuple[float, ...]
+    model: PomdpModel,
+    likelihood: _Likelihood,
+    prior: tuple[float, float, float],
+    lowest: float,
+    scores: tuple[float, ...],
 ) -> tuple[float, float, float]:
     """The belief about the best-scored of several drafts of a step, not normalised. A score that was there before is
     that of the same text (`Observation.draft_scores`).
@@ -86,7 +102,7 @@ def _several(
     again, best = model.retries, scores[0]
     if again is None:  # nothing is known of how drafts hang together
         best, scores = max(scores), ()
-    of_correct, of_recoverable, of_lost = model.observation.score_likelihood(lowest, best)
+    of_correct, of_recoverable, of_lost = likelihood(lowest, best)
     correct, recoverable, lost = prior[0] * of_correct, prior[1] * of_recoverable, prior[2] * of_lost
     for n in range(1, len(scores)):
         assert again is not None
@@ -94,7 +110,7 @@ def _several(
         if score in scores[:n]:
             correct, recoverable, lost = correct * same[0], recoverable * same[1], lost * same[2]
             continue
-        of_correct, of_recoverable, of_lost = model.observation.score_likelihood(lowest, score)
+        of_correct, of_recoverable, of_lost = likelihood(lowest, score)
         correct, recoverable, lost = correct * (1 - same[0]), recoverable * (1 - same[1]), lost * (1 - same[2])
         lost *= of_lost
         both = correct * again.after_right * of_correct

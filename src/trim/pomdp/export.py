@@ -45,11 +45,12 @@ def to_pomdpx(
     _table(moves, "stage_1", "action stage_0", [(f"* {a} {b}", [p]) for a, b, p in follows])
     kept = {Action.CONTINUE: (1.0, 0.0, 0.0), Action.REGENERATE: (model.after_right, model.after_wrong, 0.0)}
     drafts = [
-        (f"{action} {state} -", (k * model.weak_accuracy, k * (1 - model.weak_accuracy), 1 - k))
+        (f"{action} {stage} {state} -", (k * right, k * (1 - right), 1 - k))
         for action in _ACTIONS
+        for stage, right in ((stage, model.draft_accuracy(final=stage == "final")) for stage in stages)
         for state, k in zip(STATES, kept[action], strict=True)
     ]
-    _table(moves, "solution_1", "action solution_0", drafts)
+    _table(moves, "solution_1", "action stage_1 solution_0", drafts)
 
     seen = ET.SubElement(root, "ObsFunction")
     rows = [

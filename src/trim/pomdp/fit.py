@@ -8,7 +8,7 @@ all drafts are judged, and strong steps are counted by whether the draft that th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, takewhile
 from math import ceil, hypot
 
@@ -16,18 +16,19 @@ import numpy as np
 
 from trim.errors import TraceError
 from trim.intervals import Estimate, mean, proportion
+from trim.pomdp.belief import filter_belief
+from trim.pomdp.labels import LabelledDraft, Labeller, StepLabels, is_final, labelled_drafts
 from trim.pomdp.model import PomdpModel
 from trim.pomdp.observation import STATES, FloatArray, ObservationBins, quantile_bins
 from trim.pomdp.redrafts import Redraft, RetryFit, find_redrafts, fit_retries
-from trim.types import Action, Draft, Finish, Question, Role, Step, Trace
-
-WRONG_BELOW = 0.35
-"""The score of the paper's shortcut for step labels."""
+from trim.types import Draft, Role, Step, Trace
 
 _CORRECT, _RECOVERABLE, _LOST = range(3)
 _FEWEST_REPAIRS = 20  # right and wrong ones each
+_FEWEST_FINAL = 50  # final drafts, and others, with nothing wrong before them
+_FEWEST_LATER, _MOST_LATER = 200, 4_000  # drafts after a first one, for the weight of past scores
+_PAST_WEIGHTS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 _SMOOTHING = 5.0  # drafts that the neighbouring steps count for in the hazard
-_UNSELECTIVE = ("always-weak", "random")  # policies whose kept drafts are no better than the others
 _ADVICE = (
     "; best are traces of random steps with scores, which hold both models' steps everywhere: "
     "trim eval --policies random --parameters random=0.5 --score"
@@ -35,77 +36,19 @@ _ADVICE = (
 
 
 @dataclass(frozen=True)
-class StepLabels:
-    """Which texts of a trace are right, every step before them being right as well. One entry per position; `drafts`
-    has one for each of `Decision.drafts`, or none where nobody knows.
-    """
-
-    kept: tuple[bool, ...]
-    drafts: tuple[tuple[bool, ...], ...]
-
-
-Labeller = Callable[[Trace], StepLabels | None]
-"""Labels of a trace; None if it has none."""
-
-
-def label_by_rule(rule: Callable[[Question, Sequence[str]], tuple[bool, ...]]) -> Labeller:
-    """Labels by a task's rule (`Task.step_labels`)."""
-
-    def label(trace: Trace) -> StepLabels:
-        texts = tuple(step.text for step in trace.steps)
-        kept = rule(trace.question, texts)
-        drafts = (
-            tuple(
-                kept[t] if draft.step.text == texts[t] else rule(trace.question, (*texts[:t], draft.step.text))[-1]
-                for draft in decision.drafts
-            )
-            for t, decision in enumerate(trace.decisions)
-        )
-        return StepLabels(kept, tuple(drafts))
-
-    return label
-
-
-def label_by_prm(trace: Trace) -> StepLabels | None:
-    """The paper's shortcut: all steps of a right solution are right; in a wrong one the first step scored below 0.35 is
-    the first wrong one, else the lowest. Drafts that were replaced stay unknown, so only traces of policies that look
-    at no score can be used, recorded with scores.
-    """
-    scores = [decision.kept_score for decision in trace.decisions]
-    known = [(score, t) for t, score in enumerate(scores) if score is not None]
-    if trace.policy not in _UNSELECTIVE or trace.correct is None or len(known) < len(scores) - 1:
-        return None
-    first = next((t for score, t in known if score < WRONG_BELOW), min(known, default=(0.0, 0))[1])
-    kept = tuple(trace.correct or t < first for t in range(len(scores)))
-    drafts = tuple((k,) if d.action is Action.CONTINUE else () for k, d in zip(kept, trace.decisions, strict=True))
-    return StepLabels(kept, drafts)
-
-
-def labelled_points(scores: Sequence[float], first_wrong: int) -> dict[str, list[tuple[float, float]]]:
-    """(min of previous scores, score) by state for the steps of one solution, as in ProcessBench: `first_wrong` is the
-    0-based index of the first wrong step, -1 if there is none.
-    """
-    points: dict[str, list[tuple[float, float]]] = {state: [] for state in STATES}
-    lowest = 1.0
-    for t, score in enumerate(scores):
-        state = _CORRECT if first_wrong < 0 or t < first_wrong else _RECOVERABLE if t == first_wrong else _LOST
-        points[STATES[state]].append((lowest, score))
-        lowest = min(lowest, score)
-    return points
-
-
-@dataclass(frozen=True)
 class PomdpFit:
     """A fitted model, and how sure each of its numbers is.
 
     `after_right` and `after_wrong` are q_C and q_R, None where no strong step replaced a draft that has a label (q_R is
-    then taken to be p_s, as in the paper). `retries` tells of drafts that follow another one of the same step, None
-    where there are too few. `hazard[t]` is what was counted, before smoothing. `scores` are mean scores
-    by state; `points` the arrays of shape (n, 2) behind them, (min of previous scores, score).
+    then taken to be p_s, as in the paper). `final_accuracy` is that of drafts that end the solution, `weak_accuracy`
+    then that of the others; None where there are too few of either. `retries` tells of drafts that follow another one
+    of the same step, None where there are too few. `hazard[t]` is what was counted, before smoothing. `scores` are mean
+    scores by state; `points` the arrays of shape (n, 2) behind them, (min of previous scores, score).
     """
 
     model: PomdpModel
     weak_accuracy: Estimate
+    final_accuracy: Estimate | None
     strong_accuracy: Estimate
     after_right: Estimate | None
     after_wrong: Estimate | None
@@ -139,6 +82,7 @@ def fit(
         TraceError: too few data; says of what, and about how many questions more are needed.
     """
     texts: list[_Text] = []
+    drafts: list[LabelledDraft] = []
     redrafts: list[Redraft] = []
     used = skipped = 0
     for trace in traces:
@@ -149,9 +93,12 @@ def fit(
             used += 1
             texts += _judge(trace, labels, ends)
             redrafts += find_redrafts(trace, labels)
+            drafts += labelled_drafts(trace, labels, ends)
     evidence = _Evidence.of(texts, points)
     evidence.require_enough(skipped)
-    weak = _share(evidence.weak)
+    inner, final = ([text for text in evidence.weak if text.final is last] for last in (False, True))
+    apart = min(len(inner), len(final)) >= _FEWEST_FINAL
+    weak = _share(inner if apart else evidence.weak)
     right, wrong = (_share(replaced) if replaced else None for replaced in (evidence.for_right, evidence.for_wrong))
     strong = _share(evidence.strong) if right is None or wrong is None else _mixture(weak, right, wrong)
     tokens = mean([text.tokens for text in evidence.drafts], [text.question for text in evidence.drafts])
@@ -167,10 +114,12 @@ def fit(
         None if retries is None else retries.model,
         None if right is None or wrong is None else evidence.agreement(right.value, wrong.value),
         evidence.repair_observation(),
+        (sum(text.state == _CORRECT for text in final) + 0.5) / (len(final) + 1) if apart else None,
     )
     return PomdpFit(
-        model=model,
+        model=replace(model, past_weight=_past_weight(model, drafts)),
         weak_accuracy=weak,
+        final_accuracy=_share(final) if apart else None,
         strong_accuracy=strong,
         after_right=right,
         after_wrong=wrong,
@@ -213,7 +162,7 @@ def _judge(trace: Trace, labels: StepLabels, ends: Callable[[str], bool]) -> Ite
         t: int, step: Step, score: float | None, *, right: bool, replaced: bool | None = None, agrees: bool = False
     ) -> _Text:
         state = _LOST if not sound else _CORRECT if right else _RECOVERABLE
-        final = step.finish is Finish.EOS or ends(step.text)
+        final = is_final(step, ends)
         pair = None if lowest is None or score is None else (lowest, score)
         return _Text(trace.question.text, t, step.role, state, final, step.tokens, pair, replaced, agrees)
 
@@ -273,11 +222,9 @@ class _Evidence:
         )
 
     def agreement(self, right: float, wrong: float) -> tuple[float, float, float]:
-        """P(a strong step is the draft again | the draft's state); LOST has one pseudo-count."""
-        shares = [
-            (sum(text.agrees for text in found) + (0.5 if n == _LOST else 0.0)) / (len(found) + (n == _LOST))
-            for n, found in enumerate((self.for_right, self.for_wrong, self.for_lost))
-        ]
+        """P(a strong step is the draft again | the draft's state), with a pseudo-count: nothing is ruled out."""
+        replaced = (self.for_right, self.for_wrong, self.for_lost)
+        shares = [(sum(text.agrees for text in found) + 0.5) / (len(found) + 1) for found in replaced]
         return min(shares[0], right), min(shares[1], 1 - wrong), shares[2]  # labels may be noisy
 
     def repair_observation(self) -> ObservationBins | None:
@@ -341,6 +288,21 @@ def _mixture(weak: Estimate, right: Estimate, wrong: Estimate) -> Estimate:
         for side, other in (("low", "high"), ("high", "low"))
     )
     return Estimate(value, max(value - low, 0.0), min(value + high, 1.0), right.count + wrong.count)
+
+
+def _past_weight(model: PomdpModel, drafts: Sequence[LabelledDraft]) -> float:
+    """The power of past scores with which the filter gives the true states the most probability."""
+    later = [draft for draft in drafts if len(draft.observation.scores) > 1]
+    if len(later) < _FEWEST_LATER:
+        return 1.0
+    chosen = later[:: ceil(len(later) / _MOST_LATER)]
+
+    def surprise(weight: float) -> float:
+        weighed = replace(model, past_weight=weight)
+        found = [max(filter_belief(weighed, draft.observation)[draft.state], 1e-6) for draft in chosen]
+        return -float(np.log(found).mean())
+
+    return min(_PAST_WEIGHTS, key=surprise)
 
 
 def _hazard(drafts: list[_Text]) -> tuple[Estimate, ...]:

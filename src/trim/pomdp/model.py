@@ -51,6 +51,10 @@ class PomdpModel:
             None: unknown, every strong step counts as another text.
         repair_observation: scores of strong steps that differ from the draft, given what they are (RECOVERABLE: wrong).
             They stand where steps are hard, so right ones score lower than other right steps. None: as `observation`.
+        final_accuracy: P(a draft that ends the solution is right | everything before it is). Such a draft often only
+            says the result again. None: as any other, p_w; otherwise p_w and p_s are those of the steps before.
+        past_weight: what the scores of steps before the draft count for in the filter, the power of their likelihood.
+            1: independent given their states; less where the errors of the scores in one solution hang together.
 
     Raises:
         ConfigError: a number out of its range, or a q_R that leaves no q_C in [0, 1].
@@ -65,6 +69,8 @@ class PomdpModel:
     retries: Retries | None = None
     agreement: tuple[float, float, float] | None = None
     repair_observation: ObservationBins | None = None
+    final_accuracy: float | None = None
+    past_weight: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hazard", tuple(float(h) for h in self.hazard))
@@ -73,6 +79,10 @@ class PomdpModel:
                 "POMDP: step accuracies must lie in (0, 1] and [0, 1], "
                 f"not {self.weak_accuracy} and {self.strong_accuracy}"
             )
+        if not 0.0 < self.draft_accuracy(final=True) <= 1.0:
+            raise ConfigError(f"POMDP: final_accuracy must lie in (0, 1], not {self.final_accuracy}")
+        if not 0.0 <= self.past_weight <= 1.0:
+            raise ConfigError(f"POMDP: past_weight must lie in [0, 1], not {self.past_weight}")
         if not self.hazard or not all(0.0 <= h <= 1.0 for h in self.hazard):
             raise ConfigError(f"POMDP: the hazard needs at least one entry, all in [0, 1], not {self.hazard}")
         if not self.step_tokens > 0:
@@ -88,6 +98,10 @@ class PomdpModel:
                 f"POMDP: repair_accuracy {self.repair_accuracy} does not go with step accuracies {self.weak_accuracy} "
                 f"and {self.strong_accuracy}: after a right draft the strong step is right with {self.after_right:.3f}"
             )
+
+    def draft_accuracy(self, *, final: bool) -> float:
+        """P(a draft is right | everything before it is)."""
+        return self.final_accuracy if final and self.final_accuracy is not None else self.weak_accuracy
 
     @property
     def after_wrong(self) -> float:

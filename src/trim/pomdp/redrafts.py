@@ -15,7 +15,7 @@ from trim.pomdp.observation import STATES
 from trim.types import Trace
 
 if TYPE_CHECKING:
-    from trim.pomdp.fit import StepLabels
+    from trim.pomdp.labels import StepLabels
 
 _CORRECT, _RECOVERABLE, _LOST = range(3)
 _FEWEST = 20  # pairs behind each number

@@ -8,7 +8,8 @@ So one curve serves both actions, and the whole solution is these curves:
     W_t(k) = h_t E_o[ max(x', u' - cost) ] + (1 - h_t) E_o[ max(W_{t+1}(x'), W_{t+1}(u') - cost) ]
 
 with h_t = hazard[t], cost = price * step_tokens, o the observation of the next draft, x' its P(CORRECT | o) and u' the
-same after REGENERATE. Posteriors don't depend on t or price: where they fall on the grid is worked out once per model.
+same after REGENERATE, where a final draft has an accuracy of its own. Posteriors don't depend on t or price: where they
+fall on the grid is worked out once per model.
 
 W_t is convex (a maximum of linear functions of k) and W_t(0) <= W_t(k). Linear interpolation between grid points
 therefore never underestimates, and the tangents at grid points never overestimate: `PomdpSolution.bounds`.
@@ -70,12 +71,16 @@ class _Backup:
         return TableLookup.of(self.right, self.points * (self.sound - self.right_slope), (1 - self.points) * self.lost)
 
 
-@lru_cache(maxsize=2)
-def _backup(model: PomdpModel, grid: int) -> _Backup:
+@lru_cache(maxsize=4)
+def _backup(model: PomdpModel, grid: int, *, final: bool = False) -> _Backup:
+    """Over drafts that end the solution, or over others; one object where those are alike."""
+    if final and model.final_accuracy is None:
+        return _backup(model, grid)
+    accuracy = model.draft_accuracy(final=final)
     correct, recoverable, lost = model.observation.mass.reshape(3, -1)
     seen = correct + recoverable + lost > 0
-    right = model.weak_accuracy * correct[seen]
-    slip = (1 - model.weak_accuracy) * recoverable[seen]
+    right = accuracy * correct[seen]
+    slip = (1 - accuracy) * recoverable[seen]
     return _Backup(
         points=np.linspace(0.0, 1.0, grid)[:, None],
         sound=right + slip,
@@ -116,10 +121,10 @@ def solve(
         raise ConfigError(f"POMDP: {retries} retries need a model fitted to traces with retries")
     hazard = np.array(model.hazard if model.hazard[-1] == 1.0 else (*model.hazard, 1.0))
     alone = _strong_alone(model, hazard)
-    backup = _backup(model, grid)
+    ordinary, ending = _backup(model, grid), _backup(model, grid, final=True)
     cost = price * model.step_tokens
-    charge = backup.mass * cost
-    keep, other, work = (np.empty_like(backup.mass) for _ in range(3))
+    charge = ordinary.mass * cost, ending.mass * cost
+    keep, other, work = (np.empty_like(ordinary.mass) for _ in range(3))
     curves = np.empty((len(hazard), grid))
     again = np.empty((len(hazard) + 1, retries, SIDE * SIDE))
 
@@ -129,15 +134,17 @@ def solve(
             again[step] = retry_tables(model, curve, retries, cost=cost, draft_cost=draft_cost, alone=instead)
 
     def play(step: int, curve: FloatArray) -> FloatArray:
-        """E[the best that can be done with the draft at this step], for each grid point."""
+        """E[the best that can be done with the draft at this step], for each grid point; past the end: a final one."""
+        final = step == len(hazard)
+        backup, charged = (ending, charge[1]) if final else (ordinary, charge[0])
         retry(step, curve)
         backup.right_at.apply(curve, keep, work)
         backup.fixed_at.apply(curve, other, work)
-        np.subtract(other, charge, out=other)
+        np.subtract(other, charged, out=other)
         np.maximum(keep, other, out=keep)
-        if take_over and step < len(hazard):
+        if take_over and not final:
             np.multiply(backup.fixed, alone.success[step], out=other)
-            np.multiply(charge, alone.steps[step], out=work)
+            np.multiply(charged, alone.steps[step], out=work)
             np.subtract(other, work, out=other)
             np.maximum(keep, other, out=keep)
         if retries:
@@ -146,7 +153,7 @@ def solve(
         expected: FloatArray = keep.sum(axis=1)
         return expected
 
-    at_end = play(len(hazard), backup.points[:, 0])
+    at_end = play(len(hazard), ordinary.points[:, 0])
     curves[-1] = at_end - draft_cost
     for step in range(len(hazard) - 2, -1, -1):
         later = play(step + 1, curves[step + 1])
@@ -164,9 +171,11 @@ class _StrongAlone:
 
 
 def _strong_alone(model: PomdpModel, hazard: FloatArray) -> _StrongAlone:
-    success, steps = np.full(len(hazard), model.strong_accuracy), np.full(len(hazard), 2.0)
+    end = model.draft_accuracy(final=True)
+    at_end = end * model.after_right + (1 - end) * model.after_wrong
+    success, steps = np.full(len(hazard), at_end), np.full(len(hazard), 2.0)
     for t in range(len(hazard) - 2, -1, -1):
-        success[t] = model.strong_accuracy * (hazard[t] + (1 - hazard[t]) * success[t + 1])
+        success[t] = hazard[t] * at_end + (1 - hazard[t]) * model.strong_accuracy * success[t + 1]
         steps[t] = 2.0 + (1 - hazard[t]) * (steps[t + 1] - 1.0)
     return _StrongAlone(success, steps)
 
@@ -280,7 +289,7 @@ class PomdpSolution:
         backup = _backup(self.model, self.curves.shape[1])
         cost = self.price * self.model.step_tokens
         lines = np.empty((2, *self.curves.shape))
-        lines[:, -1] = ends = self._best_plan(_Lines(0.0, 1.0), _Lines(-cost, 1.0))
+        lines[:, -1] = ends = self._best_plan(_Lines(0.0, 1.0), _Lines(-cost, 1.0), final=True)
         for t in range(len(self.hazard) - 2, -1, -1):
             start, slope = lines[:, t + 1]
             keep = _Lines(start[backup.right_at.nearest], slope[backup.right_at.nearest])
@@ -295,9 +304,9 @@ class PomdpSolution:
             lines[:, t] = self.hazard[t] * ends + (1 - self.hazard[t]) * later
         return lines
 
-    def _best_plan(self, keep: _Lines, rewrite: _Lines) -> FloatArray:
+    def _best_plan(self, keep: _Lines, rewrite: _Lines, *, final: bool = False) -> FloatArray:
         """For each grid point the better of two ways for each observation, as one line in k; shape (2, grid)."""
-        backup = _backup(self.model, self.curves.shape[1])
+        backup = _backup(self.model, self.curves.shape[1], final=final)
         chosen = rewrite.of(backup.fixed, backup.mass) > keep.of(backup.right, backup.mass)
         constant = np.where(chosen, rewrite.start, keep.start)
         on_right, on_fixed = np.where(chosen, 0.0, keep.slope), np.where(chosen, rewrite.slope, 0.0)

@@ -31,10 +31,16 @@ class World:
             spread: of a step's tokens, relative. With 0, the model is the whole truth.
             difficulty: variance of questions' hardness. With 0, the model is the whole truth.
         """
+        ends = ends or (0.0, *model.hazard)
+        weak_steps: float | tuple[float, ...] = model.weak_accuracy
+        strong_steps: float | tuple[float, ...] = model.strong_accuracy
+        if model.final_accuracy is not None:  # simulated steps don't know that they are the last: mean by position
+            weak_steps = tuple(end * model.final_accuracy + (1 - end) * model.weak_accuracy for end in ends)
+            strong_steps = tuple(right * model.after_right + (1 - right) * model.after_wrong for right in weak_steps)
         weak = SimulatedModel(
             Role.WEAK,
-            model.weak_accuracy,
-            ends or (0.0, *model.hazard),
+            weak_steps,
+            ends,
             model.step_tokens,
             spread=spread,
             difficulty=difficulty,
@@ -45,7 +51,7 @@ class World:
         strong = replace(
             weak,
             role=Role.STRONG,
-            accuracy=model.strong_accuracy,
+            accuracy=strong_steps,
             difficulty=0.0,
             drafter=weak,
             coupling=min(max(coupling, 0.0), 1.0),
