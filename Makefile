@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off -c constraints.txt
 
-.PHONY: help setup demo test check format bench docs test-vllm clean
+.PHONY: help setup demo test check format bench docs fuzz test-vllm clean
 
 help:
 	@echo "make demo       set up, then see step routing at work (minutes)"
@@ -16,6 +16,7 @@ help:
 	@echo "make check      format, lint, types"
 	@echo "make bench      the committed benchmarks"
 	@echo "make docs       the documentation, in site/"
+	@echo "make fuzz       the gateway against schemathesis and 10,000 malformed bodies (installs schemathesis)"
 	@echo "make test-vllm  routing against three real vLLM servers on the CPU (installs vLLM, 3.5 GB)"
 
 setup: $(READY)
@@ -53,6 +54,11 @@ bench: $(READY)
 docs: $(READY)
 	@$(PIP) -e '.[docs]'
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+fuzz: $(READY)
+	@$(PIP) schemathesis
+	@$(BIN)/python -m benchmarks.fuzz
+	@TRIM_FUZZ=5000 $(BIN)/python -m pytest tests/server/test_refusals.py
 
 test-vllm: $(READY)
 	@bash tests/vllm/setup.sh

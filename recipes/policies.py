@@ -1,6 +1,6 @@
 """Make the saved policies that are shipped with the embedded pair.
 
-    python -m recipes.policies pomdp|agg|seq [--work work/policies] [--episodes 6000] [--out src/trim/embedded]
+    python -m recipes.policies pomdp|agg|seq [--work work/policies] [--episodes N] [--out src/trim/embedded]
 
 pomdp: a fit to 2,200 scored solutions of gsm_symbolic problems with random actions, retries among them.
 
@@ -41,6 +41,7 @@ def train(kind: str, work: Path, *, simulated: int, real: list[str]) -> Path:
     """Both trainings; the folder of the second, which takes the options `real`."""
     first, second = work / f"{kind}-simulated", work / kind
     embedded = ["--source", "embedded", "--task", "gsm_symbolic", "--start", str(first), *real]
+    embedded += ["--record", str(work / "record")]  # no step is asked for twice: a fifth of the time
     for folder, options in (
         (first, ["--source", "simulate", "--episodes", str(simulated)]),
         (second, embedded),
@@ -55,12 +56,14 @@ def main() -> None:
     parser.add_argument("kind", choices=("pomdp", "agg", "seq"))
     parser.add_argument("--work", type=Path, default=Path("work/policies"))
     parser.add_argument("--simulated", type=int, default=50_000, help="episodes of the first training")
-    parser.add_argument("--episodes", type=int, default=6_000, help="episodes of the second training")
-    parser.add_argument("--batch", type=int, default=128, help="episodes an update of the second training")
+    parser.add_argument("--episodes", type=int, help="of the second training (default: 24000 for agg, 6000 for seq)")
+    parser.add_argument("--batch", type=int, help="episodes an update of it (default: 256 for agg, 128 for seq)")
     parser.add_argument("--questions", type=int, default=2_000, help="distinct problems of the second training")
     parser.add_argument("--validation", type=int, default=100, help="held-out problems of the second training")
     parser.add_argument("--out", type=Path, default=Path("src/trim/embedded"))
     args = parser.parse_args()
+    args.episodes = args.episodes or (24_000 if args.kind == "agg" else 6_000)
+    args.batch = args.batch or (256 if args.kind == "agg" else 128)
     names = ("episodes", "batch", "questions", "validation")
     real = [word for name in names for word in (f"--{name}", str(getattr(args, name)))]
     made = fit(args.work) if args.kind == "pomdp" else train(args.kind, args.work, simulated=args.simulated, real=real)

@@ -109,6 +109,12 @@ def reading(results: dict[str, Any], minutes: float) -> str:
             f"{percent(summaries[query]['cpt95'])})"
             + (f", {summaries[step]['cpt95'] / oracle:.2f} times the oracle's {percent(oracle)}." if oracle else ".")
         )
+    words_only = best(summaries, [*LEARNED])
+    if step and words_only:
+        words.append(
+            f"The cascade reads the process reward model as TRIM does; of the routers that read the question alone the "
+            f"best, {words_only}, needs {percent(summaries[words_only]['cpt95'])}."
+        )
     head = (
         f"# Every policy on the shipped models\n\n`python -m benchmarks.embedded --questions {results['questions']}`, "
         f"{date.today().isoformat()}, {platform.machine()}, {minutes:.0f} minutes in this run. gsm_symbolic, "
