@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from trim.pomdp.model import PomdpModel
 from trim.pomdp.observation import ObservationBins
 from trim.types import Action, Observation
 
-_Likelihood = Callable[[float, float], Sequence[float]]  # of (min of the scores before, score), by state
 _NEVER = (0.0, 0.0, 0.0)
 _SAME = 1e-4  # scores of one text differ by less, whoever computes them
 
@@ -47,9 +45,8 @@ def filter_belief(model: PomdpModel, observation: Observation) -> Belief:
     After RETRY the belief is about the best-scored draft, the one that CONTINUE keeps.
     """
     # Decisions wait for this loop: it works on plain floats and normalises once a step.
-    newest = model.observation.score_likelihood
-    past = _weighed(newest, model.past_weight)
-    repair_evidence = _weighed((model.repair_observation or model.observation).score_likelihood, model.past_weight)
+    evidence = model.observation.score_likelihood
+    repair_evidence = (model.repair_observation or model.observation).score_likelihood
     after_right, after_wrong = model.after_right, model.after_wrong
     drafts, lowest, last = observation.draft_scores, 1.0, len(observation.scores) - 1
     kept = 1.0
@@ -59,11 +56,11 @@ def filter_belief(model: PomdpModel, observation: Observation) -> Belief:
         action = observation.actions[position] if position < len(observation.actions) else None
         scores = drafts[position] if position < len(drafts) else ()
         rewritten = action is not None and action is not Action.CONTINUE
-        evidence = newest if action is None else past
+        weight = 1.0 if action is None else model.past_weight
         if len(scores) > 1:
-            correct, recoverable, lost = _several(model, evidence, (correct, recoverable, lost), lowest, scores)
+            correct, recoverable, lost = _several(model, weight, (correct, recoverable, lost), lowest, scores)
         elif scores or not rewritten:
-            of_correct, of_recoverable, of_lost = evidence(lowest, scores[0] if scores else score)
+            of_correct, of_recoverable, of_lost = evidence(lowest, scores[0] if scores else score, weight)
             correct, recoverable, lost = correct * of_correct, recoverable * of_recoverable, lost * of_lost
         agreement = model.agreement if rewritten and scores else None
         if agreement is not None and abs(score - max(scores)) <= _SAME:
@@ -73,7 +70,7 @@ def filter_belief(model: PomdpModel, observation: Observation) -> Belief:
             right = correct * max(after_right - same[0], 0.0) + recoverable * after_wrong
             wrong = correct * (1 - after_right) + recoverable * max(1 - same[1] - after_wrong, 0.0)
             correct, recoverable, lost = right, max(wrong, 0.0), lost * (1 - same[2])
-            of_correct, of_recoverable, of_lost = repair_evidence(lowest, score)
+            of_correct, of_recoverable, of_lost = repair_evidence(lowest, score, weight)
             correct, recoverable, lost = correct * of_correct, recoverable * of_recoverable, lost * of_lost
         if action is None:
             break
@@ -83,26 +80,20 @@ def filter_belief(model: PomdpModel, observation: Observation) -> Belief:
     return Belief(correct / total, recoverable / total, lost / total)
 
 
-def _weighed(likelihood: _Likelihood, weight: float) -> _Likelihood:
-    if weight == 1.0:
-        return likelihood
-    return lambda lowest, score: [value**weight for value in likelihood(lowest, score)]
-
-
 def _several(
     model: PomdpModel,
-    likelihood: _Likelihood,
+    weight: float,
     prior: tuple[float, float, float],
     lowest: float,
     scores: tuple[float, ...],
 ) -> tuple[float, float, float]:
-    """The belief about the best-scored of several drafts of a step, not normalised. A score that was there before is
-    that of the same text (`Observation.draft_scores`).
+    """The belief about the best-scored of several drafts of a step, not normalised; scores count with `weight`. A
+    score that was there before is that of the same text (`Observation.draft_scores`).
     """
     again, best = model.retries, scores[0]
     if again is None:  # nothing is known of how drafts hang together
         best, scores = max(scores), ()
-    of_correct, of_recoverable, of_lost = likelihood(lowest, best)
+    of_correct, of_recoverable, of_lost = model.observation.score_likelihood(lowest, best, weight)
     correct, recoverable, lost = prior[0] * of_correct, prior[1] * of_recoverable, prior[2] * of_lost
     for n in range(1, len(scores)):
         assert again is not None
@@ -110,7 +101,7 @@ def _several(
         if score in scores[:n]:
             correct, recoverable, lost = correct * same[0], recoverable * same[1], lost * same[2]
             continue
-        of_correct, of_recoverable, of_lost = likelihood(lowest, score)
+        of_correct, of_recoverable, of_lost = model.observation.score_likelihood(lowest, score, weight)
         correct, recoverable, lost = correct * (1 - same[0]), recoverable * (1 - same[1]), lost * (1 - same[2])
         lost *= of_lost
         both = correct * again.after_right * of_correct

@@ -96,14 +96,24 @@ class ObservationBins:
         """P(min, score | state) for the three states: evidence of a pair that is looked at alone."""
         return self._pairs[bisect_right(self._inner_minimum, minimum)][bisect_right(self._inner_score, score)]
 
-    def score_likelihood(self, minimum: float, score: float) -> list[float]:
+    def score_likelihood(self, minimum: float, score: float, weight: float = 1.0) -> list[float]:
         """P(score | min, state) for the three states: evidence of the newest score where the past is known already.
 
         Where a state hardly ever has such a min, its table says nothing: P(score | min, state) is drawn towards
         P(score | state) with the weight of a probability of 0.02, and that a little towards equal bins, so that no
-        single score rules a state out.
+        single score rules a state out. `weight` is a power that the probabilities are raised to.
         """
-        return self._given_min[bisect_right(self._inner_minimum, minimum)][bisect_right(self._inner_score, score)]
+        table = self._given_min if weight == 1.0 else self._weighed(weight)
+        return table[bisect_right(self._inner_minimum, minimum)][bisect_right(self._inner_score, score)]
+
+    def _weighed(self, weight: float) -> Table:
+        if weight not in self._powers:
+            self._powers[weight] = (np.array(self._given_min) ** weight).tolist()
+        return self._powers[weight]
+
+    @cached_property
+    def _powers(self) -> dict[float, Table]:
+        return {}
 
     @cached_property
     def _inner_minimum(self) -> list[float]:
