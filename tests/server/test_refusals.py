@@ -26,7 +26,7 @@ def served() -> Iterator[Served]:
     ("change", "status", "param"),
     [
         ({"model": "gpt-5"}, 404, "model"),
-        ({"model": "trim-pomdp-20%"}, 404, "model"),  # none is configured
+        ({"model": "trim-agg-20%"}, 404, "model"),
         ({"model": "trim-threshold-7"}, 400, "model"),
         ({"model": "trim-random-200%"}, 400, "model"),
         ({"model": "trim-threshold-1.2.3"}, 400, "model"),
@@ -68,9 +68,9 @@ def served() -> Iterator[Served]:
         ({"speed": 3}, 400, "speed"),
         ({"trim": {"policy": "magic"}}, 400, "trim"),
         ({"trim": {"policy": "pomdp=/etc"}}, 400, "trim.policy"),
-        ({"trim": {"policy": "pomdp"}}, 400, "trim.policy"),
+        ({"trim": {"policy": "agg"}}, 400, "trim.policy"),  # none is configured
         ({"trim": {"parameter": 2}}, 400, "trim"),
-        ({"trim": {"price": 0.1}}, 400, "trim.price"),
+        ({"trim": {"policy": "threshold", "price": 0.1}}, 400, "trim.price"),
         ({"trim": {"parameter": 0.1, "strong_share": 0.1}}, 400, "trim.strong_share"),
         ({"trim": {"policy": "always-weak", "strong_share": 0.1}}, 400, "trim"),
         ({"trim": {"strong_share": 1.5}}, 400, "trim.strong_share"),

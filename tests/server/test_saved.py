@@ -56,3 +56,15 @@ def test_a_learned_policy_is_served_and_read_once(tmp_path: Path, monkeypatch: p
             assert (told["policy"], told["parameter"]) == ("agg", price)
         assert served.post(ask(trim={"price": 2 * PRICES.high})).status_code == 400
         assert served.post(ask(model="trim-pomdp-20%")).status_code == 404
+
+
+def test_the_shipped_plan_comes_with_the_shipped_models() -> None:
+    with serving(simulated()) as served:
+        assert "trim-pomdp-20%" in served.get("/v1/models").text
+        reply = served.post(ask(model="trim-pomdp-20%")).json()
+        assert reply["trim"]["policy"] == "pomdp"
+    ours = simulated()
+    others = replace(ours, config=replace(ours.config, weak=replace(ours.config.weak, model="judge")))
+    with serving(others) as served:
+        assert "pomdp" not in served.get("/v1/models").text
+        assert served.post(ask(model="trim-pomdp-20%")).status_code == 404

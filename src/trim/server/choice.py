@@ -85,10 +85,19 @@ class Models:
             raise Refusal(400, str(error), "invalid_value", where) from None
 
     def _load(self) -> PomdpPolicy | LearnedPolicy | None:
-        """The saved policy that is configured, or the pomdp that `[policy] path` names beside another one."""
+        """The saved policy that is configured, or beside another one the pomdp that `[policy] path` names, or the one
+        shipped for the shipped models.
+        """
         settings = self._config.policy
-        name = settings.name if _is_saved(settings.name) else f"pomdp={settings.path}"
-        saved = self._config.build_policy(name) if _is_saved(settings.name) or settings.path else None
+        if _is_saved(settings.name):
+            saved = self._config.build_policy(settings.name)
+        elif settings.path:
+            saved = self._config.build_policy(f"pomdp={settings.path}")
+        else:
+            try:
+                saved = self._config.build_policy("pomdp")
+            except ConfigError:  # made for other models than these
+                return None
         return saved if isinstance(saved, PomdpPolicy | LearnedPolicy) else None
 
     def _build(self, wish: _Wish) -> Policy:
