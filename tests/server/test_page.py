@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,21 +10,20 @@ from typing import Any
 
 import pytest
 
+from tests.browser import CHROMIUM, OPTIONS
 from tests.server.gateway import WEAK, Served, serving, simulated
 from trim.config import Config
 from trim.server.gateway import open_gateway
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("no chromium on this machine")
-    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=options)
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         yield opened
         opened.close()
 
