@@ -41,7 +41,7 @@ def train(kind: str, work: Path, *, simulated: int, real: list[str]) -> Path:
     """Both trainings; the folder of the second, which takes the options `real`."""
     first, second = work / f"{kind}-simulated", work / kind
     embedded = ["--source", "embedded", "--task", "gsm_symbolic", "--start", str(first), *real]
-    embedded += ["--record", str(work / "record")]  # no step is asked for twice: a fifth of the time
+    embedded += ["--record", str(work / "record")]  # no step is asked for twice
     for folder, options in (
         (first, ["--source", "simulate", "--episodes", str(simulated)]),
         (second, embedded),

@@ -109,7 +109,7 @@ def reading(results: dict[str, Any], minutes: float) -> str:
             f"{percent(summaries[query]['cpt95'])})"
             + (f", {summaries[step]['cpt95'] / oracle:.2f} times the oracle's {percent(oracle)}." if oracle else ".")
         )
-    words_only = best(summaries, [*LEARNED])
+    words_only = best(summaries, [kind for kind in LEARNED if kind != "smoothie"])  # that one reads answers
     if step and words_only:
         words.append(
             f"The cascade reads the process reward model as TRIM does; of the routers that read the question alone the "
