@@ -104,7 +104,14 @@ class Always:
     st.text(min_size=1, max_size=5),
     st.integers(0, 2**31),
     st.sampled_from(
-        [Threshold(0.3), Threshold(0.7), Threshold(0.6, retries=2), RandomSteps(0.4), Always(Action.RETRY)]
+        [
+            Threshold(0.3),
+            Threshold(0.7),
+            Threshold(0.6, retries=2),
+            Threshold(0.7, retries=1, redoes=True),
+            RandomSteps(0.4),
+            Always(Action.RETRY),
+        ]
     ),
     st.sampled_from([None, 0, 50, 130]),
 )
@@ -230,6 +237,83 @@ def test_retry_asks_for_another_draft_of_the_same_step() -> None:
     check_accounts(broke)
 
 
+def test_what_the_strong_model_wrote_may_be_redone_once() -> None:
+    @dataclass
+    class Redoing:
+        attempts: list[int] = field(default_factory=list)
+
+        async def steps(
+            self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
+        ) -> AsyncIterator[Step]:
+            self.attempts.append(options.attempt)
+            yield strong(("first", "second")[options.attempt], tokens=3 + options.attempt)
+
+    seen: list[Observation] = []
+
+    class Watched(Threshold):
+        def act(self, observation: Observation) -> Action:
+            seen.append(observation)
+            return super().act(observation)
+
+    weak_model = Scripted({0: [weak("bad")], 1: [weak("#### 4", Finish.EOS)]})
+
+    def solve(scores: dict[str, float], cap: int | None = None) -> tuple[Decision, Trace, list[int]]:
+        strong_model = Redoing()
+        budget = Budget(max_strong_tokens=cap)
+        policy = Watched(0.5, redoes=True)
+        trace = run(Router(weak_model, strong_model, FixedPrm(scores), policy, budget=budget))
+        check_accounts(trace)
+        return trace.decisions[0], trace, strong_model.attempts
+
+    better, trace, attempts = solve({"bad": 0.1, "first": 0.2, "second": 0.3})
+    assert (better.step.text, better.score, better.kept_score, better.attempt) == ("second", 0.1, 0.3, 1)
+    assert [(d.step.text, d.step.role) for d in better.rejected] == [("bad", Role.WEAK), ("first", Role.STRONG)]
+    assert [d.step.text for d in better.drafts] == ["bad"]
+    assert [(d.step.text, d.score) for d in better.rewrites] == [("first", 0.2), ("second", 0.3)]
+    assert trace.usage[Role.STRONG].discarded_tokens == 3
+    assert attempts == [0, 1]
+    of_draft, of_strong, of_next = seen
+    assert (of_draft.rewrites, of_draft.strong_scores) == (0, ((),))
+    assert (of_strong.rewrites, of_strong.score, of_strong.tokens) == (1, 0.2, (3,))
+    assert (of_strong.draft_scores, of_strong.strong_scores) == (((0.1,),), ((0.2,),))
+    assert of_next.strong_scores == ((0.2, 0.3), ())
+    assert of_next.scores == (0.3, 1.0)
+
+    worse, _, _ = solve({"bad": 0.1, "first": 0.2, "second": 0.15})
+    assert (worse.step.text, worse.attempt) == ("first", 0)
+    assert [d.step.text for d in worse.rewrites] == ["first", "second"]
+    good, _, attempts = solve({"bad": 0.1, "first": 0.9})
+    assert ([d.step.text for d in good.rewrites], attempts) == (["first"], [0])
+    capped, _, attempts = solve({"bad": 0.1, "first": 0.2}, cap=3)
+    assert ([d.step.text for d in capped.rewrites], attempts) == (["first"], [0])
+
+
+def test_a_failure_while_a_strong_text_is_redone_keeps_what_was_written() -> None:
+    class Once:
+        async def steps(
+            self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
+        ) -> AsyncIterator[Step]:
+            if options.attempt:
+                raise BackendUnavailable("strong model", "connection refused")
+            yield strong("first")
+
+    class PrmOnce(FixedPrm):
+        async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
+            if steps[-1] == "first":
+                raise BackendUnavailable("process reward model", "connection refused")
+            return await super().score(question, steps)
+
+    weak_model = Scripted({0: [weak("bad")], 1: [weak("#### 4", Finish.EOS)]})
+    policy = Threshold(0.5, redoes=True)
+    for prm in (FixedPrm({"bad": 0.1, "first": 0.2}), PrmOnce({"bad": 0.1})):
+        trace = run(Router(weak_model, Once(), prm, policy, on_error=OnError(strong="weak", prm="weak")))
+        assert [step.text for step in trace.steps] == ["first", "#### 4"]
+        assert [fallback.to for fallback in trace.fallbacks] == [Role.WEAK]
+        check_accounts(trace)
+        with pytest.raises(BackendUnavailable):
+            run(Router(weak_model, Once(), prm, policy))
+
+
 # Ends -----------------------------------------------------------------------------------------------------------
 
 
@@ -295,7 +379,10 @@ class _ByPrefix:
 # Budgets --------------------------------------------------------------------------------------------------------
 
 
-@given(st.integers(0, 400), st.integers(0, 1000), st.sampled_from([Threshold(0.9), AlwaysStrong(), RandomSteps(0.7)]))
+CAPPED = [Threshold(0.9), Threshold(0.9, redoes=True), AlwaysStrong(), RandomSteps(0.7), RandomSteps(0.7, redoes=True)]
+
+
+@given(st.integers(0, 400), st.integers(0, 1000), st.sampled_from(CAPPED))
 @settings(deadline=None, max_examples=60)
 def test_the_strong_token_cap_is_hard(cap: int, seed: int, policy: Policy) -> None:
     router = Router(WEAK, STRONG, PRM, policy, budget=Budget(max_strong_tokens=cap))

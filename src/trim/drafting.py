@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from trim.errors import BackendError, BadResponse
@@ -187,15 +187,24 @@ class Drafting:
         if self.prm is not None and head.score is None:
             if self._ahead is None and self._lookahead and not self._ended:
                 self._ahead = asyncio.ensure_future(self._read_ahead())
-            await self._score(self.prm)
+            await self._score(self.prm, self._queue)
         return head
+
+    async def judge(self, step: Step) -> float | None:
+        """The score of a text that would continue the kept steps; None without a PRM. Not while drafts are open.
+
+        Raises:
+            RoleFailed: the PRM failed.
+        """
+        judged = Drafted(step)
+        if self.prm is not None:
+            await self._score(self.prm, [judged])
+        return judged.score
 
     def keep(self) -> None:
         """The head was kept: it continues the prefix, and what was drafted past it stays valid."""
         head = self._queue.pop(0)
-        self.replace(head.step)
-        if head.score is not None:
-            self.scores.append(head.score)
+        self.replace(head.step, head.score)
         if self._ahead is not None and self._ahead.done() and self._ahead.exception() is None:
             self._ahead = None
 
@@ -210,9 +219,13 @@ class Drafting:
         await self._close_reader()
         self._ended = False
 
-    def replace(self, step: Step) -> None:
-        """After `drop`: another step (the strong model's, an earlier draft) takes the head's place."""
+    def replace(self, step: Step, score: float | None = None) -> None:
+        """After `drop`: another step (the strong model's, an earlier draft) takes the head's place. A score that is
+        not known yet comes with those of the next draft.
+        """
         self.kept.append(step.text)
+        if score is not None:
+            self.scores.append(score)
         self.attempt = 0
         if self._tokens_left is not None:
             self._tokens_left = max(0, self._tokens_left - step.tokens)
@@ -262,8 +275,8 @@ class Drafting:
         if reader is not None:
             await reader.close(self._ledger)
 
-    async def _score(self, prm: ProcessRewardModel) -> None:
-        batch = tuple(self._queue)
+    async def _score(self, prm: ProcessRewardModel, drafts: Sequence[Drafted]) -> None:
+        batch = tuple(drafts)
         steps = (*self.kept, *(drafted.step.text for drafted in batch))
         usage = self._ledger.usage[Role.PRM]
         usage.calls += 1

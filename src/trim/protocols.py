@@ -45,6 +45,8 @@ class Policy(Protocol):
     """A pure function from observation to action: synchronous, no text, no I/O, no state between calls.
 
     `uses_drafts` False: the strong model writes everything, no draft is asked for. `uses_scores` False: no PRM call.
+    A policy with a true attribute `redoes` is asked about the strong model's text too (`Observation.rewrites` is 1):
+    REGENERATE has it written once more, and the better-scored of both is kept; anything else keeps it.
     """
 
     @property

@@ -161,10 +161,12 @@ class _Solution:
         )
         self._decisions: list[Decision] = []
         self._draft_scores: list[tuple[float, ...]] = []  # of every decision
+        self._strong_scores: list[tuple[float, ...]] = []  # likewise; as a policy that redoes saw them
         self._fallbacks: list[Fallback] = []
         self._writer = Role.WEAK if router.policy.uses_drafts else Role.STRONG  # who writes the next step
         self._unrouted = False  # a failure took the policy's say away: the weak model finishes
         self._reader: StepReader | None = None  # the strong model's stream after TAKE_OVER
+        self._redoes = getattr(router.policy, "redoes", False)
         self.stop: StopReason | None = None
 
     async def advance(self) -> Decision | None:
@@ -177,6 +179,7 @@ class _Solution:
         if decision is not None:
             self._decisions.append(decision)
             self._draft_scores.append(_scores_of(decision.drafts))
+            self._strong_scores.append(_scores_of(decision.rewrites) if self._redoes else ())
             self.stop = self._stop_after(decision.step)
         return decision
 
@@ -235,29 +238,33 @@ class _Solution:
         if self._unrouted:
             return Action.CONTINUE, True
         router = self._router
-        action = wanted = router.policy.act(self._observe(head, rejected))
+        action = wanted = router.policy.act(self._observe(head, [*rejected, head]))
         if action is Action.RETRY and len(rejected) + 1 >= router.limits.max_drafts:
             action = Action.REGENERATE
         if action in (Action.REGENERATE, Action.TAKE_OVER) and self._strong_tokens_left() == 0:
             action = Action.CONTINUE
         return action, action is not wanted
 
-    def _observe(self, head: Drafted, rejected: list[Draft]) -> Observation:
-        step, drafts = head.step, len(rejected) + 1
+    def _observe(
+        self, shown: Drafted, drafts: Sequence[Draft | Drafted], written: Sequence[Drafted] = ()
+    ) -> Observation:
+        """What a policy sees of the text on the table, the last of `drafts`, or of `written` by the strong model."""
+        step = shown.step
         position = len(self._decisions)
         last = position + 1 == self._router.limits.max_steps
-        key = f"{self._seed}\0{self._question.text}\0{position}\0{drafts}".encode()
+        place = f"{self._seed}\0{self._question.text}\0{position}\0{len(drafts)}" + "\0strong" * len(written)
         return Observation(
-            scores=() if head.score is None else (*self._drafting.scores, head.score),
+            scores=() if shown.score is None else (*self._drafting.scores, shown.score),
             tokens=(*(decision.step.tokens for decision in self._decisions), step.tokens),
             actions=tuple(decision.action for decision in self._decisions),
             final=last or step.finish is Finish.EOS or self._router.form.has_answer(step.text),
-            drafts=drafts,
+            drafts=len(drafts),
             strong_tokens=self._ledger.usage[Role.STRONG].completion_tokens,
-            draw=int.from_bytes(blake2b(key, digest_size=7).digest(), "big") / 2.0**56,
+            draw=int.from_bytes(blake2b(place.encode(), digest_size=7).digest(), "big") / 2.0**56,
             logprob=step.logprob,
             entropy=step.entropy,
-            draft_scores=(*self._draft_scores, _scores_of([*rejected, head])),
+            draft_scores=(*self._draft_scores, _scores_of(drafts)),
+            strong_scores=(*self._strong_scores, _scores_of(written)),
         )
 
     async def _keep(self, head: Drafted, rejected: list[Draft], *, forced: bool) -> Decision:
@@ -300,9 +307,42 @@ class _Solution:
             self._restore(head.step)
             self._writer = Role.WEAK
             return self._kept(Draft(head.step, head.score, Action.CONTINUE), rejected, forced=True)
-        self._drafting.replace(step)
         rejected.append(Draft(head.step, head.score, action))
-        return Decision(step, action, head.score, forced=forced, rejected=tuple(rejected))
+        best, others, attempt = Drafted(step), [], 0
+        if self._redoes and action is Action.REGENERATE:
+            best, others, attempt = await self._redo(best, rejected)
+        self._drafting.replace(best.step, best.score)
+        return Decision(
+            best.step, action, head.score, best.score, forced=forced, rejected=(*rejected, *others), attempt=attempt
+        )
+
+    async def _redo(self, first: Drafted, drafts: list[Draft]) -> tuple[Drafted, list[Draft], int]:
+        """Show the policy what the strong model wrote, which it may have written once more: the best-scored text, the
+        other ones, and where among them it was made.
+        """
+        written = [first]
+        try:
+            while True:
+                new = written[-1]
+                same = (d.score for d in (*drafts, *written[:-1]) if d.step.text == new.step.text)
+                new.score = next(same, None)
+                if new.score is None:
+                    new.score = await self._drafting.judge(new.step)
+                if len(written) > 1 or self._strong_tokens_left() == 0:
+                    break
+                if self._router.policy.act(self._observe(new, drafts, written)) is not Action.REGENERATE:
+                    break
+                step = await self._write_strong(limit=1, attempt=len(written))
+                if step is None:
+                    break
+                written.append(Drafted(step))
+        except RoleFailed as failure:  # what is written stays
+            await self._fall_back(failure)
+        attempt = max(range(len(written)), key=lambda n: (_score_of(written[n]), -n))
+        best = written.pop(attempt)
+        for other in written:
+            self._ledger.discard(Role.STRONG, other.step.tokens)
+        return best, [Draft(other.step, other.score, Action.REGENERATE) for other in written], attempt
 
     async def _strong_step(self) -> Decision | None:
         """The next step of a solution that the strong model has taken over."""
@@ -320,13 +360,13 @@ class _Solution:
 
     # The strong model -------------------------------------------------------------------------------------------
 
-    async def _write_strong(self, limit: int | None) -> Step | None:
+    async def _write_strong(self, limit: int | None, attempt: int = 0) -> Step | None:
         """One step by the strong model; None if it ended the solution instead, or a budget cut it off."""
         left = self._strong_tokens_left()
         if self._reader is None or self._reader.spent:
             await self._close_strong()
             caps = [cap for cap in (left, self._drafting.tokens_left) if cap is not None]
-            options = StepOptions(limit=limit, max_tokens=min(caps, default=None), seed=self._seed)
+            options = StepOptions(limit, min(caps, default=None), attempt, self._seed)
             self._reader = StepReader(
                 self._router.strong, Role.STRONG, self._question, tuple(self._drafting.kept), options
             )
@@ -405,7 +445,7 @@ class _Solution:
         self._writer = Role(to)
 
 
-def _score_of(draft: Draft) -> float:
+def _score_of(draft: Draft | Drafted) -> float:
     return -1.0 if draft.score is None else draft.score
 
 

@@ -77,7 +77,10 @@ async def check_prm(prm: ProcessRewardModel, question: Question, steps: tuple[st
 
 def check_policy(policy: Policy) -> None:
     """Check a `Policy`: it answers every observation with an action, and the same one each time."""
-    for score, length, final, drafts, draw in product((0.0, 0.5, 1.0), (1, 3, 30), (False, True), (1, 4), (0.0, 0.999)):
+    written = (0, 1) if getattr(policy, "redoes", False) else (0,)
+    for score, length, final, drafts, draw, strong in product(
+        (0.0, 0.5, 1.0), (1, 3, 30), (False, True), (1, 4), (0.0, 0.999), written
+    ):
         scores = (0.9,) * (length - 1) + (score,) if policy.uses_scores else ()
         observation = Observation(
             scores=scores,
@@ -86,7 +89,8 @@ def check_policy(policy: Policy) -> None:
             final=final,
             drafts=drafts,
             draw=draw,
-            draft_scores=(*((s,) for s in scores[:-1]), (0.4,) * (drafts - 1) + scores[-1:]),
+            draft_scores=(*((s,) for s in scores[:-1]), (0.4,) * (drafts - 1 + strong) + scores[-1 - strong :]),
+            strong_scores=(*(() for _ in scores[:-1]), scores[-1:] * strong),
             logprob=-0.1,
             entropy=0.3,
         )

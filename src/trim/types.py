@@ -32,7 +32,7 @@ class Action(StrEnum):
     """What to do with the draft on the table (paper: CONTINUE and REGENERATE; the other two are ours)."""
 
     CONTINUE = "CONTINUE"  # keep the draft
-    REGENERATE = "REGENERATE"  # the strong model writes this one step instead
+    REGENERATE = "REGENERATE"  # the strong model writes this one step instead; of its own text: writes it once more
     RETRY = "RETRY"  # drop the draft, ask the weak model for another
     TAKE_OVER = "TAKE_OVER"  # the strong model writes this step and all that follow
 
@@ -131,6 +131,10 @@ class Observation:
     repeats an earlier one word for word has that one's score exactly. `final`: the draft ends the solution. `drafts`:
     drafts seen for this step, this one included. `strong_tokens`: spent so far. `draw`: a uniform number in [0, 1)
     fixed by seed, question, step and draft, for policies that randomise.
+
+    A policy that `redoes` is also asked about what the strong model wrote: that is on the table then, and r_t, c_t,
+    `final`, `logprob` and `entropy` are its. `strong_scores` has an entry for each position: the scores of the strong
+    model's texts there as the policy saw them, in the order they were made; the last is empty for a weak draft.
     """
 
     scores: tuple[float, ...]
@@ -143,11 +147,17 @@ class Observation:
     logprob: float | None = None
     entropy: float | None = None
     draft_scores: tuple[tuple[float, ...], ...] = ()
+    strong_scores: tuple[tuple[float, ...], ...] = ()
 
     @property
     def score(self) -> float:
         """r_t, the score of the draft on the table."""
         return self.scores[-1]
+
+    @property
+    def rewrites(self) -> int:
+        """Strong texts seen for this step, the one on the table included; 0: a weak draft is on the table."""
+        return len(self.strong_scores[-1]) if self.strong_scores else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +174,9 @@ class Decision:
     """One position of a solution: the step that was kept and how that came about.
 
     `score` is the one that the decision was made on (the draft's); `kept_score` that of the kept text, once known.
-    `forced`: the policy wanted something else and a budget, a limit or a failure overruled it. `rejected` are the
-    drafts that were not kept, in the order they were made, and `attempt` says where among them a kept draft was made.
+    `forced`: the policy wanted something else and a budget, a limit or a failure overruled it. `rejected` are the texts
+    that were not kept, in the order they were made: the weak model's drafts, then strong ones that were redone.
+    `attempt` says where among those of its own author the kept one was made.
     """
 
     step: Step
@@ -179,10 +190,23 @@ class Decision:
     @property
     def drafts(self) -> tuple[Draft, ...]:
         """All drafts of the weak model, kept or not, in the order they were made."""
+        others = self._rejected(Role.WEAK)
         if self.action is not Action.CONTINUE:
-            return self.rejected
-        kept = Draft(self.step, self.score, self.action)
-        return (*self.rejected[: self.attempt], kept, *self.rejected[self.attempt :])
+            return others
+        return self._with_kept(others, self.score)
+
+    @property
+    def rewrites(self) -> tuple[Draft, ...]:
+        """All texts of the strong model, kept or not, in the order they were made."""
+        if self.step.role is not Role.STRONG:
+            return ()
+        return self._with_kept(self._rejected(Role.STRONG), self.kept_score)
+
+    def _rejected(self, author: Role) -> tuple[Draft, ...]:
+        return tuple(draft for draft in self.rejected if draft.step.role is author)
+
+    def _with_kept(self, others: tuple[Draft, ...], score: float | None) -> tuple[Draft, ...]:
+        return (*others[: self.attempt], Draft(self.step, score, self.action), *others[self.attempt :])
 
 
 @dataclass(frozen=True, slots=True)

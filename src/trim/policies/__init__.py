@@ -1,7 +1,8 @@
 """Policies: pure functions from observation to action, and the one scalar that each family has.
 
 On command lines and in settings a policy is `NAME`, with its ways after plus signs and a saved policy's folder at the
-end: `threshold`, `threshold+2` (up to two retries before the strong model is asked), `pomdp+snapshot=fits/gsm`.
+end: `threshold`, `threshold+2` (up to two retries before the strong model is asked), `threshold+redo` (what the strong
+model writes may be written once more), `pomdp+snapshot=fits/gsm`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ __all__ = [
 
 NAMES = ("always-weak", "always-strong", "random", "threshold")
 """Policies that `build` knows. The oracle needs a task's labels, saved ones a folder: they are made where those are."""
+
+REDO = "redo"
+"""The way of policies that look at the strong model's text too and may have it written once more."""
 
 SAVED = ("pomdp", "agg", "seq")
 """Policies that are read from a folder: the one given, or the one shipped for the embedded models."""
@@ -65,7 +69,7 @@ def build(name: str, parameter: float | None = None) -> Policy:
     """A policy by name.
 
     Args:
-        name: one of `NAMES`; random and threshold may have retries, as in `threshold+2`.
+        name: one of `NAMES`; random and threshold may have retries and redo, as in `threshold+redo+2`.
         parameter: random: rate p of strong steps; threshold: k, steps scored below it are rejected. Both in [0, 1].
 
     Raises:
@@ -75,8 +79,9 @@ def build(name: str, parameter: float | None = None) -> Policy:
     if spec.family not in NAMES or spec.folder:
         raise ConfigError(f"unknown policy {name!r}; there are {', '.join(NAMES)}, {'=FOLDER, '.join(SAVED)}=FOLDER")
     fixed = spec.family in ("always-weak", "always-strong")
-    if spec.ways or (spec.retries and fixed):
-        raise ConfigError(f"policy {name!r}: {spec.family} has " + ("no ways" if fixed else "only retries, as in +2"))
+    if set(spec.ways) - {REDO} or ((spec.ways or spec.retries) and fixed):
+        ways = "no ways" if fixed else "only retries and redo, as in +2 and +redo"
+        raise ConfigError(f"policy {name!r}: {spec.family} has {ways}")
     if fixed:
         if parameter is not None:
             raise ConfigError(f"policy {name} has no parameter")
@@ -84,7 +89,7 @@ def build(name: str, parameter: float | None = None) -> Policy:
     if parameter is None:
         raise ConfigError(f"policy {name} needs a parameter in [0, 1]")
     kind = RandomSteps if spec.family == "random" else Threshold
-    return kind(parameter, spec.retries, spec.name)
+    return kind(parameter, spec.retries, spec.name, redoes=REDO in spec.ways)
 
 
 def shipped(family: str) -> str:

@@ -15,11 +15,13 @@ class Threshold:
     Args:
         threshold: k in [0, 1]; 0 keeps everything (weak only, no PRM), 1 rejects everything (strong only, no drafts).
         retries: rejected drafts that are tried again (RETRY) before the strong model is asked.
+        redoes: the strong model's own text, where it scores below k as well, is written once more.
     """
 
     threshold: float
     retries: int = 0
     name: str = "threshold"
+    redoes: bool = False
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.threshold <= 1.0:
@@ -48,4 +50,5 @@ class Threshold:
             return Action.CONTINUE  # k = 0 asks for no scores
         if observation.score >= self.threshold:
             return Action.CONTINUE
-        return Action.RETRY if observation.drafts <= self.retries else Action.REGENERATE
+        retry = observation.drafts <= self.retries and not observation.rewrites
+        return Action.RETRY if retry else Action.REGENERATE
