@@ -308,7 +308,7 @@ class _Solution:
             self._writer = Role.WEAK
             return self._kept(Draft(head.step, head.score, Action.CONTINUE), rejected, forced=True)
         rejected.append(Draft(head.step, head.score, action))
-        best, others, attempt = Drafted(step), [], 0
+        best, others, attempt = Drafted(step), list[Draft](), 0
         if self._redoes and action is Action.REGENERATE:
             best, others, attempt = await self._redo(best, rejected)
         self._drafting.replace(best.step, best.score)
@@ -324,8 +324,8 @@ class _Solution:
         try:
             while True:
                 new = written[-1]
-                same = (d.score for d in (*drafts, *written[:-1]) if d.step.text == new.step.text)
-                new.score = next(same, None)
+                known: list[Draft | Drafted] = [*drafts, *written[:-1]]
+                new.score = next((text.score for text in known if text.step.text == new.step.text), None)
                 if new.score is None:
                     new.score = await self._drafting.judge(new.step)
                 if len(written) > 1 or self._strong_tokens_left() == 0:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from benchmarks.calibration import FOLDER
-from trim.pomdp import ObservationBins, PomdpModel
+from trim.pomdp import ObservationBins, PomdpModel, Retries
 
 needs_calibration = pytest.mark.skipif(not FOLDER.exists(), reason="../shared/data/calibration is not here")
 
@@ -60,56 +60,65 @@ def brute_force(
     draft_cost: float = 0.0,
     retries: int = 0,
     drafts: int = 1,
+    redoes: bool = False,
 ) -> float:
     """The optimal value by the whole tree over the three-state belief: transition, observation, Bayes, maximum."""
     succeeds = np.array([model.after_right, model.after_wrong, 0.0])
-    after = {
-        "CONTINUE": np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]),
-        "REGENERATE": np.stack([succeeds, np.zeros(3), 1 - succeeds], axis=1),
-    }
     ends = model.hazard[step] if step < len(model.hazard) else 1.0
-    values = []
-    for action, kept in after.items():
-        value = -price * tokens if action == "REGENERATE" else 0.0
+
+    def keep(belief: np.ndarray) -> float:
+        """Of the text on the table."""
         if final:
-            values.append(value + float(belief @ kept[:, 0]))
-            continue
-        value -= draft_cost
+            return float(belief[0])
+        value = -draft_cost
         for last, weight in ((True, ends), (False, 1 - ends)):
-            right = model.draft_accuracy(final=last)
-            predicted = belief @ kept @ np.array([[right, 1 - right, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+            right = belief[0] * model.draft_accuracy(final=last)
+            predicted = np.array([right, belief[0] - right, 1 - belief[0]])
             for likelihood in model.observation.mass.reshape(3, -1).T:
                 joint = predicted * likelihood
                 chance = joint.sum()
                 if weight * chance > 0:
                     value += weight * chance * brute_force(
-                        model, price, step + 1, joint / chance, model.step_tokens,
-                        final=last, take_over=take_over, draft_cost=draft_cost, retries=retries,
+                        model, price, step + 1, joint / chance, model.step_tokens, final=last,
+                        take_over=take_over, draft_cost=draft_cost, retries=retries, redoes=redoes,
                     )  # fmt: skip
-        values.append(value)
+        return value
+
+    def reviewed(text: np.ndarray) -> float:
+        """Of the strong model's text: kept, or written once more."""
+        assert model.redo is not None
+        outcomes = redrafted(model.redo, model.strong_observation, text)
+        return max(keep(text), sum(chance * keep(b) for chance, b in outcomes) - price * model.step_tokens)
+
+    values = [keep(belief)]
+    if redoes:
+        values.append(sum(chance * reviewed(b) for chance, b in rewritten(model, belief)) - price * tokens)
+    else:
+        fixed = float(belief @ succeeds)
+        values.append(keep(np.array([fixed, 0.0, 1 - fixed])) - price * tokens)
     if take_over and not final:
         values.append(float(belief @ succeeds) * alone(model, step) - price * (tokens + paid(model, step)))
     if drafts <= retries:
         value = -draft_cost
-        for chance, kept_belief in redrafted(model, belief):
+        assert model.retries is not None
+        for chance, kept_belief in redrafted(model.retries, model.observation, belief):
             value += chance * brute_force(
                 model, price, step, kept_belief, model.step_tokens,
                 final=final, take_over=take_over, draft_cost=draft_cost, retries=retries, drafts=drafts + 1,
+                redoes=redoes,
             )  # fmt: skip
         values.append(value)
     return max(values)
 
 
-def redrafted(model: PomdpModel, belief: np.ndarray) -> list[tuple[float, np.ndarray]]:
-    """What may be seen of another draft, and the belief about the draft that is then kept, by counting worlds."""
-    again = model.retries
-    assert again is not None
+def redrafted(again: Retries, scores: ObservationBins, belief: np.ndarray) -> list[tuple[float, np.ndarray]]:
+    """What may be seen of another text, and the belief about the one that is then kept, by counting worlds."""
     worlds: dict[int, dict[tuple[int, int], float]] = {}  # observation (-1: the same text) -> states of old, new
     for old, chance in enumerate(belief):
         worlds.setdefault(-1, {})[old, old] = chance * again.same[old]
         right = (again.after_right, again.after_wrong, 0.0)[old]
         for new, share in ((0, right), (1 if old < 2 else 2, 1 - right)):
-            for seen, likelihood in enumerate(model.observation.mass.sum(axis=1)[new]):
+            for seen, likelihood in enumerate(scores.mass.sum(axis=1)[new]):
                 worlds.setdefault(seen, {})[old, new] = chance * (1 - again.same[old]) * share * likelihood
     found = []
     for outcome in worlds.values():
@@ -121,6 +130,16 @@ def redrafted(model: PomdpModel, belief: np.ndarray) -> list[tuple[float, np.nda
                     beliefs[draft][state] += chance / total
             found.append((total, max(beliefs, key=lambda b: b[0])))
     return found
+
+
+def rewritten(model: PomdpModel, belief: np.ndarray) -> list[tuple[float, np.ndarray]]:
+    """What may be seen of the strong model's text, and the belief about it: the draft again, or another one."""
+    agreement = np.array(model.agreement or (0.0, 0.0, 0.0))
+    right = np.array([model.after_right - agreement[0], model.after_wrong, 0.0])
+    wrong = np.array([1 - model.after_right, 1 - agreement[1] - model.after_wrong, 0.0])
+    states = np.array([belief @ right, belief @ wrong, belief[2] * (1 - agreement[2])])
+    joint = [belief * agreement, *(states * seen for seen in model.strong_observation.mass.sum(axis=1).T)]
+    return [(float(part.sum()), part / part.sum()) for part in joint if part.sum() > 0]
 
 
 def alone(model: PomdpModel, step: int) -> float:

@@ -1,4 +1,4 @@
-"""RETRY: the solution against the whole tree, the belief against enumeration, and what it is worth."""
+"""Second texts of a step, by either model: the solution against the whole tree, beliefs against enumeration, worth."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.pomdp.instances import beliefs, brute_force, redrafted, small
+from tests.pomdp.instances import beliefs, brute_force, redrafted, rewritten, scores_in, small
 from trim.errors import ConfigError
 from trim.pomdp import Retries, filter_belief, solve
 from trim.types import Action, Observation
@@ -18,20 +18,24 @@ from trim.types import Action, Observation
 share = st.floats(0.0, 1.0)
 kinds = st.builds(lambda a, b, c, d, e: Retries((a, b, c), d, e), share, share, share, share, share)
 AGAIN = Retries((0.6, 0.2, 0.4), 0.9, 0.35)
+STRONG_SCORES = scores_in((0.1, 0.1, 0.2, 0.6), (0.4, 0.3, 0.2, 0.1), (0.3, 0.3, 0.2, 0.2))
 
 
-@settings(deadline=None, max_examples=25)
-@given(kinds, beliefs(), st.floats(0.0, 0.05), st.integers(1, 2), st.booleans(), st.booleans())
+@settings(deadline=None, max_examples=40)
+@given(kinds, kinds, beliefs(), st.floats(0.0, 0.05), st.integers(0, 2), st.booleans(), st.booleans(), st.booleans())
 def test_the_solution_is_that_of_the_whole_tree(
     again: Retries,
+    redo: Retries,
     belief: tuple[float, float, float],
     draft_cost: float,
     retries: int,
+    redoes: bool,
     take_over: bool,
     final: bool,
 ) -> None:
-    model = replace(small((1.0,)), retries=again)
-    options = {"take_over": take_over, "draft_cost": draft_cost, "retries": retries}
+    model = replace(small((1.0,), repair=0.7), retries=again, redo=redo, repair_observation=STRONG_SCORES)
+    model = replace(model, agreement=(0.8, 0.2, 0.6))
+    options = {"take_over": take_over, "draft_cost": draft_cost, "retries": retries, "redoes": redoes}
     exact = brute_force(model, 0.01, 0, np.array(belief), 10, final=final, **options)  # type: ignore[arg-type]
     found = solve(model, 0.01, **options)._values(0, belief, np.array(10), final=final).max()  # type: ignore[arg-type]
     assert found == pytest.approx(exact, abs=5e-3)  # of the grid
@@ -101,4 +105,49 @@ def test_one_belief_and_many_are_looked_up_alike() -> None:
 
 def test_outcomes_of_a_retry_add_up() -> None:
     model = replace(small(), retries=AGAIN)
-    assert sum(chance for chance, _ in redrafted(model, np.array([0.5, 0.3, 0.2]))) == pytest.approx(1.0)
+    belief = np.array([0.5, 0.3, 0.2])
+    for outcomes in (redrafted(AGAIN, model.observation, belief), rewritten(model, belief)):
+        assert sum(chance for chance, _ in outcomes) == pytest.approx(1.0)
+
+
+# The strong model's own text ------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=60)
+@given(kinds, st.sampled_from([0.1, 0.4, 0.6, 0.9]), st.sampled_from([0.2, 0.3, 0.7, 0.95]))
+def test_the_belief_about_a_redone_strong_text_is_bayes(redo: Retries, first: float, second: float) -> None:
+    model = replace(small(repair=0.7), redo=redo, repair_observation=STRONG_SCORES, agreement=(0.8, 0.2, 0.6))
+    seen = Observation((first,), (10,), draft_scores=((0.35,),), strong_scores=((first,),))
+    draft = np.array(filter_belief(model, Observation((0.35,), (10,))))
+    outcomes = dict(zip(range(-1, 4), rewritten(model, draft), strict=True))  # -1: the draft again
+    before = filter_belief(model, seen)
+    assert before == pytest.approx(tuple(outcomes[int(first * 4)][1]), abs=1e-3)  # no score is quite impossible
+    found = filter_belief(model, replace(seen, scores=(second,), strong_scores=((first, second),)))
+    joint: dict[tuple[int, int], float] = {}
+    for old, chance in enumerate(before):
+        right = (redo.after_right, redo.after_wrong, 0.0)[old]
+        for new, share in ((0, right), (1 if old < 2 else 2, 1 - right)):
+            likelihood = STRONG_SCORES.score_likelihood(1.0, second)[new]
+            joint[old, new] = chance * (1 - redo.same[old]) * share * likelihood
+    total = sum(joint.values())
+    if total < 1e-12:
+        return
+    kept = 1 if second > first else 0
+    expected = [sum(p for pair, p in joint.items() if pair[kept] == state) / total for state in range(3)]
+    assert found == pytest.approx(tuple(expected), abs=1e-9)
+
+
+def test_a_strong_text_is_redone_where_it_is_doubtful_and_that_pays() -> None:
+    model = replace(small(repair=0.7), redo=AGAIN, repair_observation=STRONG_SCORES)
+    once, twice = solve(model, 0.005), solve(model, 0.005, redoes=True)
+    assert once.curves[0, -1] + 0.005 < twice.curves[0, -1]
+    assert twice.gain(0, (0.2, 0.7, 0.1)) > once.gain(0, (0.2, 0.7, 0.1))
+    doubtful, sure = (0.2, 0.7, 0.1), (0.95, 0.03, 0.02)
+    assert twice.action(0, doubtful, 10, rewrites=1) is Action.REGENERATE
+    assert twice.action(0, sure, 10, rewrites=1) is Action.CONTINUE
+    assert twice.action(0, doubtful, 10, rewrites=2) is Action.CONTINUE
+    assert once.action(0, doubtful, 10, rewrites=1) is Action.CONTINUE
+    low, high = twice.bounds(0, doubtful, 10)
+    assert low <= twice.value(0, doubtful, 10) <= high
+    with pytest.raises(ConfigError, match="redone"):
+        solve(small(), 0.01, redoes=True)

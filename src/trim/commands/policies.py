@@ -243,6 +243,7 @@ def _estimates(fitted: PomdpFit) -> dict[str, object]:
         **{name: asdict(estimate) if estimate else None for name, estimate in found.items()},
         "hazard": [asdict(estimate) for estimate in fitted.hazard],
         "retries": asdict(fitted.retries) if fitted.retries else None,
+        "redo": asdict(fitted.redo) if fitted.redo else None,
         "smoothed_hazard": list(fitted.model.hazard),
         "scores": {state: asdict(estimate) for state, estimate in fitted.scores.items()},
         "questions": fitted.questions,
@@ -275,13 +276,15 @@ def _fit_table(fitted: PomdpFit, task: str) -> Table:
     row("q_C: strong step right, draft right", fitted.after_right, "steps")
     row("q_R: strong step right, draft wrong", fitted.after_wrong, "steps")
     row("tokens of a draft", fitted.step_tokens, "drafts", 1)
-    if (again := fitted.retries) is not None:
+    for text, again in (("next draft", fitted.retries), ("redone strong step", fitted.redo)):
+        if again is None:
+            continue
         for state, estimate in zip(fitted.scores, again.same, strict=True):
-            row(f"next draft the same, {state}", estimate, "retries")
-        row("next draft right, the one before right", again.after_right, "different drafts")
-        row("next draft right, the one before wrong", again.after_wrong, "different drafts")
+            row(f"{text} the same, {state}", estimate, "pairs")
+        row(f"{text} right, the one before right", again.after_right, "different pairs")
+        row(f"{text} right, the one before wrong", again.after_wrong, "different pairs")
         if again.correlation is not None:
-            table.add_row("correlation of two drafts' scores", f"{again.correlation:.3f}", "", "taken to be 0")
+            table.add_row("correlation of their scores", f"{again.correlation:.3f}", "", "taken to be 0")
     for state, estimate in fitted.scores.items():
         row(f"mean score when {state}", estimate, "scores")
     for t, estimate in enumerate(fitted.hazard):

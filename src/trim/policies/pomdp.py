@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from trim.errors import ConfigError
-from trim.policies import Spec
+from trim.policies import REDO, Spec
 from trim.policies.artifacts import Artifact, Models, Provenance
 from trim.pomdp import (
     Belief,
@@ -28,13 +28,18 @@ from trim.types import Action, Observation
 RELEASED_GATE = 0.4
 """The gate of the paper's released code; it goes with the snapshot belief."""
 
+_RECORD = "trim eval --policies random+redo+1 --parameters random+redo+1=0.7 --score"
+
 _STEP_COSTS = (0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0.03, 0.015, 0.006, 0.002)
 
 
 @lru_cache(maxsize=128)
-def _solution(model: PomdpModel, price: float, take_over: bool, bill: Bill, retries: int) -> PomdpSolution:
+def _solution(
+    model: PomdpModel, price: float, take_over: bool, bill: Bill, retries: int, redoes: bool
+) -> PomdpSolution:
     dearer = replace(model, step_tokens=model.step_tokens + bill.rewrite) if bill.rewrite else model
-    return solve(dearer, price, take_over=take_over, draft_cost=price * bill.draft, retries=retries)
+    draft_cost = price * bill.draft
+    return solve(dearer, price, take_over=take_over, draft_cost=draft_cost, retries=retries, redoes=redoes)
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,12 @@ class PomdpPolicy:
         take_over: TAKE_OVER is an action too.
         retries: how often RETRY may follow a first draft.
         bill: what else is paid for.
+        redoes: what the strong model wrote is looked at too, and may be written once more.
 
     The first decision at a price solves for it; solutions are kept for all policies of the same model.
 
     Raises:
-        ConfigError: a negative price, an unknown belief, or retries that the model knows nothing of.
+        ConfigError: a negative price, an unknown belief, retries or redone steps that the model knows nothing of.
     """
 
     model: PomdpModel
@@ -66,6 +72,7 @@ class PomdpPolicy:
     name: str = "pomdp"
     uses_drafts: bool = True
     uses_scores: bool = True
+    redoes: bool = False
 
     def __post_init__(self) -> None:
         if not self.price >= 0:
@@ -73,10 +80,9 @@ class PomdpPolicy:
         if self.belief not in ("filter", "snapshot"):
             raise ConfigError(f"pomdp: belief is filter or snapshot, not {self.belief!r}")
         if self.retries < 0 or (self.retries and self.model.retries is None):
-            raise ConfigError(
-                f"pomdp: {self.retries} retries need a fit to traces with retries: "
-                "trim eval --policies random+1 --parameters random+1=0.7 --score"
-            )
+            raise ConfigError(f"pomdp: {self.retries} retries need a fit to traces with retries: {_RECORD}")
+        if self.redoes and self.model.redo is None:
+            raise ConfigError(f"pomdp: redone steps need a fit to traces with redone steps: {_RECORD}")
 
     @property
     def parameter(self) -> float:
@@ -86,25 +92,27 @@ class PomdpPolicy:
     @property
     def solution(self) -> PomdpSolution:
         """The solution for this price, solved when first asked for."""
-        return _solution(self.model, self.price, self.take_over, self.bill, self.retries)
+        return _solution(self.model, self.price, self.take_over, self.bill, self.retries, self.redoes)
 
     def at(self, price: float) -> PomdpPolicy:
         """The same policy for another price."""
         return replace(self, price=price)
 
     def with_ways(self, spec: Spec) -> PomdpPolicy:
-        """The same fit with the ways of `pomdp+WAY`: a number of retries, `snapshot`, `takeover`.
+        """The same fit with the ways of `pomdp+WAY`: a number of retries, `redo`, `snapshot`, `takeover`.
 
         Raises:
-            ConfigError: another way, or retries that the model knows nothing of.
+            ConfigError: another way, or retries or redone steps that the model knows nothing of.
         """
-        if unknown := set(spec.ways) - {"snapshot", "takeover"}:
-            raise ConfigError(f"pomdp has the ways snapshot, takeover and a number of retries, not {sorted(unknown)}")
+        if unknown := set(spec.ways) - {REDO, "snapshot", "takeover"}:
+            known = "redo, snapshot, takeover and a number of retries"
+            raise ConfigError(f"pomdp has the ways {known}, not {sorted(unknown)}")
         return replace(
             self,
             belief="snapshot" if "snapshot" in spec.ways else self.belief,
             take_over=self.take_over or "takeover" in spec.ways,
             retries=spec.retries or self.retries,
+            redoes=self.redoes or REDO in spec.ways,
             name=spec.name,
         )
 
@@ -129,14 +137,14 @@ class PomdpPolicy:
 
     def _best(self, solution: PomdpSolution, belief: Belief, seen: Observation) -> object:
         step, tokens = len(seen.tokens) - 1, seen.tokens[-1] + self.bill.rewrite
-        return solution.action(step, belief, tokens, final=seen.final, drafts=seen.drafts)
+        return solution.action(step, belief, tokens, final=seen.final, drafts=seen.drafts, rewrites=seen.rewrites)
 
     def flip_price(self, observation: Observation) -> float | None:
         """The price from which on the draft is kept; None if it is kept at every price. No gate is looked at."""
         belief = self.believe(observation)
 
         def kept(price: float) -> bool:
-            solution = _solution.__wrapped__(self.model, price, self.take_over, self.bill, self.retries)
+            solution = _solution.__wrapped__(self.model, price, self.take_over, self.bill, self.retries, self.redoes)
             return self._best(solution, belief, observation) is Action.CONTINUE
 
         if kept(0.0):
@@ -162,6 +170,7 @@ class PomdpPolicy:
             "gate": self.gate,
             "take_over": self.take_over,
             "retries": self.retries,
+            "redoes": self.redoes,
             "draft_tokens": self.bill.draft,
             "rewrite_tokens": self.bill.rewrite,
         }
@@ -171,8 +180,9 @@ class PomdpPolicy:
             "score_edges": model.observation.score_edges,
             "mass": model.observation.mass,
         }
-        if (again := model.retries) is not None:
-            arrays["retries"] = np.array([*again.same, again.after_right, again.after_wrong])
+        for name, again in (("retries", model.retries), ("redo", model.redo)):
+            if again is not None:
+                arrays[name] = np.array([*again.same, again.after_right, again.after_wrong])
         if (repair := model.repair_observation) is not None:
             arrays["repair_score_edges"], arrays["repair_mass"] = repair.score_edges, repair.mass
         if model.agreement is not None:
@@ -194,12 +204,15 @@ class PomdpPolicy:
             observation = ObservationBins(arrays["minimum_edges"], arrays["score_edges"], arrays["mass"])
             names = ("weak_accuracy", "strong_accuracy", "step_tokens", "repair_accuracy")
             numbers = {name: settings.pop(name) for name in names}
-            again = arrays.get("retries")
-            retries = None if again is None else Retries(tuple(again[:3].tolist()), float(again[3]), float(again[4]))
+            retries, redo = (
+                Retries(tuple(again[:3].tolist()), float(again[3]), float(again[4])) if again is not None else None
+                for again in (arrays.get("retries"), arrays.get("redo"))
+            )
             model = PomdpModel(
                 hazard=tuple(arrays["hazard"]),
                 observation=observation,
                 retries=retries,
+                redo=redo,
                 repair_observation=(
                     ObservationBins(np.array([0.0, 1.0]), arrays["repair_score_edges"], arrays["repair_mass"])
                     if "repair_mass" in arrays

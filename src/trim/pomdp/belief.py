@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from trim.pomdp.model import PomdpModel
+from trim.pomdp.model import PomdpModel, Retries
 from trim.pomdp.observation import ObservationBins
 from trim.types import Action, Observation
 
@@ -22,9 +22,10 @@ class Belief(NamedTuple):
 
 def snapshot_belief(bins: ObservationBins, observation: Observation) -> Belief:
     """Bayes with a uniform prior on the newest (min of previous scores, score) alone, as the paper's code has it. Of
-    several drafts the best-scored one counts.
+    several texts by the same author the best-scored one counts.
     """
-    score = max((observation.score, *(observation.draft_scores[-1] if observation.draft_scores else ())))
+    texts = observation.strong_scores if observation.rewrites else observation.draft_scores
+    score = max((observation.score, *(texts[-1] if texts else ())))
     correct, recoverable, lost = bins.pair_likelihood(min(observation.scores[:-1], default=1.0), score)
     total = correct + recoverable + lost
     return Belief(correct / total, recoverable / total, lost / total) if total else Belief(1 / 3, 1 / 3, 1 / 3)
@@ -42,36 +43,46 @@ def filter_belief(model: PomdpModel, observation: Observation) -> Belief:
     scores, and with them their min, have moved the belief already, and would count again at every later step. Scores
     of one solution may err together: those before the draft's count with the power `PomdpModel.past_weight`.
 
-    After RETRY the belief is about the best-scored draft, the one that CONTINUE keeps.
+    The belief is about the text on the table; after RETRY, or where the strong model has written twice, about the
+    better-scored one, which is kept.
     """
     # Decisions wait for this loop: it works on plain floats and normalises once a step.
     evidence = model.observation.score_likelihood
-    repair_evidence = (model.repair_observation or model.observation).score_likelihood
+    repair_evidence = model.strong_observation.score_likelihood
     after_right, after_wrong = model.after_right, model.after_wrong
-    drafts, lowest, last = observation.draft_scores, 1.0, len(observation.scores) - 1
+    again, redo = model.retries, model.redo  # None: nothing is known of how texts hang together, the best one counts
+    drafts, written = observation.draft_scores, observation.strong_scores
+    lowest, last = 1.0, len(observation.scores) - 1
     kept = 1.0
     for position, score in enumerate(observation.scores):
         accuracy = model.draft_accuracy(final=observation.final and position == last)
         correct, recoverable, lost = kept * accuracy, kept * (1.0 - accuracy), 1.0 - kept
         action = observation.actions[position] if position < len(observation.actions) else None
         scores = drafts[position] if position < len(drafts) else ()
-        rewritten = action is not None and action is not Action.CONTINUE
+        strong = written[position] if position < len(written) else ()
+        rewritten = bool(strong) if action is None else action is not Action.CONTINUE
         weight = 1.0 if action is None else model.past_weight
-        if len(scores) > 1:
-            correct, recoverable, lost = _several(model, weight, (correct, recoverable, lost), lowest, scores)
-        elif scores or not rewritten:
-            of_correct, of_recoverable, of_lost = evidence(lowest, scores[0] if scores else score, weight)
+        if scores or not rewritten:
+            first = (scores[0] if again else max(scores)) if scores else score
+            of_correct, of_recoverable, of_lost = evidence(lowest, first, weight)
             correct, recoverable, lost = correct * of_correct, recoverable * of_recoverable, lost * of_lost
+        if again and len(scores) > 1:
+            table = model.observation, again
+            correct, recoverable, lost = _others(table, weight, (correct, recoverable, lost), lowest, scores)
+        first = strong[0] if strong and redo else score
         agreement = model.agreement if rewritten and scores else None
-        if agreement is not None and abs(score - max(scores)) <= _SAME:
+        if agreement is not None and abs(first - max(scores)) <= _SAME:
             correct, recoverable, lost = correct * agreement[0], recoverable * agreement[1], lost * agreement[2]
         elif rewritten:
             same = agreement or _NEVER  # what agrees is out
             right = correct * max(after_right - same[0], 0.0) + recoverable * after_wrong
             wrong = correct * (1 - after_right) + recoverable * max(1 - same[1] - after_wrong, 0.0)
             correct, recoverable, lost = right, max(wrong, 0.0), lost * (1 - same[2])
-            of_correct, of_recoverable, of_lost = repair_evidence(lowest, score, weight)
+            of_correct, of_recoverable, of_lost = repair_evidence(lowest, first, weight)
             correct, recoverable, lost = correct * of_correct, recoverable * of_recoverable, lost * of_lost
+        if redo and len(strong) > 1:
+            table = model.strong_observation, redo
+            correct, recoverable, lost = _others(table, weight, (correct, recoverable, lost), lowest, strong)
         if action is None:
             break
         kept = correct / (correct + recoverable + lost)
@@ -80,28 +91,25 @@ def filter_belief(model: PomdpModel, observation: Observation) -> Belief:
     return Belief(correct / total, recoverable / total, lost / total)
 
 
-def _several(
-    model: PomdpModel,
+def _others(
+    table: tuple[ObservationBins, Retries],
     weight: float,
-    prior: tuple[float, float, float],
+    belief: tuple[float, float, float],
     lowest: float,
     scores: tuple[float, ...],
 ) -> tuple[float, float, float]:
-    """The belief about the best-scored of several drafts of a step, not normalised; scores count with `weight`. A
-    score that was there before is that of the same text (`Observation.draft_scores`).
+    """From the belief about the first of several texts of a step to that about the best-scored one, not normalised;
+    scores count with `weight`. A score that was there before is that of the same text (`Observation.draft_scores`).
     """
-    again, best = model.retries, scores[0]
-    if again is None:  # nothing is known of how drafts hang together
-        best, scores = max(scores), ()
-    of_correct, of_recoverable, of_lost = model.observation.score_likelihood(lowest, best, weight)
-    correct, recoverable, lost = prior[0] * of_correct, prior[1] * of_recoverable, prior[2] * of_lost
+    bins, again = table
+    correct, recoverable, lost = belief
+    best, same = scores[0], again.same
     for n in range(1, len(scores)):
-        assert again is not None
-        score, same = scores[n], again.same
+        score = scores[n]
         if score in scores[:n]:
             correct, recoverable, lost = correct * same[0], recoverable * same[1], lost * same[2]
             continue
-        of_correct, of_recoverable, of_lost = model.observation.score_likelihood(lowest, score, weight)
+        of_correct, of_recoverable, of_lost = bins.score_likelihood(lowest, score, weight)
         correct, recoverable, lost = correct * (1 - same[0]), recoverable * (1 - same[1]), lost * (1 - same[2])
         lost *= of_lost
         both = correct * again.after_right * of_correct

@@ -42,8 +42,9 @@ class PomdpFit:
     `after_right` and `after_wrong` are q_C and q_R, None where no strong step replaced a draft that has a label (q_R is
     then taken to be p_s, as in the paper). `final_accuracy` is that of drafts that end the solution, `weak_accuracy`
     then that of the others; None where there are too few of either. `retries` tells of drafts that follow another one
-    of the same step, None where there are too few. `hazard[t]` is what was counted, before smoothing. `scores` are mean
-    scores by state; `points` the arrays of shape (n, 2) behind them, (min of previous scores, score).
+    of the same step, `redo` of strong texts that do; None where there are too few. `hazard[t]` is what was counted,
+    before smoothing. `scores` are mean scores by state; `points` the arrays of shape (n, 2) behind them, (min of
+    previous scores, score).
     """
 
     model: PomdpModel
@@ -53,6 +54,7 @@ class PomdpFit:
     after_right: Estimate | None
     after_wrong: Estimate | None
     retries: RetryFit | None
+    redo: RetryFit | None
     step_tokens: Estimate
     hazard: tuple[Estimate, ...]
     scores: Mapping[str, Estimate]
@@ -72,8 +74,8 @@ def fit(
     """Estimate everything that a `PomdpModel` has.
 
     Args:
-        traces: of one pair and task, any policies. Of several drafts of a step the first one counts, as the others are
-            there because of what the policy saw; the others tell of retries.
+        traces: of one pair and task, any policies. Of several texts of a step by one model the first one counts, as the
+            others are there because of what the policy saw; the others tell of retries, and of redone strong steps.
         label: says which steps are right; `label_by_rule` or `label_by_prm`.
         ends: whether a step's text holds a final answer (`StepFormat.has_answer`).
         points: scores by state from elsewhere, such as ProcessBench, instead of those in the traces.
@@ -83,7 +85,7 @@ def fit(
     """
     texts: list[_Text] = []
     drafts: list[LabelledDraft] = []
-    redrafts: list[Redraft] = []
+    redrafts: dict[Role, list[Redraft]] = {Role.WEAK: [], Role.STRONG: []}
     used = skipped = 0
     for trace in traces:
         labels = label(trace)
@@ -92,7 +94,8 @@ def fit(
         else:
             used += 1
             texts += _judge(trace, labels, ends)
-            redrafts += find_redrafts(trace, labels)
+            for author, found in redrafts.items():
+                found += find_redrafts(trace, labels, author)
             drafts += labelled_drafts(trace, labels, ends)
     evidence = _Evidence.of(texts, points)
     evidence.require_enough(skipped)
@@ -103,7 +106,7 @@ def fit(
     strong = _share(evidence.strong) if right is None or wrong is None else _mixture(weak, right, wrong)
     tokens = mean([text.tokens for text in evidence.drafts], [text.question for text in evidence.drafts])
     counted = _hazard(evidence.drafts)
-    retries = fit_retries(redrafts)
+    retries, redo = (fit_retries(found) for found in redrafts.values())
     model = PomdpModel(
         weak.value,
         strong.value,
@@ -115,6 +118,7 @@ def fit(
         None if right is None or wrong is None else evidence.agreement(right.value, wrong.value),
         evidence.repair_observation(),
         (sum(text.state == _CORRECT for text in final) + 0.5) / (len(final) + 1) if apart else None,
+        redo=None if redo is None else redo.model,
     )
     return PomdpFit(
         model=replace(model, past_weight=_past_weight(model, drafts)),
@@ -124,6 +128,7 @@ def fit(
         after_right=right,
         after_wrong=wrong,
         retries=retries,
+        redo=redo,
         step_tokens=tokens,
         hazard=counted,
         scores={state: mean(found[:, 1], evidence.groups[state]) for state, found in evidence.points.items()},
@@ -174,8 +179,10 @@ def _judge(trace: Trace, labels: StepLabels, ends: Callable[[str], bool]) -> Ite
         if decision.step.role is Role.STRONG:
             best = _best(decision.drafts) if rights else None
             replaced = None if best is None else rights[best]
-            agrees = best is not None and decision.drafts[best].step.text == decision.step.text
-            yield text(t, decision.step, decision.kept_score, right=labels.kept[t], replaced=replaced, agrees=agrees)
+            first = decision.rewrites[0]
+            agrees = best is not None and decision.drafts[best].step.text == first.step.text
+            right = labels.rewrites[t][0]
+            yield text(t, first.step, first.score, right=right, replaced=replaced, agrees=agrees)
         sound = labels.kept[t]
         lowest = None if lowest is None or decision.kept_score is None else min(lowest, decision.kept_score)
 

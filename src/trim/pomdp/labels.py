@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from trim.pomdp.observation import STATES
-from trim.types import Action, Finish, Observation, Question, Step, Trace
+from trim.types import Action, Draft, Finish, Observation, Question, Step, Trace
 
 WRONG_BELOW = 0.35
 """The score of the paper's shortcut for step labels."""
@@ -18,11 +18,12 @@ _UNSELECTIVE = ("always-weak", "random")  # policies whose kept drafts are no be
 @dataclass(frozen=True)
 class StepLabels:
     """Which texts of a trace are right, every step before them being right as well. One entry per position; `drafts`
-    has one for each of `Decision.drafts`, or none where nobody knows.
+    and `rewrites` have one for each of `Decision.drafts` and `Decision.rewrites`, or none where nobody knows.
     """
 
     kept: tuple[bool, ...]
     drafts: tuple[tuple[bool, ...], ...]
+    rewrites: tuple[tuple[bool, ...], ...]
 
 
 Labeller = Callable[[Trace], StepLabels | None]
@@ -35,14 +36,18 @@ def label_by_rule(rule: Callable[[Question, Sequence[str]], tuple[bool, ...]]) -
     def label(trace: Trace) -> StepLabels:
         texts = tuple(step.text for step in trace.steps)
         kept = rule(trace.question, texts)
-        drafts = (
-            tuple(
-                kept[t] if draft.step.text == texts[t] else rule(trace.question, (*texts[:t], draft.step.text))[-1]
-                for draft in decision.drafts
+
+        def right(t: int, drafts: Sequence[Draft]) -> tuple[bool, ...]:
+            asked = (draft.step.text for draft in drafts)
+            return tuple(
+                kept[t] if text == texts[t] else rule(trace.question, (*texts[:t], text))[-1] for text in asked
             )
-            for t, decision in enumerate(trace.decisions)
+
+        return StepLabels(
+            kept,
+            tuple(right(t, decision.drafts) for t, decision in enumerate(trace.decisions)),
+            tuple(right(t, decision.rewrites) for t, decision in enumerate(trace.decisions)),
         )
-        return StepLabels(kept, tuple(drafts))
 
     return label
 
@@ -58,8 +63,10 @@ def label_by_prm(trace: Trace) -> StepLabels | None:
         return None
     first = next((t for score, t in known if score < WRONG_BELOW), min(known, default=(0.0, 0))[1])
     kept = tuple(trace.correct or t < first for t in range(len(scores)))
-    drafts = tuple((k,) if d.action is Action.CONTINUE else () for k, d in zip(kept, trace.decisions, strict=True))
-    return StepLabels(kept, drafts)
+    weak = [d.action is Action.CONTINUE for d in trace.decisions]
+    drafts = tuple((right,) if by_weak else () for right, by_weak in zip(kept, weak, strict=True))
+    rewrites = tuple(() if by_weak else (right,) for right, by_weak in zip(kept, weak, strict=True))
+    return StepLabels(kept, drafts, rewrites)
 
 
 def labelled_points(scores: Sequence[float], first_wrong: int) -> dict[str, list[tuple[float, float]]]:
@@ -97,6 +104,7 @@ def labelled_drafts(trace: Trace, labels: StepLabels, ends: Callable[[str], bool
             actions=tuple(d.action for d in past),
             final=is_final(draft, ends),
             draft_scores=tuple(() if d.score is None else (d.score,) for d in past),
+            strong_scores=(*(tuple(r.score for r in d.rewrites if r.score is not None) for d in past), ()),
         )
         sound = t == 0 or labels.kept[t - 1]
         yield LabelledDraft(observation, _LOST if not sound else _CORRECT if labels.drafts[t][0] else _RECOVERABLE)

@@ -15,7 +15,7 @@ from trim.pomdp.observation import ObservationBins
 
 @dataclass(frozen=True)
 class Retries:
-    """What the weak model's next draft of a step is like, given the one before it.
+    """What a model's next text for a step is like, given the one before it.
 
     Args:
         same: P(it repeats that one word for word | that one is CORRECT, RECOVERABLE, LOST).
@@ -47,6 +47,7 @@ class PomdpModel:
         repair_accuracy: q_R, P(the strong step is right | the draft was wrong); None: p_s, as in the paper. Where the
             draft was right the strong step is right with q_C, so that p_w q_C + (1 - p_w) q_R = p_s.
         retries: what another draft of the same step is like; None: unknown, there is no RETRY.
+        redo: what the strong model's second text for a step is like; None: unknown, it is not asked twice.
         agreement: P(the strong model writes the draft again word for word | the draft is CORRECT, RECOVERABLE, LOST);
             None: unknown, every strong step counts as another text.
         repair_observation: scores of strong steps that differ from the draft, given what they are (RECOVERABLE: wrong).
@@ -71,6 +72,7 @@ class PomdpModel:
     repair_observation: ObservationBins | None = None
     final_accuracy: float | None = None
     past_weight: float = 1.0
+    redo: Retries | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hazard", tuple(float(h) for h in self.hazard))
@@ -102,6 +104,11 @@ class PomdpModel:
     def draft_accuracy(self, *, final: bool) -> float:
         """P(a draft is right | everything before it is)."""
         return self.final_accuracy if final and self.final_accuracy is not None else self.weak_accuracy
+
+    @property
+    def strong_observation(self) -> ObservationBins:
+        """Scores of strong steps that are another text than the draft."""
+        return self.repair_observation or self.observation
 
     @property
     def after_wrong(self) -> float:

@@ -1,4 +1,4 @@
-"""What recorded retries say of the next one: how often a draft repeats the one before it, and how often it is right."""
+"""What recorded second texts of a step say of the next: how often it repeats the one before, how often it is right."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import numpy as np
 from trim.intervals import Estimate, proportion
 from trim.pomdp.model import Retries
 from trim.pomdp.observation import STATES
-from trim.types import Trace
+from trim.types import Role, Trace
 
 if TYPE_CHECKING:
     from trim.pomdp.labels import StepLabels
 
 _CORRECT, _RECOVERABLE, _LOST = range(3)
-_FEWEST = 20  # pairs behind each number
+_FEWEST, _FEWEST_DIFFERENT = 20, 5  # pairs for each state; different ones after a right and after a wrong text
 
 
 @dataclass(frozen=True, slots=True)
 class Redraft:
-    """Two drafts of a step, one after the other: the earlier one's state, whether the later one is right, whether it
-    is the same text, and both scores.
+    """Two texts of a step by one author, one after the other: the earlier one's state, whether the later one is right,
+    whether it is the same text, and both scores.
     """
 
     question: str
@@ -38,7 +38,7 @@ class Redraft:
 class RetryFit:
     """Retries, and how sure each number is; `same` by state, in the order of `trim.pomdp.STATES`.
 
-    `correlation` is Pearson's, between the scores of two different drafts of a step that are in the same state, each
+    `correlation` is Pearson's, between the scores of two different texts of a step that are in the same state, each
     less the mean of its state; None where nothing varies. The model takes it to be 0.
     """
 
@@ -54,11 +54,14 @@ class RetryFit:
         return Retries((correct, recoverable, lost), self.after_right.value, self.after_wrong.value)
 
 
-def find_redrafts(trace: Trace, labels: StepLabels) -> Iterator[Redraft]:
-    """The pairs of neighbouring drafts in a trace."""
+def find_redrafts(trace: Trace, labels: StepLabels, author: Role) -> Iterator[Redraft]:
+    """The pairs of neighbouring texts by this model in a trace."""
     sound = True
-    for decision, rights, kept in zip(trace.decisions, labels.drafts, labels.kept, strict=True):
-        for (first, right), (second, again) in pairwise(zip(decision.drafts, rights, strict=False)):
+    by_weak = author is Role.WEAK
+    known = labels.drafts if by_weak else labels.rewrites
+    for decision, rights, kept in zip(trace.decisions, known, labels.kept, strict=True):
+        texts = decision.drafts if by_weak else decision.rewrites
+        for (first, right), (second, again) in pairwise(zip(texts, rights, strict=False)):
             before = _LOST if not sound else _CORRECT if right else _RECOVERABLE
             same = first.step.text == second.step.text
             yield Redraft(trace.question.text, before, again, same, (first.score, second.score))
@@ -69,7 +72,7 @@ def fit_retries(redrafts: Sequence[Redraft]) -> RetryFit | None:
     """Estimate; None where there are too few pairs for one of the numbers."""
     by_state = [[redraft for redraft in redrafts if redraft.before == state] for state in range(len(STATES))]
     differ = [[redraft for redraft in found if not redraft.same] for found in by_state]
-    if min(map(len, [*by_state, *differ[:_LOST]])) < _FEWEST:
+    if min(map(len, by_state)) < _FEWEST or min(map(len, differ[:_LOST])) < _FEWEST_DIFFERENT:
         return None
 
     def share(found: Sequence[Redraft], name: str) -> Estimate:

@@ -1,10 +1,10 @@
-"""RETRY in the POMDP: what another draft of the same step is worth, for any belief about the best draft so far.
+"""Another text of the same step in the POMDP: RETRY asks the weak model, REGENERATE of its own text the strong model.
 
-A retried step has two unknowns, whether the kept prefix is right and whether the best draft is, so the value is no
-longer one-dimensional: `Table` holds it on a grid over (P(prefix right), P(best draft right | prefix right)) and
-interpolates. The Router keeps the better-scored draft; here that is the one that is right more probably. After a second
-retry the drafts before the best one are forgotten, which is an approximation; a first retry is exact up to the grid.
-Scores are taken from P(score | state), blind to the min of the scores before.
+Such a step has two unknowns, whether the kept prefix is right and whether the best text so far is, so the value is no
+longer one-dimensional: it stands in tables on a grid over (P(prefix right), P(best text right | prefix right)), with
+bilinear interpolation. The Router keeps the better-scored text; here that is the one that is right more probably. After
+a second retry the drafts before the best one are forgotten, which is an approximation; a first retry, and the strong
+model's second text, are exact up to the grid. Scores are taken from P(score | state), blind to the min of those before.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from trim.pomdp.model import PomdpModel
-from trim.pomdp.observation import FloatArray
+from trim.pomdp.model import PomdpModel, Retries
+from trim.pomdp.observation import FloatArray, ObservationBins
 
 SIDE = 33  # grid points per axis of the table
 
@@ -84,49 +84,109 @@ class TableLookup:
 
 
 @dataclass(frozen=True, eq=False)
-class Another:
-    """All that may come of one more draft, for each belief of the table (rows): it repeats the draft on the table, or
-    it differs and has one of the scores (columns). `right`, `fixed`, `mass` are P(the draft that is then kept is
-    right), P(a strong step in its place is right) and P(the outcome); shapes (SIDE * SIDE, scores + 1).
+class Outcomes:
+    """All that may come of asking for another text of a step, for each belief of the table (rows): it repeats the one
+    on the table, or it differs and has one of the scores (columns). P(the outcome, and the text that is then kept is
+    right, is the first wrong step, or stands behind a wrong one); shapes (SIDE * SIDE, scores + 1).
     """
 
     right: FloatArray
-    fixed: FloatArray
-    mass: FloatArray
-    table_at: TableLookup
+    wrong: FloatArray
+    lost: FloatArray
 
-    @classmethod
-    def of(cls, model: PomdpModel) -> Another:
-        """For the model's retries."""
-        again = model.retries
-        assert again is not None
-        axis = np.linspace(0.0, 1.0, SIDE)
-        sound, share = (part.reshape(-1, 1) for part in np.meshgrid(axis, axis, indexing="ij"))
-        right, wrong, lost = sound * share, sound * (1 - share), 1 - sound
-        if_right, if_wrong, if_lost = model.observation.mass.sum(axis=1)
-        new = [belief * (1 - same) for belief, same in zip((right, wrong, lost), again.same, strict=True)]
-        both = new[0] * again.after_right * if_right
-        old_alone = new[0] * (1 - again.after_right) * if_wrong
-        new_alone = new[1] * again.after_wrong * if_right
-        neither = new[1] * (1 - again.after_wrong) * if_wrong
-        best = both + np.maximum(old_alone, new_alone)
-        same = [belief * same for belief, same in zip((right, wrong, lost), again.same, strict=True)]
-        right = np.hstack([same[0], best])
-        wrong = np.hstack([same[1], both + old_alone + new_alone + neither - best])
-        lost = np.hstack([same[2], new[2] * if_lost])
-        fixed = model.after_right * right + model.after_wrong * wrong
-        return cls(right, fixed, right + wrong + lost, TableLookup.of(right, wrong, lost))
+    @cached_property
+    def mass(self) -> FloatArray:
+        """P(the outcome)."""
+        return self.right + self.wrong + self.lost
+
+    @cached_property
+    def table_at(self) -> TableLookup:
+        """Where the beliefs fall on a table."""
+        return TableLookup.of(self.right, self.wrong, self.lost)
 
     @lru_cache(maxsize=8)  # noqa: B019  (as many as there are models in use)
-    def on(self, grid: int) -> tuple[Interpolation, Interpolation]:
-        """Where `right` and `fixed` fall on a curve of so many points."""
-        return Interpolation.of(self.right, self.mass, grid), Interpolation.of(self.fixed, self.mass, grid)
+    def right_at(self, grid: int) -> Interpolation:
+        """Where P(right | outcome) falls on a curve of so many points."""
+        return Interpolation.of(self.right, self.mass, grid)
+
+    @lru_cache(maxsize=8)  # noqa: B019
+    def fixed_at(self, grid: int, after_right: float, after_wrong: float) -> Interpolation:
+        """The same for P(a strong step in its place is right | outcome)."""
+        return Interpolation.of(after_right * self.right + after_wrong * self.wrong, self.mass, grid)
+
+
+def _beliefs() -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Those of the table: P(right), P(first wrong step), P(lost), columns of SIDE * SIDE."""
+    axis = np.linspace(0.0, 1.0, SIDE)
+    sound, share = (part.reshape(-1, 1) for part in np.meshgrid(axis, axis, indexing="ij"))
+    return sound * share, sound * (1 - share), 1 - sound
+
+
+def _another(again: Retries, scores: ObservationBins) -> Outcomes:
+    """Of one more text by the author of the one on the table; the better-scored is kept."""
+    right, wrong, lost = beliefs = _beliefs()
+    if_right, if_wrong, if_lost = scores.mass.sum(axis=1)
+    same = [belief * share for belief, share in zip(beliefs, again.same, strict=True)]
+    new = [belief * (1 - share) for belief, share in zip(beliefs, again.same, strict=True)]
+    both = new[0] * again.after_right * if_right
+    old_alone = new[0] * (1 - again.after_right) * if_wrong
+    new_alone = new[1] * again.after_wrong * if_right
+    neither = new[1] * (1 - again.after_wrong) * if_wrong
+    best = both + np.maximum(old_alone, new_alone)
+    right = np.hstack([same[0], best])
+    wrong = np.hstack([same[1], both + old_alone + new_alone + neither - best])
+    lost = np.hstack([same[2], new[2] * if_lost])
+    return Outcomes(right, wrong, lost)
 
 
 @lru_cache(maxsize=2)
-def another(model: PomdpModel) -> Another:
-    """Worked out once per model."""
-    return Another.of(model)
+def draft_again(model: PomdpModel) -> Outcomes:
+    """Of RETRY, by the belief about the draft."""
+    assert model.retries is not None
+    return _another(model.retries, model.observation)
+
+
+@lru_cache(maxsize=2)
+def write_again(model: PomdpModel) -> Outcomes:
+    """Of REGENERATE once more, by the belief about the strong model's first text."""
+    assert model.redo is not None
+    return _another(model.redo, model.strong_observation)
+
+
+@lru_cache(maxsize=2)
+def write(model: PomdpModel) -> Outcomes:
+    """Of REGENERATE, by the belief about the draft: the strong model repeats it, or writes something else."""
+    right, wrong, lost = beliefs = _beliefs()
+    agreement = model.agreement or (0.0, 0.0, 0.0)
+    same = [belief * share for belief, share in zip(beliefs, agreement, strict=True)]
+    fixed = right * max(model.after_right - agreement[0], 0.0) + wrong * model.after_wrong
+    failed = right * (1 - model.after_right) + wrong * max(1 - agreement[1] - model.after_wrong, 0.0)
+    if_right, if_wrong, if_lost = model.strong_observation.mass.sum(axis=1)
+    others = fixed * if_right, failed * if_wrong, lost * (1 - agreement[2]) * if_lost
+    return Outcomes(*(np.hstack([repeated, other]) for repeated, other in zip(same, others, strict=True)))
+
+
+@dataclass(frozen=True, eq=False)
+class RedoTables:
+    """Values before the price of the text that is asked for, by the belief about the one on the table, each of shape
+    (SIDE * SIDE,): `first` of REGENERATE on a draft, `second` of REGENERATE on what the strong model wrote.
+    """
+
+    first: FloatArray
+    second: FloatArray
+
+    @classmethod
+    def of(cls, model: PomdpModel, curve: FloatArray, cost: float) -> RedoTables:
+        """For the curve of going on with a prefix that is right with this probability, and the price of a text."""
+        once, twice = write(model), write_again(model)
+        value, work = np.empty_like(twice.mass), np.empty_like(twice.mass)
+        twice.right_at(len(curve)).apply(curve, value, work)
+        second: FloatArray = value.sum(axis=1)
+        other = np.empty_like(value)
+        once.right_at(len(curve)).apply(curve, value, work)
+        once.table_at.apply(second, other, work)
+        np.maximum(value, other - cost * once.mass, out=value)
+        return cls(value.sum(axis=1), second)
 
 
 def retry_tables(
@@ -137,6 +197,7 @@ def retry_tables(
     cost: float,
     draft_cost: float,
     alone: tuple[float, float] | None,
+    redo: RedoTables | None,
 ) -> FloatArray:
     """Row n: the value of RETRY by the belief about the best of n + 1 drafts, shape (retries, SIDE * SIDE).
 
@@ -147,15 +208,20 @@ def retry_tables(
         cost: of REGENERATE.
         draft_cost: of a draft and its score.
         alone: TAKE_OVER's P(all later steps are right) and what it costs; None where it is no action.
+        redo: the values of REGENERATE where its text may be redone; None where it may not.
     """
-    outcome = another(model)
-    keep_at, rewrite_at = outcome.on(len(curve))
+    outcome = draft_again(model)
+    fixed_at = outcome.fixed_at(len(curve), model.after_right, model.after_wrong)
     value, other, work = (np.empty_like(outcome.mass) for _ in range(3))
-    keep_at.apply(curve, value, work)
-    rewrite_at.apply(curve, other, work)
+    outcome.right_at(len(curve)).apply(curve, value, work)
+    if redo is None:
+        fixed_at.apply(curve, other, work)
+    else:
+        outcome.table_at.apply(redo.first, other, work)
     np.maximum(value, other - cost * outcome.mass, out=value)
     if alone is not None:
-        np.maximum(value, outcome.fixed * alone[0] - outcome.mass * alone[1], out=value)
+        fixed = model.after_right * outcome.right + model.after_wrong * outcome.wrong
+        np.maximum(value, fixed * alone[0] - outcome.mass * alone[1], out=value)
     tables = np.empty((retries, SIDE * SIDE))
     best = value
     for n in reversed(range(retries)):

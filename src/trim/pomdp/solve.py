@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from trim.errors import ConfigError
 from trim.pomdp.model import PomdpModel
 from trim.pomdp.observation import FloatArray
-from trim.pomdp.retry import SIDE, Interpolation, TableLookup, lookup, retry_tables
+from trim.pomdp.retry import SIDE, Interpolation, RedoTables, TableLookup, lookup, retry_tables
 from trim.types import Action
 
 _ACTIONS = np.array([Action.CONTINUE, Action.REGENERATE, Action.TAKE_OVER, Action.RETRY], dtype=object)
@@ -67,7 +67,7 @@ class _Backup:
         return Interpolation.of(self.fixed, self.mass, len(self.points))
 
     @cached_property
-    def retry_at(self) -> TableLookup:
+    def table_at(self) -> TableLookup:
         return TableLookup.of(self.right, self.points * (self.sound - self.right_slope), (1 - self.points) * self.lost)
 
 
@@ -98,6 +98,7 @@ def solve(
     take_over: bool = False,
     draft_cost: float = 0.0,
     retries: int = 0,
+    redoes: bool = False,
 ) -> PomdpSolution:
     """Solve for every belief, step and number of tokens at once.
 
@@ -109,9 +110,11 @@ def solve(
             do the same step by step.
         draft_cost: what one more draft and its score cost (weak and PRM tokens), in correct answers.
         retries: how often RETRY may follow a first draft (see `trim.pomdp.retry`); the model must know of retries.
+        redoes: what the strong model wrote is looked at and may be written once more; the model must know of `redo`.
 
     Raises:
-        ConfigError: a negative price or cost, fewer than two grid points, or retries that the model knows nothing of.
+        ConfigError: a negative price or cost, fewer than two grid points, or retries or redone steps that the model
+            knows nothing of.
     """
     if not (price >= 0 and draft_cost >= 0 and np.isfinite(price) and np.isfinite(draft_cost)):
         raise ConfigError(f"POMDP: price and draft_cost must be finite and not negative: {price}, {draft_cost}")
@@ -119,6 +122,8 @@ def solve(
         raise ConfigError(f"POMDP: a curve needs at least two grid points, not {grid}")
     if retries < 0 or (retries and model.retries is None):
         raise ConfigError(f"POMDP: {retries} retries need a model fitted to traces with retries")
+    if redoes and model.redo is None:
+        raise ConfigError("POMDP: redone steps need a model fitted to traces with such steps")
     hazard = np.array(model.hazard if model.hazard[-1] == 1.0 else (*model.hazard, 1.0))
     alone = _strong_alone(model, hazard)
     ordinary, ending = _backup(model, grid), _backup(model, grid, final=True)
@@ -127,19 +132,28 @@ def solve(
     keep, other, work = (np.empty_like(ordinary.mass) for _ in range(3))
     curves = np.empty((len(hazard), grid))
     again = np.empty((len(hazard) + 1, retries, SIDE * SIDE))
+    redo: list[RedoTables | None] = [None] * (len(hazard) + 1)
 
-    def retry(step: int, curve: FloatArray) -> None:
+    def tabulate(step: int, curve: FloatArray) -> None:
+        """What depends on a belief about the text on the table, at the step that this curve follows."""
         instead = (alone.success[step], alone.steps[step] * cost) if take_over and step < len(hazard) else None
+        if redoes:
+            redo[step] = RedoTables.of(model, curve, cost)
         if retries:
-            again[step] = retry_tables(model, curve, retries, cost=cost, draft_cost=draft_cost, alone=instead)
+            again[step] = retry_tables(
+                model, curve, retries, cost=cost, draft_cost=draft_cost, alone=instead, redo=redo[step]
+            )
 
     def play(step: int, curve: FloatArray) -> FloatArray:
         """E[the best that can be done with the draft at this step], for each grid point; past the end: a final one."""
         final = step == len(hazard)
         backup, charged = (ending, charge[1]) if final else (ordinary, charge[0])
-        retry(step, curve)
+        tabulate(step, curve)
         backup.right_at.apply(curve, keep, work)
-        backup.fixed_at.apply(curve, other, work)
+        if (tables := redo[step]) is None:
+            backup.fixed_at.apply(curve, other, work)
+        else:
+            backup.table_at.apply(tables.first, other, work)
         np.subtract(other, charged, out=other)
         np.maximum(keep, other, out=keep)
         if take_over and not final:
@@ -148,7 +162,7 @@ def solve(
             np.subtract(other, work, out=other)
             np.maximum(keep, other, out=keep)
         if retries:
-            backup.retry_at.apply(again[step, 0], other, work)
+            backup.table_at.apply(again[step, 0], other, work)
             np.maximum(keep, other, out=keep)
         expected: FloatArray = keep.sum(axis=1)
         return expected
@@ -158,8 +172,8 @@ def solve(
     for step in range(len(hazard) - 2, -1, -1):
         later = play(step + 1, curves[step + 1])
         curves[step] = hazard[step] * at_end + (1 - hazard[step]) * later - draft_cost
-    retry(0, curves[0])
-    return PomdpSolution(model, price, take_over, draft_cost, retries, hazard, alone, curves, again)
+    tabulate(0, curves[0])
+    return PomdpSolution(model, price, take_over, draft_cost, retries, hazard, alone, curves, again, tuple(redo))
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +200,8 @@ class PomdpSolution:
     broadcast against (...). Steps count from 0; those past the hazard's end are treated as its last.
 
     `curves` has shape (steps, grid): W_t at evenly spaced k in [0, 1], in correct answers. `again` has shape
-    (steps + 1, retries, SIDE * SIDE), the tables of `trim.pomdp.retry`, the last for a final draft.
+    (steps + 1, retries, SIDE * SIDE), the tables of `trim.pomdp.retry`, the last for a final draft; `redo` has as many
+    entries, None where strong steps are not redone.
 
     Methods raise `ConfigError` for a negative step or beliefs that are no distributions.
     """
@@ -200,20 +215,28 @@ class PomdpSolution:
     alone: _StrongAlone
     curves: FloatArray
     again: FloatArray
+    redo: tuple[RedoTables | None, ...]
 
     def gain(self, step: int, belief: ArrayLike, *, final: bool = False) -> FloatArray:
         """What REGENERATE is worth above CONTINUE before its own cost, in correct answers. Shape (...)."""
-        kept, fixed = self._prefix(belief)
-        gain: FloatArray = fixed - kept if final else self._upper(step, fixed) - self._upper(step, kept)
+        keep, rewrite = self._values(step, belief, 0, final=final)[:2]
+        gain: FloatArray = rewrite - keep
         return gain
 
     def action(
-        self, step: int, belief: ArrayLike, tokens: ArrayLike, *, final: bool = False, drafts: int = 1
+        self,
+        step: int,
+        belief: ArrayLike,
+        tokens: ArrayLike,
+        *,
+        final: bool = False,
+        drafts: int = 1,
+        rewrites: int = 0,
     ) -> Action | NDArray[np.object_]:
-        """The best action for a draft of so many tokens, the best of `drafts` so far; an array of actions where beliefs
-        or tokens are arrays.
+        """The best action for a draft of so many tokens, the best of `drafts` so far, or for the strong model's text,
+        the best of `rewrites`; an array of actions where beliefs or tokens are arrays.
         """
-        best = np.argmax(self._values(step, belief, tokens, final=final, drafts=drafts), axis=0)
+        best = np.argmax(self._values(step, belief, tokens, final=final, drafts=drafts, rewrites=rewrites), axis=0)
         choice: Action | NDArray[np.object_] = _ACTIONS[best]
         return choice
 
@@ -225,8 +248,8 @@ class PomdpSolution:
     def bounds(
         self, step: int, belief: ArrayLike, tokens: ArrayLike, *, final: bool = False
     ) -> tuple[FloatArray, FloatArray]:
-        """Values that the optimum is certainly not below and not above; both have shape (...). With retries the lower
-        one is that of never retrying, and the upper one as good as the table's grid.
+        """Values that the optimum is certainly not below and not above; both have shape (...). With retries or redone
+        steps the lower one is that of never asking twice, and the upper one as good as the table's grid.
         """
         lower: FloatArray = self._values(step, belief, tokens, final=final, lower=True).max(axis=0)
         upper = self.value(step, belief, tokens, final=final)
@@ -241,25 +264,38 @@ class PomdpSolution:
         return kept, self.model.after_right * kept + self.model.after_wrong * b[..., 1]
 
     def _values(
-        self, step: int, belief: ArrayLike, tokens: ArrayLike, *, final: bool, lower: bool = False, drafts: int = 1
+        self,
+        step: int,
+        belief: ArrayLike,
+        tokens: ArrayLike,
+        *,
+        final: bool,
+        lower: bool = False,
+        drafts: int = 1,
+        rewrites: int = 0,
     ) -> FloatArray:
         """Value of each of `_ACTIONS`, shape (actions, ...); -inf where it is none."""
         kept, fixed = self._prefix(belief)
+        seen = np.asarray(belief, dtype=float)
         cost = self.price * np.asarray(tokens, dtype=float)
         at = self._index(step)
-        values: list[FloatArray | float]
-        if final:
-            values = [kept, fixed - cost, -np.inf]
-        else:
-            curve = self._lower if lower else self._upper
-            values = [curve(step, kept), curve(step, fixed) - cost, -np.inf]
-            if self.take_over:
-                later = (self.alone.steps[at] - 1) * self.price * self.model.step_tokens
-                values[-1] = fixed * self.alone.success[at] - cost - later
+        table = self.redo[-1 if final else at]
+        keep, rewrite = (kept, fixed) if final else (self._curve(step, k, lower=lower) for k in (kept, fixed))
+        values: list[FloatArray | float] = [keep, rewrite - cost, -np.inf]
+        if rewrites:
+            values[1] = lookup(table.second, seen) - cost if table and rewrites == 1 and not lower else -np.inf
+            return np.stack(np.broadcast_arrays(*values))
+        if table is not None and not lower:
+            values[1] = lookup(table.first, seen) - cost
+        if self.take_over and not final:
+            later = (self.alone.steps[at] - 1) * self.price * self.model.step_tokens
+            values[2] = fixed * self.alone.success[at] - cost - later
         if drafts <= self.retries and not lower:
-            table = self.again[-1 if final else at, drafts - 1]
-            values.append(lookup(table, np.asarray(belief, dtype=float)))
+            values.append(lookup(self.again[-1 if final else at, drafts - 1], seen))
         return np.stack(np.broadcast_arrays(*values))
+
+    def _curve(self, step: int, k: FloatArray, *, lower: bool) -> FloatArray:
+        return self._lower(step, k) if lower else self._upper(step, k)
 
     def _index(self, step: int) -> int:
         if step < 0:
