@@ -60,6 +60,7 @@ def brute_force(
     draft_cost: float = 0.0,
     retries: int = 0,
     drafts: int = 1,
+    mixed: bool = False,
     redoes: bool = False,
 ) -> float:
     """The optimal value by the whole tree over the three-state belief: transition, observation, Bayes, maximum."""
@@ -101,18 +102,21 @@ def brute_force(
     if drafts <= retries:
         value = -draft_cost
         assert model.retries is not None
-        for chance, kept_belief in redrafted(model.retries, model.observation, belief):
+        again = model.retries.after(drafts, mixed=mixed)
+        for n, (chance, kept_belief) in enumerate(redrafted(again, model.observation, belief)):
             value += chance * brute_force(
                 model, price, step, kept_belief, model.step_tokens,
                 final=final, take_over=take_over, draft_cost=draft_cost, retries=retries, drafts=drafts + 1,
-                redoes=redoes,
+                mixed=mixed or n > 0, redoes=redoes,
             )  # fmt: skip
         values.append(value)
     return max(values)
 
 
 def redrafted(again: Retries, scores: ObservationBins, belief: np.ndarray) -> list[tuple[float, np.ndarray]]:
-    """What may be seen of another text, and the belief about the one that is then kept, by counting worlds."""
+    """What may be seen of another text, first that it is the same, and the belief about the one that is then kept, by
+    counting worlds.
+    """
     worlds: dict[int, dict[tuple[int, int], float]] = {}  # observation (-1: the same text) -> states of old, new
     for old, chance in enumerate(belief):
         worlds.setdefault(-1, {})[old, old] = chance * again.same[old]
@@ -123,12 +127,11 @@ def redrafted(again: Retries, scores: ObservationBins, belief: np.ndarray) -> li
     found = []
     for outcome in worlds.values():
         total = sum(outcome.values())
-        if total > 0:
-            beliefs = [np.zeros(3), np.zeros(3)]
-            for states, chance in outcome.items():
-                for draft, state in enumerate(states):
-                    beliefs[draft][state] += chance / total
-            found.append((total, max(beliefs, key=lambda b: b[0])))
+        beliefs = [np.zeros(3), np.zeros(3)]
+        for states, chance in outcome.items():
+            for draft, state in enumerate(states):
+                beliefs[draft][state] += chance / total if total > 0 else 1 / len(outcome)
+        found.append((total, max(beliefs, key=lambda b: b[0])))
     return found
 
 

@@ -17,12 +17,13 @@ from trim.types import Action, Observation
 
 share = st.floats(0.0, 1.0)
 kinds = st.builds(lambda a, b, c, d, e: Retries((a, b, c), d, e), share, share, share, share, share)
+chains = st.builds(replace, kinds, steady=st.none() | kinds, mixed=st.none() | kinds)
 AGAIN = Retries((0.6, 0.2, 0.4), 0.9, 0.35)
 STRONG_SCORES = scores_in((0.1, 0.1, 0.2, 0.6), (0.4, 0.3, 0.2, 0.1), (0.3, 0.3, 0.2, 0.2))
 
 
 @settings(deadline=None, max_examples=40)
-@given(kinds, kinds, beliefs(), st.floats(0.0, 0.05), st.integers(0, 2), st.booleans(), st.booleans(), st.booleans())
+@given(chains, kinds, beliefs(), st.floats(0.0, 0.05), st.integers(0, 2), st.booleans(), st.booleans(), st.booleans())
 def test_the_solution_is_that_of_the_whole_tree(
     again: Retries,
     redo: Retries,

@@ -276,7 +276,11 @@ def _fit_table(fitted: PomdpFit, task: str) -> Table:
     row("q_C: strong step right, draft right", fitted.after_right, "steps")
     row("q_R: strong step right, draft wrong", fitted.after_wrong, "steps")
     row("tokens of a draft", fitted.step_tokens, "drafts", 1)
-    for text, again in (("next draft", fitted.retries), ("redone strong step", fitted.redo)):
+    retries = fitted.retries
+    kinds = [("next draft", retries), ("redone strong step", fitted.redo)]
+    if retries is not None:
+        kinds[1:1] = [("later draft, earlier alike,", retries.steady), ("later draft, earlier differ,", retries.mixed)]
+    for text, again in kinds:
         if again is None:
             continue
         for state, estimate in zip(fitted.scores, again.same, strict=True):

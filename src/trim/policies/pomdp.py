@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -137,7 +138,10 @@ class PomdpPolicy:
 
     def _best(self, solution: PomdpSolution, belief: Belief, seen: Observation) -> object:
         step, tokens = len(seen.tokens) - 1, seen.tokens[-1] + self.bill.rewrite
-        return solution.action(step, belief, tokens, final=seen.final, drafts=seen.drafts, rewrites=seen.rewrites)
+        mixed = len(set(seen.draft_scores[-1])) > 1 if seen.draft_scores else False
+        return solution.action(
+            step, belief, tokens, final=seen.final, drafts=seen.drafts, mixed=mixed, rewrites=seen.rewrites
+        )
 
     def flip_price(self, observation: Observation) -> float | None:
         """The price from which on the draft is kept; None if it is kept at every price. No gate is looked at."""
@@ -182,7 +186,11 @@ class PomdpPolicy:
         }
         for name, again in (("retries", model.retries), ("redo", model.redo)):
             if again is not None:
-                arrays[name] = np.array([*again.same, again.after_right, again.after_wrong])
+                arrays |= {
+                    f"{name}{kind}": np.array([*found.same, found.after_right, found.after_wrong])
+                    for kind, found in (("", again), ("_steady", again.steady), ("_mixed", again.mixed))
+                    if found is not None
+                }
         if (repair := model.repair_observation) is not None:
             arrays["repair_score_edges"], arrays["repair_mass"] = repair.score_edges, repair.mass
         if model.agreement is not None:
@@ -204,10 +212,7 @@ class PomdpPolicy:
             observation = ObservationBins(arrays["minimum_edges"], arrays["score_edges"], arrays["mass"])
             names = ("weak_accuracy", "strong_accuracy", "step_tokens", "repair_accuracy")
             numbers = {name: settings.pop(name) for name in names}
-            retries, redo = (
-                Retries(tuple(again[:3].tolist()), float(again[3]), float(again[4])) if again is not None else None
-                for again in (arrays.get("retries"), arrays.get("redo"))
-            )
+            retries, redo = (_retries(arrays, name) for name in ("retries", "redo"))
             model = PomdpModel(
                 hazard=tuple(arrays["hazard"]),
                 observation=observation,
@@ -227,3 +232,12 @@ class PomdpPolicy:
             return cls(model, bill=bill, **settings)  # type: ignore[arg-type]
         except (KeyError, TypeError, IndexError) as error:
             raise ConfigError(f"{folder}: not a saved POMDP policy ({error!r})") from None
+
+
+def _retries(arrays: Mapping[str, np.ndarray], name: str) -> Retries | None:
+    """As `PomdpPolicy.save` has written them."""
+    if name not in arrays:
+        return None
+    later = (_retries(arrays, name + kind) for kind in ("_steady", "_mixed"))
+    correct, recoverable, lost, *rest = arrays[name].tolist()
+    return Retries((correct, recoverable, lost), *rest, *later)

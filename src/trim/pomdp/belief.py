@@ -101,16 +101,20 @@ def _others(
     """From the belief about the first of several texts of a step to that about the best-scored one, not normalised;
     scores count with `weight`. A score that was there before is that of the same text (`Observation.draft_scores`).
     """
-    bins, again = table
+    bins, retries = table
     correct, recoverable, lost = belief
-    best, same = scores[0], again.same
+    best, mixed = scores[0], False
     for n in range(1, len(scores)):
-        score = scores[n]
-        if score in scores[:n]:
+        score, again = scores[n], retries.after(n, mixed=mixed)
+        same = again.same
+        if score == best:
             correct, recoverable, lost = correct * same[0], recoverable * same[1], lost * same[2]
             continue
-        of_correct, of_recoverable, of_lost = bins.score_likelihood(lowest, score, weight)
+        mixed = True
         correct, recoverable, lost = correct * (1 - same[0]), recoverable * (1 - same[1]), lost * (1 - same[2])
+        if score in scores[:n]:  # not the best: no news of its own
+            continue
+        of_correct, of_recoverable, of_lost = bins.score_likelihood(lowest, score, weight)
         lost *= of_lost
         both = correct * again.after_right * of_correct
         old = correct * (1 - again.after_right) * of_recoverable

@@ -20,8 +20,8 @@ from trim.pomdp.belief import filter_belief
 from trim.pomdp.labels import LabelledDraft, Labeller, StepLabels, is_final, labelled_drafts
 from trim.pomdp.model import PomdpModel
 from trim.pomdp.observation import STATES, FloatArray, ObservationBins, quantile_bins
-from trim.pomdp.redrafts import Redraft, RetryFit, find_redrafts, fit_retries
-from trim.types import Draft, Role, Step, Trace
+from trim.pomdp.redrafts import Redraft, RetryFit, best_of, find_redrafts, fit_retries
+from trim.types import Role, Step, Trace
 
 _CORRECT, _RECOVERABLE, _LOST = range(3)
 _FEWEST_REPAIRS = 20  # right and wrong ones each
@@ -177,7 +177,7 @@ def _judge(trace: Trace, labels: StepLabels, ends: Callable[[str], bool]) -> Ite
             first = decision.drafts[0]
             yield text(t, first.step, first.score, right=rights[0])
         if decision.step.role is Role.STRONG:
-            best = _best(decision.drafts) if rights else None
+            best = best_of(decision.drafts) if rights else None
             replaced = None if best is None else rights[best]
             first = decision.rewrites[0]
             agrees = best is not None and decision.drafts[best].step.text == first.step.text
@@ -185,11 +185,6 @@ def _judge(trace: Trace, labels: StepLabels, ends: Callable[[str], bool]) -> Ite
             yield text(t, first.step, first.score, right=right, replaced=replaced, agrees=agrees)
         sound = labels.kept[t]
         lowest = None if lowest is None or decision.kept_score is None else min(lowest, decision.kept_score)
-
-
-def _best(drafts: Sequence[Draft]) -> int:
-    """The one that CONTINUE would have kept."""
-    return max(range(len(drafts)), key=lambda n: (drafts[n].score or 0.0, n))
 
 
 @dataclass(frozen=True)

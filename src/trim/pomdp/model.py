@@ -15,11 +15,14 @@ from trim.pomdp.observation import ObservationBins
 
 @dataclass(frozen=True)
 class Retries:
-    """What a model's next text for a step is like, given the one before it.
+    """What a model's next text for a step is like, given the best-scored one before it.
 
     Args:
         same: P(it repeats that one word for word | that one is CORRECT, RECOVERABLE, LOST).
         after_right, after_wrong: P(it is right | it differs, and that one was right, or the first wrong step).
+        steady, mixed: the same of later texts, where all before were alike, and where they were not. A step on which a
+            model contradicts itself is a hard one: there even right texts are rarely repeated. None: unknown, that a
+            later text repeats another tells nothing.
 
     Raises:
         ConfigError: a probability out of its range.
@@ -28,11 +31,20 @@ class Retries:
     same: tuple[float, float, float]
     after_right: float
     after_wrong: float
+    steady: Retries | None = None
+    mixed: Retries | None = None
 
     def __post_init__(self) -> None:
         values = (*self.same, self.after_right, self.after_wrong)
         if not all(0.0 <= value <= 1.0 for value in values):
             raise ConfigError(f"POMDP: retries must be probabilities in [0, 1], not {values}")
+
+    def after(self, texts: int, *, mixed: bool) -> Retries:
+        """What the next one is like after so many."""
+        if texts == 1:
+            return self
+        known = self.mixed if mixed else self.steady
+        return known or Retries((self.same[1],) * 3, self.after_right, self.after_wrong)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from trim.intervals import Estimate, proportion
 from trim.pomdp.model import Retries
 from trim.pomdp.observation import STATES
-from trim.types import Role, Trace
+from trim.types import Draft, Role, Trace
 
 if TYPE_CHECKING:
     from trim.pomdp.labels import StepLabels
@@ -23,11 +22,15 @@ _FEWEST, _FEWEST_DIFFERENT = 20, 5  # pairs for each state; different ones after
 
 @dataclass(frozen=True, slots=True)
 class Redraft:
-    """Two texts of a step by one author, one after the other: the earlier one's state, whether the later one is right,
-    whether it is the same text, and both scores.
+    """A text of a step, and the best-scored one by the same author before it: that one's state, whether the later one
+    is right, whether it is the same text, and both scores.
+
+    `earlier` says how many texts there were before it, `mixed` whether those differed.
     """
 
     question: str
+    earlier: int
+    mixed: bool
     before: int
     right: bool
     same: bool
@@ -38,6 +41,7 @@ class Redraft:
 class RetryFit:
     """Retries, and how sure each number is; `same` by state, in the order of `trim.pomdp.STATES`.
 
+    `steady` and `mixed` are of texts after two or more, alike or not; None where there are too few.
     `correlation` is Pearson's, between the scores of two different texts of a step that are in the same state, each
     less the mean of its state; None where nothing varies. The model takes it to be 0.
     """
@@ -46,30 +50,50 @@ class RetryFit:
     after_right: Estimate
     after_wrong: Estimate
     correlation: float | None
+    steady: RetryFit | None = None
+    mixed: RetryFit | None = None
 
     @property
     def model(self) -> Retries:
         """The numbers alone."""
         correct, recoverable, lost = (estimate.value for estimate in self.same)
-        return Retries((correct, recoverable, lost), self.after_right.value, self.after_wrong.value)
+        later = (None if fit is None else fit.model for fit in (self.steady, self.mixed))
+        return Retries((correct, recoverable, lost), self.after_right.value, self.after_wrong.value, *later)
 
 
 def find_redrafts(trace: Trace, labels: StepLabels, author: Role) -> Iterator[Redraft]:
-    """The pairs of neighbouring texts by this model in a trace."""
+    """All texts by this model in a trace that follow another one of the same step."""
     sound = True
     by_weak = author is Role.WEAK
     known = labels.drafts if by_weak else labels.rewrites
     for decision, rights, kept in zip(trace.decisions, known, labels.kept, strict=True):
         texts = decision.drafts if by_weak else decision.rewrites
-        for (first, right), (second, again) in pairwise(zip(texts, rights, strict=False)):
-            before = _LOST if not sound else _CORRECT if right else _RECOVERABLE
-            same = first.step.text == second.step.text
-            yield Redraft(trace.question.text, before, again, same, (first.score, second.score))
+        for n in range(1, len(rights)):
+            best = best_of(texts[:n])
+            before = _LOST if not sound else _CORRECT if rights[best] else _RECOVERABLE
+            same = texts[best].step.text == texts[n].step.text
+            mixed = len({text.step.text for text in texts[:n]}) > 1
+            scores = texts[best].score, texts[n].score
+            yield Redraft(trace.question.text, n, mixed, before, rights[n], same, scores)
         sound = kept
+
+
+def best_of(texts: Sequence[Draft]) -> int:
+    """The one that the Router keeps."""
+    return max(range(len(texts)), key=lambda n: (-1.0 if texts[n].score is None else texts[n].score, -n))
 
 
 def fit_retries(redrafts: Sequence[Redraft]) -> RetryFit | None:
     """Estimate; None where there are too few pairs for one of the numbers."""
+    first = _fit([redraft for redraft in redrafts if redraft.earlier == 1])
+    if first is None:
+        return None
+    later = [redraft for redraft in redrafts if redraft.earlier > 1]
+    steady, mixed = (_fit([redraft for redraft in later if redraft.mixed is regime]) for regime in (False, True))
+    return replace(first, steady=steady, mixed=mixed)
+
+
+def _fit(redrafts: Sequence[Redraft]) -> RetryFit | None:
     by_state = [[redraft for redraft in redrafts if redraft.before == state] for state in range(len(STATES))]
     differ = [[redraft for redraft in found if not redraft.same] for found in by_state]
     if min(map(len, by_state)) < _FEWEST or min(map(len, differ[:_LOST])) < _FEWEST_DIFFERENT:

@@ -2,9 +2,10 @@
 
 Such a step has two unknowns, whether the kept prefix is right and whether the best text so far is, so the value is no
 longer one-dimensional: it stands in tables on a grid over (P(prefix right), P(best text right | prefix right)), with
-bilinear interpolation. The Router keeps the better-scored text; here that is the one that is right more probably. After
-a second retry the drafts before the best one are forgotten, which is an approximation; a first retry, and the strong
-model's second text, are exact up to the grid. Scores are taken from P(score | state), blind to the min of those before.
+bilinear interpolation. The Router keeps the better-scored text; here that is the one that is right more probably. Of
+several drafts the belief about the best one and whether they differed are remembered, not each score, which is an
+approximation; a first retry, and the strong model's second text, are exact up to the grid. Scores are taken from
+P(score | state), blind to the min of those before.
 """
 
 from __future__ import annotations
@@ -82,6 +83,13 @@ class TableLookup:
             if n:
                 out += work
 
+    def column(self, n: int, table: FloatArray) -> FloatArray:
+        """The values in one column."""
+        values: FloatArray = np.zeros(len(self.corner))
+        for offset, weight in zip((0, 1, SIDE, SIDE + 1), self.weights, strict=True):
+            values += table[offset:][self.corner[:, n]] * weight[:, n]
+        return values
+
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
@@ -139,11 +147,11 @@ def _another(again: Retries, scores: ObservationBins) -> Outcomes:
     return Outcomes(right, wrong, lost)
 
 
-@lru_cache(maxsize=2)
-def draft_again(model: PomdpModel) -> Outcomes:
-    """Of RETRY, by the belief about the draft."""
+@lru_cache(maxsize=6)
+def draft_again(model: PomdpModel, drafts: int, *, mixed: bool) -> Outcomes:
+    """Of RETRY after one or two drafts (more are like two), which differed or not, by the belief about the best one."""
     assert model.retries is not None
-    return _another(model.retries, model.observation)
+    return _another(model.retries.after(drafts, mixed=mixed), model.observation)
 
 
 @lru_cache(maxsize=2)
@@ -199,7 +207,8 @@ def retry_tables(
     alone: tuple[float, float] | None,
     redo: RedoTables | None,
 ) -> FloatArray:
-    """Row n: the value of RETRY by the belief about the best of n + 1 drafts, shape (retries, SIDE * SIDE).
+    """Rows n: the value of RETRY by the belief about the best of n + 1 drafts, where all were alike (0) or not (1);
+    shape (retries, 2, SIDE * SIDE). A single draft is alike.
 
     Args:
         model: with its `retries`.
@@ -210,25 +219,35 @@ def retry_tables(
         alone: TAKE_OVER's P(all later steps are right) and what it costs; None where it is no action.
         redo: the values of REGENERATE where its text may be redone; None where it may not.
     """
-    outcome = draft_again(model)
-    fixed_at = outcome.fixed_at(len(curve), model.after_right, model.after_wrong)
-    value, other, work = (np.empty_like(outcome.mass) for _ in range(3))
-    outcome.right_at(len(curve)).apply(curve, value, work)
-    if redo is None:
-        fixed_at.apply(curve, other, work)
-    else:
-        outcome.table_at.apply(redo.first, other, work)
-    np.maximum(value, other - cost * outcome.mass, out=value)
-    if alone is not None:
-        fixed = model.after_right * outcome.right + model.after_wrong * outcome.wrong
-        np.maximum(value, fixed * alone[0] - outcome.mass * alone[1], out=value)
-    tables = np.empty((retries, SIDE * SIDE))
-    best = value
+    kinds = [draft_again(model, 1, mixed=False)]
+    if retries > 1:
+        kinds += (draft_again(model, 2, mixed=mixed) for mixed in (False, True))
+    ends = []  # the better of keeping and rewriting the draft that is then the best
+    other, work = np.empty_like(kinds[0].mass), np.empty_like(kinds[0].mass)
+    for outcome in kinds:
+        value = np.empty_like(outcome.mass)
+        outcome.right_at(len(curve)).apply(curve, value, work)
+        if redo is None:
+            outcome.fixed_at(len(curve), model.after_right, model.after_wrong).apply(curve, other, work)
+        else:
+            outcome.table_at.apply(redo.first, other, work)
+        np.maximum(value, other - cost * outcome.mass, out=value)
+        if alone is not None:
+            fixed = model.after_right * outcome.right + model.after_wrong * outcome.wrong
+            np.maximum(value, fixed * alone[0] - outcome.mass * alone[1], out=value)
+        ends.append(value)
+    tables = np.full((retries, 2, SIDE * SIDE), -np.inf)
     for n in reversed(range(retries)):
-        tables[n] = best.sum(axis=1) - draft_cost
-        if n:
-            outcome.table_at.apply(tables[n], other, work)
-            best = np.maximum(value, other)
+        for mixed in (False, True) if n else (False,):
+            kind = 1 + mixed if n else 0
+            best = ends[kind]
+            if n + 1 < retries:
+                at = kinds[kind].table_at
+                at.apply(tables[n + 1, 1], other, work)
+                if not mixed:
+                    other[:, 0] = at.column(0, tables[n + 1, 0])
+                best = np.maximum(best, other)
+            tables[n, int(mixed)] = best.sum(axis=1) - draft_cost
     return tables
 
 

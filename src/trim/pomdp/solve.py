@@ -131,7 +131,7 @@ def solve(
     charge = ordinary.mass * cost, ending.mass * cost
     keep, other, work = (np.empty_like(ordinary.mass) for _ in range(3))
     curves = np.empty((len(hazard), grid))
-    again = np.empty((len(hazard) + 1, retries, SIDE * SIDE))
+    again = np.empty((len(hazard) + 1, retries, 2, SIDE * SIDE))
     redo: list[RedoTables | None] = [None] * (len(hazard) + 1)
 
     def tabulate(step: int, curve: FloatArray) -> None:
@@ -162,7 +162,7 @@ def solve(
             np.subtract(other, work, out=other)
             np.maximum(keep, other, out=keep)
         if retries:
-            backup.table_at.apply(again[step, 0], other, work)
+            backup.table_at.apply(again[step, 0, 0], other, work)
             np.maximum(keep, other, out=keep)
         expected: FloatArray = keep.sum(axis=1)
         return expected
@@ -200,8 +200,8 @@ class PomdpSolution:
     broadcast against (...). Steps count from 0; those past the hazard's end are treated as its last.
 
     `curves` has shape (steps, grid): W_t at evenly spaced k in [0, 1], in correct answers. `again` has shape
-    (steps + 1, retries, SIDE * SIDE), the tables of `trim.pomdp.retry`, the last for a final draft; `redo` has as many
-    entries, None where strong steps are not redone.
+    (steps + 1, retries, 2, SIDE * SIDE), the tables of `trim.pomdp.retry`, the last for a final draft; `redo` has as
+    many entries, None where strong steps are not redone.
 
     Methods raise `ConfigError` for a negative step or beliefs that are no distributions.
     """
@@ -231,12 +231,14 @@ class PomdpSolution:
         *,
         final: bool = False,
         drafts: int = 1,
+        mixed: bool = False,
         rewrites: int = 0,
     ) -> Action | NDArray[np.object_]:
-        """The best action for a draft of so many tokens, the best of `drafts` so far, or for the strong model's text,
-        the best of `rewrites`; an array of actions where beliefs or tokens are arrays.
+        """The best action for a draft of so many tokens, the best of `drafts` so far, which differ if `mixed`, or for
+        the strong model's text, the best of `rewrites`; an array of actions where beliefs or tokens are arrays.
         """
-        best = np.argmax(self._values(step, belief, tokens, final=final, drafts=drafts, rewrites=rewrites), axis=0)
+        values = self._values(step, belief, tokens, final=final, drafts=drafts, mixed=mixed, rewrites=rewrites)
+        best = np.argmax(values, axis=0)
         choice: Action | NDArray[np.object_] = _ACTIONS[best]
         return choice
 
@@ -272,6 +274,7 @@ class PomdpSolution:
         final: bool,
         lower: bool = False,
         drafts: int = 1,
+        mixed: bool = False,
         rewrites: int = 0,
     ) -> FloatArray:
         """Value of each of `_ACTIONS`, shape (actions, ...); -inf where it is none."""
@@ -291,7 +294,7 @@ class PomdpSolution:
             later = (self.alone.steps[at] - 1) * self.price * self.model.step_tokens
             values[2] = fixed * self.alone.success[at] - cost - later
         if drafts <= self.retries and not lower:
-            values.append(lookup(self.again[-1 if final else at, drafts - 1], seen))
+            values.append(lookup(self.again[-1 if final else at, drafts - 1, int(mixed)], seen))
         return np.stack(np.broadcast_arrays(*values))
 
     def _curve(self, step: int, k: FloatArray, *, lower: bool) -> FloatArray:
