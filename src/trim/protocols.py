@@ -45,8 +45,9 @@ class Policy(Protocol):
     """A pure function from observation to action: synchronous, no text, no I/O, no state between calls.
 
     `uses_drafts` False: the strong model writes everything, no draft is asked for. `uses_scores` False: no PRM call.
-    A policy with a true attribute `redoes` is asked about the strong model's text too (`Observation.rewrites` is 1):
-    REGENERATE has it written once more, and the better-scored of both is kept; anything else keeps it.
+    A policy with an attribute `redos` above 0 is asked about the strong model's text too (`Observation.rewrites` counts
+    them), unless that is a draft again: REGENERATE has it written once more, so often at most, and the best-scored text
+    is kept; anything else keeps it at once.
     """
 
     @property

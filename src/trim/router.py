@@ -161,12 +161,12 @@ class _Solution:
         )
         self._decisions: list[Decision] = []
         self._draft_scores: list[tuple[float, ...]] = []  # of every decision
-        self._strong_scores: list[tuple[float, ...]] = []  # likewise; as a policy that redoes saw them
+        self._strong_scores: list[tuple[float, ...]] = []  # likewise; as a policy with redos saw them
         self._fallbacks: list[Fallback] = []
         self._writer = Role.WEAK if router.policy.uses_drafts else Role.STRONG  # who writes the next step
         self._unrouted = False  # a failure took the policy's say away: the weak model finishes
         self._reader: StepReader | None = None  # the strong model's stream after TAKE_OVER
-        self._redoes = getattr(router.policy, "redoes", False)
+        self._redos: int = getattr(router.policy, "redos", 0)
         self.stop: StopReason | None = None
 
     async def advance(self) -> Decision | None:
@@ -179,7 +179,7 @@ class _Solution:
         if decision is not None:
             self._decisions.append(decision)
             self._draft_scores.append(_scores_of(decision.drafts))
-            self._strong_scores.append(_scores_of(decision.rewrites) if self._redoes else ())
+            self._strong_scores.append(_scores_of(decision.rewrites) if self._redos else ())
             self.stop = self._stop_after(decision.step)
         return decision
 
@@ -309,7 +309,7 @@ class _Solution:
             return self._kept(Draft(head.step, head.score, Action.CONTINUE), rejected, forced=True)
         rejected.append(Draft(head.step, head.score, action))
         best, others, attempt = Drafted(step), list[Draft](), 0
-        if self._redoes and action is Action.REGENERATE:
+        if self._redos and action is Action.REGENERATE:
             best, others, attempt = await self._redo(best, rejected)
         self._drafting.replace(best.step, best.score)
         return Decision(
@@ -317,8 +317,8 @@ class _Solution:
         )
 
     async def _redo(self, first: Drafted, drafts: list[Draft]) -> tuple[Drafted, list[Draft], int]:
-        """Show the policy what the strong model wrote, which it may have written once more: the best-scored text, the
-        other ones, and where among them it was made.
+        """Show the policy what the strong model wrote, unless that is a draft again: it may have it written once more,
+        as often as it has redos. The best-scored text, the other ones, and where among them it was made.
         """
         written = [first]
         try:
@@ -328,7 +328,8 @@ class _Solution:
                 new.score = next((text.score for text in known if text.step.text == new.step.text), None)
                 if new.score is None:
                     new.score = await self._drafting.judge(new.step)
-                if len(written) > 1 or self._strong_tokens_left() == 0:
+                agrees = any(draft.step.text == new.step.text for draft in drafts)
+                if agrees or len(written) > self._redos or self._strong_tokens_left() == 0:
                     break
                 if self._router.policy.act(self._observe(new, drafts, written)) is not Action.REGENERATE:
                     break

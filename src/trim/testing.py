@@ -77,11 +77,12 @@ async def check_prm(prm: ProcessRewardModel, question: Question, steps: tuple[st
 
 def check_policy(policy: Policy) -> None:
     """Check a `Policy`: it answers every observation with an action, and the same one each time."""
-    written = (0, 1) if getattr(policy, "redoes", False) else (0,)
+    written = range(getattr(policy, "redos", 0) + 1)
     for score, length, final, drafts, draw, strong in product(
         (0.0, 0.5, 1.0), (1, 3, 30), (False, True), (1, 4), (0.0, 0.999), written
     ):
         scores = (0.9,) * (length - 1) + (score,) if policy.uses_scores else ()
+        newest = scores[-1:]
         observation = Observation(
             scores=scores,
             tokens=(20,) * length,
@@ -89,8 +90,8 @@ def check_policy(policy: Policy) -> None:
             final=final,
             drafts=drafts,
             draw=draw,
-            draft_scores=(*((s,) for s in scores[:-1]), (0.4,) * (drafts - 1 + strong) + scores[-1 - strong :]),
-            strong_scores=(*(() for _ in scores[:-1]), scores[-1:] * strong),
+            draft_scores=(*((s,) for s in scores[:-1]), (0.4,) * drafts if strong else (0.4,) * (drafts - 1) + newest),
+            strong_scores=(*(() for _ in scores[:-1]), (0.3,) * (strong - 1) + newest if strong else ()),
             logprob=-0.1,
             entropy=0.3,
         )

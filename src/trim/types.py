@@ -132,7 +132,7 @@ class Observation:
     drafts seen for this step, this one included. `strong_tokens`: spent so far. `draw`: a uniform number in [0, 1)
     fixed by seed, question, step and draft, for policies that randomise.
 
-    A policy that `redoes` is also asked about what the strong model wrote: that is on the table then, and r_t, c_t,
+    A policy with `redos` is also asked about what the strong model wrote: that is on the table then, and r_t, c_t,
     `final`, `logprob` and `entropy` are its. `strong_scores` has an entry for each position: the scores of the strong
     model's texts there as the policy saw them, in the order they were made; the last is empty for a weak draft.
     """

@@ -61,7 +61,7 @@ def brute_force(
     retries: int = 0,
     drafts: int = 1,
     mixed: bool = False,
-    redoes: bool = False,
+    redos: int = 0,
 ) -> float:
     """The optimal value by the whole tree over the three-state belief: transition, observation, Bayes, maximum."""
     succeeds = np.array([model.after_right, model.after_wrong, 0.0])
@@ -81,19 +81,24 @@ def brute_force(
                 if weight * chance > 0:
                     value += weight * chance * brute_force(
                         model, price, step + 1, joint / chance, model.step_tokens, final=last,
-                        take_over=take_over, draft_cost=draft_cost, retries=retries, redoes=redoes,
+                        take_over=take_over, draft_cost=draft_cost, retries=retries, redos=redos,
                     )  # fmt: skip
         return value
 
-    def reviewed(text: np.ndarray) -> float:
-        """Of the strong model's text: kept, or written once more."""
+    def reviewed(text: np.ndarray, written: int = 1, *, differ: bool = False) -> float:
+        """Of the strong model's text, the best of so many: kept, or written once more."""
+        if written > redos:
+            return keep(text)
         assert model.redo is not None
-        outcomes = redrafted(model.redo, model.strong_observation, text)
-        return max(keep(text), sum(chance * keep(b) for chance, b in outcomes) - price * model.step_tokens)
+        outcomes = redrafted(model.redo.after(written, mixed=differ), model.strong_observation, text)
+        again = sum(p * reviewed(b, written + 1, differ=differ or n > 0) for n, (p, b) in enumerate(outcomes))
+        return max(keep(text), again - price * model.step_tokens)
 
     values = [keep(belief)]
-    if redoes:
-        values.append(sum(chance * reviewed(b) for chance, b in rewritten(model, belief)) - price * tokens)
+    if redos:
+        (same, agreed), *others = rewritten(model, belief)
+        differs = sum(chance * reviewed(b) for chance, b in others)
+        values.append(same * keep(agreed) + differs - price * tokens)
     else:
         fixed = float(belief @ succeeds)
         values.append(keep(np.array([fixed, 0.0, 1 - fixed])) - price * tokens)
@@ -107,7 +112,7 @@ def brute_force(
             value += chance * brute_force(
                 model, price, step, kept_belief, model.step_tokens,
                 final=final, take_over=take_over, draft_cost=draft_cost, retries=retries, drafts=drafts + 1,
-                mixed=mixed or n > 0, redoes=redoes,
+                mixed=mixed or n > 0, redos=redos,
             )  # fmt: skip
         values.append(value)
     return max(values)
@@ -142,7 +147,7 @@ def rewritten(model: PomdpModel, belief: np.ndarray) -> list[tuple[float, np.nda
     wrong = np.array([1 - model.after_right, 1 - agreement[1] - model.after_wrong, 0.0])
     states = np.array([belief @ right, belief @ wrong, belief[2] * (1 - agreement[2])])
     joint = [belief * agreement, *(states * seen for seen in model.strong_observation.mass.sum(axis=1).T)]
-    return [(float(part.sum()), part / part.sum()) for part in joint if part.sum() > 0]
+    return [(float(part.sum()), part / max(part.sum(), 1e-300)) for part in joint]
 
 
 def alone(model: PomdpModel, step: int) -> float:

@@ -14,7 +14,7 @@ from trim.errors import TraceError
 from trim.intervals import Estimate
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
 from trim.pomdp import PomdpModel, filter_belief
-from trim.pomdp.fit import PomdpFit, _past_weight, fit
+from trim.pomdp.fit import _PAST_WEIGHTS, PomdpFit, _likeliest, fit
 from trim.pomdp.labels import LabelledDraft, label_by_prm, label_by_rule, labelled_points
 from trim.steps import StepFormat
 from trim.types import Action, Observation, Question, Trace
@@ -193,8 +193,9 @@ def test_what_past_scores_count_for_is_found(truth: float) -> None:
     for scores in rng.random((4_000, 5)):
         seen = Observation(tuple(scores), (10,) * 5, (Action.CONTINUE,) * 4)
         drafts.append(LabelledDraft(seen, rng.choice(3, p=filter_belief(replace(world, past_weight=truth), seen))))
-    assert _past_weight(world, drafts) == pytest.approx(truth, abs=0.1)
-    assert _past_weight(world, drafts[:100]) == 1.0  # too few to say
+    candidates = [replace(world, past_weight=weight) for weight in _PAST_WEIGHTS]
+    assert _likeliest(candidates, drafts).past_weight == pytest.approx(truth, abs=0.1)
+    assert _likeliest(candidates, drafts[:100]).past_weight == 1.0  # too few to say
 
 
 def test_few_retries_are_not_believed(random_traces: list[Trace]) -> None:

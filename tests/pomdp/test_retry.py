@@ -19,24 +19,24 @@ share = st.floats(0.0, 1.0)
 kinds = st.builds(lambda a, b, c, d, e: Retries((a, b, c), d, e), share, share, share, share, share)
 chains = st.builds(replace, kinds, steady=st.none() | kinds, mixed=st.none() | kinds)
 AGAIN = Retries((0.6, 0.2, 0.4), 0.9, 0.35)
+ASKS = [(0, 1), (0, 2), (1, 0), (1, 1), (2, 0)]  # retries, redos: the trees of more take long
 STRONG_SCORES = scores_in((0.1, 0.1, 0.2, 0.6), (0.4, 0.3, 0.2, 0.1), (0.3, 0.3, 0.2, 0.2))
 
 
 @settings(deadline=None, max_examples=40)
-@given(chains, kinds, beliefs(), st.floats(0.0, 0.05), st.integers(0, 2), st.booleans(), st.booleans(), st.booleans())
+@given(chains, chains, beliefs(), st.floats(0.0, 0.05), st.sampled_from(ASKS), st.booleans(), st.booleans())
 def test_the_solution_is_that_of_the_whole_tree(
     again: Retries,
     redo: Retries,
     belief: tuple[float, float, float],
     draft_cost: float,
-    retries: int,
-    redoes: bool,
+    asks: tuple[int, int],
     take_over: bool,
     final: bool,
 ) -> None:
     model = replace(small((1.0,), repair=0.7), retries=again, redo=redo, repair_observation=STRONG_SCORES)
     model = replace(model, agreement=(0.8, 0.2, 0.6))
-    options = {"take_over": take_over, "draft_cost": draft_cost, "retries": retries, "redoes": redoes}
+    options = {"take_over": take_over, "draft_cost": draft_cost, "retries": asks[0], "redos": asks[1]}
     exact = brute_force(model, 0.01, 0, np.array(belief), 10, final=final, **options)  # type: ignore[arg-type]
     found = solve(model, 0.01, **options)._values(0, belief, np.array(10), final=final).max()  # type: ignore[arg-type]
     assert found == pytest.approx(exact, abs=5e-3)  # of the grid
@@ -140,15 +140,18 @@ def test_the_belief_about_a_redone_strong_text_is_bayes(redo: Retries, first: fl
 
 def test_a_strong_text_is_redone_where_it_is_doubtful_and_that_pays() -> None:
     model = replace(small(repair=0.7), redo=AGAIN, repair_observation=STRONG_SCORES)
-    once, twice = solve(model, 0.005), solve(model, 0.005, redoes=True)
+    once, twice = solve(model, 0.005), solve(model, 0.005, redos=1)
     assert once.curves[0, -1] + 0.005 < twice.curves[0, -1]
     assert twice.gain(0, (0.2, 0.7, 0.1)) > once.gain(0, (0.2, 0.7, 0.1))
     doubtful, sure = (0.2, 0.7, 0.1), (0.95, 0.03, 0.02)
     assert twice.action(0, doubtful, 10, rewrites=1) is Action.REGENERATE
     assert twice.action(0, sure, 10, rewrites=1) is Action.CONTINUE
     assert twice.action(0, doubtful, 10, rewrites=2) is Action.CONTINUE
+    thrice = solve(model, 0.005, redos=2)
+    assert twice.curves[0, -1] < thrice.curves[0, -1]
+    assert thrice.action(0, doubtful, 10, rewrites=2, mixed=True) is Action.REGENERATE
     assert once.action(0, doubtful, 10, rewrites=1) is Action.CONTINUE
     low, high = twice.bounds(0, doubtful, 10)
     assert low <= twice.value(0, doubtful, 10) <= high
     with pytest.raises(ConfigError, match="redone"):
-        solve(small(), 0.01, redoes=True)
+        solve(small(), 0.01, redos=1)

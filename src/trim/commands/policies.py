@@ -243,6 +243,7 @@ def _estimates(fitted: PomdpFit) -> dict[str, object]:
         **{name: asdict(estimate) if estimate else None for name, estimate in found.items()},
         "hazard": [asdict(estimate) for estimate in fitted.hazard],
         "retries": asdict(fitted.retries) if fitted.retries else None,
+        "repeat_weight": fitted.repeat_weight,
         "redo": asdict(fitted.redo) if fitted.redo else None,
         "smoothed_hazard": list(fitted.model.hazard),
         "scores": {state: asdict(estimate) for state, estimate in fitted.scores.items()},
@@ -289,6 +290,8 @@ def _fit_table(fitted: PomdpFit, task: str) -> Table:
         row(f"{text} right, the one before wrong", again.after_wrong, "different pairs")
         if again.correlation is not None:
             table.add_row("correlation of their scores", f"{again.correlation:.3f}", "", "taken to be 0")
+    if fitted.repeat_weight is not None:
+        table.add_row("what a repeated draft counts for", f"{fitted.repeat_weight:g}", "", "0: nothing")
     for state, estimate in fitted.scores.items():
         row(f"mean score when {state}", estimate, "scores")
     for t, estimate in enumerate(fitted.hazard):

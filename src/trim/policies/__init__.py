@@ -2,7 +2,7 @@
 
 On command lines and in settings a policy is `NAME`, with its ways after plus signs and a saved policy's folder at the
 end: `threshold`, `threshold+2` (up to two retries before the strong model is asked), `threshold+redo` (what the strong
-model writes may be written once more), `pomdp+snapshot=fits/gsm`.
+model writes may be written again), `pomdp+snapshot=fits/gsm`.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ __all__ = [
 NAMES = ("always-weak", "always-strong", "random", "threshold")
 """Policies that `build` knows. The oracle needs a task's labels, saved ones a folder: they are made where those are."""
 
-REDO = "redo"
-"""The way of policies that look at the strong model's text too and may have it written once more."""
+REDO, REDOS = "redo", 2
+"""The way of policies that look at the strong model's text too, and how often they may have it written again."""
 
 SAVED = ("pomdp", "agg", "seq")
 """Policies that are read from a folder: the one given, or the one shipped for the embedded models."""
@@ -58,6 +58,11 @@ class Spec:
         family, *ways = name.split("+")
         retries = [int(way) for way in ways if way.isdecimal()]
         return cls(family, sum(retries), tuple(way for way in ways if not way.isdecimal()), folder)
+
+    @property
+    def redos(self) -> int:
+        """How often the strong model's own text may be written again."""
+        return REDOS if REDO in self.ways else 0
 
     @property
     def name(self) -> str:
@@ -89,7 +94,7 @@ def build(name: str, parameter: float | None = None) -> Policy:
     if parameter is None:
         raise ConfigError(f"policy {name} needs a parameter in [0, 1]")
     kind = RandomSteps if spec.family == "random" else Threshold
-    return kind(parameter, spec.retries, spec.name, redoes=REDO in spec.ways)
+    return kind(parameter, spec.retries, spec.name, redos=spec.redos)
 
 
 def shipped(family: str) -> str:

@@ -44,14 +44,14 @@ class RandomSteps:
         rate: p in [0, 1]; 0 is always-weak, 1 is always-strong (and then drafts nothing).
         retries: drafts that are tried again first, each with the same probability (for `trim fit`).
         uses_scores: have drafts scored all the same, for the record; as with `AlwaysWeak`.
-        redoes: the strong model's text is written once more with the same probability (for `trim fit`).
+        redos: the strong model's text is written again, each time with the same probability (for `trim fit`).
     """
 
     rate: float
     retries: int = 0
     name: str = "random"
     uses_scores: bool = False
-    redoes: bool = False
+    redos: int = 0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.rate <= 1.0:

@@ -35,12 +35,10 @@ _STEP_COSTS = (0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0.03, 0.015, 0.006, 0.00
 
 
 @lru_cache(maxsize=128)
-def _solution(
-    model: PomdpModel, price: float, take_over: bool, bill: Bill, retries: int, redoes: bool
-) -> PomdpSolution:
+def _solution(model: PomdpModel, price: float, take_over: bool, bill: Bill, retries: int, redos: int) -> PomdpSolution:
     dearer = replace(model, step_tokens=model.step_tokens + bill.rewrite) if bill.rewrite else model
     draft_cost = price * bill.draft
-    return solve(dearer, price, take_over=take_over, draft_cost=draft_cost, retries=retries, redoes=redoes)
+    return solve(dearer, price, take_over=take_over, draft_cost=draft_cost, retries=retries, redos=redos)
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class PomdpPolicy:
         take_over: TAKE_OVER is an action too.
         retries: how often RETRY may follow a first draft.
         bill: what else is paid for.
-        redoes: what the strong model wrote is looked at too, and may be written once more.
+        redos: how often what the strong model wrote may be written again.
 
     The first decision at a price solves for it; solutions are kept for all policies of the same model.
 
@@ -73,7 +71,7 @@ class PomdpPolicy:
     name: str = "pomdp"
     uses_drafts: bool = True
     uses_scores: bool = True
-    redoes: bool = False
+    redos: int = 0
 
     def __post_init__(self) -> None:
         if not self.price >= 0:
@@ -82,7 +80,7 @@ class PomdpPolicy:
             raise ConfigError(f"pomdp: belief is filter or snapshot, not {self.belief!r}")
         if self.retries < 0 or (self.retries and self.model.retries is None):
             raise ConfigError(f"pomdp: {self.retries} retries need a fit to traces with retries: {_RECORD}")
-        if self.redoes and self.model.redo is None:
+        if self.redos < 0 or (self.redos and self.model.redo is None):
             raise ConfigError(f"pomdp: redone steps need a fit to traces with redone steps: {_RECORD}")
 
     @property
@@ -93,7 +91,7 @@ class PomdpPolicy:
     @property
     def solution(self) -> PomdpSolution:
         """The solution for this price, solved when first asked for."""
-        return _solution(self.model, self.price, self.take_over, self.bill, self.retries, self.redoes)
+        return _solution(self.model, self.price, self.take_over, self.bill, self.retries, self.redos)
 
     def at(self, price: float) -> PomdpPolicy:
         """The same policy for another price."""
@@ -113,7 +111,7 @@ class PomdpPolicy:
             belief="snapshot" if "snapshot" in spec.ways else self.belief,
             take_over=self.take_over or "takeover" in spec.ways,
             retries=spec.retries or self.retries,
-            redoes=self.redoes or REDO in spec.ways,
+            redos=spec.redos or self.redos,
             name=spec.name,
         )
 
@@ -138,7 +136,8 @@ class PomdpPolicy:
 
     def _best(self, solution: PomdpSolution, belief: Belief, seen: Observation) -> object:
         step, tokens = len(seen.tokens) - 1, seen.tokens[-1] + self.bill.rewrite
-        mixed = len(set(seen.draft_scores[-1])) > 1 if seen.draft_scores else False
+        texts = seen.strong_scores if seen.rewrites else seen.draft_scores
+        mixed = len(set(texts[-1])) > 1 if texts else False
         return solution.action(
             step, belief, tokens, final=seen.final, drafts=seen.drafts, mixed=mixed, rewrites=seen.rewrites
         )
@@ -148,7 +147,7 @@ class PomdpPolicy:
         belief = self.believe(observation)
 
         def kept(price: float) -> bool:
-            solution = _solution.__wrapped__(self.model, price, self.take_over, self.bill, self.retries, self.redoes)
+            solution = _solution.__wrapped__(self.model, price, self.take_over, self.bill, self.retries, self.redos)
             return self._best(solution, belief, observation) is Action.CONTINUE
 
         if kept(0.0):
@@ -174,7 +173,7 @@ class PomdpPolicy:
             "gate": self.gate,
             "take_over": self.take_over,
             "retries": self.retries,
-            "redoes": self.redoes,
+            "redos": self.redos,
             "draft_tokens": self.bill.draft,
             "rewrite_tokens": self.bill.rewrite,
         }
@@ -191,8 +190,9 @@ class PomdpPolicy:
                     for kind, found in (("", again), ("_steady", again.steady), ("_mixed", again.mixed))
                     if found is not None
                 }
-        if (repair := model.repair_observation) is not None:
-            arrays["repair_score_edges"], arrays["repair_mass"] = repair.score_edges, repair.mass
+        for name, scores in (("repair", model.repair_observation), ("retry", model.retry_observation)):
+            if scores is not None:
+                arrays[f"{name}_score_edges"], arrays[f"{name}_mass"] = scores.score_edges, scores.mass
         if model.agreement is not None:
             arrays["agreement"] = np.array(model.agreement)
         Artifact("pomdp", settings, arrays, provenance).save(folder)
@@ -218,11 +218,8 @@ class PomdpPolicy:
                 observation=observation,
                 retries=retries,
                 redo=redo,
-                repair_observation=(
-                    ObservationBins(np.array([0.0, 1.0]), arrays["repair_score_edges"], arrays["repair_mass"])
-                    if "repair_mass" in arrays
-                    else None
-                ),
+                repair_observation=_scores(arrays, "repair"),
+                retry_observation=_scores(arrays, "retry"),
                 agreement=tuple(arrays["agreement"].tolist()) if "agreement" in arrays else None,
                 final_accuracy=settings.pop("final_accuracy", None),  # type: ignore[arg-type]
                 past_weight=settings.pop("past_weight", 1.0),  # type: ignore[arg-type]
@@ -232,6 +229,13 @@ class PomdpPolicy:
             return cls(model, bill=bill, **settings)  # type: ignore[arg-type]
         except (KeyError, TypeError, IndexError) as error:
             raise ConfigError(f"{folder}: not a saved POMDP policy ({error!r})") from None
+
+
+def _scores(arrays: Mapping[str, np.ndarray], name: str) -> ObservationBins | None:
+    """As `PomdpPolicy.save` has written them."""
+    if f"{name}_mass" not in arrays:
+        return None
+    return ObservationBins(np.array([0.0, 1.0]), arrays[f"{name}_score_edges"], arrays[f"{name}_mass"])
 
 
 def _retries(arrays: Mapping[str, np.ndarray], name: str) -> Retries | None:

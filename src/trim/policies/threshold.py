@@ -15,13 +15,13 @@ class Threshold:
     Args:
         threshold: k in [0, 1]; 0 keeps everything (weak only, no PRM), 1 rejects everything (strong only, no drafts).
         retries: rejected drafts that are tried again (RETRY) before the strong model is asked.
-        redoes: the strong model's own text, where it scores below k as well, is written once more.
+        redos: how often the strong model's own text is written again while it scores below k as well.
     """
 
     threshold: float
     retries: int = 0
     name: str = "threshold"
-    redoes: bool = False
+    redos: int = 0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.threshold <= 1.0:

@@ -67,7 +67,7 @@ def filter_belief(model: PomdpModel, observation: Observation) -> Belief:
             of_correct, of_recoverable, of_lost = evidence(lowest, first, weight)
             correct, recoverable, lost = correct * of_correct, recoverable * of_recoverable, lost * of_lost
         if again and len(scores) > 1:
-            table = model.observation, again
+            table = model.retry_observation or model.observation, again
             correct, recoverable, lost = _others(table, weight, (correct, recoverable, lost), lowest, scores)
         first = strong[0] if strong and redo else score
         agreement = model.agreement if rewritten and scores else None

@@ -7,17 +7,19 @@ all drafts are judged, and strong steps are counted by whether the draft that th
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, takewhile
 from math import ceil, hypot
+from typing import Any
 
 import numpy as np
 
 from trim.errors import TraceError
 from trim.intervals import Estimate, mean, proportion
 from trim.pomdp.belief import filter_belief
-from trim.pomdp.labels import LabelledDraft, Labeller, StepLabels, is_final, labelled_drafts
+from trim.pomdp.labels import LabelledDraft, Labeller, StepLabels, is_final, labelled_drafts, labelled_redrafts
 from trim.pomdp.model import PomdpModel
 from trim.pomdp.observation import STATES, FloatArray, ObservationBins, quantile_bins
 from trim.pomdp.redrafts import Redraft, RetryFit, best_of, find_redrafts, fit_retries
@@ -28,6 +30,8 @@ _FEWEST_REPAIRS = 20  # right and wrong ones each
 _FEWEST_FINAL = 50  # final drafts, and others, with nothing wrong before them
 _FEWEST_LATER, _MOST_LATER = 200, 4_000  # drafts after a first one, for the weight of past scores
 _PAST_WEIGHTS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+_REPEAT_WEIGHTS = (1.0, 0.5, 0.25, 0.0)
+_REACHES, _FEW_REACHES, _FOLDS = (8, 4, 2), (4, 2, 1), 5  # of the scores' bins: how far counts are spread
 _SMOOTHING = 5.0  # drafts that the neighbouring steps count for in the hazard
 _ADVICE = (
     "; best are traces of random steps with scores, which hold both models' steps everywhere: "
@@ -42,9 +46,9 @@ class PomdpFit:
     `after_right` and `after_wrong` are q_C and q_R, None where no strong step replaced a draft that has a label (q_R is
     then taken to be p_s, as in the paper). `final_accuracy` is that of drafts that end the solution, `weak_accuracy`
     then that of the others; None where there are too few of either. `retries` tells of drafts that follow another one
-    of the same step, `redo` of strong texts that do; None where there are too few. `hazard[t]` is what was counted,
-    before smoothing. `scores` are mean scores by state; `points` the arrays of shape (n, 2) behind them, (min of
-    previous scores, score).
+    of the same step, `redo` of strong texts that do; None where there are too few. `repeat_weight` is what a repeated
+    draft counts for in the model (`Retries.weighed`). `hazard[t]` is what was counted, before smoothing. `scores` are
+    mean scores by state; `points` the arrays of shape (n, 2) behind them, (min of previous scores, score).
     """
 
     model: PomdpModel
@@ -54,6 +58,7 @@ class PomdpFit:
     after_right: Estimate | None
     after_wrong: Estimate | None
     retries: RetryFit | None
+    repeat_weight: float | None
     redo: RetryFit | None
     step_tokens: Estimate
     hazard: tuple[Estimate, ...]
@@ -85,6 +90,7 @@ def fit(
     """
     texts: list[_Text] = []
     drafts: list[LabelledDraft] = []
+    later: list[LabelledDraft] = []
     redrafts: dict[Role, list[Redraft]] = {Role.WEAK: [], Role.STRONG: []}
     used = skipped = 0
     for trace in traces:
@@ -97,6 +103,7 @@ def fit(
             for author, found in redrafts.items():
                 found += find_redrafts(trace, labels, author)
             drafts += labelled_drafts(trace, labels, ends)
+            later += labelled_redrafts(trace, labels, ends)
     evidence = _Evidence.of(texts, points)
     evidence.require_enough(skipped)
     inner, final = ([text for text in evidence.weak if text.final is last] for last in (False, True))
@@ -111,7 +118,7 @@ def fit(
         weak.value,
         strong.value,
         _smooth(counted),
-        quantile_bins(evidence.points),
+        _bins(evidence.points, evidence.groups, _REACHES),
         tokens.value,
         None if right is None or wrong is None else wrong.value,
         None if retries is None else retries.model,
@@ -119,15 +126,24 @@ def fit(
         evidence.repair_observation(),
         (sum(text.state == _CORRECT for text in final) + 0.5) / (len(final) + 1) if apart else None,
         redo=None if redo is None else redo.model,
+        retry_observation=_retry_observation(redrafts[Role.WEAK]),
     )
+    beyond_first = [draft for draft in drafts if len(draft.observation.scores) > 1]
+    model = _likeliest([replace(model, past_weight=weight) for weight in _PAST_WEIGHTS], beyond_first)
+    repeats = None
+    if retries is not None:
+        counted_as = {weight: replace(model, retries=retries.model.weighed(weight)) for weight in _REPEAT_WEIGHTS}
+        model = _likeliest(list(counted_as.values()), later)
+        repeats = next(weight for weight, candidate in counted_as.items() if candidate is model)
     return PomdpFit(
-        model=replace(model, past_weight=_past_weight(model, drafts)),
+        model=model,
         weak_accuracy=weak,
         final_accuracy=_share(final) if apart else None,
         strong_accuracy=strong,
         after_right=right,
         after_wrong=wrong,
         retries=retries,
+        repeat_weight=repeats,
         redo=redo,
         step_tokens=tokens,
         hazard=counted,
@@ -234,14 +250,12 @@ class _Evidence:
         wrong step there are hardly any: wrong ones stand for them.
         """
         others = [t for t in (*self.for_right, *self.for_wrong) if t.pair is not None and not t.agrees]
-        right, wrong = (
-            np.array([t.pair for t in others if t.state == state], float).reshape(-1, 2)
-            for state in (_CORRECT, _RECOVERABLE)
-        )
+        right, wrong = ([t for t in others if t.state == state] for state in (_CORRECT, _RECOVERABLE))
         if min(len(right), len(wrong)) < _FEWEST_REPAIRS:
             return None
-        points = dict(zip(STATES, (right, wrong, wrong), strict=True))
-        return quantile_bins(points, minimum_bins=1, score_bins=24, reach=4, pseudo_counts=0.0)
+        by_state = dict(zip(STATES, (right, wrong, wrong), strict=True))
+        points = {state: np.array([text.pair for text in texts]) for state, texts in by_state.items()}
+        return _score_bins(points, {state: [text.question for text in texts] for state, texts in by_state.items()})
 
     def require_enough(self, skipped: int) -> None:
         """Refuse to guess."""
@@ -269,6 +283,45 @@ class _Evidence:
         )
 
 
+# Scores ---------------------------------------------------------------------------------------------------------
+
+
+def _bins(
+    points: Mapping[str, FloatArray], groups: Mapping[str, Sequence[str]], reaches: Sequence[int], **options: Any
+) -> ObservationBins:
+    """Quantile bins whose counts are spread as far as tells the states of other questions' texts best."""
+    fold = {state: np.array([zlib.crc32(name.encode()) % _FOLDS for name in groups[state]]) for state in STATES}
+
+    def surprise(reach: int) -> float:
+        found: list[list[FloatArray]] = [[] for _ in STATES]
+        for k in range(_FOLDS):
+            fitted = quantile_bins({s: p[fold[s] != k] for s, p in points.items()}, reach=reach, **options)
+            for n, state in enumerate(STATES):
+                likelihoods = fitted.score_likelihoods(points[state][fold[state] == k])
+                found[n].append(-np.log(likelihoods[:, n] / likelihoods.sum(axis=1)))
+        return float(np.mean([np.concatenate(parts).mean() for parts in found]))
+
+    return quantile_bins(points, reach=min(reaches, key=surprise), **options)
+
+
+def _score_bins(points: Mapping[str, FloatArray], groups: Mapping[str, Sequence[str]]) -> ObservationBins:
+    """Of few points, blind to the min of earlier scores."""
+    return _bins(points, groups, _FEW_REACHES, minimum_bins=1, score_bins=24, pseudo_counts=0.0)
+
+
+def _retry_observation(redrafts: Sequence[Redraft]) -> ObservationBins | None:
+    """Scores of drafts that are no earlier one again, by their own state; None where there are too few."""
+    found: dict[str, list[Redraft]] = {state: [] for state in STATES}
+    for redraft in redrafts:
+        state = _LOST if redraft.before == _LOST else _CORRECT if redraft.right else _RECOVERABLE
+        if redraft.new and redraft.scores[1] is not None:
+            found[STATES[state]].append(redraft)
+    if min(map(len, found.values())) < _FEWEST_REPAIRS:
+        return None
+    points = {state: np.array([(1.0, redraft.scores[1]) for redraft in new], float) for state, new in found.items()}
+    return _score_bins(points, {state: [redraft.question for redraft in new] for state, new in found.items()})
+
+
 # Estimates ------------------------------------------------------------------------------------------------------
 
 
@@ -292,19 +345,17 @@ def _mixture(weak: Estimate, right: Estimate, wrong: Estimate) -> Estimate:
     return Estimate(value, max(value - low, 0.0), min(value + high, 1.0), right.count + wrong.count)
 
 
-def _past_weight(model: PomdpModel, drafts: Sequence[LabelledDraft]) -> float:
-    """The power of past scores with which the filter gives the true states the most probability."""
-    later = [draft for draft in drafts if len(draft.observation.scores) > 1]
-    if len(later) < _FEWEST_LATER:
-        return 1.0
-    chosen = later[:: ceil(len(later) / _MOST_LATER)]
+def _likeliest(models: Sequence[PomdpModel], drafts: Sequence[LabelledDraft]) -> PomdpModel:
+    """The one whose filter gives the true states the most probability; the first where there are too few drafts."""
+    if len(drafts) < _FEWEST_LATER:
+        return models[0]
+    chosen = drafts[:: ceil(len(drafts) / _MOST_LATER)]
 
-    def surprise(weight: float) -> float:
-        weighed = replace(model, past_weight=weight)
-        found = [max(filter_belief(weighed, draft.observation)[draft.state], 1e-6) for draft in chosen]
+    def surprise(model: PomdpModel) -> float:
+        found = [max(filter_belief(model, draft.observation)[draft.state], 1e-6) for draft in chosen]
         return -float(np.log(found).mean())
 
-    return min(_PAST_WEIGHTS, key=surprise)
+    return min(models, key=surprise)
 
 
 def _hazard(drafts: list[_Text]) -> tuple[Estimate, ...]:

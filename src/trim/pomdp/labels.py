@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trim.pomdp.observation import STATES
 from trim.types import Action, Draft, Finish, Observation, Question, Step, Trace
@@ -108,6 +108,23 @@ def labelled_drafts(trace: Trace, labels: StepLabels, ends: Callable[[str], bool
         )
         sound = t == 0 or labels.kept[t - 1]
         yield LabelledDraft(observation, _LOST if not sound else _CORRECT if labels.drafts[t][0] else _RECOVERABLE)
+
+
+def labelled_redrafts(trace: Trace, labels: StepLabels, ends: Callable[[str], bool]) -> Iterator[LabelledDraft]:
+    """The same of each later draft of a position, and the true state of the best-scored one so far."""
+    for first in labelled_drafts(trace, labels, ends):
+        t = len(first.observation.tokens) - 1
+        drafts, rights = trace.decisions[t].drafts, labels.drafts[t]
+        scores = tuple(draft.score for draft in drafts if draft.score is not None)
+        for n in range(2, len(drafts) + 1 if len(scores) == len(drafts) else 0):
+            observation = replace(
+                first.observation,
+                scores=(*first.observation.scores[:-1], scores[n - 1]),
+                drafts=n,
+                draft_scores=(*first.observation.draft_scores[:t], scores[:n]),
+            )
+            right = rights[scores.index(max(scores[:n]))]
+            yield LabelledDraft(observation, _LOST if first.state == _LOST else _CORRECT if right else _RECOVERABLE)
 
 
 def is_final(step: Step, ends: Callable[[str], bool]) -> bool:

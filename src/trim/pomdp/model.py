@@ -39,6 +39,14 @@ class Retries:
         if not all(0.0 <= value <= 1.0 for value in values):
             raise ConfigError(f"POMDP: retries must be probabilities in [0, 1], not {values}")
 
+    def weighed(self, weight: float) -> Retries:
+        """The same with less, or at 0 no, difference between the states in how often a text is repeated: what a repeat
+        then counts for.
+        """
+        correct, wrong, lost = (weight * share + (1 - weight) * self.same[1] for share in self.same)
+        later = (None if kind is None else kind.weighed(weight) for kind in (self.steady, self.mixed))
+        return Retries((correct, wrong, lost), self.after_right, self.after_wrong, *later)
+
     def after(self, texts: int, *, mixed: bool) -> Retries:
         """What the next one is like after so many."""
         if texts == 1:
@@ -59,6 +67,8 @@ class PomdpModel:
         repair_accuracy: q_R, P(the strong step is right | the draft was wrong); None: p_s, as in the paper. Where the
             draft was right the strong step is right with q_C, so that p_w q_C + (1 - p_w) q_R = p_s.
         retries: what another draft of the same step is like; None: unknown, there is no RETRY.
+        retry_observation: scores of drafts that differ from all before them of the same step, given what they are. They
+            stand where steps are hard. None: as `observation`.
         redo: what the strong model's second text for a step is like; None: unknown, it is not asked twice.
         agreement: P(the strong model writes the draft again word for word | the draft is CORRECT, RECOVERABLE, LOST);
             None: unknown, every strong step counts as another text.
@@ -85,6 +95,7 @@ class PomdpModel:
     final_accuracy: float | None = None
     past_weight: float = 1.0
     redo: Retries | None = None
+    retry_observation: ObservationBins | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hazard", tuple(float(h) for h in self.hazard))

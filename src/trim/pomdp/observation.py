@@ -106,6 +106,13 @@ class ObservationBins:
         table = self._given_min if weight == 1.0 else self._weighed(weight)
         return table[bisect_right(self._inner_minimum, minimum)][bisect_right(self._inner_score, score)]
 
+    def score_likelihoods(self, points: FloatArray) -> FloatArray:
+        """`score_likelihood` of pairs (min, score), shape (n, 2); shape (n, 3)."""
+        row = np.searchsorted(self._inner_minimum, points[:, 0], side="right")
+        column = np.searchsorted(self._inner_score, points[:, 1], side="right")
+        found: FloatArray = np.array(self._given_min)[row, column]
+        return found
+
     def _weighed(self, weight: float) -> Table:
         if weight not in self._powers:
             self._powers[weight] = (np.array(self._given_min) ** weight).tolist()

@@ -25,12 +25,13 @@ class Redraft:
     """A text of a step, and the best-scored one by the same author before it: that one's state, whether the later one
     is right, whether it is the same text, and both scores.
 
-    `earlier` says how many texts there were before it, `mixed` whether those differed.
+    `earlier` says how many texts there were before it, `mixed` whether those differed, `new` that it is none of them.
     """
 
     question: str
     earlier: int
     mixed: bool
+    new: bool
     before: int
     right: bool
     same: bool
@@ -62,19 +63,23 @@ class RetryFit:
 
 
 def find_redrafts(trace: Trace, labels: StepLabels, author: Role) -> Iterator[Redraft]:
-    """All texts by this model in a trace that follow another one of the same step."""
+    """All texts by this model in a trace that follow another one of the same step; of the strong model where its first
+    is no draft again, as only such steps are redone.
+    """
     sound = True
     by_weak = author is Role.WEAK
     known = labels.drafts if by_weak else labels.rewrites
     for decision, rights, kept in zip(trace.decisions, known, labels.kept, strict=True):
         texts = decision.drafts if by_weak else decision.rewrites
-        for n in range(1, len(rights)):
+        agrees = not by_weak and any(draft.step.text == texts[0].step.text for draft in decision.drafts if texts)
+        for n in range(1, 0 if agrees else len(rights)):
             best = best_of(texts[:n])
             before = _LOST if not sound else _CORRECT if rights[best] else _RECOVERABLE
             same = texts[best].step.text == texts[n].step.text
-            mixed = len({text.step.text for text in texts[:n]}) > 1
+            written = {text.step.text for text in texts[:n]}
+            new = texts[n].step.text not in written
             scores = texts[best].score, texts[n].score
-            yield Redraft(trace.question.text, n, mixed, before, rights[n], same, scores)
+            yield Redraft(trace.question.text, n, len(written) > 1, new, before, rights[n], same, scores)
         sound = kept
 
 

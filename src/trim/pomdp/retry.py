@@ -10,6 +10,7 @@ P(score | state), blind to the min of those before.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -147,18 +148,38 @@ def _another(again: Retries, scores: ObservationBins) -> Outcomes:
     return Outcomes(right, wrong, lost)
 
 
-@lru_cache(maxsize=6)
-def draft_again(model: PomdpModel, drafts: int, *, mixed: bool) -> Outcomes:
-    """Of RETRY after one or two drafts (more are like two), which differed or not, by the belief about the best one."""
-    assert model.retries is not None
-    return _another(model.retries.after(drafts, mixed=mixed), model.observation)
+@lru_cache(maxsize=16)
+def _kinds(again: Retries, scores: ObservationBins, asks: int) -> tuple[Outcomes, ...]:
+    """What may come of a second text, and, where more may follow, of later ones where all before were alike or not."""
+    kinds = [again.after(1, mixed=False)]
+    if asks > 1:
+        kinds += (again.after(2, mixed=mixed) for mixed in (False, True))
+    return tuple(_another(kind, scores) for kind in kinds)
 
 
-@lru_cache(maxsize=2)
-def write_again(model: PomdpModel) -> Outcomes:
-    """Of REGENERATE once more, by the belief about the strong model's first text."""
-    assert model.redo is not None
-    return _another(model.redo, model.strong_observation)
+def _chain(kinds: tuple[Outcomes, ...], ends: Sequence[FloatArray], asks: int, cost: float) -> FloatArray:
+    """Row n: the value, before its cost, of asking for one more text after n + 1 of them, by the belief about the best
+    one, where all were alike (0) or not (1); shape (asks, 2, SIDE * SIDE). A single text is alike.
+
+    Args:
+        kinds: `_kinds`.
+        ends: of each kind the value of not asking again, by outcome.
+        asks: how often a further text may be asked for.
+        cost: of each of them.
+    """
+    tables = np.full((asks, 2, SIDE * SIDE), -np.inf)
+    other, work = np.empty_like(kinds[0].mass), np.empty_like(kinds[0].mass)
+    for n in reversed(range(asks)):
+        for mixed in (False, True) if n else (False,):
+            kind = kinds[1 + mixed if n else 0]
+            best = ends[1 + mixed if n else 0]
+            if n + 1 < asks:
+                kind.table_at.apply(tables[n + 1, 1], other, work)
+                if not mixed:
+                    other[:, 0] = kind.table_at.column(0, tables[n + 1, 0])
+                best = np.maximum(best, other - cost * kind.mass)
+            tables[n, int(mixed)] = best.sum(axis=1)
+    return tables
 
 
 @lru_cache(maxsize=2)
@@ -176,25 +197,33 @@ def write(model: PomdpModel) -> Outcomes:
 
 @dataclass(frozen=True, eq=False)
 class RedoTables:
-    """Values before the price of the text that is asked for, by the belief about the one on the table, each of shape
-    (SIDE * SIDE,): `first` of REGENERATE on a draft, `second` of REGENERATE on what the strong model wrote.
+    """Values before the price of the text that is asked for, by the belief about the one on the table: `first` of
+    REGENERATE on a draft, shape (SIDE * SIDE,); `again` of REGENERATE on another text that the strong model wrote, by
+    how many it has written, shape (redos, 2, SIDE * SIDE) as in `_chain`.
     """
 
     first: FloatArray
-    second: FloatArray
+    again: FloatArray
 
     @classmethod
-    def of(cls, model: PomdpModel, curve: FloatArray, cost: float) -> RedoTables:
+    def of(cls, model: PomdpModel, curve: FloatArray, redos: int, cost: float) -> RedoTables:
         """For the curve of going on with a prefix that is right with this probability, and the price of a text."""
-        once, twice = write(model), write_again(model)
-        value, work = np.empty_like(twice.mass), np.empty_like(twice.mass)
-        twice.right_at(len(curve)).apply(curve, value, work)
-        second: FloatArray = value.sum(axis=1)
-        other = np.empty_like(value)
-        once.right_at(len(curve)).apply(curve, value, work)
-        once.table_at.apply(second, other, work)
-        np.maximum(value, other - cost * once.mass, out=value)
-        return cls(value.sum(axis=1), second)
+        assert model.redo is not None
+        kinds = _kinds(model.redo, model.strong_observation, redos)
+        again = _chain(kinds, [_kept(kind, curve) for kind in kinds], redos, cost)
+        once = write(model)
+        value, other = _kept(once, curve), np.empty_like(once.mass)
+        once.table_at.apply(again[0, 0], other, np.empty_like(other))
+        other -= cost * once.mass
+        np.maximum(value[:, 1:], other[:, 1:], out=value[:, 1:])  # a draft that is written again stays
+        return cls(value.sum(axis=1), again)
+
+
+def _kept(outcome: Outcomes, curve: FloatArray) -> FloatArray:
+    """The value of keeping what is then the best text, by outcome."""
+    value = np.empty_like(outcome.mass)
+    outcome.right_at(len(curve)).apply(curve, value, np.empty_like(value))
+    return value
 
 
 def retry_tables(
@@ -207,8 +236,7 @@ def retry_tables(
     alone: tuple[float, float] | None,
     redo: RedoTables | None,
 ) -> FloatArray:
-    """Rows n: the value of RETRY by the belief about the best of n + 1 drafts, where all were alike (0) or not (1);
-    shape (retries, 2, SIDE * SIDE). A single draft is alike.
+    """The value of RETRY, its cost paid, as in `_chain`.
 
     Args:
         model: with its `retries`.
@@ -219,14 +247,12 @@ def retry_tables(
         alone: TAKE_OVER's P(all later steps are right) and what it costs; None where it is no action.
         redo: the values of REGENERATE where its text may be redone; None where it may not.
     """
-    kinds = [draft_again(model, 1, mixed=False)]
-    if retries > 1:
-        kinds += (draft_again(model, 2, mixed=mixed) for mixed in (False, True))
-    ends = []  # the better of keeping and rewriting the draft that is then the best
+    assert model.retries is not None
+    kinds = _kinds(model.retries, model.retry_observation or model.observation, retries)
+    ends = []
     other, work = np.empty_like(kinds[0].mass), np.empty_like(kinds[0].mass)
     for outcome in kinds:
-        value = np.empty_like(outcome.mass)
-        outcome.right_at(len(curve)).apply(curve, value, work)
+        value = _kept(outcome, curve)
         if redo is None:
             outcome.fixed_at(len(curve), model.after_right, model.after_wrong).apply(curve, other, work)
         else:
@@ -236,19 +262,7 @@ def retry_tables(
             fixed = model.after_right * outcome.right + model.after_wrong * outcome.wrong
             np.maximum(value, fixed * alone[0] - outcome.mass * alone[1], out=value)
         ends.append(value)
-    tables = np.full((retries, 2, SIDE * SIDE), -np.inf)
-    for n in reversed(range(retries)):
-        for mixed in (False, True) if n else (False,):
-            kind = 1 + mixed if n else 0
-            best = ends[kind]
-            if n + 1 < retries:
-                at = kinds[kind].table_at
-                at.apply(tables[n + 1, 1], other, work)
-                if not mixed:
-                    other[:, 0] = at.column(0, tables[n + 1, 0])
-                best = np.maximum(best, other)
-            tables[n, int(mixed)] = best.sum(axis=1) - draft_cost
-    return tables
+    return _chain(kinds, ends, retries, draft_cost) - draft_cost
 
 
 def lookup(table: FloatArray, belief: FloatArray) -> FloatArray | float:

@@ -98,7 +98,7 @@ def solve(
     take_over: bool = False,
     draft_cost: float = 0.0,
     retries: int = 0,
-    redoes: bool = False,
+    redos: int = 0,
 ) -> PomdpSolution:
     """Solve for every belief, step and number of tokens at once.
 
@@ -110,7 +110,7 @@ def solve(
             do the same step by step.
         draft_cost: what one more draft and its score cost (weak and PRM tokens), in correct answers.
         retries: how often RETRY may follow a first draft (see `trim.pomdp.retry`); the model must know of retries.
-        redoes: what the strong model wrote is looked at and may be written once more; the model must know of `redo`.
+        redos: how often what the strong model wrote may be written again; the model must know of `redo`.
 
     Raises:
         ConfigError: a negative price or cost, fewer than two grid points, or retries or redone steps that the model
@@ -122,8 +122,8 @@ def solve(
         raise ConfigError(f"POMDP: a curve needs at least two grid points, not {grid}")
     if retries < 0 or (retries and model.retries is None):
         raise ConfigError(f"POMDP: {retries} retries need a model fitted to traces with retries")
-    if redoes and model.redo is None:
-        raise ConfigError("POMDP: redone steps need a model fitted to traces with such steps")
+    if redos < 0 or (redos and model.redo is None):
+        raise ConfigError(f"POMDP: {redos} redone texts need a model fitted to traces with redone steps")
     hazard = np.array(model.hazard if model.hazard[-1] == 1.0 else (*model.hazard, 1.0))
     alone = _strong_alone(model, hazard)
     ordinary, ending = _backup(model, grid), _backup(model, grid, final=True)
@@ -137,8 +137,8 @@ def solve(
     def tabulate(step: int, curve: FloatArray) -> None:
         """What depends on a belief about the text on the table, at the step that this curve follows."""
         instead = (alone.success[step], alone.steps[step] * cost) if take_over and step < len(hazard) else None
-        if redoes:
-            redo[step] = RedoTables.of(model, curve, cost)
+        if redos:
+            redo[step] = RedoTables.of(model, curve, redos, cost)
         if retries:
             again[step] = retry_tables(
                 model, curve, retries, cost=cost, draft_cost=draft_cost, alone=instead, redo=redo[step]
@@ -234,8 +234,8 @@ class PomdpSolution:
         mixed: bool = False,
         rewrites: int = 0,
     ) -> Action | NDArray[np.object_]:
-        """The best action for a draft of so many tokens, the best of `drafts` so far, which differ if `mixed`, or for
-        the strong model's text, the best of `rewrites`; an array of actions where beliefs or tokens are arrays.
+        """The best action for a draft of so many tokens, the best of `drafts` so far, or for the strong model's text,
+        the best of `rewrites`; `mixed` if those differ. An array of actions where beliefs or tokens are arrays.
         """
         values = self._values(step, belief, tokens, final=final, drafts=drafts, mixed=mixed, rewrites=rewrites)
         best = np.argmax(values, axis=0)
@@ -286,7 +286,9 @@ class PomdpSolution:
         keep, rewrite = (kept, fixed) if final else (self._curve(step, k, lower=lower) for k in (kept, fixed))
         values: list[FloatArray | float] = [keep, rewrite - cost, -np.inf]
         if rewrites:
-            values[1] = lookup(table.second, seen) - cost if table and rewrites == 1 and not lower else -np.inf
+            values[1] = -np.inf
+            if table is not None and rewrites <= len(table.again) and not lower:
+                values[1] = lookup(table.again[rewrites - 1, int(mixed)], seen) - cost
             return np.stack(np.broadcast_arrays(*values))
         if table is not None and not lower:
             values[1] = lookup(table.first, seen) - cost
