@@ -1,11 +1,13 @@
 """The full comparison on the shipped models: every policy and rival, on questions that nobody was trained on.
 
-    python -m benchmarks.embedded                       2,000 questions, about an hour on one core
+    python -m benchmarks.embedded                       2,000 questions, about an hour and a half on one core
     python -m benchmarks.embedded --questions 60 --out small
 
-Three steps: outcomes of both models on other questions, the query-level routers trained on them, one evaluation; what a
-model said once is not asked for again. Goes on where it was interrupted. Writes results.json, frontier.png and
-README.md (the one-page reading) into the folder of this file, or into --out; traces stay in --work.
+Outcomes of both models on other questions, the query-level routers trained on them, one evaluation. Then the same
+questions with another judge, the likelihood of a step under a causal model: a plan is fitted to its scores on other
+questions and evaluated beside the threshold and the cascade. What a model said once is not asked for again. Goes on
+where it was interrupted. Writes results.json and frontier.png, likelihood.json and likelihood.png, and README.md (the
+one-page reading) into the folder of this file, or into --out; traces stay in --work.
 """
 
 from __future__ import annotations
@@ -27,7 +29,10 @@ from trim.tasks import load_task
 from trim.traces import TraceWriter, read_traces
 
 HERE = Path(__file__).parent
+COMMON = ("--task", "gsm_symbolic", "--resume", "--json")
 TRAINED = (*LEARNED, "automix-pomdp")
+LIKELIHOOD = HERE / "likelihood.toml"
+BY_LIKELIHOOD = ("threshold", "threshold+4", "threshold+8", "pomdp", "pomdp+4", "pomdp+8")
 OWN = ("threshold", "threshold+4", "pomdp", "pomdp+4", "agg", "seq")
 PARAMETERS = {
     "threshold": "0.02,0.05,0.1,0.2,0.35,0.5,0.65,0.8,0.9,0.95,0.98,1",
@@ -47,10 +52,9 @@ def evaluate(args: argparse.Namespace, also: list[str]) -> Path:
     """Train the rivals, run everything; the folder of the run."""
     work: Path = args.work
     outcomes, routers, out = work / "outcomes", work / "routers", work / "run"
-    common = ("--task", "gsm_symbolic", "--resume", "--json")
     trained = str(max(40, args.questions // 4))
     policies = "always-weak,always-strong,weak-sample,random"
-    run("eval", *common, "--policies", policies, "--parameters", "random=0.5", "--seed", "700000",
+    run("eval", *COMMON, "--policies", policies, "--parameters", "random=0.5", "--seed", "700000",
         "--questions", trained, "--record", str(work / "record-outcomes"), "--out", str(outcomes))  # fmt: skip
     unseen = leave_out(outcomes, args.questions, work / "outcomes-unseen")
     for kind in TRAINED:
@@ -59,7 +63,22 @@ def evaluate(args: argparse.Namespace, also: list[str]) -> Path:
     names = ["always-weak", "always-strong", "random", *OWN, *also, "oracle", *STEP_LEVEL, *plain]
     names += [f"{kind}={routers / kind}" for kind in TRAINED]
     parameters = [text for name, values in PARAMETERS.items() for text in ("--parameters", f"{name}={values}")]
-    run("eval", *common, "--policies", ",".join(names), *parameters, "--questions", str(args.questions),
+    run("eval", *COMMON, "--policies", ",".join(names), *parameters, "--questions", str(args.questions),
+        "--record", str(work / "record"), "--out", str(out))  # fmt: skip
+    return out
+
+
+def evaluate_by_likelihood(args: argparse.Namespace) -> Path:
+    """Fit a plan to the other judge's scores, run what reads scores; the folder of the run."""
+    work: Path = args.work / "likelihood"
+    scored, plan, out = work / "scored", work / "plan", work / "run"
+    common = (*COMMON, "--config", str(LIKELIHOOD), "--questions", str(args.questions))
+    parameters = ("--parameters", "random+redo+3=0.7", "--score", "--seed", "600000")
+    run("eval", *common, "--policies", "random+redo+3", *parameters, "--out", str(scored))
+    run("fit", "pomdp", str(leave_out(scored, args.questions, work / "unseen")), "--out", str(plan))
+    own = [f"{name}={plan}" if name.startswith("pomdp") else name for name in BY_LIKELIHOOD]
+    names = ["always-weak", "always-strong", *own, "prm-cascade"]
+    run("eval", *common, "--policies", ",".join(names), "--parameters", f"threshold={PARAMETERS['threshold']}",
         "--record", str(work / "record"), "--out", str(out))  # fmt: skip
     return out
 
@@ -77,11 +96,12 @@ def leave_out(outcomes: Path, questions: int, out: Path) -> Path:
     return out
 
 
-def reading(results: dict[str, Any], minutes: float) -> str:
-    """One page on what came out; every figure from results.json."""
+def reading(results: dict[str, Any], by_likelihood: dict[str, Any], minutes: float) -> str:
+    """One page on what came out; every figure from the two files of results."""
     points = {(p["policy"], p["parameter"]): p for p in results["operating_points"]}
     weak, strong = points["always-weak", None], points["always-strong", None]
     summaries = {s["policy"]: s for s in results["summary"]}
+    summaries |= {f"{s['policy']} (likelihood)": s for s in by_likelihood["summary"]}
     rows = [
         "| policy | CPT50 | CPT80 | CPT95 (interval) | APGR | delta-IBC | best | right at 20% | $ per 1,000 right |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -94,8 +114,10 @@ def reading(results: dict[str, Any], minutes: float) -> str:
             f"{percent(high)}) | {s['apgr']:.2f} | {number(s['delta_ibc'])} | {number(s['delta_ibc_best'])} | "
             f"{percent(s['budgeted_accuracy']['20'])} | {'' if bill is None else f'{1000 * bill:.4f}'} |"
         )
-    step = best(summaries, [name for name in summaries if name not in (*QUERY_LEVEL, *STEP_LEVEL, "oracle", "random")])
-    query = best(summaries, [name for name in QUERY_LEVEL if name not in ("oracle-query", "random-query")])
+    rivals = (*QUERY_LEVEL, *STEP_LEVEL, "oracle", "random")
+    step = best(summaries, [name for name in summaries if name.split()[0] not in rivals])
+    routers = [name for name in QUERY_LEVEL if name not in ("oracle-query", "random-query")]
+    query = best(summaries, [name for name in summaries if name.split()[0] in routers])
     oracle = summaries["oracle"]["cpt95"]
     words = [
         f"The weak model alone answers {weak['accuracy']:.1%}, the strong model alone {strong['accuracy']:.1%} with "
@@ -112,8 +134,15 @@ def reading(results: dict[str, Any], minutes: float) -> str:
     words_only = best(summaries, [kind for kind in LEARNED if kind != "smoothie"])  # that one reads answers
     if step and words_only:
         words.append(
-            f"The cascade reads the process reward model as TRIM does; of the routers that read the question alone the "
-            f"best, {words_only}, needs {percent(summaries[words_only]['cpt95'])}."
+            f"The cascade reads the same scores as TRIM does; of the routers that read the question alone the best, "
+            f"{words_only}, needs {percent(summaries[words_only]['cpt95'])}."
+        )
+    own = best(summaries, [name for name in OWN if name in summaries])
+    cascade = best(summaries, ["prm-cascade"])
+    if own and cascade:
+        words.append(
+            f"With the process reward model alone: {own} {percent(summaries[own]['cpt95'])}, the cascade "
+            f"{percent(summaries[cascade]['cpt95'])}."
         )
     head = (
         f"# Every policy on the shipped models\n\n`python -m benchmarks.embedded --questions {results['questions']}`, "
@@ -125,9 +154,12 @@ def reading(results: dict[str, Any], minutes: float) -> str:
     tail = (
         "CPT: strong share at which so much of the gap is recovered, none: not reached. Intervals are of a paired "
         "bootstrap over questions. [What the figures are](../../docs/evaluation.md). Every rival runs through the same "
-        "Router or over the same whole solutions; trained ones were trained on other questions."
+        "Router or over the same whole solutions; trained ones were trained on other questions. (likelihood): steps "
+        "are judged by the least likely of their tokens under the judge, a causal model, in place of the process "
+        "reward model; that plan was fitted on other questions too."
     )
-    return "\n\n".join([head, " ".join(words), "![Frontier](frontier.png)", "\n".join(rows), tail]) + "\n"
+    pictures = "![Frontier](frontier.png)\n\n![Frontier with the likelihood as judge](likelihood.png)"
+    return "\n\n".join([head, " ".join(words), pictures, "\n".join(rows), tail]) + "\n"
 
 
 def best(summaries: dict[str, Any], names: list[str]) -> str | None:
@@ -157,13 +189,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE)
     args = parser.parse_args()
     started = time.monotonic()
-    folder = evaluate(args, args.also)
-    finished = Run(folder, Settings.read(folder), resume=True)
+    folder, second = evaluate(args, args.also), evaluate_by_likelihood(args)
     args.out.mkdir(parents=True, exist_ok=True)
-    results = json.loads(finished.write_results().read_text())
-    for name in ("results.json", "frontier.png"):
-        shutil.copy(folder / name, args.out / name)
-    (args.out / "README.md").write_text(reading(results, (time.monotonic() - started) / 60))
+    for run_folder, json_name, picture in (
+        (folder, "results.json", "frontier.png"),
+        (second, "likelihood.json", "likelihood.png"),
+    ):
+        shutil.copy(run_folder / "frontier.png", args.out / picture)
+        finished = Run(run_folder, Settings.read(run_folder), resume=True)
+        shutil.copy(finished.write_results(), args.out / json_name)
+    results, by_likelihood = (json.loads((args.out / name).read_text()) for name in ("results.json", "likelihood.json"))
+    (args.out / "README.md").write_text(reading(results, by_likelihood, (time.monotonic() - started) / 60))
     print(f"Read {args.out / 'README.md'}; look at {folder / 'report.html'}")
 
 
