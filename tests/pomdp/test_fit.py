@@ -13,8 +13,8 @@ from tests.pomdp.recorded import AFTER_RIGHT, AFTER_WRONG, HAZARD, STRONG, WEAK,
 from trim.errors import TraceError
 from trim.intervals import Estimate
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
-from trim.pomdp import PomdpModel, filter_belief
-from trim.pomdp.fit import _PAST_WEIGHTS, PomdpFit, _likeliest, fit
+from trim.pomdp import PomdpModel, Retries, filter_belief
+from trim.pomdp.fit import _PAST_WEIGHTS, PomdpFit, _bins, _likeliest, fit
 from trim.pomdp.labels import LabelledDraft, label_by_prm, label_by_rule, labelled_points
 from trim.steps import StepFormat
 from trim.types import Action, Observation, Question, Trace
@@ -148,6 +148,63 @@ def test_retries_tell_of_the_next_draft() -> None:
     assert found.correlation == pytest.approx(0, abs=0.1)
     assert fitted.model.retries == found.model
     assert max(distances(fitted)[:1]) < 1.5  # first drafts alone tell of the weak model
+
+
+def test_redone_strong_steps_tell_of_the_next_one() -> None:
+    """Simulated strong texts are right independently of each other given the draft, and never the same."""
+    fitted = by_rule(record(RandomSteps(0.7, retries=1, uses_scores=True, redos=2), 700))
+    found = fitted.redo
+    assert found is not None
+    assert found.mixed is not None
+    assert found.steady is None  # no text was ever repeated
+    assert [estimate.value for estimate in found.same] == [0.0, 0.0, 0.0]
+    assert AFTER_WRONG < found.after_wrong.value < found.mixed.after_right.value < AFTER_RIGHT
+    assert found.mixed.after_wrong.value < found.after_wrong.value  # the third text stands at harder steps
+    assert fitted.model.redo == found.model
+    assert fitted.model.retry_observation is not None  # the simulated PRM judges all texts alike
+    first, later = fitted.model.observation.scores_only(), fitted.model.retry_observation
+    assert max(later.score_likelihood(1.0, 0.1)) == later.score_likelihood(1.0, 0.1)[1]
+    assert max(first.score_likelihood(1.0, 0.1)) == first.score_likelihood(1.0, 0.1)[1]
+    assert (fitted.strong_accuracy.value - fitted.strong_accuracy.low) < 0.05
+    assert off(fitted.weak_accuracy, WEAK) < 1.5
+
+
+def test_a_repeated_draft_counts_for_nothing_where_repeats_tell_nothing(random_traces: list[Trace]) -> None:
+    again = Retries((0.9, 0.3, 0.6), 0.9, 0.2, mixed=Retries((0.5, 0.1, 0.2), 0.1, 0.1))
+    nothing = again.weighed(0.0)
+    assert nothing.same == (0.3, 0.3, 0.3)
+    assert nothing.mixed == Retries((0.1, 0.1, 0.1), 0.1, 0.1)
+    assert again.weighed(1.0) == again
+    assert again.after(2, mixed=True) is again.mixed
+    assert again.after(3, mixed=False).same == (0.3, 0.3, 0.3)  # unknown
+    world = replace(small(), retries=again)
+    rng = np.random.default_rng(5)
+    drafts = []
+    for first, second, same in rng.random((1_000, 3)):
+        scores = (first, first if same < 0.5 else second)
+        seen = Observation((scores[1],), (10,), drafts=2, draft_scores=(scores,))
+        truth = replace(world, retries=nothing)
+        drafts.append(LabelledDraft(seen, rng.choice(3, p=filter_belief(truth, seen))))
+    found = _likeliest([replace(world, retries=again.weighed(weight)) for weight in (1.0, 0.5, 0.0)], drafts)
+    assert found.retries == nothing
+
+
+def test_scores_are_binned_as_finely_as_they_tell_states_apart() -> None:
+    """Nearly all right steps score above 0.99, wrong ones anywhere below: wide kernels blur that edge."""
+    rng = np.random.default_rng(0)
+    points, groups = {}, {}
+    for state, scores in (
+        ("CORRECT", 1 - 0.01 * rng.random(3_000) ** 2),
+        ("RECOVERABLE", 0.99 * rng.random(600)),
+        ("LOST", np.where(rng.random(900) < 0.8, 1 - 0.01 * rng.random(900) ** 2, 0.99 * rng.random(900))),
+    ):
+        points[state] = np.stack([np.ones_like(scores), scores], axis=1)
+        groups[state] = [f"{state} {n // 3}" for n in range(len(scores))]
+    chosen, blurred = (_bins(points, groups, reaches) for reaches in ((8, 4, 2), (8,)))
+    right, wrong, _ = chosen.score_likelihood(1.0, 0.993)
+    assert right > 20 * wrong
+    right, wrong, _ = blurred.score_likelihood(1.0, 0.993)
+    assert right < 20 * wrong
 
 
 def test_a_threshold_with_retries_does_not_bias_what_first_drafts_say() -> None:
