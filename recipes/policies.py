@@ -2,7 +2,8 @@
 
     python -m recipes.policies pomdp|agg|seq [--work work/policies] [--episodes N] [--out src/trim/embedded]
 
-pomdp: a fit to 2,200 scored solutions of gsm_symbolic problems with random actions, retries among them.
+pomdp: a fit to scored solutions of 2,200 gsm_symbolic problems with random actions, twice: with up to three retries of
+a step, which tell what later drafts are like, and with one, which leaves more steps to the strong model.
 
 agg, seq: two trainings, one after the other: on the simulated textbook pair, which is fast, then on the embedded pair
 with gsm_symbolic problems of the validation split, beginning with the first one's network. Prices are those at which
@@ -30,10 +31,12 @@ def run(*words: str) -> None:
 
 def fit(work: Path) -> Path:
     """Record, then fit."""
-    traces, out = work / "pomdp-traces", work / "pomdp"
-    recorded = ("--policies", "random+1", "--parameters", "random+1=0.7", "--questions", "2200", "--seed", "5")
-    run("eval", "--task", "gsm_symbolic", *recorded, "--score", "--out", str(traces), "--resume")
-    run("fit", "pomdp", str(traces), "--out", str(out))
+    out, recorded = work / "pomdp", []
+    for policy in ("random+redo+3", "random+redo+1"):
+        recorded.append(str(work / f"{policy}-traces"))
+        options = ("--policies", policy, "--parameters", f"{policy}=0.7", "--questions", "2200", "--seed", "5")
+        run("eval", "--task", "gsm_symbolic", *options, "--score", "--out", recorded[-1], "--resume")
+    run("fit", "pomdp", *recorded, "--out", str(out))
     return out
 
 

@@ -58,7 +58,8 @@ def evaluate(args: argparse.Namespace, also: list[str]) -> Path:
         "--questions", trained, "--record", str(work / "record-outcomes"), "--out", str(outcomes))  # fmt: skip
     unseen = leave_out(outcomes, args.questions, work / "outcomes-unseen")
     for kind in TRAINED:
-        run("fit", "router", kind, str(unseen), "--out", str(routers / kind))
+        if not (routers / kind).exists():  # a run keeps to its fits
+            run("fit", "router", kind, str(unseen), "--out", str(routers / kind))
     plain = [name for name in QUERY_LEVEL if name not in TRAINED]
     names = ["always-weak", "always-strong", "random", *OWN, *also, "oracle", *STEP_LEVEL, *plain]
     names += [f"{kind}={routers / kind}" for kind in TRAINED]
@@ -75,7 +76,8 @@ def evaluate_by_likelihood(args: argparse.Namespace) -> Path:
     common = (*COMMON, "--config", str(LIKELIHOOD), "--questions", str(args.questions))
     parameters = ("--parameters", "random+redo+3=0.7", "--score", "--seed", "600000")
     run("eval", *common, "--policies", "random+redo+3", *parameters, "--out", str(scored))
-    run("fit", "pomdp", str(leave_out(scored, args.questions, work / "unseen")), "--out", str(plan))
+    if not plan.exists():
+        run("fit", "pomdp", str(leave_out(scored, args.questions, work / "unseen")), "--out", str(plan))
     own = [f"{name}={plan}" if name.startswith("pomdp") else name for name in BY_LIKELIHOOD]
     names = ["always-weak", "always-strong", *own, "prm-cascade"]
     run("eval", *common, "--policies", ",".join(names), "--parameters", f"threshold={PARAMETERS['threshold']}",
