@@ -48,7 +48,7 @@ def register(commands: Commands) -> None:
         help=f"comma-separated, of {', '.join((*NAMES, ORACLE))}, and pomdp, agg or seq, with =FOLDER if "
         "not the shipped ones (default: the first four); "
         "threshold+2 retries a draft twice before it asks the strong model, and so does "
-        "pomdp+2=FOLDER where that pays; threshold+redo and pomdp+redo may have the strong model write its own text again; "
+        "pomdp+2=FOLDER where that pays; threshold+redo and pomdp+redo may have the strong model write its text again; "
         "pomdp+snapshot and pomdp+takeover change the belief and the actions; rivals: "
         + ", ".join((*STEP_LEVEL, *QUERY_LEVEL))
         + " (the last five as NAME=FOLDER)",
