@@ -73,15 +73,16 @@ def evaluate_by_likelihood(args: argparse.Namespace) -> Path:
     """Fit a plan to the other judge's scores, run what reads scores; the folder of the run."""
     work: Path = args.work / "likelihood"
     scored, plan, out = work / "scored", work / "plan", work / "run"
-    common = (*COMMON, "--config", str(LIKELIHOOD), "--questions", str(args.questions))
+    common = (*COMMON, "--config", str(LIKELIHOOD))
     parameters = ("--parameters", "random+redo+3=0.7", "--score", "--seed", "600000")
-    run("eval", *common, "--policies", "random+redo+3", *parameters, "--out", str(scored))
+    run("eval", *common, "--policies", "random+redo+3", *parameters, "--questions", str(max(600, args.questions)),
+        "--out", str(scored))  # fmt: skip
     if not plan.exists():
         run("fit", "pomdp", str(leave_out(scored, args.questions, work / "unseen")), "--out", str(plan))
     own = [f"{name}={plan}" if name.startswith("pomdp") else name for name in BY_LIKELIHOOD]
     names = ["always-weak", "always-strong", *own, "prm-cascade"]
     run("eval", *common, "--policies", ",".join(names), "--parameters", f"threshold={PARAMETERS['threshold']}",
-        "--record", str(work / "record"), "--out", str(out))  # fmt: skip
+        "--questions", str(args.questions), "--record", str(work / "record"), "--out", str(out))  # fmt: skip
     return out
 
 
