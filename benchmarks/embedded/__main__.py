@@ -32,7 +32,7 @@ HERE = Path(__file__).parent
 COMMON = ("--task", "gsm_symbolic", "--resume", "--json")
 TRAINED = (*LEARNED, "automix-pomdp")
 LIKELIHOOD = HERE / "likelihood.toml"
-BY_LIKELIHOOD = ("threshold", "threshold+4", "threshold+8", "pomdp", "pomdp+4", "pomdp+8")
+BY_LIKELIHOOD = ("threshold", "threshold+4", "threshold+8", "pomdp", "pomdp+4")
 OWN = ("threshold", "threshold+4", "pomdp", "pomdp+4", "agg", "seq")
 PARAMETERS = {
     "threshold": "0.02,0.05,0.1,0.2,0.35,0.5,0.65,0.8,0.9,0.95,0.98,1",
