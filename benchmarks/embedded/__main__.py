@@ -1,6 +1,6 @@
 """The full comparison on the shipped models: every policy and rival, on questions that nobody was trained on.
 
-    python -m benchmarks.embedded                       2,000 questions, about an hour and a half on one core
+    python -m benchmarks.embedded                       2,000 questions; the first judge takes about an hour on one core
     python -m benchmarks.embedded --questions 60 --out small
 
 Outcomes of both models on other questions, the query-level routers trained on them, one evaluation. Then the same

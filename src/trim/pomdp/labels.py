@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from trim.pomdp.observation import STATES
+from trim.pomdp.redrafts import best_of
 from trim.types import Action, Draft, Finish, Observation, Question, Step, Trace
 
 WRONG_BELOW = 0.35
@@ -123,7 +124,7 @@ def labelled_redrafts(trace: Trace, labels: StepLabels, ends: Callable[[str], bo
                 drafts=n,
                 draft_scores=(*first.observation.draft_scores[:t], scores[:n]),
             )
-            right = rights[scores.index(max(scores[:n]))]
+            right = rights[best_of(drafts[:n])]
             yield LabelledDraft(observation, _LOST if first.state == _LOST else _CORRECT if right else _RECOVERABLE)
 
 
