@@ -14,8 +14,8 @@ import json
 import sys
 from pathlib import Path
 
-from trim.evals.comparison import paired_difference
-from trim.evals.metrics import Tally
+from trim.metrics.operating_point import Tally
+from trim.metrics.run_comparison import paired_difference
 from trim.traces import read_traces
 
 Tallies = dict[tuple[str, float | None], Tally]

@@ -28,12 +28,12 @@ from urllib.parse import urlsplit
 import httpx
 import uvicorn
 
-from tests.models.fake_server import serving
-from trim.backends import open_backends
-from trim.config import Config, ModelSettings, PriceSettings, PrmSettings
+from tests.backends.fake_server import serving
+from trim.config.factory import open_backends
+from trim.config.serve import ServeSettings
+from trim.config.settings import Config, ModelSettings, PriceSettings, PrmSettings
 from trim.server.app import create_app
 from trim.server.gateway import Gateway
-from trim.serving import ServeSettings
 
 Mood = Literal["forward", "refuse", "silent", "slow", "garbage", "half"]
 _DEADLINE = 4.0

@@ -21,12 +21,12 @@ from pathlib import Path
 
 import numpy as np
 
-from trim.evals.curves import by_share, reach
-from trim.evals.matched import matched_difference
-from trim.evals.metrics import Tally
-from trim.evals.outcomes import Outcomes
-from trim.evals.run import Run, Settings
-from trim.evals.summary import ENDS, summarise
+from trim.experiments.run import Run, Settings
+from trim.metrics.curve_summary import ENDS, summarise
+from trim.metrics.curves import by_share, reach
+from trim.metrics.matched_share import matched_difference
+from trim.metrics.operating_point import Tally
+from trim.metrics.outcomes import Outcomes
 from trim.traces import read_traces
 from trim.types import Price, Prices
 

@@ -92,7 +92,7 @@ def convert_openvino(folder: Path, target: Path) -> None:
 
 def run_ours(folder: Path) -> Generate:
     """TRIM's engine on ONNX Runtime; reads the folder as it is."""
-    from trim.models.engine import Array, Engine, Job
+    from trim.backends.onnx_engine import Array, Engine, Job
 
     engine = Engine(folder)
     end = json.loads((folder / "config.json").read_text())["eos_token_id"]

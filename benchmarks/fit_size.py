@@ -20,13 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
-from trim.evals.run import Settings
+from trim.experiments.run import Settings
 from trim.policies import RandomSteps
 from trim.policies.pomdp import PomdpPolicy
-from trim.pomdp.fit import PomdpFit, fit
-from trim.pomdp.labels import LabelledDraft, Labeller, label_by_rule, labelled_drafts
-from trim.router import Router
-from trim.simulate import SimulatedModel, SimulatedPrm, is_right
+from trim.pomdp.fit.estimation import PomdpFit, fit
+from trim.pomdp.fit.labels import LabelledDraft, Labeller, label_by_rule, labelled_drafts
+from trim.routing.router import Router
+from trim.simulation import SimulatedModel, SimulatedPrm, is_right
 from trim.steps import StepFormat
 from trim.tasks import load_task
 from trim.traces import read_traces

@@ -26,10 +26,10 @@ from typing import Any
 
 import numpy as np
 
-from trim.backends import Backends
-from trim.config import Config
-from trim.serving import ServeSettings
-from trim.simulate import SimulatedModel, SimulatedPrm
+from trim.config.factory import Backends
+from trim.config.serve import ServeSettings
+from trim.config.settings import Config
+from trim.simulation import SimulatedModel, SimulatedPrm
 from trim.types import Question, Role, Step, StepOptions
 
 _STEP_SECONDS = 0.4

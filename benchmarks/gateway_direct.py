@@ -24,7 +24,7 @@ from typing import Any
 import httpx
 
 from benchmarks.gateway import cpu_seconds
-from trim.config import Config, ModelSettings, PrmSettings
+from trim.config.settings import Config, ModelSettings, PrmSettings
 
 _TOKEN_SECONDS = 0.01
 _SOLUTION = "\n\n".join(f"Step {i}: we add {i} and get another number." for i in range(1, 6)) + "\n\n#### 7"
@@ -32,7 +32,7 @@ _SOLUTION = "\n\n".join(f"Step {i}: we add {i} and get another number." for i in
 
 def backend(port: int) -> None:
     """The model server's process."""
-    from tests.models.fake_server import Habits, application
+    from tests.backends.fake_server import Habits, application
 
     _serve(application(Habits(solution=_SOLUTION, delay=_TOKEN_SECONDS)), port)
 

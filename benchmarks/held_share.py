@@ -19,15 +19,15 @@ from pathlib import Path
 
 import httpx
 
-from trim.backends import Backends
-from trim.config import Config, PolicySettings
+from trim.config.factory import Backends
+from trim.config.serve import ServeSettings
+from trim.config.settings import Config, PolicySettings
 from trim.policies.artifacts import Models, Provenance
 from trim.policies.pomdp import PomdpPolicy
 from trim.pomdp import PomdpModel
 from trim.server.app import create_app
 from trim.server.gateway import Gateway
-from trim.serving import ServeSettings
-from trim.simulate import SimulatedModel, SimulatedPrm, graded
+from trim.simulation import SimulatedModel, SimulatedPrm, graded
 from trim.types import Question, Role, Step, StepOptions
 
 _TARGET = 0.2

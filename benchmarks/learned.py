@@ -13,7 +13,7 @@ import timeit
 
 import numpy as np
 
-from tests.policies.learned import made_up
+from tests.policies.learned.networks_made import made_up
 from trim.types import Action, Observation
 
 _DECISIONS = 2_000

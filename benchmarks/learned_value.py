@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trim.policies import Spec, Threshold
-from trim.policies.learned import KINDS, PAPER_ACTIONS, LearnedPolicy
+from trim.policies import PolicySpec, Threshold
+from trim.policies.learned.policy import KINDS, PAPER_ACTIONS, LearnedPolicy
 from trim.policies.pomdp import PomdpPolicy
 from trim.protocols import Policy
 from trim.training.episodes import Source, solve
-from trim.training.simulated import price_range, simulated, textbook
+from trim.training.simulated_source import price_range, simulated, textbook
 from trim.types import Role
 
 _THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -63,7 +63,7 @@ def main() -> None:
     best = every.mean(axis=2).argmax(axis=0)
     values["weak alone"], values["threshold"] = every[0], every[best, np.arange(len(prices))]
     for name in args.policies:
-        spec = Spec.parse(name)
+        spec = PolicySpec.parse(name)
         kind = next(kind for kind in KINDS if kind == spec.family)
         policy = LearnedPolicy.load(Path(spec.folder), kind=kind)
         values[kind] = priced(outcomes(source, [policy.at(price) for price in prices]))

@@ -18,12 +18,12 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 
-from trim.backends import open_backends
-from trim.config import load_config
+from trim.config.factory import open_backends
+from trim.config.settings import load_config
 from trim.policies import AlwaysWeak, Threshold
 from trim.protocols import Policy
-from trim.router import Limits, Router
-from trim.simulate import SimulatedModel, SimulatedPrm, even_lengths
+from trim.routing.router import Limits, Router
+from trim.simulation import SimulatedModel, SimulatedPrm, even_lengths
 from trim.tasks import load_task
 from trim.types import Question, Role, Trace
 

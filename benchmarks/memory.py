@@ -18,11 +18,11 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from trim.commands.report import write
-from trim.evals.run import Point, Run, Settings
+from trim.cli.report import write
+from trim.experiments.run import Point, Run, Settings
 from trim.policies import AlwaysStrong, AlwaysWeak, Threshold
-from trim.router import Router
-from trim.simulate import SimulatedModel, SimulatedPrm, even_lengths
+from trim.routing.router import Router
+from trim.simulation import SimulatedModel, SimulatedPrm, even_lengths
 from trim.tasks.simulated import TASK
 from trim.types import Role
 

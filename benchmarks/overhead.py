@@ -21,8 +21,8 @@ from dataclasses import dataclass
 
 from trim.policies import AlwaysWeak, Threshold
 from trim.protocols import Policy
-from trim.router import Limits, Router
-from trim.simulate import SimulatedModel, is_right
+from trim.routing.router import Limits, Router
+from trim.simulation import SimulatedModel, is_right
 from trim.types import Question, Role, Scores, Step, StepOptions
 
 _QUESTIONS = 4_000

@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from trim.cli import main as trim
+from trim.cli.main import main as trim
 
 _SWEEP = "threshold=0.02,0.05,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,0.95"
 

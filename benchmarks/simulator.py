@@ -9,7 +9,7 @@ the scores of the process reward model by state (ProcessBench). Fitted to every 
 (Qwen2.5-1.5B and 7B, MATH-500): the four numbers of `Fit`. Needs ../shared/data.
 
 The fit plays thousands of solutions at once with numpy instead of through the Router: `sample_without_router` follows
-`trim.simulate` draw for draw in distribution; the points that are printed come from both.
+`trim.simulation` draw for draw in distribution; the points that are printed come from both.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from benchmarks.calibration import FOLDER
 from trim.policies import Threshold
 from trim.pomdp import ObservationBins, quantile_bins, read_points
-from trim.router import Router
-from trim.simulate import SimulatedModel, SimulatedPrm, stricter
+from trim.routing.router import Router
+from trim.simulation import SimulatedModel, SimulatedPrm, stricter
 from trim.types import Question, Role
 
 WEAK, STRONG = "qwen2.5-1.5b-instruct", "qwen2.5-7b-instruct"
@@ -40,7 +40,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Fit:
-    """What is not measured: see `SimulatedModel.difficulty` and `trim.simulate.stricter`."""
+    """What is not measured: see `SimulatedModel.difficulty` and `trim.simulation.stricter`."""
 
     difficulty: float
     power: float

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from trim.backends import open_backends
-from trim.config import Config
-from trim.evals.metrics import OperatingPoint, cheapest
-from trim.evals.plots import frontier, save
+from trim.config.factory import open_backends
+from trim.config.settings import Config
+from trim.metrics.operating_point import OperatingPoint, cheapest
 from trim.policies import Threshold
-from trim.show import live, summary
+from trim.reporting.console import live, summary
+from trim.reporting.frontier_plot import frontier, save
 from trim.tasks import load_task
 
 IMAGES = Path(__file__).parent / "img"

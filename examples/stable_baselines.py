@@ -15,10 +15,10 @@ import numpy as np
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 
-from trim.policies.features import Vector
-from trim.policies.learned import PAPER_ACTIONS
+from trim.policies.learned.features import Vector
+from trim.policies.learned.policy import PAPER_ACTIONS
 from trim.training.env import RoutingEnv
-from trim.training.simulated import price_range, simulated, textbook
+from trim.training.simulated_source import price_range, simulated, textbook
 
 PRICES = price_range(60)
 

@@ -36,8 +36,8 @@ from recipes.pretrain import TARGET
 from recipes.reward import Reward
 from recipes.sample import GREEDY, solve
 from recipes.tokenizer import Encoder
-from trim.intervals import wilson
-from trim.models.likelihood import fit_logistic
+from trim.scoring.likelihood import fit_logistic
+from trim.stats import wilson
 from trim.tasks import FAMILIES
 from trim.tasks.generated import FIRST_EVALUATION_SEED, LEVELS, Family
 from trim.types import Question, Sampling

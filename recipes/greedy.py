@@ -24,13 +24,13 @@ from recipes.evaluate import RESULTS, hardware
 from recipes.model import Model, read_model
 from recipes.pretrain import TARGET
 from recipes.tokenizer import Encoder
-from trim.models.embedded import EmbeddedGenerator
-from trim.models.http import TokenCounter
-from trim.models.openai import OpenAIGenerator
+from trim.backends.client import TokenCounter
+from trim.backends.onnx import EmbeddedGenerator
+from trim.backends.openai import OpenAIGenerator
 from trim.policies import AlwaysWeak
 from trim.prompts import load_template
 from trim.protocols import StepGenerator
-from trim.router import Router
+from trim.routing.router import Router
 from trim.tasks import FAMILIES
 from trim.tasks.generated import FIRST_EVALUATION_SEED
 from trim.types import Question, Role, Sampling

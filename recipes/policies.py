@@ -2,8 +2,8 @@
 
     python -m recipes.policies pomdp|agg|seq [--work work/policies] [--episodes N] [--out src/trim/embedded]
 
-pomdp: a fit to scored solutions of 2,200 gsm_symbolic problems with random actions, twice: with up to three retries of
-a step, which tell what later drafts are like, and with one, which leaves more steps to the strong model.
+pomdp: a fit to scored solutions of 2,200 gsm_symbolic problems with random actions, twice: with up to three resamples
+of a step, which tell what later drafts are like, and with one, which leaves more steps to the strong model.
 
 agg, seq: two trainings, one after the other: on the simulated textbook pair, which is fast, then on the embedded pair
 with gsm_symbolic problems of the validation split, beginning with the first one's network. Prices are those at which
@@ -18,7 +18,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from trim.cli import main as trim
+from trim.cli.main import main as trim
 
 _SEED = 31
 
@@ -32,7 +32,7 @@ def run(*words: str) -> None:
 def fit(work: Path) -> Path:
     """Record, then fit."""
     out, recorded = work / "pomdp", []
-    for policy in ("random+redo+3", "random+redo+1"):
+    for policy in ("random+revise+3", "random+revise+1"):
         recorded.append(str(work / f"{policy}-traces"))
         options = ("--policies", policy, "--parameters", f"{policy}=0.7", "--questions", "2200", "--seed", "5")
         run("eval", "--task", "gsm_symbolic", *options, "--score", "--out", recorded[-1], "--resume")

@@ -1,6 +1,6 @@
 """Batched sampling with a key-value cache, for data and figures about the models in training.
 
-The shipped engine (`trim.models.engine`) serves single steps reproducibly; this one only has to be fast on many rows.
+The shipped engine (`trim.backends.onnx_engine`) serves single steps reproducibly; this one only has to be fast.
 """
 
 from __future__ import annotations

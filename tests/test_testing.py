@@ -10,7 +10,7 @@ import pytest
 
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
 from trim.protocols import Policy
-from trim.simulate import SimulatedModel, SimulatedPrm
+from trim.simulation import SimulatedModel, SimulatedPrm
 from trim.testing import ConformanceError, check_generator, check_policy, check_prm
 from trim.types import Action, Finish, Observation, Question, Role, Scores, Step, StepOptions
 
@@ -19,7 +19,7 @@ QUESTION = Question("long question 7")
 
 @pytest.mark.parametrize(
     "policy",
-    [AlwaysWeak(), AlwaysStrong(), RandomSteps(0.5), Threshold(0.0), Threshold(0.5, retries=2), Threshold(1.0)],
+    [AlwaysWeak(), AlwaysStrong(), RandomSteps(0.5), Threshold(0.0), Threshold(0.5, resamples=2), Threshold(1.0)],
 )
 def test_our_own_policies_conform(policy: Policy) -> None:
     check_policy(policy)
@@ -81,7 +81,7 @@ def test_faults_of_prms_and_policies_are_caught() -> None:
 
         def act(self, observation: Observation) -> Action:
             self.calls += 1
-            return Action.CONTINUE if self.calls % 2 else Action.RETRY
+            return Action.CONTINUE if self.calls % 2 else Action.RESAMPLE
 
     with pytest.raises(ConformanceError, match="differently"):
         check_policy(Stateful())

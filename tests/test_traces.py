@@ -6,8 +6,8 @@ import asyncio
 from pathlib import Path
 
 from trim.policies import Threshold
-from trim.router import Router
-from trim.simulate import SimulatedModel, SimulatedPrm
+from trim.routing.router import Router
+from trim.simulation import SimulatedModel, SimulatedPrm
 from trim.traces import TraceWriter, read_traces
 from trim.types import Message, Question, Role
 

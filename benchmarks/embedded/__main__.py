@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from trim.baselines import LEARNED, QUERY_LEVEL, STEP_LEVEL
-from trim.cli import main as trim
-from trim.commands.options import DEMO_SEED
-from trim.evals.run import Run, Settings
+from trim.cli.main import main as trim
+from trim.cli.options import DEMO_SEED
+from trim.experiments.run import Run, Settings
 from trim.tasks import load_task
 from trim.traces import TraceWriter, read_traces
 
@@ -74,8 +74,8 @@ def evaluate_by_likelihood(args: argparse.Namespace) -> Path:
     work: Path = args.work / "likelihood"
     scored, plan, out = work / "scored", work / "plan", work / "run"
     common = (*COMMON, "--config", str(LIKELIHOOD))
-    parameters = ("--parameters", "random+redo+3=0.7", "--score", "--seed", "600000")
-    run("eval", *common, "--policies", "random+redo+3", *parameters, "--questions", str(max(600, args.questions)),
+    parameters = ("--parameters", "random+revise+3=0.7", "--score", "--seed", "600000")
+    run("eval", *common, "--policies", "random+revise+3", *parameters, "--questions", str(max(600, args.questions)),
         "--out", str(scored))  # fmt: skip
     if not plan.exists():
         run("fit", "pomdp", str(leave_out(scored, args.questions, work / "unseen")), "--out", str(plan))

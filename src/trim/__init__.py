@@ -5,7 +5,7 @@
 
 from trim.errors import TrimError
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
-from trim.router import Limits, OnError, Router
+from trim.routing.router import Limits, OnError, Router
 from trim.steps import Separator, StepFormat
 from trim.types import (
     Action,

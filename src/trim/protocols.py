@@ -45,9 +45,9 @@ class Policy(Protocol):
     """A pure function from observation to action: synchronous, no text, no I/O, no state between calls.
 
     `uses_drafts` False: the strong model writes everything, no draft is asked for. `uses_scores` False: no PRM call.
-    A policy with an attribute `redos` above 0 is asked about the strong model's text too (`Observation.rewrites` counts
-    them), unless that is a draft again: REGENERATE has it written once more, so often at most, and the best-scored text
-    is kept; anything else keeps it at once.
+    A policy with an attribute `revisions` above 0 is asked about the strong model's text too
+    (`Observation.strong_texts` counts them), unless that is a draft again: REVISE has it written once more, so often
+    at most, and the best-scored text is kept; anything else keeps it at once.
     """
 
     @property

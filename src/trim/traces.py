@@ -118,7 +118,7 @@ def question_from_json(line: dict[str, Any]) -> Question:
 
 def _step_to_json(step: Step, score: float | None, action: Action) -> dict[str, Any]:
     values: dict[str, Any] = {
-        "author": step.role.value,
+        "role": step.role.value,
         "text": step.text,
         "tokens": step.tokens,
         "score": score,
@@ -144,7 +144,7 @@ def _decision_to_json(decision: Decision) -> dict[str, Any]:
 def _step_from_json(values: dict[str, Any]) -> Step:
     return Step(
         text=values["text"],
-        role=Role(values["author"]),
+        role=Role(values["role"]),
         tokens=values["tokens"],
         finish=Finish(values["finish"]),
         prompt_tokens=values["prompt_tokens"],

@@ -29,11 +29,12 @@ class Finish(StrEnum):
 
 
 class Action(StrEnum):
-    """What to do with the draft on the table (paper: CONTINUE and REGENERATE; the other two are ours)."""
+    """What to do with the draft on the table (paper: CONTINUE and REGENERATE; the others are ours)."""
 
     CONTINUE = "CONTINUE"  # keep the draft
-    REGENERATE = "REGENERATE"  # the strong model writes this one step instead; of its own text: writes it once more
-    RETRY = "RETRY"  # drop the draft, ask the weak model for another
+    REGENERATE = "REGENERATE"  # the strong model writes this one step instead
+    RESAMPLE = "RESAMPLE"  # drop the draft, ask the weak model for another
+    REVISE = "REVISE"  # drop the strong model's text, ask it for another
     TAKE_OVER = "TAKE_OVER"  # the strong model writes this step and all that follow
 
 
@@ -132,7 +133,7 @@ class Observation:
     drafts seen for this step, this one included. `strong_tokens`: spent so far. `draw`: a uniform number in [0, 1)
     fixed by seed, question, step and draft, for policies that randomise.
 
-    A policy with `redos` is also asked about what the strong model wrote: that is on the table then, and r_t, c_t,
+    A policy with `revisions` is also asked about what the strong model wrote: that is on the table then, and r_t, c_t,
     `final`, `logprob` and `entropy` are its. `strong_scores` has an entry for each position: the scores of the strong
     model's texts there as the policy saw them, in the order they were made; the last is empty for a weak draft.
     """
@@ -155,7 +156,7 @@ class Observation:
         return self.scores[-1]
 
     @property
-    def rewrites(self) -> int:
+    def strong_texts(self) -> int:
         """Strong texts seen for this step, the one on the table included; 0: a weak draft is on the table."""
         return len(self.strong_scores[-1]) if self.strong_scores else 0
 
@@ -175,7 +176,7 @@ class Decision:
 
     `score` is the one that the decision was made on (the draft's); `kept_score` that of the kept text, once known.
     `forced`: the policy wanted something else and a budget, a limit or a failure overruled it. `rejected` are the texts
-    that were not kept, in the order they were made: the weak model's drafts, then strong ones that were redone.
+    that were not kept, in the order they were made: the weak model's drafts, then strong ones that were revised.
     `attempt` says where among those of its own author the kept one was made.
     """
 
@@ -196,7 +197,7 @@ class Decision:
         return self._with_kept(others, self.score)
 
     @property
-    def rewrites(self) -> tuple[Draft, ...]:
+    def strong_texts(self) -> tuple[Draft, ...]:
         """All texts of the strong model, kept or not, in the order they were made."""
         if self.step.role is not Role.STRONG:
             return ()

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trim.baselines import STEP_LEVEL, GlimpRouter, RsdClipped, SpecReason, TakeOver, build_step_level, step_sweep
-from trim.config import Config, PolicySettings
+from trim.config.settings import Config, PolicySettings
 from trim.errors import ConfigError
 from trim.policies import Threshold
-from trim.router import Router
-from trim.simulate import SimulatedModel, SimulatedPrm
+from trim.routing.router import Router
+from trim.simulation import SimulatedModel, SimulatedPrm
 from trim.testing import check_policy
 from trim.types import Action, Observation, Question, Role
 

@@ -14,14 +14,14 @@ from tests.pomdp.instances import scores_in, small
 from trim.errors import ConfigError
 from trim.policies.artifacts import Models, Provenance
 from trim.policies.pomdp import RELEASED_GATE, PomdpPolicy
-from trim.pomdp import Bill, PomdpModel, Retries, filter_belief, snapshot_belief
-from trim.router import Router
-from trim.simulate import SimulatedModel, SimulatedPrm
+from trim.pomdp import CostModel, PomdpModel, ResampleModel, filter_belief, snapshot_belief
+from trim.routing.router import Router
+from trim.simulation import SimulatedModel, SimulatedPrm
 from trim.testing import check_policy
 from trim.types import Action, Observation, Question, Role, Trace
 
 POLICY = PomdpPolicy(small(), 0.01)
-AGAIN = Retries((0.6, 0.2, 0.4), 0.9, 0.35)
+AGAIN = ResampleModel((0.6, 0.2, 0.4), 0.9, 0.35)
 PROVENANCE = Provenance(Models("w", "s", "p"), "gsm_symbolic", "2026-11-24", 500)
 
 
@@ -30,8 +30,8 @@ PROVENANCE = Provenance(Models("w", "s", "p"), "gsm_symbolic", "2026-11-24", 500
     [
         POLICY,
         replace(POLICY, belief="snapshot", gate=RELEASED_GATE),
-        replace(POLICY, take_over=True, bill=Bill(5.0, 3.0)),
-        replace(POLICY, retries=2, redos=2, model=replace(small(), retries=AGAIN, redo=AGAIN)),
+        replace(POLICY, take_over=True, bill=CostModel(5.0, 3.0)),
+        replace(POLICY, resamples=2, revisions=2, model=replace(small(), resamples=AGAIN, revise=AGAIN)),
     ],
 )
 def test_it_conforms(policy: PomdpPolicy) -> None:
@@ -73,14 +73,14 @@ def test_the_snapshot_and_its_gate() -> None:
 def test_it_survives_the_disk(tmp_path: Path) -> None:
     repair = scores_in((0.2, 0.8), (0.7, 0.3), (0.7, 0.3))
     model = replace(small((0.3, 1.0), 0.8), agreement=(0.8, 0.1, 0.7), repair_observation=repair)
-    model = replace(model, retry_observation=repair, retries=replace(AGAIN, mixed=AGAIN), redo=AGAIN)
-    policy = replace(POLICY, belief="snapshot", gate=0.4, model=model, bill=Bill(1.0, 2.0))
+    model = replace(model, resample_observation=repair, resamples=replace(AGAIN, mixed=AGAIN), revise=AGAIN)
+    policy = replace(POLICY, belief="snapshot", gate=0.4, model=model, bill=CostModel(1.0, 2.0))
     policy.save(tmp_path, PROVENANCE)
     loaded = PomdpPolicy.load(tmp_path, models=PROVENANCE.models)
     assert replace(loaded, model=policy.model) == policy
     assert loaded.model.repair_observation is not None
     assert np.array_equal(loaded.model.repair_observation.mass, repair.mass)
-    same = {"observation": policy.model.observation, "repair_observation": repair, "retry_observation": repair}
+    same = {"observation": policy.model.observation, "repair_observation": repair, "resample_observation": repair}
     assert replace(loaded.model, **same) == policy.model  # type: ignore[arg-type]
     assert np.array_equal(loaded.model.observation.mass, policy.model.observation.mass)
     assert np.array_equal(loaded.solution.curves, policy.solution.curves)
@@ -94,7 +94,7 @@ def test_it_survives_the_disk(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"price": -1.0}, {"price": float("nan")}, {"belief": "guess"}, {"retries": 1}, {"redos": 1}]
+    "change", [{"price": -1.0}, {"price": float("nan")}, {"belief": "guess"}, {"resamples": 1}, {"revisions": 1}]
 )
 def test_wrong_settings_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="pomdp"):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from benchmarks.calibration import FOLDER
-from trim.pomdp import ObservationBins, PomdpModel, Retries
+from trim.pomdp import ObservationBins, PomdpModel, ResampleModel
 
 needs_calibration = pytest.mark.skipif(not FOLDER.exists(), reason="../shared/data/calibration is not here")
 
@@ -58,10 +58,10 @@ def brute_force(
     final: bool = False,
     take_over: bool = False,
     draft_cost: float = 0.0,
-    retries: int = 0,
+    resamples: int = 0,
     drafts: int = 1,
     mixed: bool = False,
-    redos: int = 0,
+    revisions: int = 0,
 ) -> float:
     """The optimal value by the whole tree over the three-state belief: transition, observation, Bayes, maximum."""
     succeeds = np.array([model.after_right, model.after_wrong, 0.0])
@@ -81,21 +81,21 @@ def brute_force(
                 if weight * chance > 0:
                     value += weight * chance * brute_force(
                         model, price, step + 1, joint / chance, model.step_tokens, final=last,
-                        take_over=take_over, draft_cost=draft_cost, retries=retries, redos=redos,
+                        take_over=take_over, draft_cost=draft_cost, resamples=resamples, revisions=revisions,
                     )  # fmt: skip
         return value
 
     def reviewed(text: np.ndarray, written: int = 1, *, differ: bool = False) -> float:
         """Of the strong model's text, the best of so many: kept, or written once more."""
-        if written > redos:
+        if written > revisions:
             return keep(text)
-        assert model.redo is not None
-        outcomes = redrafted(model.redo.after(written, mixed=differ), model.strong_observation, text)
+        assert model.revise is not None
+        outcomes = redrafted(model.revise.after(written, mixed=differ), model.strong_observation, text)
         again = sum(p * reviewed(b, written + 1, differ=differ or n > 0) for n, (p, b) in enumerate(outcomes))
         return max(keep(text), again - price * model.step_tokens)
 
     values = [keep(belief)]
-    if redos:
+    if revisions:
         (same, agreed), *others = rewritten(model, belief)
         differs = sum(chance * reviewed(b) for chance, b in others)
         values.append(same * keep(agreed) + differs - price * tokens)
@@ -104,21 +104,21 @@ def brute_force(
         values.append(keep(np.array([fixed, 0.0, 1 - fixed])) - price * tokens)
     if take_over and not final:
         values.append(float(belief @ succeeds) * alone(model, step) - price * (tokens + paid(model, step)))
-    if drafts <= retries:
+    if drafts <= resamples:
         value = -draft_cost
-        assert model.retries is not None
-        again = model.retries.after(drafts, mixed=mixed)
+        assert model.resamples is not None
+        again = model.resamples.after(drafts, mixed=mixed)
         for n, (chance, kept_belief) in enumerate(redrafted(again, model.observation, belief)):
             value += chance * brute_force(
                 model, price, step, kept_belief, model.step_tokens,
-                final=final, take_over=take_over, draft_cost=draft_cost, retries=retries, drafts=drafts + 1,
-                mixed=mixed or n > 0, redos=redos,
+                final=final, take_over=take_over, draft_cost=draft_cost, resamples=resamples, drafts=drafts + 1,
+                mixed=mixed or n > 0, revisions=revisions,
             )  # fmt: skip
         values.append(value)
     return max(values)
 
 
-def redrafted(again: Retries, scores: ObservationBins, belief: np.ndarray) -> list[tuple[float, np.ndarray]]:
+def redrafted(again: ResampleModel, scores: ObservationBins, belief: np.ndarray) -> list[tuple[float, np.ndarray]]:
     """What may be seen of another text, first that it is the same, and the belief about the one that is then kept, by
     counting worlds.
     """

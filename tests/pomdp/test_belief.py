@@ -179,7 +179,7 @@ def test_strong_steps_have_scores_of_their_own() -> None:
     assert filter_belief(replace(model, repair_observation=repair), seen).lost < filter_belief(model, seen).lost
 
 
-def test_after_a_retry_the_strong_step_may_agree_with_the_best_draft() -> None:
+def test_after_a_resample_the_strong_step_may_agree_with_the_best_draft() -> None:
     model = PomdpModel(0.7, 0.9, (0.2, 0.5, 1.0), small().observation, 10, 0.8, agreement=(0.9, 0.02, 0.7))
     once = Observation((0.4, 0.5), (10, 10), (G,), draft_scores=((0.4,), (0.5,)))
     again = replace(once, draft_scores=((0.4, 0.1), (0.5,)))

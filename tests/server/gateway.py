@@ -12,14 +12,14 @@ from typing import Any
 import httpx
 import uvicorn
 
-from trim.backends import Backends
-from trim.config import Config
+from trim.config.factory import Backends
+from trim.config.serve import ServeSettings
+from trim.config.settings import Config
 from trim.server.app import create_app
-from trim.server.books import Spent
 from trim.server.gateway import Gateway
-from trim.server.recorder import Redact
-from trim.serving import ServeSettings
-from trim.simulate import SimulatedModel, SimulatedPrm
+from trim.server.trace_recorder import Redact
+from trim.server.usage_store import Spent
+from trim.simulation import SimulatedModel, SimulatedPrm
 from trim.types import Role, Sampling
 
 WEAK, STRONG, PRM = SimulatedModel(Role.WEAK, 0.8), SimulatedModel(Role.STRONG, 0.97), SimulatedPrm(0.9)

@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from tests.server.gateway import Served, ask, serving, simulated
-from tests.server.test_chat import routed
+from tests.server.test_endpoints import routed
 
 PATH = "/v1/completions"
 

@@ -17,13 +17,13 @@ import pytest
 from starlette.routing import Route
 
 from tests.server.gateway import simulated
-from trim.cli import main, parser
-from trim.config import load_config
+from trim.cli.main import main, parser
+from trim.config.serve import ServeSettings
+from trim.config.settings import load_config
 from trim.errors import BackendTimeout
 from trim.server.app import PROBE_SECONDS, create_app
 from trim.server.gateway import Gateway
-from trim.server.metrics import Metrics
-from trim.serving import ServeSettings
+from trim.server.prometheus import Metrics
 from trim.types import Role
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from tests.server.gateway import Served, ask, serving
-from trim.config import Config
+from trim.config.settings import Config
 from trim.server.gateway import open_gateway
 from trim.tasks.grading import final_answer
 

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from tests.models.fake_server import STEPS, Habits
-from tests.models.fake_server import serving as fake_serving
+from tests.backends.fake_server import STEPS, Habits
+from tests.backends.fake_server import serving as fake_serving
 from tests.server.gateway import Served, ask, serving
-from trim.config import Config, ModelSettings, PrmSettings
+from trim.config.settings import Config, ModelSettings, PrmSettings
 from trim.server.gateway import open_gateway
 
 

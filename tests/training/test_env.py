@@ -13,22 +13,22 @@ pytest.importorskip("gymnasium", reason="needs the train extra")
 from gymnasium.utils.env_checker import check_env
 
 from trim.errors import BackendUnavailable, ConfigError
-from trim.policies.features import PriceRange
-from trim.router import Router
-from trim.simulate.world import World
+from trim.policies.learned.features import PriceRange
+from trim.routing.router import Router
+from trim.simulation.pomdp_world import World
 from trim.training.env import RoutingEnv
 from trim.training.episodes import Source
-from trim.training.simulated import simulated, textbook
+from trim.training.simulated_source import simulated, textbook
 from trim.types import Action, Question, Scores
 
 PRICES = PriceRange(1e-4, 1e-2)
-RETRY = (Action.CONTINUE, Action.REGENERATE, Action.RETRY)
-SOURCE = simulated(textbook(), RETRY, questions=50, validation=1, seed=0)
+RESAMPLE = (Action.CONTINUE, Action.REGENERATE, Action.RESAMPLE)
+SOURCE = simulated(textbook(), RESAMPLE, questions=50, validation=1, seed=0)
 
 
 @pytest.fixture
 def env() -> Iterator[RoutingEnv]:
-    made = RoutingEnv(SOURCE, PRICES, RETRY, weak_price=0.1)
+    made = RoutingEnv(SOURCE, PRICES, RESAMPLE, weak_price=0.1)
     yield made
     made.close()
 
@@ -77,7 +77,7 @@ def test_mistakes_are_told(env: RoutingEnv) -> None:
     with pytest.raises(ConfigError, match="reset first"):
         env.step(np.int64(0))
     with pytest.raises(ConfigError, match="CONTINUE"):
-        RoutingEnv(SOURCE, PRICES, (Action.RETRY,))
+        RoutingEnv(SOURCE, PRICES, (Action.RESAMPLE,))
 
 
 def test_a_models_failure_is_raised_here() -> None:

@@ -8,33 +8,33 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tests.policies.learned import made_up
-from trim.policies.learned import KINDS, Kind, LearnedPolicy
+from tests.policies.learned.networks_made import made_up
+from trim.policies.learned.policy import KINDS, Kind, LearnedPolicy
 from trim.training.episodes import Episode, Explorer, Source, solve
-from trim.training.simulated import price_range, simulated, textbook
+from trim.training.simulated_source import price_range, simulated, textbook
 from trim.types import Action, Observation, Role, Trace
 
 PRICE = 1e-3
 
 
-def source(*, retry: bool = False) -> Source:
-    actions = (Action.CONTINUE, Action.REGENERATE, *([Action.RETRY] if retry else []))
+def source(*, resample: bool = False) -> Source:
+    actions = (Action.CONTINUE, Action.REGENERATE, *([Action.RESAMPLE] if resample else []))
     return simulated(textbook(), actions, questions=40, validation=10, seed=0)
 
 
 def explored(policy: LearnedPolicy, count: int = 20, seed: int = 0) -> list[tuple[Trace, Explorer]]:
-    opened = source(retry=Action.RETRY in policy.actions)
+    opened = source(resample=Action.RESAMPLE in policy.actions)
     explorers = [Explorer(policy, i / count) for i in range(count)]
     traces = asyncio.run(solve(opened, list(zip(explorers, opened.questions, strict=False)), seed))
     return list(zip(traces, explorers, strict=True))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("retry", [False, True])
+@pytest.mark.parametrize("resample", [False, True])
 @pytest.mark.parametrize("weak_price", [0.0, 0.25])
-def test_rewards_add_up_to_the_answer_less_the_bill(kind: Kind, retry: bool, weak_price: float) -> None:
+def test_rewards_add_up_to_the_answer_less_the_bill(kind: Kind, resample: bool, weak_price: float) -> None:
     seen = Counter[bool]()
-    for trace, explorer in explored(made_up(kind, retry=retry, seed=3)):
+    for trace, explorer in explored(made_up(kind, resample=resample, seed=3)):
         episode = Episode.of(trace, explorer.moments, weak_price)
         strong, weak = trace.usage[Role.STRONG].completion_tokens, trace.usage[Role.WEAK].completion_tokens
         wanted = bool(trace.correct) - PRICE * (strong + weak_price * weak)
@@ -55,7 +55,7 @@ def test_a_regenerated_step_is_paid_where_it_was_decided() -> None:
 
 
 def test_actions_are_drawn_with_the_policys_probabilities() -> None:
-    policy = made_up("agg", retry=True)
+    policy = made_up("agg", resample=True)
     seen = Observation((0.9, 0.5), (60, 60), (Action.CONTINUE,))
     logits = policy.network(policy.read(seen)).astype(float)
     wanted = np.exp(logits) / np.exp(logits).sum()

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 
 torch: Any = pytest.importorskip("torch", reason="needs the train extra")
 
-from tests.policies.test_learned import observations  # noqa: E402
+from tests.policies.learned.test_policy import observations  # noqa: E402
 from trim.errors import ConfigError  # noqa: E402
 from trim.policies import AlwaysWeak  # noqa: E402
 from trim.policies.artifacts import Models, Provenance  # noqa: E402
-from trim.policies.features import PriceRange  # noqa: E402
-from trim.policies.learned import KINDS, Kind, LearnedPolicy  # noqa: E402
-from trim.training.modules import network  # noqa: E402
+from trim.policies.learned.features import PriceRange  # noqa: E402
+from trim.policies.learned.policy import KINDS, Kind, LearnedPolicy  # noqa: E402
 from trim.training.ppo import Learner, Row, Settings, advantages, collect, train, validate  # noqa: E402
-from trim.training.simulated import price_range, simulated, textbook  # noqa: E402
+from trim.training.simulated_source import price_range, simulated, textbook  # noqa: E402
+from trim.training.torch_networks import network  # noqa: E402
 from trim.types import Action  # noqa: E402
 
 PRICES = price_range(60)

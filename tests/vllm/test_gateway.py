@@ -16,7 +16,7 @@ import pytest
 from tests.browser import CHROMIUM, OPTIONS
 from tests.server.gateway import ask, serving
 from tests.vllm.conftest import ROOT, VllmServer
-from trim.config import Config, load_config
+from trim.config.settings import Config, load_config
 from trim.server.gateway import open_gateway
 from trim.tasks.arithmetic_chain import FAMILY
 from trim.types import Question

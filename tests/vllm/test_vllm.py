@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from tests.vllm.conftest import CONTEXT, VllmServer
+from trim.backends.client import TokenCounter
+from trim.backends.onnx import EmbeddedGenerator, EmbeddedJudge, EmbeddedPrm
+from trim.backends.openai import OpenAIGenerator
+from trim.backends.probe import probe
 from trim.errors import BackendError, BackendUnavailable, InputTooLong
-from trim.models.embedded import EmbeddedGenerator, EmbeddedJudge, EmbeddedPrm
-from trim.models.http import TokenCounter
-from trim.models.likelihood import OpenAILogprobs
-from trim.models.openai import OpenAIGenerator
-from trim.models.prm import VllmPrm
-from trim.models.probe import probe
 from trim.policies import AlwaysStrong, AlwaysWeak, Threshold
 from trim.prompts import load_template
-from trim.router import Limits, OnError, Router
+from trim.routing.router import Limits, OnError, Router
+from trim.scoring.likelihood import OpenAILogprobs
+from trim.scoring.vllm_prm import VllmPrm
 from trim.tasks.gsm_symbolic import FAMILY
 from trim.types import Finish, Question, Role, Sampling, Step, StepOptions, Trace
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from trim.baselines.confidence import Confidence
-from trim.baselines.glimp_router import GlimpRouter
-from trim.baselines.rsd import RsdClipped, rsd
-from trim.baselines.spec_reason import SpecReason
-from trim.baselines.take_over import TakeOver
+from trim.baselines.step_level.confidence import Confidence
+from trim.baselines.step_level.glimp_router import GlimpRouter
+from trim.baselines.step_level.rsd import RsdClipped, rsd
+from trim.baselines.step_level.spec_reason import SpecReason
+from trim.baselines.step_level.take_over import TakeOver
 from trim.errors import ConfigError
 from trim.protocols import Policy
 

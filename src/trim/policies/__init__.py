@@ -1,8 +1,8 @@
 """Policies: pure functions from observation to action, and the one scalar that each family has.
 
 On command lines and in settings a policy is `NAME`, with its ways after plus signs and a saved policy's folder at the
-end: `threshold`, `threshold+2` (up to two retries before the strong model is asked), `threshold+redo` (what the strong
-model writes may be written again), `pomdp+snapshot=fits/gsm`.
+end: `threshold`, `threshold+2` (up to two resamples before the strong model is asked), `threshold+revise` (what the
+strong model writes may be written again), `pomdp+snapshot=fits/gsm`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ __all__ = [
     "SAVED",
     "AlwaysStrong",
     "AlwaysWeak",
+    "PolicySpec",
     "RandomSteps",
-    "Spec",
     "Threshold",
     "build",
     "scored",
@@ -32,7 +32,7 @@ __all__ = [
 NAMES = ("always-weak", "always-strong", "random", "threshold")
 """Policies that `build` knows. The oracle needs a task's labels, saved ones a folder: they are made where those are."""
 
-REDO, REDOS = "redo", 2
+REVISE, REVISIONS = "revise", 2
 """The way of policies that look at the strong model's text too, and how often they may have it written again."""
 
 SAVED = ("pomdp", "agg", "seq")
@@ -40,52 +40,52 @@ SAVED = ("pomdp", "agg", "seq")
 
 
 @dataclass(frozen=True)
-class Spec:
+class PolicySpec:
     """What a policy was asked for as: `family[+way...][=folder]`.
 
-    `retries` is the way that is a number; the others are words, such as `snapshot` and `takeover` of pomdp.
+    `resamples` is the way that is a number; the others are words, such as `snapshot` and `takeover` of pomdp.
     """
 
     family: str
-    retries: int = 0
-    ways: tuple[str, ...] = ()
+    resamples: int = 0
+    options: tuple[str, ...] = ()
     folder: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> Spec:
+    def parse(cls, text: str) -> PolicySpec:
         """Read it. Whether there is such a policy is up to those who build it."""
         name, _, folder = text.strip().partition("=")
-        family, *ways = name.split("+")
-        retries = [int(way) for way in ways if way.isdecimal()]
-        return cls(family, sum(retries), tuple(way for way in ways if not way.isdecimal()), folder)
+        family, *options = name.split("+")
+        resamples = [int(option) for option in options if option.isdecimal()]
+        return cls(family, sum(resamples), tuple(option for option in options if not option.isdecimal()), folder)
 
     @property
-    def redos(self) -> int:
+    def revisions(self) -> int:
         """How often the strong model's own text may be written again."""
-        return REDOS if REDO in self.ways else 0
+        return REVISIONS if REVISE in self.options else 0
 
     @property
     def name(self) -> str:
         """What results call it: all but the folder."""
-        return "+".join([self.family, *self.ways, *([str(self.retries)] if self.retries else [])])
+        return "+".join([self.family, *self.options, *([str(self.resamples)] if self.resamples else [])])
 
 
 def build(name: str, parameter: float | None = None) -> Policy:
     """A policy by name.
 
     Args:
-        name: one of `NAMES`; random and threshold may have retries and redo, as in `threshold+redo+2`.
+        name: one of `NAMES`; random and threshold may have resamples and revise, as in `threshold+revise+2`.
         parameter: random: rate p of strong steps; threshold: k, steps scored below it are rejected. Both in [0, 1].
 
     Raises:
         ConfigError: unknown name, or a parameter that is missing, superfluous or out of range.
     """
-    spec = Spec.parse(name)
+    spec = PolicySpec.parse(name)
     if spec.family not in NAMES or spec.folder:
         raise ConfigError(f"unknown policy {name!r}; there are {', '.join(NAMES)}, {'=FOLDER, '.join(SAVED)}=FOLDER")
     fixed = spec.family in ("always-weak", "always-strong")
-    if set(spec.ways) - {REDO} or ((spec.ways or spec.retries) and fixed):
-        ways = "no ways" if fixed else "only retries and redo, as in +2 and +redo"
+    if set(spec.options) - {REVISE} or ((spec.options or spec.resamples) and fixed):
+        ways = "no ways" if fixed else "only resamples and revise, as in +2 and +revise"
         raise ConfigError(f"policy {name!r}: {spec.family} has {ways}")
     if fixed:
         if parameter is not None:
@@ -94,7 +94,7 @@ def build(name: str, parameter: float | None = None) -> Policy:
     if parameter is None:
         raise ConfigError(f"policy {name} needs a parameter in [0, 1]")
     kind = RandomSteps if spec.family == "random" else Threshold
-    return kind(parameter, spec.retries, spec.name, redos=spec.redos)
+    return kind(parameter, spec.resamples, spec.name, revisions=spec.revisions)
 
 
 def shipped(family: str) -> str:
@@ -104,7 +104,7 @@ def shipped(family: str) -> str:
 
 def sweep(name: str) -> tuple[float | None, ...]:
     """The parameters that an evaluation tries by default."""
-    family = Spec.parse(name).family
+    family = PolicySpec.parse(name).family
     if family == "random":
         return (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     if family == "threshold":

@@ -42,22 +42,22 @@ class RandomSteps:
 
     Args:
         rate: p in [0, 1]; 0 is always-weak, 1 is always-strong (and then drafts nothing).
-        retries: drafts that are tried again first, each with the same probability (for `trim fit`).
+        resamples: drafts that are tried again first, each with the same probability (for `trim fit`).
         uses_scores: have drafts scored all the same, for the record; as with `AlwaysWeak`.
-        redos: the strong model's text is written again, each time with the same probability (for `trim fit`).
+        revisions: the strong model's text is written again, each time with the same probability (for `trim fit`).
     """
 
     rate: float
-    retries: int = 0
+    resamples: int = 0
     name: str = "random"
     uses_scores: bool = False
-    redos: int = 0
+    revisions: int = 0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.rate <= 1.0:
             raise ConfigError(f"random: the rate must lie in [0, 1], not {self.rate}")
-        if self.retries < 0:
-            raise ConfigError(f"random: retries must be 0 or more, not {self.retries}")
+        if self.resamples < 0:
+            raise ConfigError(f"random: resamples must be 0 or more, not {self.resamples}")
 
     @property
     def parameter(self) -> float:
@@ -73,5 +73,6 @@ class RandomSteps:
         """Reject the draft iff the observation's uniform draw lies below the rate."""
         if observation.draw >= self.rate:
             return Action.CONTINUE
-        retry = observation.drafts <= self.retries and not observation.rewrites
-        return Action.RETRY if retry else Action.REGENERATE
+        if observation.strong_texts:
+            return Action.REVISE
+        return Action.RESAMPLE if observation.drafts <= self.resamples else Action.REGENERATE

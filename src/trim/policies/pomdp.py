@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -11,15 +12,15 @@ from typing import Literal
 import numpy as np
 
 from trim.errors import ConfigError
-from trim.policies import REDO, Spec
+from trim.policies import REVISE, PolicySpec
 from trim.policies.artifacts import Artifact, Models, Provenance
 from trim.pomdp import (
     Belief,
-    Bill,
+    CostModel,
     ObservationBins,
     PomdpModel,
     PomdpSolution,
-    Retries,
+    ResampleModel,
     filter_belief,
     snapshot_belief,
     solve,
@@ -29,16 +30,18 @@ from trim.types import Action, Observation
 RELEASED_GATE = 0.4
 """The gate of the paper's released code; it goes with the snapshot belief."""
 
-_RECORD = "trim eval --policies random+redo+1 --parameters random+redo+1=0.7 --score"
+_RECORD = "trim eval --policies random+revise+1 --parameters random+revise+1=0.7 --score"
 
 _STEP_COSTS = (0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0.03, 0.015, 0.006, 0.002)
 
 
 @lru_cache(maxsize=128)
-def _solution(model: PomdpModel, price: float, take_over: bool, bill: Bill, retries: int, redos: int) -> PomdpSolution:
+def _solution(
+    model: PomdpModel, price: float, take_over: bool, bill: CostModel, resamples: int, revisions: int
+) -> PomdpSolution:
     dearer = replace(model, step_tokens=model.step_tokens + bill.rewrite) if bill.rewrite else model
     draft_cost = price * bill.draft
-    return solve(dearer, price, take_over=take_over, draft_cost=draft_cost, retries=retries, redos=redos)
+    return solve(dearer, price, take_over=take_over, draft_cost=draft_cost, resamples=resamples, revisions=revisions)
 
 
 @dataclass(frozen=True)
@@ -51,14 +54,14 @@ class PomdpPolicy:
         belief: `filter` follows the whole solution; `snapshot` looks at the newest (min, score) alone, as the paper.
         gate: keep the draft whenever max(b) - b_R is at least this; None: no gate. See `RELEASED_GATE`.
         take_over: TAKE_OVER is an action too.
-        retries: how often RETRY may follow a first draft.
+        resamples: how often RESAMPLE may follow a first draft.
         bill: what else is paid for.
-        redos: how often what the strong model wrote may be written again.
+        revisions: how often what the strong model wrote may be written again.
 
     The first decision at a price solves for it; solutions are kept for all policies of the same model.
 
     Raises:
-        ConfigError: a negative price, an unknown belief, retries or redone steps that the model knows nothing of.
+        ConfigError: a negative price, an unknown belief, resamples or revised steps that the model knows nothing of.
     """
 
     model: PomdpModel
@@ -66,22 +69,22 @@ class PomdpPolicy:
     belief: Literal["filter", "snapshot"] = "filter"
     gate: float | None = None
     take_over: bool = False
-    retries: int = 0
-    bill: Bill = Bill()
+    resamples: int = 0
+    bill: CostModel = CostModel()
     name: str = "pomdp"
     uses_drafts: bool = True
     uses_scores: bool = True
-    redos: int = 0
+    revisions: int = 0
 
     def __post_init__(self) -> None:
         if not self.price >= 0:
             raise ConfigError(f"pomdp: the price must not be negative: {self.price}")
         if self.belief not in ("filter", "snapshot"):
             raise ConfigError(f"pomdp: belief is filter or snapshot, not {self.belief!r}")
-        if self.retries < 0 or (self.retries and self.model.retries is None):
-            raise ConfigError(f"pomdp: {self.retries} retries need a fit to traces with retries: {_RECORD}")
-        if self.redos < 0 or (self.redos and self.model.redo is None):
-            raise ConfigError(f"pomdp: redone steps need a fit to traces with redone steps: {_RECORD}")
+        if self.resamples < 0 or (self.resamples and self.model.resamples is None):
+            raise ConfigError(f"pomdp: {self.resamples} resamples need a fit to traces with resamples: {_RECORD}")
+        if self.revisions < 0 or (self.revisions and self.model.revise is None):
+            raise ConfigError(f"pomdp: revised steps need a fit to traces with revised steps: {_RECORD}")
 
     @property
     def parameter(self) -> float:
@@ -91,27 +94,27 @@ class PomdpPolicy:
     @property
     def solution(self) -> PomdpSolution:
         """The solution for this price, solved when first asked for."""
-        return _solution(self.model, self.price, self.take_over, self.bill, self.retries, self.redos)
+        return _solution(self.model, self.price, self.take_over, self.bill, self.resamples, self.revisions)
 
     def at(self, price: float) -> PomdpPolicy:
         """The same policy for another price."""
         return replace(self, price=price)
 
-    def with_ways(self, spec: Spec) -> PomdpPolicy:
-        """The same fit with the ways of `pomdp+WAY`: a number of retries, `redo`, `snapshot`, `takeover`.
+    def with_options(self, spec: PolicySpec) -> PomdpPolicy:
+        """The same fit with the ways of `pomdp+WAY`: a number of resamples, `revise`, `snapshot`, `takeover`.
 
         Raises:
-            ConfigError: another way, or retries or redone steps that the model knows nothing of.
+            ConfigError: another way, or resamples or revised steps that the model knows nothing of.
         """
-        if unknown := set(spec.ways) - {REDO, "snapshot", "takeover"}:
-            known = "redo, snapshot, takeover and a number of retries"
+        if unknown := set(spec.options) - {REVISE, "snapshot", "takeover"}:
+            known = "revise, snapshot, takeover and a number of resamples"
             raise ConfigError(f"pomdp has the ways {known}, not {sorted(unknown)}")
         return replace(
             self,
-            belief="snapshot" if "snapshot" in spec.ways else self.belief,
-            take_over=self.take_over or "takeover" in spec.ways,
-            retries=spec.retries or self.retries,
-            redos=spec.redos or self.redos,
+            belief="snapshot" if "snapshot" in spec.options else self.belief,
+            take_over=self.take_over or "takeover" in spec.options,
+            resamples=spec.resamples or self.resamples,
+            revisions=spec.revisions or self.revisions,
             name=spec.name,
         )
 
@@ -136,10 +139,10 @@ class PomdpPolicy:
 
     def _best(self, solution: PomdpSolution, belief: Belief, seen: Observation) -> object:
         step, tokens = len(seen.tokens) - 1, seen.tokens[-1] + self.bill.rewrite
-        texts = seen.strong_scores if seen.rewrites else seen.draft_scores
+        texts = seen.strong_scores if seen.strong_texts else seen.draft_scores
         mixed = len(set(texts[-1])) > 1 if texts else False
         return solution.action(
-            step, belief, tokens, final=seen.final, drafts=seen.drafts, mixed=mixed, rewrites=seen.rewrites
+            step, belief, tokens, final=seen.final, drafts=seen.drafts, mixed=mixed, strong_texts=seen.strong_texts
         )
 
     def flip_price(self, observation: Observation) -> float | None:
@@ -147,7 +150,9 @@ class PomdpPolicy:
         belief = self.believe(observation)
 
         def kept(price: float) -> bool:
-            solution = _solution.__wrapped__(self.model, price, self.take_over, self.bill, self.retries, self.redos)
+            solution = _solution.__wrapped__(
+                self.model, price, self.take_over, self.bill, self.resamples, self.revisions
+            )
             return self._best(solution, belief, observation) is Action.CONTINUE
 
         if kept(0.0):
@@ -172,8 +177,8 @@ class PomdpPolicy:
             "belief": self.belief,
             "gate": self.gate,
             "take_over": self.take_over,
-            "retries": self.retries,
-            "redos": self.redos,
+            "resamples": self.resamples,
+            "revisions": self.revisions,
             "draft_tokens": self.bill.draft,
             "rewrite_tokens": self.bill.rewrite,
         }
@@ -183,14 +188,14 @@ class PomdpPolicy:
             "score_edges": model.observation.score_edges,
             "mass": model.observation.mass,
         }
-        for name, again in (("retries", model.retries), ("redo", model.redo)):
+        for name, again in (("resamples", model.resamples), ("revise", model.revise)):
             if again is not None:
                 arrays |= {
                     f"{name}{kind}": np.array([*found.same, found.after_right, found.after_wrong])
                     for kind, found in (("", again), ("_steady", again.steady), ("_mixed", again.mixed))
                     if found is not None
                 }
-        for name, scores in (("repair", model.repair_observation), ("retry", model.retry_observation)):
+        for name, scores in (("repair", model.repair_observation), ("resample", model.resample_observation)):
             if scores is not None:
                 arrays[f"{name}_score_edges"], arrays[f"{name}_mass"] = scores.score_edges, scores.mass
         if model.agreement is not None:
@@ -207,28 +212,38 @@ class PomdpPolicy:
             ConfigError: unreadable, or made for other models (a warning with `on_mismatch="warn"`).
         """
         artifact = Artifact.load(folder, kind="pomdp", models=models, on_mismatch=on_mismatch)
-        arrays, settings = artifact.arrays, dict(artifact.settings)
+        arrays = {_renamed(name): array for name, array in artifact.arrays.items()}
+        settings = {_SETTINGS_OF_0_1.get(name, name): value for name, value in artifact.settings.items()}
         try:
             observation = ObservationBins(arrays["minimum_edges"], arrays["score_edges"], arrays["mass"])
             names = ("weak_accuracy", "strong_accuracy", "step_tokens", "repair_accuracy")
             numbers = {name: settings.pop(name) for name in names}
-            retries, redo = (_retries(arrays, name) for name in ("retries", "redo"))
+            resamples, revise = (_resamples(arrays, name) for name in ("resamples", "revise"))
             model = PomdpModel(
                 hazard=tuple(arrays["hazard"]),
                 observation=observation,
-                retries=retries,
-                redo=redo,
+                resamples=resamples,
+                revise=revise,
                 repair_observation=_scores(arrays, "repair"),
-                retry_observation=_scores(arrays, "retry"),
+                resample_observation=_scores(arrays, "resample"),
                 agreement=tuple(arrays["agreement"].tolist()) if "agreement" in arrays else None,
                 final_accuracy=settings.pop("final_accuracy", None),  # type: ignore[arg-type]
                 past_weight=settings.pop("past_weight", 1.0),  # type: ignore[arg-type]
                 **numbers,  # type: ignore[arg-type]
             )
-            bill = Bill(settings.pop("draft_tokens"), settings.pop("rewrite_tokens"))  # type: ignore[arg-type]
+            bill = CostModel(settings.pop("draft_tokens"), settings.pop("rewrite_tokens"))  # type: ignore[arg-type]
             return cls(model, bill=bill, **settings)  # type: ignore[arg-type]
         except (KeyError, TypeError, IndexError) as error:
             raise ConfigError(f"{folder}: not a saved POMDP policy ({error!r})") from None
+
+
+_SETTINGS_OF_0_1 = {"retries": "resamples", "redos": "revisions"}
+"""Settings that version 0.1 of TRIM saved under another name."""
+
+
+def _renamed(name: str) -> str:
+    """Today's name of an array that version 0.1 of TRIM may have saved under another one."""
+    return re.sub("^retry_", "resample_", re.sub("^redo", "revise", re.sub("^retries", "resamples", name)))
 
 
 def _scores(arrays: Mapping[str, np.ndarray], name: str) -> ObservationBins | None:
@@ -238,10 +253,10 @@ def _scores(arrays: Mapping[str, np.ndarray], name: str) -> ObservationBins | No
     return ObservationBins(np.array([0.0, 1.0]), arrays[f"{name}_score_edges"], arrays[f"{name}_mass"])
 
 
-def _retries(arrays: Mapping[str, np.ndarray], name: str) -> Retries | None:
+def _resamples(arrays: Mapping[str, np.ndarray], name: str) -> ResampleModel | None:
     """As `PomdpPolicy.save` has written them."""
     if name not in arrays:
         return None
-    later = (_retries(arrays, name + kind) for kind in ("_steady", "_mixed"))
+    later = (_resamples(arrays, name + kind) for kind in ("_steady", "_mixed"))
     correct, recoverable, lost, *rest = arrays[name].tolist()
-    return Retries((correct, recoverable, lost), *rest, *later)
+    return ResampleModel((correct, recoverable, lost), *rest, *later)

@@ -10,24 +10,24 @@ from trim.types import Action, Observation
 
 @dataclass(frozen=True)
 class Threshold:
-    """REGENERATE iff r_t < k, after `retries` further drafts of the weak model (0 is the paper).
+    """REGENERATE iff r_t < k, after `resamples` further drafts of the weak model (0 is the paper).
 
     Args:
         threshold: k in [0, 1]; 0 keeps everything (weak only, no PRM), 1 rejects everything (strong only, no drafts).
-        retries: rejected drafts that are tried again (RETRY) before the strong model is asked.
-        redos: how often the strong model's own text is written again while it scores below k as well.
+        resamples: rejected drafts that are tried again (RESAMPLE) before the strong model is asked.
+        revisions: how often the strong model's own text is written again while it scores below k as well.
     """
 
     threshold: float
-    retries: int = 0
+    resamples: int = 0
     name: str = "threshold"
-    redos: int = 0
+    revisions: int = 0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.threshold <= 1.0:
             raise ConfigError(f"threshold: k must lie in [0, 1], not {self.threshold}")
-        if self.retries < 0:
-            raise ConfigError(f"threshold: retries must be 0 or more, not {self.retries}")
+        if self.resamples < 0:
+            raise ConfigError(f"threshold: resamples must be 0 or more, not {self.resamples}")
 
     @property
     def parameter(self) -> float:
@@ -50,5 +50,6 @@ class Threshold:
             return Action.CONTINUE  # k = 0 asks for no scores
         if observation.score >= self.threshold:
             return Action.CONTINUE
-        retry = observation.drafts <= self.retries and not observation.rewrites
-        return Action.RETRY if retry else Action.REGENERATE
+        if observation.strong_texts:
+            return Action.REVISE
+        return Action.RESAMPLE if observation.drafts <= self.resamples else Action.REGENERATE

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from trim.pomdp.belief import Belief, filter_belief, snapshot_belief
-from trim.pomdp.bill import Bill
-from trim.pomdp.export import to_pomdpx
-from trim.pomdp.model import PomdpModel, Retries
+from trim.pomdp.cost_model import CostModel
+from trim.pomdp.model import PomdpModel, ResampleModel
 from trim.pomdp.observation import STATES, ObservationBins, quantile_bins, read_points, reflected_kde
-from trim.pomdp.solve import PomdpSolution, solve
+from trim.pomdp.pomdpx import to_pomdpx
+from trim.pomdp.solver import PomdpSolution, solve
 
 __all__ = [
     "STATES",
     "Belief",
-    "Bill",
+    "CostModel",
     "ObservationBins",
     "PomdpModel",
     "PomdpSolution",
-    "Retries",
+    "ResampleModel",
     "filter_belief",
     "quantile_bins",
     "read_points",

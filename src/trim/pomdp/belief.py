@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from trim.pomdp.model import PomdpModel, Retries
+from trim.pomdp.model import PomdpModel, ResampleModel
 from trim.pomdp.observation import ObservationBins
 from trim.types import Action, Observation
 
@@ -24,7 +24,7 @@ def snapshot_belief(bins: ObservationBins, observation: Observation) -> Belief:
     """Bayes with a uniform prior on the newest (min of previous scores, score) alone, as the paper's code has it. Of
     several texts by the same author the best-scored one counts.
     """
-    texts = observation.strong_scores if observation.rewrites else observation.draft_scores
+    texts = observation.strong_scores if observation.strong_texts else observation.draft_scores
     score = max((observation.score, *(texts[-1] if texts else ())))
     correct, recoverable, lost = bins.pair_likelihood(min(observation.scores[:-1], default=1.0), score)
     total = correct + recoverable + lost
@@ -43,14 +43,17 @@ def filter_belief(model: PomdpModel, observation: Observation) -> Belief:
     scores, and with them their min, have moved the belief already, and would count again at every later step. Scores
     of one solution may err together: those before the draft's count with the power `PomdpModel.past_weight`.
 
-    The belief is about the text on the table; after RETRY, or where the strong model has written twice, about the
+    The belief is about the text on the table; after RESAMPLE, or where the strong model has written twice, about the
     better-scored one, which is kept.
     """
     # Decisions wait for this loop: it works on plain floats and normalises once a step.
     evidence = model.observation.score_likelihood
     repair_evidence = model.strong_observation.score_likelihood
     after_right, after_wrong = model.after_right, model.after_wrong
-    again, redo = model.retries, model.redo  # None: nothing is known of how texts hang together, the best one counts
+    again, revise = (
+        model.resamples,
+        model.revise,
+    )  # None: nothing is known of how texts hang together, the best one counts
     drafts, written = observation.draft_scores, observation.strong_scores
     lowest, last = 1.0, len(observation.scores) - 1
     kept = 1.0
@@ -67,9 +70,9 @@ def filter_belief(model: PomdpModel, observation: Observation) -> Belief:
             of_correct, of_recoverable, of_lost = evidence(lowest, first, weight)
             correct, recoverable, lost = correct * of_correct, recoverable * of_recoverable, lost * of_lost
         if again and len(scores) > 1:
-            table = model.retry_observation or model.observation, again
+            table = model.resample_observation or model.observation, again
             correct, recoverable, lost = _others(table, weight, (correct, recoverable, lost), lowest, scores)
-        first = strong[0] if strong and redo else score
+        first = strong[0] if strong and revise else score
         agreement = model.agreement if rewritten and scores else None
         if agreement is not None and abs(first - max(scores)) <= _SAME:
             correct, recoverable, lost = correct * agreement[0], recoverable * agreement[1], lost * agreement[2]
@@ -80,8 +83,8 @@ def filter_belief(model: PomdpModel, observation: Observation) -> Belief:
             correct, recoverable, lost = right, max(wrong, 0.0), lost * (1 - same[2])
             of_correct, of_recoverable, of_lost = repair_evidence(lowest, first, weight)
             correct, recoverable, lost = correct * of_correct, recoverable * of_recoverable, lost * of_lost
-        if redo and len(strong) > 1:
-            table = model.strong_observation, redo
+        if revise and len(strong) > 1:
+            table = model.strong_observation, revise
             correct, recoverable, lost = _others(table, weight, (correct, recoverable, lost), lowest, strong)
         if action is None:
             break
@@ -92,7 +95,7 @@ def filter_belief(model: PomdpModel, observation: Observation) -> Belief:
 
 
 def _others(
-    table: tuple[ObservationBins, Retries],
+    table: tuple[ObservationBins, ResampleModel],
     weight: float,
     belief: tuple[float, float, float],
     lowest: float,
@@ -101,11 +104,11 @@ def _others(
     """From the belief about the first of several texts of a step to that about the best-scored one, not normalised;
     scores count with `weight`. A score that was there before is that of the same text (`Observation.draft_scores`).
     """
-    bins, retries = table
+    bins, resamples = table
     correct, recoverable, lost = belief
     best, mixed = scores[0], False
     for n in range(1, len(scores)):
-        score, again = scores[n], retries.after(n, mixed=mixed)
+        score, again = scores[n], resamples.after(n, mixed=mixed)
         same = again.same
         if score == best:
             correct, recoverable, lost = correct * same[0], recoverable * same[1], lost * same[2]

@@ -14,7 +14,7 @@ from trim.pomdp.observation import ObservationBins
 
 
 @dataclass(frozen=True)
-class Retries:
+class ResampleModel:
     """What a model's next text for a step is like, given the best-scored one before it.
 
     Args:
@@ -31,28 +31,28 @@ class Retries:
     same: tuple[float, float, float]
     after_right: float
     after_wrong: float
-    steady: Retries | None = None
-    mixed: Retries | None = None
+    steady: ResampleModel | None = None
+    mixed: ResampleModel | None = None
 
     def __post_init__(self) -> None:
         values = (*self.same, self.after_right, self.after_wrong)
         if not all(0.0 <= value <= 1.0 for value in values):
-            raise ConfigError(f"POMDP: retries must be probabilities in [0, 1], not {values}")
+            raise ConfigError(f"POMDP: resamples must be probabilities in [0, 1], not {values}")
 
-    def weighed(self, weight: float) -> Retries:
+    def weighed(self, weight: float) -> ResampleModel:
         """The same with less, or at 0 no, difference between the states in how often a text is repeated: what a repeat
         then counts for.
         """
         correct, wrong, lost = (weight * share + (1 - weight) * self.same[1] for share in self.same)
         later = (None if kind is None else kind.weighed(weight) for kind in (self.steady, self.mixed))
-        return Retries((correct, wrong, lost), self.after_right, self.after_wrong, *later)
+        return ResampleModel((correct, wrong, lost), self.after_right, self.after_wrong, *later)
 
-    def after(self, texts: int, *, mixed: bool) -> Retries:
+    def after(self, texts: int, *, mixed: bool) -> ResampleModel:
         """What the next one is like after so many."""
         if texts == 1:
             return self
         known = self.mixed if mixed else self.steady
-        return known or Retries((self.same[1],) * 3, self.after_right, self.after_wrong)
+        return known or ResampleModel((self.same[1],) * 3, self.after_right, self.after_wrong)
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ class PomdpModel:
         step_tokens: mean tokens of a step, what REGENERATE costs at steps to come.
         repair_accuracy: q_R, P(the strong step is right | the draft was wrong); None: p_s, as in the paper. Where the
             draft was right the strong step is right with q_C, so that p_w q_C + (1 - p_w) q_R = p_s.
-        retries: what another draft of the same step is like; None: unknown, there is no RETRY.
-        retry_observation: scores of drafts that differ from all before them of the same step, given what they are. They
-            stand where steps are hard. None: as `observation`.
-        redo: what the strong model's second text for a step is like; None: unknown, it is not asked twice.
+        resamples: what another draft of the same step is like; None: unknown, there is no RESAMPLE.
+        resample_observation: scores of drafts that differ from all before them of the same step, given what they are.
+            They stand where steps are hard. None: as `observation`.
+        revise: what the strong model's second text for a step is like; None: unknown, it is not asked twice.
         agreement: P(the strong model writes the draft again word for word | the draft is CORRECT, RECOVERABLE, LOST);
             None: unknown, every strong step counts as another text.
         repair_observation: scores of strong steps that differ from the draft, given what they are (RECOVERABLE: wrong).
@@ -89,13 +89,13 @@ class PomdpModel:
     observation: ObservationBins
     step_tokens: float
     repair_accuracy: float | None = None
-    retries: Retries | None = None
+    resamples: ResampleModel | None = None
     agreement: tuple[float, float, float] | None = None
     repair_observation: ObservationBins | None = None
     final_accuracy: float | None = None
     past_weight: float = 1.0
-    redo: Retries | None = None
-    retry_observation: ObservationBins | None = None
+    revise: ResampleModel | None = None
+    resample_observation: ObservationBins | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hazard", tuple(float(h) for h in self.hazard))

@@ -18,14 +18,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from trim import __version__
-from trim.config import Config, load_config
+from trim.config.settings import Config, load_config
 from trim.errors import BackendError
-from trim.server.chat import INTERNAL, Endpoint, refuse
+from trim.server.endpoints import INTERNAL, Endpoint, refuse
 from trim.server.gateway import Gateway, open_gateway, server_of
-from trim.server.metrics import CONTENT_TYPE
 from trim.server.openapi import document
-from trim.server.page import PAGE, POLICY
-from trim.server.wire import ChatRequest, CompletionRequest, Refusal
+from trim.server.prometheus import CONTENT_TYPE
+from trim.server.schemas import ChatRequest, CompletionRequest, Refusal
+from trim.server.web_page import PAGE, POLICY
 
 _SETTINGS = "TRIM_SERVE"  # environment variable by which worker processes get their settings
 PROBE_SECONDS = 5.0

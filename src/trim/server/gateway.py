@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trim.backends import Backends, open_backends
-from trim.config import Config
+from trim.backends.client import Server
+from trim.config.factory import Backends, open_backends
+from trim.config.settings import Config
 from trim.errors import (
     BackendError,
     BackendRefused,
@@ -23,21 +24,20 @@ from trim.errors import (
     InputTooLong,
     TrimError,
 )
-from trim.models.http import Server
 from trim.policies import AlwaysStrong, AlwaysWeak
-from trim.server.answering import Answer
-from trim.server.books import Books, Spent
-from trim.server.choice import Choice, Models
-from trim.server.control import Controllers, Outcome
-from trim.server.gate import Gate
-from trim.server.guard import Guards
-from trim.server.keys import Key, Keys
-from trim.server.metrics import Metrics
-from trim.server.passing import PassedReplies, Passing
-from trim.server.recorder import Recorder, Redact
-from trim.server.replies import Replies, TextReplies
-from trim.server.spans import Spans
-from trim.server.wire import Asked, CompletionRequest, PassedRequest, Refusal
+from trim.server.admission import Gate
+from trim.server.auth import Key, Keys
+from trim.server.budget_controller import Controllers, Outcome
+from trim.server.circuit_breaker import Guards
+from trim.server.completion_stream import Answer
+from trim.server.model_catalog import Choice, Models
+from trim.server.passthrough import PassedReplies, Passing
+from trim.server.prometheus import Metrics
+from trim.server.responses import Replies, TextReplies
+from trim.server.schemas import Asked, CompletionRequest, PassedRequest, Refusal
+from trim.server.trace_recorder import Recorder, Redact
+from trim.server.tracing import Spans
+from trim.server.usage_store import Books, Spent
 from trim.types import Question, Role, Trace, Usage
 
 logger = logging.getLogger("trim.server")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trim import __version__
-from trim.server.wire import Asked, ChatRequest, CompletionRequest
+from trim.server.schemas import Asked, ChatRequest, CompletionRequest
 
 Json = dict[str, Any]
 
@@ -38,7 +38,7 @@ def _reply(kind: str, **said: Json) -> Json:
 
 
 _AUTHOR = {"enum": ["weak", "strong"]}
-_ACTION = {"enum": ["CONTINUE", "REGENERATE", "RETRY", "TAKE_OVER"]}
+_ACTION = {"enum": ["CONTINUE", "REGENERATE", "RESAMPLE", "REVISE", "TAKE_OVER"]}
 _DRAFT = {"author": _AUTHOR, "tokens": _INT, "score": _nullable(_NUMBER), "action": _ACTION}
 
 _SPENT = _object({"cost": _NUMBER, "strong_tokens": _INT, "requests": _INT})

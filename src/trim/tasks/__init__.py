@@ -21,7 +21,7 @@ from trim.tasks import (
     olympiadbench,
     string_rewriting,
 )
-from trim.tasks.benchmark import Benchmark
+from trim.tasks.benchmark_file import Benchmark
 from trim.tasks.generated import LEVELS, Family, Level, Split
 from trim.types import Question
 

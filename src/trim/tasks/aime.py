@@ -7,7 +7,7 @@ Answers are whole numbers from 0 to 999. The split has no public address: put it
 
 from __future__ import annotations
 
-from trim.tasks.benchmark import QWEN_DATA, Benchmark, Row, Source
+from trim.tasks.benchmark_file import QWEN_DATA, Benchmark, Row, Source
 from trim.types import Question
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from trim.tasks.benchmark import QWEN_DATA, Benchmark, Row, Source
+from trim.tasks.benchmark_file import QWEN_DATA, Benchmark, Row, Source
 from trim.types import Question
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from trim.tasks.benchmark import QWEN_DATA, Benchmark, Row, Source
+from trim.tasks.benchmark_file import QWEN_DATA, Benchmark, Row, Source
 from trim.tasks.grading import final_answer
 from trim.types import Question
 

@@ -6,7 +6,7 @@ r"""MATH-500 (Lightman et al., arXiv 2305.20050): 500 problems of the MATH test 
 
 from __future__ import annotations
 
-from trim.tasks.benchmark import Benchmark, Row, Source
+from trim.tasks.benchmark_file import Benchmark, Row, Source
 from trim.types import Question
 
 

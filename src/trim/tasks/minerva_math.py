@@ -7,7 +7,7 @@ The reference is what stands in the solution's box.
 
 from __future__ import annotations
 
-from trim.tasks.benchmark import QWEN_DATA, Benchmark, Row, Source
+from trim.tasks.benchmark_file import QWEN_DATA, Benchmark, Row, Source
 from trim.tasks.grading import final_answer
 from trim.types import Question
 

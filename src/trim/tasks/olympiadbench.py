@@ -8,7 +8,7 @@ A unit is not asked for. Several answers count as a list, in any order.
 
 from __future__ import annotations
 
-from trim.tasks.benchmark import QWEN_DATA, Benchmark, Row, Source
+from trim.tasks.benchmark_file import QWEN_DATA, Benchmark, Row, Source
 from trim.types import Question
 
 

@@ -17,8 +17,8 @@ import numpy as np
 from gymnasium import spaces
 
 from trim.errors import ConfigError
-from trim.policies.features import OURS, WITH_RETRY, Aggregate, PriceRange, Vector
-from trim.policies.learned import PAPER_ACTIONS
+from trim.policies.learned.features import OURS, WITH_RESAMPLE, Aggregate, PriceRange, Vector
+from trim.policies.learned.policy import PAPER_ACTIONS
 from trim.training.episodes import Source
 from trim.types import Action, Observation, Question, Role, Trace
 
@@ -88,7 +88,7 @@ class RoutingEnv(gymnasium.Env[Vector, np.int64]):
     ) -> None:
         if Action.CONTINUE not in actions:
             raise ConfigError(f"CONTINUE must be among the actions, not only {', '.join(actions)}")
-        self.features = Aggregate(WITH_RETRY if Action.RETRY in actions else OURS)
+        self.features = Aggregate(WITH_RESAMPLE if Action.RESAMPLE in actions else OURS)
         self.observation_space = spaces.Box(-1.0, _HIGH, (self.features.width,), np.float32)
         self.action_space = spaces.Discrete(len(actions))
         self._source = source

@@ -9,10 +9,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from trim.policies.features import Vector
-from trim.policies.learned import LearnedPolicy
+from trim.policies.learned.features import Vector
+from trim.policies.learned.policy import LearnedPolicy
 from trim.protocols import Policy
-from trim.router import Router
+from trim.routing.router import Router
 from trim.tasks import Task
 from trim.types import Action, Observation, Question, Role, Trace
 

@@ -24,11 +24,11 @@ from torch import Tensor
 
 from trim.errors import ConfigError
 from trim.policies.artifacts import Provenance, Setting
-from trim.policies.features import OURS, WITH_RETRY, Aggregate, PriceRange, Stepwise, Vector
-from trim.policies.learned import PAPER_ACTIONS, Kind, LearnedPolicy
+from trim.policies.learned.features import OURS, WITH_RESAMPLE, Aggregate, PriceRange, Stepwise, Vector
+from trim.policies.learned.policy import PAPER_ACTIONS, Kind, LearnedPolicy
 from trim.protocols import Policy
 from trim.training.episodes import Episode, Explorer, Source, solve
-from trim.training.modules import SEQ_HEADS, ActorCritic, network
+from trim.training.torch_networks import SEQ_HEADS, ActorCritic, network
 from trim.types import Action, Question, Role
 
 _BEYOND = 0.08  # of the range, on either side: prices drawn there count as the end, which has fewer neighbours
@@ -74,7 +74,7 @@ class Settings:
         """What the network sees."""
         if self.kind == "seq":
             return Stepwise()
-        return Aggregate(WITH_RETRY if Action.RETRY in self.actions else OURS)
+        return Aggregate(WITH_RESAMPLE if Action.RESAMPLE in self.actions else OURS)
 
 
 # Collect --------------------------------------------------------------------------------------------------------

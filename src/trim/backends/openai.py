@@ -1,0 +1,380 @@
+"""A step generator for any server that speaks OpenAI's API.
+
+Three ways to continue a partial solution (`continuation`):
+- completions: the chat template is rendered here, the kept steps are appended, the server continues the text. Works on
+  vLLM, SGLang, llama-server, llama-cpp-python and transformers, and is the only way that works on all of them.
+- chat: the kept steps are a last assistant message that the server continues, where it is declared to know how.
+- instruct: the model is asked in words for what comes next. For servers with neither (OpenAI).
+
+One long stream is cut into steps here; for a single step a stop string is sent where the server says that it was that
+string, and not the end of the solution, that stopped it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import random
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import replace
+from hashlib import blake2b
+from typing import Any, Literal
+
+from trim.backends.capabilities import Capabilities, capabilities
+from trim.backends.client import Probe, Server, TokenCounter
+from trim.backends.probe import probe_generator
+from trim.backends.response_stream import Answer
+from trim.backends.step_assembly import NO_COUNT, Assembler, Chunk, Terms
+from trim.errors import BackendError, BadResponse, ConfigError, InputTooLong
+from trim.prompts import ChatTemplate
+from trim.steps import StepFormat
+from trim.types import Finish, Question, Role, Sampling, Step, StepOptions
+
+Continuation = Literal["completions", "chat", "instruct"]
+_RESUMES = 3  # times in a row that a broken stream is taken up again
+_INSTRUCTION = (
+    "{question}\n\nThis is the beginning of a solution:\n\n{prefix}\n\nContinue it from exactly there. Don't "
+    "repeat what is written, don't comment on it. Put a blank line between steps."
+)
+
+
+class OpenAIGenerator:
+    """A `StepGenerator` over HTTP.
+
+    Args:
+        base_url: the API's address with its `/v1`.
+        model: the name that the server knows the model by.
+        role: weak or strong.
+        template: chat template; needed for completions, elsewhere only its system message and special tokens matter.
+        sampling: how tokens are chosen.
+        form: how solutions are cut into steps.
+        backend: kind of server (see `trim.backends.capabilities`), or its capabilities.
+        continuation: how a partial solution is continued.
+        tokenizer: counts tokens where the server does not; the model's own.
+        api_key: the server's key, if it has one.
+        timeout: seconds without a byte after which a request is given up.
+        retries: how often a request is tried again before it counts as failed.
+        context: tokens that the model can read; None: as the server says, if it does.
+        max_tokens: completion tokens of one stream at most.
+        logprobs: ask for log-probabilities, so that steps carry `Step.logprob`.
+
+    The request's seed comes from (seed, question, index of the step, attempt) of the first step asked for; later steps
+    of a stream that is kept open are drawn as the server goes on from there.
+
+    Raises:
+        ConfigError: the combination cannot work; says what to change.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        role: Role,
+        template: ChatTemplate | None = None,
+        *,
+        sampling: Sampling | None = None,
+        form: StepFormat | None = None,
+        backend: str | Capabilities = "generic",
+        continuation: Continuation = "completions",
+        tokenizer: TokenCounter | None = None,
+        api_key: str | None = None,
+        timeout: float = 60.0,
+        retries: int = 3,
+        context: int | None = None,
+        max_tokens: int = 2048,
+        logprobs: bool = False,
+    ) -> None:
+        self.server = Server(f"{role.value} model", base_url, model, api_key=api_key, timeout=timeout, retries=retries)
+        self.role = role
+        self.able = capabilities(backend) if isinstance(backend, str) else backend
+        self.continuation = continuation
+        self.template = template
+        self.form = form or StepFormat()
+        self.sampling = sampling or Sampling()
+        self.counter = tokenizer
+        self.context = context
+        self.max_tokens = max_tokens
+        self.logprobs = logprobs
+        # A white-space stop string ends a chat reply at once where the server has trimmed the kept steps' last blank
+        # line, so chat streams are always cut here.
+        self.can_stop = continuation == "completions" and self.form.stop is not None and self.able.stop != "hides"
+        running = self.able.stream and (self.able.running_usage or (logprobs and self.able.logprobs))
+        self.one_by_one = self.counter is None and not running  # a request per step: its usage is the step's
+        self._check()
+
+    def _check(self) -> None:
+        name, able = self.server.name, self.able
+        if self.continuation not in ("completions", "chat", "instruct"):
+            raise ConfigError(f"{name}: continuation {self.continuation!r} is not completions, chat or instruct")
+        if self.continuation == "completions" and not able.completions:
+            raise ConfigError(f"{name}: this backend has no /completions; set continuation to chat or instruct")
+        if self.continuation == "completions" and self.template is None:
+            raise ConfigError(f"{name}: completions need a chat template (the model's folder or a family)")
+        if self.continuation == "chat" and able.chat == "none":
+            raise ConfigError(f"{name}: this backend's chat cannot continue an answer; use completions or instruct")
+        if self.logprobs and not able.logprobs:
+            raise ConfigError(f"{name}: this backend gives no log-probabilities")
+        if self.one_by_one and not (self.can_stop and able.usage):
+            raise ConfigError(f"{name}: nothing tells how many tokens a step has: {NO_COUNT}")
+
+    def steps(
+        self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
+    ) -> AsyncIterator[Step]:
+        """Continue `kept`; see `trim.protocols.StepGenerator`."""
+        return _Stream(self, question, kept, options)
+
+    def sampled(self, sampling: Sampling) -> OpenAIGenerator:
+        """The same model over the same connections, with tokens chosen in another way."""
+        other = copy.copy(self)
+        other.sampling = sampling
+        return other
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self.server.aclose()
+
+    async def probe(self) -> Probe:
+        """What the server does; see `trim.backends.probe`."""
+        return await probe_generator(self)
+
+    # Requests ---------------------------------------------------------------------------------------------------
+
+    def prompt(self, question: Question, prefix: str) -> str:
+        """What the model reads, as text: sent for completions, for chats only counted (without their markup if there
+        is no template).
+        """
+        if self.template is not None and self.continuation != "instruct":
+            return self.template.render(question.text, prefix, question.messages)
+        return "\n".join(message["content"] for message in self.messages(question, prefix))
+
+    def messages(self, question: Question, prefix: str) -> list[dict[str, Any]]:
+        """The chat that asks for a continuation of `prefix`."""
+        template = self.template or ChatTemplate("")
+        prefix = template.clean(prefix)
+        messages: list[dict[str, Any]] = [*template.conversation(question.text, question.messages)]
+        if prefix and self.continuation == "instruct":
+            asked = messages[-1]["content"]
+            messages[-1]["content"] = _INSTRUCTION.format(question=asked, prefix=prefix.strip())
+        if prefix and self.continuation == "chat":
+            last = {"role": "assistant", "content": prefix}
+            messages.append(last | {"prefix": True} if self.able.chat == "prefix" else last)
+        return messages
+
+    def body(self, question: Question, prefix: str, *, max_tokens: int, stop: bool, seed: int) -> dict[str, Any]:
+        """The request."""
+        able, sampling = self.able, self.sampling
+        body: dict[str, Any] = {
+            "model": self.server.model,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "stream": able.stream,
+        }
+        if self.continuation == "completions":
+            body |= {"prompt": self.prompt(question, prefix), "max_tokens": max_tokens}
+            if self.logprobs:
+                body["logprobs"] = 1
+        else:
+            body |= {"messages": self.messages(question, prefix), able.max_tokens: max_tokens}
+            if self.logprobs:
+                body["logprobs"] = True
+            if prefix and self.continuation == "chat" and able.chat == "flags":
+                body |= {"add_generation_prompt": False, "continue_final_message": True}
+        if stop:
+            body["stop"] = [self.form.stop]
+        if able.seed:
+            body["seed"] = seed
+        if able.top_k and sampling.top_k > 0:
+            body["top_k"] = sampling.top_k
+        if able.stream and able.usage:
+            more = {"continuous_usage_stats": True} if able.running_usage else {}
+            body["stream_options"] = {"include_usage": True} | more
+        return body
+
+    async def send(self, body: dict[str, Any]) -> Answer:
+        """Send a request; returns once the server has begun to answer."""
+        path, streamed = "completions" if "prompt" in body else "chat/completions", bool(body["stream"])
+        return Answer(self.server, await self.server.send(path, body, streamed=streamed), streamed=streamed)
+
+    def room(self, prompt: str, wanted: int) -> int:
+        """`wanted`, or fewer completion tokens if the context has no more room.
+
+        Raises:
+            InputTooLong: there is no room at all.
+        """
+        if self.context is None:
+            return wanted
+        used = 1 if self.counter is None else self.counter.count(prompt)
+        if used >= self.context:
+            raise InputTooLong(self.server.name, f"the prompt has {used} tokens, the context {self.context}")
+        return min(wanted, self.context - used)
+
+    async def learn_context(self) -> None:
+        """Ask the server for its context, unless that is known."""
+        if self.context is None:
+            with suppress(BackendError):
+                _, self.context = await self.server.models()
+
+
+class _Stream:
+    """The steps of one solution; opens as many requests as that takes."""
+
+    def __init__(self, model: OpenAIGenerator, question: Question, kept: tuple[str, ...], options: StepOptions) -> None:
+        self._model = model
+        self._question = question
+        self._kept = list(kept)
+        self._first = len(kept)
+        self._options = options
+        self._ready: deque[Step] = deque()
+        self._answer: Answer | None = None
+        self._assembler: Assembler | None = None
+        self._repeated = ""  # what the server may repeat before it goes on
+        self._shortened = False  # fewer tokens were asked for than wanted, for want of room
+        self._spent = 0  # tokens of finished steps
+        self._lost = 0  # tokens of steps that a broken connection took away
+        self._breaks = 0
+        self._ended = self._left() == 0 or self._budget() == 0
+
+    def __aiter__(self) -> _Stream:
+        return self
+
+    @property
+    def pending_tokens(self) -> int:
+        """Tokens read that are in none of the steps handed over."""
+        unfinished = self._assembler.pending_tokens if self._assembler is not None else 0
+        return self._lost + unfinished + sum(step.tokens for step in self._ready)
+
+    @property
+    def pending_prompt(self) -> tuple[int, int]:
+        """Prompt tokens, and cached ones, of a request none of whose steps was handed over."""
+        prompt, cached = (0, 0) if self._assembler is None else self._assembler.pending_prompt
+        ready = self._ready
+        return prompt + sum(s.prompt_tokens for s in ready), cached + sum(s.cached_tokens for s in ready)
+
+    async def __anext__(self) -> Step:
+        while not self._ready:
+            if self._ended:
+                raise StopAsyncIteration
+            await self._advance()
+        return self._ready.popleft()
+
+    async def aclose(self) -> None:
+        """Stop; cancels the request upstream."""
+        self._ended = True
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            await answer.close()
+
+    async def _advance(self) -> None:
+        """Open a request, or read a chunk."""
+        if self._answer is None or self._assembler is None:
+            await self._open()
+            return
+        try:
+            chunk = await self._answer.next()
+            if chunk is None and not self._assembler.finished:
+                raise BadResponse(self._model.server.name, "the answer ended in the middle")
+        except InputTooLong:
+            raise
+        except BackendError as error:
+            await self._resume(error)
+            return
+        if chunk is None:
+            await self._take(self._assembler.end())
+        else:
+            await self._take(self._assembler.feed(self._without_repetition(chunk)))
+
+    async def _take(self, steps: list[Step]) -> None:
+        """Queue finished steps; at the end of an answer decide whether another is needed."""
+        assembler = self._assembler
+        assert assembler is not None
+        if assembler.cut_off and self._shortened and assembler.given > 1:
+            # The server's limit, not ours, cut this step off: ask again from the last whole one.
+            self._lost += steps.pop().tokens if steps and steps[-1].finish is Finish.LENGTH else 0
+        for step in steps:
+            self._breaks = 0
+            self._kept.append(step.text)
+            self._spent += step.tokens
+            self._ready.append(step)
+        if assembler.done:
+            await self._close_answer()
+            last = self._ready[-1].finish if self._ready else Finish.SEPARATOR
+            empty = assembler.given == 0
+            self._ended = empty or last is not Finish.SEPARATOR or self._left() == 0 or self._budget() == 0
+
+    async def _open(self) -> None:
+        """Send the request that continues the kept steps."""
+        model, options = self._model, self._options
+        prefix = model.form.prefix(tuple(self._kept))
+        left = 1 if model.one_by_one else self._left()
+        stop = left == 1 and model.can_stop
+        wanted = self._budget() if left is None else min(self._budget(), left * model.sampling.max_step_tokens)
+        prompt = model.prompt(self._question, prefix)
+        index = len(self._kept)
+        attempt = options.attempt if index == self._first else 0
+        seed = request_seed(options.seed, self._question, index, attempt)
+        ask = model.room(prompt, wanted)
+        while True:
+            try:
+                self._answer = await model.send(
+                    model.body(self._question, prefix, max_tokens=ask, stop=stop, seed=seed)
+                )
+                break
+            except InputTooLong:
+                # Servers also say so when only the prompt and max_tokens together are too long.
+                await model.learn_context()
+                ask = min(model.room(prompt, wanted), ask - 1) if ask > model.room(prompt, wanted) else ask // 2
+                if ask < 1:
+                    raise
+        self._shortened = ask < wanted
+        self._repeated = prefix.rstrip() if model.able.repeats_prefix and model.continuation == "chat" else ""
+        terms = Terms(
+            model.server.name, model.role, model.form, prompt, left, model.sampling.max_step_tokens, stop, model.counter
+        )
+        self._assembler = Assembler(terms)
+
+    async def _resume(self, error: BackendError) -> None:
+        """After a break: go on from the last finished step, a few times; then it is the caller's problem."""
+        self._breaks += 1
+        self._lost += self._assembler.pending_tokens if self._assembler is not None else 0
+        self._assembler = None
+        await self._close_answer()
+        if self._breaks > _RESUMES:
+            raise error
+        await asyncio.sleep(0.1 * 2**self._breaks * random.uniform(0.5, 1.0))
+
+    async def _close_answer(self) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            await answer.close()
+
+    def _left(self) -> int | None:
+        """Steps still wanted."""
+        limit = self._options.limit
+        return None if limit is None else limit - (len(self._kept) - self._first)
+
+    def _budget(self) -> int:
+        """Completion tokens still allowed."""
+        cap = self._options.max_tokens
+        total = self._model.max_tokens if cap is None else min(cap, self._model.max_tokens)
+        return max(0, total - self._spent)
+
+    def _without_repetition(self, chunk: Chunk) -> Chunk:
+        """Drop the kept steps at the head of a reply from a server that repeats them."""
+        if not self._repeated or not chunk.text:
+            return chunk
+        same = 0
+        for mine, theirs in zip(self._repeated, chunk.text, strict=False):
+            if mine != theirs:
+                self._repeated = ""  # it goes on with a text of its own
+                return chunk
+            same += 1
+        self._repeated = self._repeated[same:]
+        return replace(chunk, text=chunk.text[same:])
+
+
+def request_seed(seed: int, question: Question, index: int, attempt: int) -> int:
+    """The `seed` of a request, 31 bits."""
+    key = f"{seed}\0{index}\0{attempt}\0{question.text}".encode("utf-8", "replace")
+    return int.from_bytes(blake2b(key, digest_size=4).digest(), "big") >> 1

@@ -1,0 +1,71 @@
+"""The chunks of one HTTP answer, whichever fields a server fills in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from trim.backends.client import Server
+from trim.backends.step_assembly import Chunk
+from trim.errors import BadResponse
+
+
+class Answer:
+    """The chunks of one HTTP answer."""
+
+    def __init__(self, server: Server, response: Any, *, streamed: bool) -> None:
+        self._server = server
+        self._response = response
+        self._chunks = aiter(response) if streamed else _once(response)
+
+    async def next(self) -> Chunk | None:
+        """The next chunk, or None at the end."""
+        async with self._server.errors():
+            try:
+                return read_chunk(await anext(self._chunks))
+            except StopAsyncIteration:
+                return None
+            except (AttributeError, TypeError, LookupError) as error:
+                raise BadResponse(self._server.name, f"an answer of another shape: {error!r}") from None
+
+    async def close(self) -> None:
+        """Cancel the request upstream if it is still running."""
+        if (close := getattr(self._response, "close", None)) is not None:
+            await close()
+
+
+async def _once(response: Any) -> AsyncIterator[Any]:
+    yield response
+
+
+def read_chunk(raw: dict[str, Any]) -> Chunk:
+    """What a chunk (or a whole answer) says, whichever fields the server filled in."""
+    choices, usage = raw["choices"], raw.get("usage") or {}
+    details = usage.get("prompt_tokens_details") or {}
+    chunk = Chunk(
+        completion_tokens=usage.get("completion_tokens"),
+        prompt_tokens=usage.get("prompt_tokens"),
+        cached_tokens=details.get("cached_tokens"),
+    )
+    if not choices:
+        return chunk
+    choice = choices[0]
+    message = choice.get("delta") or choice.get("message")
+    text = choice.get("text") if message is None else message.get("content")
+    told = [choice[name] for name in ("stop_reason", "matched_stop") if name in choice]
+    stop = next((value for value in told if isinstance(value, str)), None)  # a number there is an end token's id
+    text = (text or "").encode("utf-8", "replace").decode()  # half a character is no text that can be sent on
+    return replace(
+        chunk, text=text, finish=choice.get("finish_reason"), stop=stop, told=bool(told), logprobs=_logprobs(choice)
+    )
+
+
+def _logprobs(choice: dict[str, Any]) -> tuple[float, ...] | None:
+    found = choice.get("logprobs")
+    if found is None:
+        return None
+    values: Sequence[float | None] = found.get("token_logprobs") or ()
+    if content := found.get("content"):
+        values = [entry["logprob"] for entry in content]
+    return tuple(value for value in values if value is not None)

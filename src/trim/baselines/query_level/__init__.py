@@ -1,0 +1,1 @@
+"""Query-level methods: one model writes a whole solution."""

@@ -1,0 +1,65 @@
+"""AutoMix's POMDP meta-verifier (Aggarwal et al., arXiv 2310.12963) for one pair of models: a table by votes.
+
+The hidden state is whether the weak answer is right, wrong but mended by the strong model, or beyond both; the votes
+are the observation. With one decision the optimal policy asks the strong model iff what it adds given the votes,
+E[strong right - weak right | votes], is worth its price. The table is estimated from recorded questions, each entry
+drawn towards the mean of all as if by two more questions, so that votes that were rarely seen say little. Unlike a
+threshold it need not be monotone: a self-verification that is wrong in a known way is of use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from trim.baselines.query_level.text_embedding import FloatArray
+from trim.baselines.query_level.training_examples import Example
+from trim.errors import ConfigError
+from trim.policies.artifacts import Artifact, Models, Provenance
+
+KIND = "automix-pomdp"
+_PRIOR = 2.0  # questions
+
+
+@dataclass(frozen=True, eq=False)
+class MetaVerifier:
+    """What a strong answer adds after each number of votes, in correct answers, shape (k + 1,)."""
+
+    gains: FloatArray
+
+    @classmethod
+    def fit(cls, rows: Sequence[Example]) -> MetaVerifier:
+        """Estimate from recorded questions with further weak samples.
+
+        Raises:
+            ConfigError: there are no such samples.
+        """
+        votes = [row.votes for row in rows if row.votes is not None]
+        if len(votes) < len(rows):
+            raise ConfigError(f"{KIND} needs further weak samples of every question: trim eval --policies weak-sample")
+        gain = np.array([row.strong_right - row.weak_right for row in rows], float)
+        count = np.bincount(votes)
+        return cls((np.bincount(votes, gain) + _PRIOR * gain.mean()) / (count + _PRIOR))
+
+    def accepts(self, votes: int, price: float) -> bool:
+        """Whether the weak answer is kept when a strong one costs `price` correct answers."""
+        return bool(self.gains[min(votes, len(self.gains) - 1)] <= price)
+
+    def save(self, folder: Path, provenance: Provenance) -> None:
+        """Write the table and where it comes from."""
+        Artifact(KIND, {}, {"gains": self.gains}, provenance).save(folder)
+
+    @classmethod
+    def load(cls, folder: Path, models: Models | None = None) -> MetaVerifier:
+        """Read what `save` wrote.
+
+        Raises:
+            ConfigError: unreadable, of another kind, or made for other models.
+        """
+        try:
+            return cls(Artifact.load(folder, kind=KIND, models=models).arrays["gains"])
+        except KeyError:
+            raise ConfigError(f"{folder}: not a saved meta-verifier") from None

@@ -1,0 +1,149 @@
+"""Query-level routers that are trained on recorded outcomes: train, save, load, route."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Protocol
+from zlib import crc32
+
+import numpy as np
+
+from trim.baselines.query_level.matrix_factorization import MatrixFactorisation
+from trim.baselines.query_level.similarity_ranking import SimilarityRanking
+from trim.baselines.query_level.smoothie import Smoothie
+from trim.baselines.query_level.text_classifier import TextClassifier
+from trim.baselines.query_level.text_embedding import Embedder, FloatArray, open_embedder
+from trim.baselines.query_level.training_examples import Example
+from trim.errors import ConfigError
+from trim.policies.artifacts import Artifact, Models, Provenance
+from trim.protocols import Solver
+from trim.types import Question, Trace
+
+_SUPERVISED: dict[str, type[SimilarityRanking | MatrixFactorisation | TextClassifier]] = {
+    "similarity": SimilarityRanking,
+    "factorisation": MatrixFactorisation,
+    "classifier": TextClassifier,
+}
+_FAMILIES = {**_SUPERVISED, "smoothie": Smoothie}
+
+
+class Needs(Protocol):
+    """Says how much each question needs the strong model; only the order counts."""
+
+    def need(self, vectors: FloatArray) -> FloatArray:
+        """From vectors of length 1, shape (M, D) to (M,)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedRouter:
+    """A trained router.
+
+    Args:
+        kind: `similarity`, `factorisation`, `classifier` or `smoothie`.
+        model: says what needs the strong model.
+        embedder: the one that it was trained with.
+        needs: of the questions that it was trained on, sorted (N,): they turn a wanted rate into a threshold.
+        seen: hashes of those questions.
+    """
+
+    kind: str
+    model: Needs
+    embedder: Embedder
+    needs: FloatArray
+    seen: frozenset[int]
+    _known: dict[str, float] = field(default_factory=dict)
+
+    def need(self, text: str) -> float:
+        """Of one question; remembered, as every rate asks again."""
+        if text not in self._known:
+            self._known[text] = float(self.model.need(self.embedder.embed([text]))[0])
+        return self._known[text]
+
+    def threshold(self, rate: float) -> float:
+        """The need above which `rate` of the questions that it was trained on lie.
+
+        Raises:
+            ConfigError: the rate lies outside [0, 1].
+        """
+        if not 0.0 <= rate <= 1.0:
+            raise ConfigError(f"{self.kind}: the rate must lie in [0, 1], not {rate}")
+        if rate in (0.0, 1.0):
+            return np.inf if rate == 0.0 else -np.inf
+        return float(np.quantile(self.needs, 1.0 - rate))
+
+    def refuse_seen(self, questions: Iterable[Question]) -> None:
+        """A router must not be judged on questions that it was trained on.
+
+        Raises:
+            ConfigError: some of them are.
+        """
+        known = sum(_mark(question.text) in self.seen for question in questions)
+        if known:
+            raise ConfigError(f"{self.kind} was trained on {known} of these questions: evaluate with another --seed")
+
+    def save(self, folder: Path, provenance: Provenance) -> None:
+        """Write the router and where it comes from; see `trim.policies.artifacts`."""
+        arrays = {entry.name: getattr(self.model, entry.name) for entry in fields(_FAMILIES[self.kind])}
+        arrays |= {"training_needs": self.needs, "seen": np.array(sorted(self.seen), float)}
+        Artifact(self.kind, {"embedder": self.embedder.name}, arrays, provenance).save(folder)
+
+    @classmethod
+    def load(cls, kind: str, folder: Path, models: Models | None = None) -> TrainedRouter:
+        """Read what `save` wrote.
+
+        Raises:
+            ConfigError: unreadable, of another kind, or made for other models.
+        """
+        artifact = Artifact.load(folder, kind=kind, models=models)
+        try:
+            family = _FAMILIES[kind]
+            model = family(**{entry.name: artifact.arrays[entry.name] for entry in fields(family)})
+            needs, seen = artifact.arrays["training_needs"], artifact.arrays["seen"]
+            embedder = open_embedder(str(artifact.settings["embedder"]))
+        except KeyError as error:
+            raise ConfigError(f"{folder}: not a saved router ({error!r})") from None
+        return cls(kind, model, embedder, needs, frozenset(int(mark) for mark in seen))
+
+
+def train(kind: str, rows: Sequence[Example], embedder: Embedder) -> TrainedRouter:
+    """Train a router.
+
+    Args:
+        kind: `similarity`, `factorisation`, `classifier` or `smoothie`.
+        rows: see `trim.baselines.query_level.training_examples.examples`.
+        embedder: turns questions into vectors.
+
+    Raises:
+        ConfigError: no such kind, or the examples lack what it needs.
+    """
+    if kind not in _FAMILIES:
+        raise ConfigError(f"no router {kind!r}; there are {', '.join(_FAMILIES)}")
+    vectors = embedder.embed([row.question.text for row in rows])
+    supervised = _SUPERVISED.get(kind)
+    model: Needs = supervised.fit(rows, vectors) if supervised else Smoothie.fit(rows, vectors, embedder)
+    seen = frozenset(_mark(row.question.text) for row in rows)
+    return TrainedRouter(kind, model, embedder, np.sort(model.need(vectors)), seen)
+
+
+@dataclass(frozen=True)
+class LearnedRouter:
+    """The strong model for the share `rate` of questions that need it most, the weak one for the others."""
+
+    weak: Solver
+    strong: Solver
+    router: TrainedRouter
+    rate: float
+
+    async def route(self, question: Question, *, seed: int = 0) -> Trace:
+        """The chosen model's trace; nothing is paid for the choice."""
+        need = await asyncio.to_thread(self.router.need, question.text)
+        chosen = self.strong if need > self.router.threshold(self.rate) else self.weak
+        return await chosen.route(question, seed=seed)
+
+
+def _mark(text: str) -> int:
+    return crc32(text.encode("utf-8", "replace"))

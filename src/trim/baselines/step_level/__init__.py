@@ -1,0 +1,1 @@
+"""Step-level methods of other papers."""

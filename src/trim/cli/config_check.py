@@ -1,0 +1,46 @@
+"""`trim config check`: validate a configuration file, and try its servers."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from trim.cli.options import Commands
+from trim.config.factory import Backends, open_backends
+from trim.config.settings import load_config
+from trim.errors import ConfigError
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    config = commands.add_parser("config", help="check a configuration file")
+    check = config.add_subparsers(required=True, metavar="check").add_parser("check", help="validate a file")
+    check.add_argument("config", type=Path, metavar="trim.toml")
+    check.add_argument("--probe", action="store_true", help="try the servers and say what they can do")
+    check.set_defaults(run=_check)
+
+
+async def _check(args: argparse.Namespace) -> int:
+    config = load_config(args.config)
+    for role, name in config.names().items():
+        print(f"{role:>6}  {name}")
+    policy = config.build_policy()
+    print(f"policy  {policy.name}" + ("" if policy.parameter is None else f" {policy.parameter:g}"))
+    async with open_backends(config) as backends:  # finds templates, keys and model folders that are not there
+        if args.probe:
+            await _probe(args.config, backends)
+    print(f"{args.config} is valid")
+    return 0
+
+
+async def _probe(path: Path, backends: Backends) -> None:
+    """Try every backend and print what it can do."""
+    from trim.backends.probe import probe
+
+    failed = False
+    for role, backend in (("weak", backends.weak), ("strong", backends.strong), ("prm", backends.prm)):
+        good, words = await probe(backend)
+        failed = failed or not good
+        print(f"{role:>6}  {'ok' if good else 'FAILED'}: {words}")
+    if failed:
+        raise ConfigError(f"{path}: not every backend can be used")

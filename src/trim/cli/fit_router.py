@@ -1,0 +1,62 @@
+"""`trim fit router`: query-level routers from recorded outcomes of the weak and the strong model."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import date
+from pathlib import Path
+
+from trim.baselines import LEARNED
+from trim.cli.options import Commands
+from trim.config.settings import load_config
+from trim.experiments.recorded_runs import Recorded
+
+_META = "automix-pomdp"
+
+
+def register_fit(kinds: Commands) -> None:
+    """Add the command."""
+    router = kinds.add_parser(
+        "router",
+        help="a query-level rival: which questions go to the strong model",
+        description="Trains on the questions that always-weak and always-strong both answered.\n\nexample:\n"
+        "  trim eval --policies always-weak,always-strong,weak-sample,random --seed 700000 --out outcomes\n"
+        "  trim fit router classifier outcomes --out routers/classifier\n"
+        "  trim eval --policies always-weak,always-strong,threshold,classifier=routers/classifier --out compare",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    router.add_argument("kind", choices=(*LEARNED, _META), help="which one")
+    router.add_argument("traces", nargs="+", type=Path, metavar="TRACES", help="folders of trim eval, or trace files")
+    router.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the router")
+    router.add_argument(
+        "--embedder",
+        default="hashed-ngrams",
+        help="questions as vectors: hashed-ngrams (default), sentence-transformers:MODEL, or 'MODEL at http://.../v1'",
+    )
+    router.add_argument("--task", help="of the traces (default: the one that they were recorded on)")
+    router.add_argument("--config", type=Path, metavar="trim.toml", help="models of traces without a run.json")
+    router.set_defaults(run=_fit)
+
+
+async def _fit(args: argparse.Namespace) -> int:
+    from trim.baselines.query_level.meta_verifier import MetaVerifier
+    from trim.baselines.query_level.text_embedding import open_embedder
+    from trim.baselines.query_level.trained_router import train
+    from trim.baselines.query_level.training_examples import examples, needed
+    from trim.policies.artifacts import Provenance
+
+    recorded = Recorded.of(args.traces)
+    models = recorded.models(load_config(args.config) if args.config else None)
+    rows = examples(recorded.traces())
+    provenance = Provenance(models, recorded.task(args.task), date.today().isoformat(), len(rows))
+    if args.kind == _META:
+        made = MetaVerifier.fit(rows)
+        made.save(args.out, provenance)
+        gains = ", ".join(f"{votes}: {gain:+.2f}" for votes, gain in enumerate(made.gains))
+        print(f"what a strong answer adds after so many votes, in correct answers: {gains}")
+    else:
+        train(args.kind, rows, open_embedder(args.embedder)).save(args.out, provenance)
+    share = needed(rows).mean()
+    print(f"{args.kind} from {len(rows)} questions, {share:.0%} of which need the strong model: {args.out}")
+    print(f"use it: trim eval --policies always-weak,always-strong,{args.kind}={args.out} --seed OTHER --out DIR")
+    return 0

@@ -1,0 +1,77 @@
+"""`trim solve`: one question, step by step."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+
+from trim.cli.options import RAW, Commands, amount, config_option, money
+from trim.config.factory import open_backends
+from trim.config.settings import load_config
+from trim.errors import ConfigError
+from trim.policies import NAMES
+from trim.types import Budget, Question
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    solve = commands.add_parser(
+        "solve",
+        help="solve one question",
+        description="Solve one question; shows who wrote which step.\n\nexamples:\n"
+        '  trim solve "A juggler can juggle 32 balls. 50% are golf balls, 75% of those blue. How many are blue?"\n'
+        "  cat question.txt | trim solve - --policy threshold --parameter 0.8 --max-strong-tokens 100 --json",
+        formatter_class=RAW,
+    )
+    solve.add_argument("question", help="the question, or - to read it from standard input")
+    solve.add_argument(
+        "--policy",
+        help=f"{', '.join(NAMES)}, pomdp, agg or seq (=FOLDER if not the shipped one), or a FILE.json of trim"
+        " calibrate; default: the configured one or threshold",
+    )
+    solve.add_argument("--parameter", type=float, help="threshold: k, random: rate, in [0, 1] (0.5); saved ones: price")
+    solve.add_argument("--max-strong-tokens", type=amount, help="hard cap on the strong model's tokens")
+    solve.add_argument("--max-cost", type=money, help="cap on the cost of strong calls, in the unit of the prices")
+    solve.add_argument("--seed", type=int, default=0)
+    solve.add_argument("--json", action="store_true", help="print the trace as JSON")
+    config_option(solve)
+    solve.set_defaults(run=_solve)
+
+
+async def _solve(args: argparse.Namespace) -> int:
+    from trim.reporting.console import console, live, summary
+    from trim.tasks.grading import final_answer
+    from trim.traces import to_json
+
+    question = _question(args.question)
+    config = load_config(args.config)
+    policy = config.build_policy(args.policy, args.parameter)
+    budget = Budget(
+        config.budget.max_strong_tokens if args.max_strong_tokens is None else args.max_strong_tokens,
+        config.budget.max_cost if args.max_cost is None else args.max_cost,
+    )
+    async with open_backends(config) as backends:
+        router = backends.router(policy, budget=budget)
+        if args.json:
+            trace = await router.route(question, seed=args.seed)
+            print(json.dumps(to_json(replace(trace, answer=final_answer(trace.text)))))
+            return 0
+        screen = console()
+        trace = await live(screen, router.stream(question, seed=args.seed))
+        screen.print(summary(replace(trace, answer=final_answer(trace.text))))
+    return 0
+
+
+def _question(text: str) -> Question:
+    """What was asked: the argument, or standard input where that is a dash."""
+    if text == "-":
+        text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+    if not text.strip():
+        raise ConfigError("the question is empty")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigError("the question is no UTF-8 text") from None
+    return Question(text.strip())

@@ -1,1 +1,0 @@
-"""Running policies over questions, measuring, and showing what came out."""

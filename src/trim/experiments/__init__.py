@@ -1,0 +1,1 @@
+"""Running policies over questions: runs, sweeps, records, forecasts, clusters."""

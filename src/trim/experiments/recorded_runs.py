@@ -1,0 +1,84 @@
+"""Traces that a command was pointed at, and what is known of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trim.config.settings import Config
+from trim.errors import ConfigError, TraceError
+from trim.types import Trace
+
+if TYPE_CHECKING:
+    from trim.experiments.run import Settings
+    from trim.policies.artifacts import Models
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Trace files, and the settings of those that lie in a folder of `trim eval`."""
+
+    files: tuple[Path, ...]
+    settings: tuple[Settings, ...]
+
+    @classmethod
+    def of(cls, paths: Sequence[Path]) -> Recorded:
+        from trim.experiments.run import Settings
+
+        files = tuple(path / "traces.jsonl" if path.is_dir() else path for path in paths)
+        folders = [file.parent for file in files if file.name == "traces.jsonl" and (file.parent / "run.json").exists()]
+        return cls(files, tuple(Settings.read(folder) for folder in folders))
+
+    def traces(self) -> Iterator[Trace]:
+        from trim.traces import read_traces
+
+        for file in self.files:
+            yield from read_traces(file)
+
+    def models(self, config: Config | None) -> Models:
+        """Whose traces they are."""
+        from trim.policies.artifacts import Models
+
+        named = [Models(**settings.models) for settings in self.settings]
+        if config is not None:
+            named.append(Models(**config.names()))
+        if not named:
+            raise ConfigError("no run.json lies beside the traces: say with --config whose they are")
+        for other in named[1:]:
+            if other != named[0]:
+                raise ConfigError(f"the traces are of different models: {named[0]} and {other}")
+        return named[0]
+
+    def task(self, name: str | None) -> str:
+        """The task that they were recorded on."""
+        names = {settings.task for settings in self.settings} | ({name} if name else set())
+        if len(names) != 1:
+            raise ConfigError(
+                f"the traces are of different tasks: {', '.join(sorted(names))}" if names else "say which --task it was"
+            )
+        return names.pop()
+
+
+@dataclass(frozen=True)
+class LabelledSolution:
+    """A line of ProcessBench: `label` is the index of the first wrong step, -1 if there is none."""
+
+    problem: str
+    steps: tuple[str, ...]
+    label: int
+
+
+def read_labelled(path: Path) -> list[LabelledSolution]:
+    """Solutions in ProcessBench's format.
+
+    Raises:
+        TraceError: the file cannot be read or has another format.
+    """
+    try:
+        lines = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+        return [LabelledSolution(str(line["problem"]), tuple(line["steps"]), int(line["label"])) for line in lines]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TraceError(f"{path}: not in ProcessBench's format, problem, steps, label ({error!r})") from None

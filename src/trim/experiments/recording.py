@@ -1,0 +1,129 @@
+"""Records of everything that the models say, and evaluations that read them in place of the models.
+
+`trim record` asks for everything that any threshold comes by; `trim eval --record` keeps what its policies come by.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from trim.backends.replay_cache import FILE, Record, RecordedGenerator, RecordedPrm
+from trim.config.factory import Backends, open_backends
+from trim.config.settings import Config
+from trim.errors import ConfigError
+from trim.policies import AlwaysStrong, AlwaysWeak, Threshold
+from trim.routing.router import Router
+from trim.types import Action, Question, Role
+
+_LOWEST = 1e-9  # a threshold that keeps every draft with a score above 0
+
+
+@dataclass(frozen=True)
+class RecordSettings:
+    """What a record is of; `run.json` in its folder."""
+
+    task: str
+    questions: int
+    seed: int
+    models: dict[str, str]
+    samples: int = 1
+
+    def open(self, folder: Path) -> None:
+        """Begin a record of this, or see that the folder is one.
+
+        Raises:
+            ConfigError: it cannot be made, or holds a record of other settings or something else.
+        """
+        path = folder / "run.json"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not path.exists() and not (folder / FILE).exists():
+                path.write_text(json.dumps(asdict(self)) + "\n")
+                (folder / FILE).touch()
+        except OSError as error:
+            raise ConfigError(f"{folder} cannot hold a record: {error}") from None
+        if (told := RecordSettings.read(folder)) != self:
+            raise ConfigError(f"{folder} is a record of {told}, not of {self}: choose another folder")
+
+    @classmethod
+    def read(cls, folder: Path) -> RecordSettings:
+        """Read it.
+
+        Raises:
+            ConfigError: the folder is no record.
+        """
+        try:
+            if not (folder / FILE).is_file():
+                raise ValueError(f"no {FILE}")
+            return cls(**json.loads((folder / "run.json").read_text("utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise ConfigError(f"{folder} is no folder of trim record ({error})") from None
+
+
+@asynccontextmanager
+async def open_replay(config: Config, folder: Path) -> AsyncIterator[Backends]:
+    """The models of a record. Nothing is read ahead: what a record holds are the steps that were decided on.
+
+    Raises:
+        ConfigError: the record is of other models.
+    """
+    told, names = RecordSettings.read(folder), config.names()
+    if told.models != names:
+        raise ConfigError(f"{folder} is a record of {told.models}, not of {names}: give its --config")
+    with Record(folder) as record:
+        weak, strong = (RecordedGenerator(record, role) for role in (Role.WEAK, Role.STRONG))
+        yield Backends(stop_and_go(config), weak, strong, RecordedPrm(record))
+
+
+@asynccontextmanager
+async def open_recording(config: Config, folder: Path, about: RecordSettings) -> AsyncIterator[Backends]:
+    """The configured models; what they say is kept in a folder, and nothing is asked for that is there already.
+
+    Args:
+        config: the models.
+        folder: a new one, or one of the same settings.
+        about: what is recorded.
+
+    Raises:
+        ConfigError: the folder holds something else.
+    """
+    about.open(folder)
+    with Record(folder) as record:
+        async with open_backends(stop_and_go(config)) as backends:
+            yield recording(backends, record)
+
+
+def stop_and_go(config: Config) -> Config:
+    """The same without reading ahead."""
+    return replace(config, generation=replace(config.generation, lookahead=0))
+
+
+def recording(backends: Backends, record: Record) -> Backends:
+    """The same models; what they say is kept."""
+    weak = RecordedGenerator(record, Role.WEAK, backends.weak)
+    strong = RecordedGenerator(record, Role.STRONG, backends.strong)
+    return Backends(backends.config, weak, strong, RecordedPrm(record, backends.prm))
+
+
+async def explore(backends: Backends, question: Question, seed: int) -> int:
+    """Solve a question in every way that some threshold would, and by each model alone; how many ways there were.
+
+    A threshold's way stays the same until it passes the lowest score that it kept. So each next threshold is the
+    first one above that, and a handful of ways is all there are.
+    """
+    for policy in (AlwaysWeak(), AlwaysStrong()):
+        await backends.router(policy).route(question, seed=seed)
+    ways, threshold = 2, _LOWEST
+    while threshold < 1.0:
+        router: Router = backends.router(Threshold(threshold))
+        trace = await router.route(question, seed=seed)
+        ways += 1
+        kept = [decision.score for decision in trace.decisions if decision.action is Action.CONTINUE]
+        lowest = min((score for score in kept if score is not None), default=1.0)
+        threshold = math.nextafter(lowest, 2.0)
+    return ways

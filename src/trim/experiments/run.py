@@ -1,0 +1,266 @@
+"""Run policies over questions: concurrent, resumable, one trace a line. The Router does the solving."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+from trim.errors import ConfigError, TaskError, TraceError
+from trim.metrics.curve_summary import Summary, summarise
+from trim.metrics.operating_point import OperatingPoint, Tally, operating_points, point_name
+from trim.protocols import Solver
+from trim.tasks import Task
+from trim.traces import TraceWriter, question_from_json, question_to_json, read_traces, sample_seeds
+from trim.types import Question, Trace
+
+Progress = Callable[["Point", bool], None]
+"""Called for each solution; False: it was there already."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One policy at one parameter, ready to solve."""
+
+    policy: str
+    parameter: float | None
+    solver: Solver
+
+    @property
+    def label(self) -> str:
+        """Policy and parameter."""
+        return point_name(self.policy, self.parameter)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is about; written beside its traces, so that nothing else is ever mixed in."""
+
+    task: str
+    questions: int
+    seed: int
+    models: dict[str, str]
+    generation: dict[str, Any]
+    samples: int = 1  # solutions of each question at each point, each with a seed of its own
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of the samples."""
+        return sample_seeds(self.seed, self.samples)
+
+    @property
+    def size(self) -> str:
+        """In words."""
+        return f"{self.questions} questions" + (f", {self.samples} samples of each" if self.samples > 1 else "")
+
+    @classmethod
+    def read(cls, folder: Path) -> Settings:
+        """Those of an earlier run.
+
+        Raises:
+            ConfigError: there is no `run.json` of this program.
+        """
+        try:
+            return cls(**json.loads((folder / "run.json").read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise ConfigError(f"{folder / 'run.json'} cannot be read: {error}") from None
+
+
+class Run:
+    """A folder with `run.json`, `traces.jsonl` and `results.json`.
+
+    Args:
+        folder: made if it is not there.
+        settings: must be those of the folder's earlier part when resuming.
+        resume: go on with what is there; without it a folder with traces is refused.
+
+    Raises:
+        ConfigError: the folder holds another run, or one that was not asked to be resumed.
+    """
+
+    def __init__(self, folder: Path, settings: Settings, *, resume: bool = False) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.traces = folder / "traces.jsonl"
+        self.tallies: dict[tuple[str, float | None], Tally] = {}
+        self.torn = ""
+        self._texts: dict[str, int] = {}  # question id -> hash of its text, of what was there
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{folder} cannot be made: {error.strerror}") from None
+        started = self.traces.exists() and self.traces.stat().st_size > 0
+        if started and not resume:
+            raise ConfigError(f"{folder} holds a run already: --resume goes on with it, or choose another --out")
+        self._check_settings(folder / "run.json", started=started)
+        if started:
+            self._read()
+
+    def _check_settings(self, path: Path, *, started: bool) -> None:
+        mine = json.loads(json.dumps(asdict(self.settings)))
+        if not path.exists():
+            if started:
+                raise ConfigError(f"{self.folder} has traces but no run.json: it cannot be resumed")
+            _write_whole(path, mine)
+            return
+        try:
+            theirs = json.loads(path.read_text())
+        except ValueError as error:
+            raise ConfigError(f"{path} cannot be read: {error}") from None
+        try:
+            theirs = asdict(Settings(**theirs))
+        except TypeError:
+            raise ConfigError(f"{path} is not one of this program: choose another --out") from None
+        if not started:  # nothing was done under those settings
+            _write_whole(path, mine)
+            return
+        different = [name for name in mine if theirs[name] != mine[name]]
+        if different:
+            what = ", ".join(f"{name} {theirs[name]!r} there, {mine[name]!r} here" for name in different)
+            raise ConfigError(f"{self.folder} holds another run: {what}")
+
+    def _read(self) -> None:
+        """Count what is there.
+
+        Raises:
+            TraceError: a solution is there twice.
+        """
+        for trace in read_traces(self.traces):
+            self._count(trace)
+            self._texts[trace.question.id] = hash(trace.question.text)
+        for (policy, parameter), tally in self.tallies.items():
+            solutions = Counter(zip(tally.questions, tally.seeds, strict=True))
+            if len(solutions) < len(tally.questions):
+                (question, seed), _ = solutions.most_common(1)[0]
+                raise TraceError(
+                    f"{self.traces}: question {question} with seed {seed} is there twice for {policy} {parameter}"
+                )
+
+    def _count(self, trace: Trace) -> None:
+        self.tallies.setdefault((trace.policy, trace.parameter), Tally()).add(trace)
+
+    async def add(
+        self,
+        points: Sequence[Point],
+        questions: Iterable[Question],
+        task: Task,
+        *,
+        concurrency: int = 64,
+        progress: Progress = lambda point, fresh: None,
+    ) -> None:
+        """Solve every question at every point, as many samples of it as the settings say, skipping what is there. What
+        is done when an error comes stays.
+
+        Raises:
+            BackendError: a model failed and the router's `on_error` says raise.
+            TaskError: two of the questions have the same id.
+            ConfigError: what is there answers other questions under the same ids.
+        """
+        with _Spool(self.folder) as spool:
+            self._check_questions(questions, spool)
+            with TraceWriter(self.traces) as writer:
+                self.torn = str(writer.torn or "")
+                for point in points:
+                    waiting = self._waiting(point, spool, progress)
+                    await self._solve_all(point, waiting, task, writer, concurrency=concurrency, progress=progress)
+
+    def _waiting(
+        self, point: Point, questions: Iterable[Question], progress: Progress
+    ) -> Iterator[tuple[Question, int]]:
+        """Questions and seeds of which there is no solution yet."""
+        tally = self.tallies.get((point.policy, point.parameter), Tally())
+        done = set(zip(tally.questions, tally.seeds, strict=True))
+        for question in questions:
+            for seed in self.settings.seeds:
+                if (question.id, seed) in done:
+                    progress(point, False)
+                else:
+                    yield question, seed
+
+    def _check_questions(self, questions: Iterable[Question], spool: _Spool) -> None:
+        """Before anything is paid for: a trace is found again by its question's id."""
+        seen: set[str] = set()
+        for question in questions:
+            if question.id in seen:
+                raise TaskError(f"two questions have the id {question.id!r}")
+            seen.add(sys.intern(question.id))
+            spool.append(question)
+            if self._texts.get(question.id, hash(question.text)) != hash(question.text):
+                raise ConfigError(f"{self.folder} holds another run: question {question.id!r} has another text there")
+
+    async def _solve_all(
+        self,
+        point: Point,
+        waiting: Iterator[tuple[Question, int]],
+        task: Task,
+        writer: TraceWriter,
+        *,
+        concurrency: int,
+        progress: Progress,
+    ) -> None:
+        async def worker() -> None:
+            for question, seed in waiting:
+                trace = await point.solver.route(question, seed=seed)
+                answer = task.answer(trace.text)
+                right = await asyncio.to_thread(task.right, answer, question)
+                trace = replace(trace, answer=answer, correct=right, policy=point.policy, parameter=point.parameter)
+                writer.append(trace)
+                self._count(trace)
+                progress(point, True)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(concurrency):
+                    group.create_task(worker())
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+
+    def operating_points(self) -> list[OperatingPoint]:
+        """Figures of what is done so far."""
+        return operating_points(self.tallies)
+
+    def summaries(self) -> list[Summary]:
+        """Each policy's curve in a few figures, of what is done so far."""
+        return summarise(self.tallies)
+
+    def write_results(self) -> Path:
+        """Write `results.json`."""
+        points = [asdict(point) for point in self.operating_points()]
+        summary = [summary.to_json() for summary in self.summaries()]
+        results = {"schema": 1, **asdict(self.settings), "operating_points": points, "summary": summary}
+        path = self.folder / "results.json"
+        _write_whole(path, results)
+        return path
+
+
+class _Spool:
+    """Questions in a temporary file, to be read again for every operating point: there may be many."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = TemporaryFile("w+", encoding="ascii", dir=folder)  # noqa: SIM115 - closed by __exit__
+
+    def append(self, question: Question) -> None:
+        self._file.write(json.dumps(question_to_json(question)) + "\n")
+
+    def __iter__(self) -> Iterator[Question]:
+        self._file.seek(0)
+        return (question_from_json(json.loads(line)) for line in self._file)
+
+    def __enter__(self) -> _Spool:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+
+def _write_whole(path: Path, values: dict[str, Any]) -> None:
+    """Write JSON so that a kill leaves the old file or the new one, never half of one."""
+    unfinished = path.with_name(path.name + ".tmp")
+    unfinished.write_text(json.dumps(values, indent=1) + "\n")
+    unfinished.replace(path)

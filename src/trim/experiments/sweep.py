@@ -1,0 +1,158 @@
+"""What `trim eval` runs: the operating points that were asked for, here or on a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trim.config.factory import Backends, open_backends
+from trim.config.settings import Config
+from trim.errors import ConfigError
+from trim.experiments.baseline_points import Rivals, open_rivals
+from trim.experiments.recording import RecordSettings, open_recording, open_replay
+from trim.policies import PolicySpec, Threshold, scored
+
+if TYPE_CHECKING:
+    from trim.experiments.run import Point
+    from trim.tasks import Task
+
+ORACLE = "oracle"
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """Everything that decides which operating points there are and what they are run on.
+
+    Args:
+        config: models and limits.
+        task: name or file.
+        policies: names, some with `=FOLDER`.
+        parameters: `POLICY=NUMBER,NUMBER,...` instead of a policy's sweep.
+        questions: how many.
+        seed: of questions and sampling.
+        samples: solutions of each question at each point.
+        score: have drafts scored also where no policy asks.
+        concurrency: questions at the same time.
+        recorded: traces whose whole solutions rivals may take over.
+        replay: a folder of `trim record` in place of the models.
+        record: a folder of the same kind that keeps what the models say, so that nothing is asked for twice.
+    """
+
+    config: Config
+    task: str
+    policies: tuple[str, ...]
+    parameters: tuple[str, ...]
+    questions: int
+    seed: int
+    samples: int = 1
+    score: bool = False
+    concurrency: int = 64
+    recorded: Path | None = None
+    replay: Path | None = None
+    record: Path | None = None
+
+    def open_models(self) -> AbstractAsyncContextManager[Backends]:
+        """The models, or the records that stand for them."""
+        if self.replay is not None:
+            return open_replay(self.config, self.replay)
+        if self.record is not None:
+            about = RecordSettings(self.task, self.questions, self.seed, self.config.names(), self.samples)
+            return open_recording(self.config, self.record, about)
+        return open_backends(self.config)
+
+
+@dataclass(frozen=True)
+class OnCluster:
+    """A Ray cluster: workers to use, and its address (None: what the environment names, else this machine)."""
+
+    workers: int
+    address: str | None
+
+
+def names(policies: str) -> tuple[str, ...]:
+    """Policies of a comma-separated list, each once."""
+    return tuple(dict.fromkeys(name.strip() for name in policies.split(",") if name.strip()))
+
+
+@asynccontextmanager
+async def open_points(plan: EvaluationPlan, task: Task | None = None) -> AsyncIterator[list[Point]]:
+    """The operating points, weak and strong first, over models that are closed at the end.
+
+    Args:
+        plan: what was asked for.
+        task: the plan's, where it is open already.
+    """
+    from trim.tasks import load_task
+    from trim.traces import read_traces
+
+    async with AsyncExitStack() as stack:
+        if task is None:
+            task = load_task(plan.task)
+            stack.callback(task.close)
+        backends = await stack.enter_async_context(plan.open_models())
+        questions = partial(task.stream, plan.questions, plan.seed)
+        rivals = await stack.enter_async_context(open_rivals(backends, task, questions, plan.policies))
+        points = _points(plan, rivals, task)
+        if plan.recorded is not None and plan.recorded.exists():
+            rivals.remember(read_traces(plan.recorded))
+        yield points
+
+
+async def on_cluster(
+    plan: EvaluationPlan, points: Sequence[Point], where: OnCluster, stack: AsyncExitStack
+) -> list[Point]:
+    """The same points, solved by workers that open the plan themselves; `stack` gives the workers back."""
+    from trim.experiments.ray_cluster import Cluster
+
+    cluster = Cluster(partial(open_points, plan), workers=where.workers, address=where.address)
+    stack.push_async_callback(cluster.aclose)
+    return cluster.points(points)
+
+
+def _points(plan: EvaluationPlan, rivals: Rivals, task: Task) -> list[Point]:
+    """The operating points that were asked for, weak and strong first."""
+    from trim.experiments.run import Point
+    from trim.scoring.oracle import OraclePrm
+
+    backends, chosen = rivals.backends, _parameters(plan.parameters)
+    families = [PolicySpec.parse(name).name for name in plan.policies]
+    if len(set(families)) < len(families):
+        raise ConfigError("--policies names one policy twice: results of two fits belong into two folders")
+    if unknown := set(chosen) - set(families):
+        raise ConfigError(f"--parameters for {', '.join(sorted(unknown))}, which is not among --policies")
+    points = []
+    for name in sorted(plan.policies, key=lambda n: n not in ("always-weak", "always-strong")):
+        if name == ORACLE:
+            if task.step_labels is None:
+                raise ConfigError(f"the oracle needs a task whose steps can be checked by rule; {task.name} has none")
+            oracle = Threshold(0.5, name=ORACLE)
+            points.append(Point(ORACLE, None, backends.router(oracle, prm=OraclePrm(task.step_labels))))
+            continue
+        family = PolicySpec.parse(name).name
+        if rivals.knows(family):
+            points += rivals.points(name, chosen.get(family), score=plan.score)
+            continue
+        for policy in backends.config.build_sweep(name, chosen.get(family)):
+            router = backends.router(scored(policy) if plan.score else policy)
+            points.append(Point(family, policy.parameter, router))
+    if not points:
+        raise ConfigError("--policies names none")
+    return points
+
+
+def _parameters(texts: Sequence[str]) -> dict[str, tuple[float | None, ...]]:
+    """`threshold=0.1,0.5` by policy."""
+    found: dict[str, tuple[float | None, ...]] = {}
+    for text in texts:
+        name, equals, values = text.partition("=")
+        try:
+            found[name.strip()] = (*found.get(name.strip(), ()), *(float(value) for value in values.split(",")))
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise ConfigError(f"--parameters {text!r}: write POLICY=NUMBER,NUMBER,...")
+    return found

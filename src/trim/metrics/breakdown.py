@@ -1,0 +1,117 @@
+"""What is behind the operating points, from one pass over traces: the bill, where the strong model wrote, the PRM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trim.stats import wilson
+from trim.types import Action, Question, Role, Trace
+
+Key = tuple[str, float | None]
+Labeller = Callable[[Question, Sequence[str]], tuple[bool, ...]]
+
+POSITIONS = 12
+"""Steps of a solution that are told apart; the last stands for all that follow."""
+BINS = 10
+KINDS = ("weak kept", "weak discarded", "strong kept", "strong discarded", "weak prompts", "strong prompts", "PRM read")
+"""What tokens are spent on."""
+
+_OTHER_JUDGES = ("oracle", "spec-reason")  # their scores are not the configured PRM's
+
+
+@dataclass
+class Anatomy:
+    """Sums over the solutions of one operating point.
+
+    `tokens` by what they were spent on; `steps` and `strong_steps` by position in the solution.
+    """
+
+    solutions: int = 0
+    tokens: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    steps: list[int] = field(default_factory=lambda: [0] * POSITIONS)
+    strong_steps: list[int] = field(default_factory=lambda: [0] * POSITIONS)
+
+    def add(self, trace: Trace) -> None:
+        """Count one solution."""
+        self.solutions += 1
+        weak, strong, prm = (trace.usage[role] for role in (Role.WEAK, Role.STRONG, Role.PRM))
+        spent = (
+            weak.completion_tokens - weak.discarded_tokens,
+            weak.discarded_tokens,
+            strong.completion_tokens - strong.discarded_tokens,
+            strong.discarded_tokens,
+            weak.prompt_tokens,
+            strong.prompt_tokens,
+            prm.prompt_tokens,
+        )
+        for kind, tokens in zip(KINDS, spent, strict=True):
+            self.tokens[kind] += tokens
+        for index, step in enumerate(trace.steps):
+            place = min(index, POSITIONS - 1)
+            self.steps[place] += 1
+            self.strong_steps[place] += step.role is Role.STRONG
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Drafts whose scores lie in one tenth: mean score, share that is right with its 95% interval, how many."""
+
+    score: float
+    right: float
+    low: float
+    high: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Dissected:
+    """Anatomies by operating point, and the PRM's calibration over their drafts (empty: no labels or no scores)."""
+
+    points: dict[Key, Anatomy]
+    calibration: tuple[Bin, ...]
+
+
+def dissect(traces: Iterable[Trace], wanted: set[Key], labeller: Labeller | None) -> Dissected:
+    """Read the traces once.
+
+    Args:
+        traces: of a run.
+        wanted: operating points to look at.
+        labeller: which steps are right, if the task has a rule; drafts behind a wrong step are left out, since there
+            is no telling a right step from a wrong one any more.
+    """
+    points: dict[Key, Anatomy] = {}
+    sums = np.zeros((BINS, 3))  # score, right, count
+    for trace in traces:
+        key = (trace.policy, trace.parameter)
+        if key not in wanted:
+            continue
+        points.setdefault(key, Anatomy()).add(trace)
+        if labeller is not None and trace.policy not in _OTHER_JUDGES:
+            _judge(trace, labeller, sums)
+    bins = []
+    for score, right, count in sums:
+        if count:
+            low, high = wilson(right, count)
+            bins.append(Bin(score / count, right / count, low, high, int(count)))
+    return Dissected(points, tuple(bins))
+
+
+def _judge(trace: Trace, labeller: Labeller, sums: NDArray[np.float64]) -> None:
+    """Count every scored draft of a solution that stands behind right steps only."""
+    kept: list[str] = []
+    for decision in trace.decisions:
+        drafts = [(draft.step.text, draft.score) for draft in decision.rejected]
+        if decision.action is Action.CONTINUE:
+            drafts.append((decision.step.text, decision.score))
+        for text, score in drafts:
+            if score is not None:
+                right = labeller(trace.question, (*kept, text))[-1]
+                sums[min(int(score * BINS), BINS - 1)] += (score, right, 1)
+        kept.append(decision.step.text)
+        if not labeller(trace.question, kept)[-1]:
+            return

@@ -1,0 +1,93 @@
+"""What several points made of the same questions, and what a bootstrap over questions makes of their means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trim.metrics.operating_point import Tally
+
+FloatArray = NDArray[np.float64]
+
+DRAWS = 2_000
+_CHUNK = 500_000  # questions times draws that are held at the same time
+
+
+@dataclass(frozen=True, eq=False)
+class Means:
+    """Means over questions, arrays (1 + draws, P): row 0 of the questions as they are, the others of resamples.
+
+    All points of a row are means over the same resampled questions, so what differs within a row is paired.
+    """
+
+    right: FloatArray
+    strong_tokens: FloatArray
+    cost: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """P points over the Q questions that all of them answered: arrays (P, Q).
+
+    Several samples of one question are averaged: questions are what is drawn, so their spread is what counts.
+    """
+
+    questions: tuple[str, ...]
+    right: FloatArray
+    strong_tokens: FloatArray
+    cost: FloatArray
+
+    @classmethod
+    def of(cls, tallies: Sequence[Tally]) -> Outcomes:
+        """Bring tallies into one order of questions.
+
+        Raises:
+            ValueError: no tallies, or no question that all of them answered.
+        """
+        questions = common_questions(tallies)
+        table = question_means(tallies, questions)
+        return cls(questions, table[:, 0], table[:, 1], table[:, 2])
+
+    def means(self, draws: int = DRAWS, *, seed: int = 0) -> Means:
+        """Means of the questions and of `draws` resamples of them."""
+        table = np.concatenate([self.right, self.strong_tokens, self.cost])
+        rows = [table.mean(axis=1, keepdims=True).T]
+        rng, count = np.random.default_rng(seed), len(self.questions)
+        step = max(1, _CHUNK // count)
+        for first in range(0, draws, step):
+            here = min(step, draws - first)
+            drawn = rng.integers(0, count, (here, count)) + count * np.arange(here)[:, None]
+            times = np.bincount(drawn.ravel(), minlength=here * count).reshape(here, count)
+            rows.append(times @ table.T / count)
+        right, strong_tokens, cost = np.split(np.concatenate(rows), 3, axis=1)
+        return Means(right, strong_tokens, cost)
+
+
+def common_questions(tallies: Sequence[Tally]) -> tuple[str, ...]:
+    """The questions that all of them answered, sorted.
+
+    Raises:
+        ValueError: no tallies, or no such question.
+    """
+    common = set(tallies[0].questions) if tallies else set()
+    for tally in tallies[1:]:
+        common.intersection_update(tally.questions)
+    if not common:
+        raise ValueError(f"no question was answered at all of {len(tallies)} points")
+    return tuple(sorted(common))
+
+
+def question_means(tallies: Sequence[Tally], questions: Sequence[str]) -> FloatArray:
+    """Right, strong tokens and cost of these questions, the mean over the samples of each: shape (P, 3, Q)."""
+    place = {question: index for index, question in enumerate(questions)}
+    table = np.empty((len(tallies), 3, len(questions)))
+    for tally, rows in zip(tallies, table, strict=True):
+        where = np.fromiter((place.get(question, -1) for question in tally.questions), np.int64, len(tally.questions))
+        wanted = where >= 0
+        samples = np.bincount(where[wanted], minlength=len(questions))
+        for row, column in zip(rows, (tally.right, tally.strong_tokens, tally.cost), strict=True):
+            row[:] = np.bincount(where[wanted], np.asarray(column, float)[wanted], len(questions)) / samples
+    return table

@@ -1,1 +1,0 @@
-"""Clients of models: the embedded engine, OpenAI-compatible servers, process reward models."""

@@ -1,0 +1,1 @@
+"""TRIM-Agg and TRIM-Seq: policies that are small trained networks."""

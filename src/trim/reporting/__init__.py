@@ -1,0 +1,1 @@
+"""Showing results: tables, plots, the report page, the terminal."""

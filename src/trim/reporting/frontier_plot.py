@@ -1,0 +1,139 @@
+"""The frontier: accuracy against strong share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from trim.baselines import QUERY_LEVEL, STEP_LEVEL
+from trim.metrics.operating_point import OperatingPoint, cheapest
+
+# Colours that stay apart for the colour-blind (Okabe and Ito), with marker and line so that colour is not needed.
+_STYLES = {
+    "threshold": ("#0072B2", "o", "-", "threshold (steps with a low score)"),
+    "random": ("#E69F00", "s", "--", "random steps (no score)"),
+    "pomdp": ("#CC79A7", "D", "-.", "pomdp (planned by belief)"),
+    "oracle": ("#009E73", "^", "", "oracle (only the wrong steps)"),
+}
+_COLOURS = ("#56B4E9", "#D55E00", "#000000", "#009E73", "#CC79A7", "#0072B2")
+_MARKERS = ("v", "P", "X", "<", ">", "h", "*", "p", "d", "8", "H", "+", "x", "1", "2", "3", "4")
+_BANDED = 6  # more curves than that, and bands hide each other: only those of TRIM's own policies are drawn
+
+
+@dataclass(frozen=True)
+class _Style:
+    colour: str
+    marker: str
+    line: str
+    label: str
+
+
+def _styles(policies: Sequence[str]) -> dict[str, _Style]:
+    """How each policy is drawn: no two alike; query-level ones in grey."""
+    made, others = {}, [policy for policy in policies if policy not in _STYLES]
+    for index, policy in enumerate(others):
+        marker = _MARKERS[index % len(_MARKERS)]
+        if policy in QUERY_LEVEL:
+            made[policy] = _Style("#8a8a8a", marker, "--", f"{policy} (whole questions)")
+        else:
+            line = ":" if policy in STEP_LEVEL else "-"
+            made[policy] = _Style(_COLOURS[index % len(_COLOURS)], marker, line, policy)
+    return made | {policy: _Style(*style) for policy, style in _STYLES.items()}
+
+
+def frontier(points: Sequence[OperatingPoint], title: str) -> Figure:
+    """Accuracy against strong share, one curve a policy, with 95% intervals."""
+    ends = {p.policy: p for p in points if p.policy in ("always-weak", "always-strong")}
+    policies = list(dict.fromkeys(p.policy for p in points if p.policy not in ends))
+    many = len(policies) > _BANDED
+    figure = Figure(figsize=(10, 6) if many else (8, 5), layout="constrained")
+    axes = figure.add_subplot()
+    styles = _styles(policies)
+    for policy in policies:
+        chosen = sorted(
+            (p for p in points if p.policy == policy and p.strong_share is not None), key=lambda p: p.strong_share or 0
+        )
+        if chosen:
+            rival = policy in (*STEP_LEVEL, *QUERY_LEVEL)
+            _curve(axes, chosen, styles[policy], interval=not (many and rival))
+    _ends(axes, ends)
+    _mark(axes, points)
+    axes.set_xlabel("strong tokens, share of what the strong model alone would write")
+    axes.set_ylabel("questions answered correctly")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.set_xlim(left=-0.03)
+    axes.margins(y=0.12)
+    axes.grid(alpha=0.25)
+    axes.set_title(title, parse_math=False)  # a file name may hold dollar signs
+    if axes.get_legend_handles_labels()[0]:
+        place: dict[str, Any] = {"loc": "outside right"} if many else {"loc": "lower right"}
+        (figure if many else axes).legend(**place, facecolor="white", edgecolor="none", framealpha=1, fontsize="small")
+    return figure
+
+
+def _curve(axes: Axes, points: Sequence[OperatingPoint], style: _Style, *, interval: bool) -> None:
+    x = [p.strong_share or 0.0 for p in points]
+    y = [p.accuracy for p in points]
+    line = style.line or "none"
+    axes.plot(x, y, color=style.colour, marker=style.marker, linestyle=line, label=style.label, markersize=5)
+    low, high = [p.accuracy_interval[0] for p in points], [p.accuracy_interval[1] for p in points]
+    if not interval:
+        return
+    if len(points) > 1:
+        axes.fill_between(x, low, high, color=style.colour, alpha=0.13, linewidth=0)
+    else:
+        axes.errorbar(x, y, [[y[0] - low[0]], [high[0] - y[0]]], color=style.colour, capsize=3)
+
+
+def _ends(axes: Axes, ends: dict[str, OperatingPoint]) -> None:
+    for policy, words, side in (
+        ("always-weak", "weak model alone", "top"),
+        ("always-strong", "strong model alone", "bottom"),
+    ):
+        if (point := ends.get(policy)) is not None:
+            share = point.strong_share or 0.0
+            axes.plot([share], [point.accuracy], marker="*", markersize=13, color="black", linestyle="none")
+            axes.axhline(point.accuracy, color="grey", linewidth=0.8, linestyle=":")
+            right = share > 0.5
+            axes.annotate(
+                f"{words} {point.accuracy:.0%}",
+                (share, point.accuracy),
+                xytext=(-8 if right else 8, 7 if side == "bottom" else -7),
+                textcoords="offset points",
+                ha="right" if right else "left",
+                va=side,
+            )
+
+
+def _mark(axes: Axes, points: Sequence[OperatingPoint]) -> None:
+    best = cheapest(points, "threshold", 0.95)
+    if best is not None and best.strong_share is not None:
+        axes.annotate(
+            f"95% of the gap with {best.strong_share:.0%}\nof the strong tokens",
+            (best.strong_share, best.accuracy),
+            xytext=(40, -60),
+            textcoords="offset points",
+            arrowprops={"arrowstyle": "->", "color": "#0072B2"},
+            color="#0072B2",
+        )
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG."""
+    path.write_bytes(png(figure))
+
+
+def png(figure: Figure) -> bytes:
+    """A PNG as bytes."""
+    buffer = BytesIO()
+    FigureCanvasAgg(figure)  # attaches itself: no display and no pyplot state
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

@@ -1,0 +1,196 @@
+"""`report.html`: one file that opens offline, with the frontier, what is behind it, and the solutions."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from trim.experiments.run import Run
+from trim.metrics.breakdown import Dissected, dissect
+from trim.metrics.operating_point import OperatingPoint, cheapest, point_name
+from trim.reporting.breakdown_plots import bill, latency, positions, reliability
+from trim.reporting.frontier_plot import frontier, png
+from trim.tasks import FAMILIES
+from trim.traces import read_traces
+from trim.types import Draft, Role, Trace
+
+_SHOWN_QUESTIONS = 60
+_MOST_POINTS = 12
+
+
+def write_report(run: Run, title: str = "TRIM: which steps did the strong model write?") -> Path:
+    """Write the report of a run and return its path."""
+    points, settings = run.operating_points(), run.settings
+    best = cheapest(points, "threshold", 0.95)
+    shown = _shown(points)
+    keys = {(p.policy, p.parameter) for p in shown}
+    family = FAMILIES.get(settings.task.partition(":")[0])
+    inside = dissect(read_traces(run.traces), keys, family.step_labels if family else None)
+    template = Environment(autoescape=True).from_string(
+        (files("trim.reporting") / "report.html.jinja").read_text("utf-8")
+    )
+    html = template.render(
+        title=title,
+        subtitle=f"Task {settings.task}, {settings.size}, seed {settings.seed}. Models: "
+        + ", ".join(f"{role} {name}" for role, name in settings.models.items()),
+        headline=headline(points),
+        figures=_figures(run, shown, inside),
+        points=points,
+        summaries=run.summaries(),
+        sample_note=f"{_SHOWN_QUESTIONS} questions at most, at {len(shown)} of the {len(points)} operating points; "
+        f"{'the first sample of each; ' if settings.samples > 1 else ''}all of them are in traces.jsonl.",
+        data=_safe_json(_sample((t for t in read_traces(run.traces) if t.seed == settings.seed), keys)),
+        first=point_name(best.policy, best.parameter) if best else "",
+    )
+    path = run.folder / "report.html"
+    path.write_text(html, "utf-8")
+    return path
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A section of the report: a picture, and what it says for those who don't see it."""
+
+    title: str
+    alt: str
+    note: str
+    data: str
+
+
+def _figures(run: Run, shown: Sequence[OperatingPoint], inside: Dissected) -> list[_Picture]:
+    settings = run.settings
+    ordered = {(p.policy, p.parameter): inside.points[p.policy, p.parameter] for p in shown}
+    made = [
+        (
+            "Accuracy against what the strong model costs",
+            frontier(run.operating_points(), f"{settings.task}, {settings.size}"),
+            "Accuracy against strong share for every policy; the tables below have the numbers.",
+            "Up and to the left is better. Bands are 95% intervals. Random steps show what the same number of strong "
+            "tokens buys without judgement, the oracle what step routing could do at best.",
+        ),
+        (
+            "The bill",
+            bill(ordered),
+            "Tokens a question, by role and by what became of them.",
+            "Discarded are rejected drafts, what was drafted past them, and answers that a cascade did not keep.",
+        ),
+        (
+            "Time",
+            latency(shown),
+            "Median and 95th percentile of seconds a question.",
+            "As measured in this run, with other questions and perhaps other work on the machine at the same time.",
+        ),
+        (
+            "Where the strong model was called",
+            positions(ordered),
+            "Share of the steps at each position that the strong model wrote.",
+            "In percent of the solutions that have such a step; the last column stands for all later steps too.",
+        ),
+    ]
+    if inside.calibration:
+        made.append(
+            (
+                "How far the process reward model can be trusted",
+                reliability(inside.calibration),
+                "Scores in tenths against the share of drafts that are right by the task's rule.",
+                "Drafts behind right steps only; the numbers at the points count drafts. Under the line the model is "
+                "too sure of a draft.",
+            )
+        )
+    return [_Picture(title, alt, note, base64.b64encode(png(figure)).decode()) for title, figure, alt, note in made]
+
+
+def headline(points: Sequence[OperatingPoint]) -> str:
+    """What the run shows, in one sentence; empty if it has no such point."""
+    ends = {p.policy: p for p in points}
+    best = cheapest(points, "threshold", 0.95)
+    weak, strong = ends.get("always-weak"), ends.get("always-strong")
+    if best is None or weak is None or strong is None or best.strong_share is None:
+        return ""
+    return (
+        f"The weak model alone solves {weak.accuracy:.0%}, the strong model alone {strong.accuracy:.0%}. "
+        f"Routing steps by their score (threshold {best.parameter:g}) solves {best.accuracy:.0%} "
+        f"(95% interval {best.accuracy_interval[0]:.0%} to {best.accuracy_interval[1]:.0%}) "
+        f"with {best.strong_share:.0%} of the strong model's tokens."
+    )
+
+
+def _safe_json(rows: list[dict[str, Any]]) -> Markup:
+    """JSON that nothing in it can break out of a script element."""
+    text = json.dumps(rows, separators=(",", ":"))
+    for char in "<>&\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return Markup(text)  # noqa: S704 - escaped above
+
+
+def _shown(points: Sequence[OperatingPoint]) -> list[OperatingPoint]:
+    """The points that are looked into: the ends, the headline's, the most telling one of each policy, and while there
+    is room others, one policy as much as another.
+    """
+    best = cheapest(points, "threshold", 0.95)
+    telling = [
+        _telling([p for p in points if p.policy == policy]) for policy in dict.fromkeys(p.policy for p in points)
+    ]
+    chosen = [p for p in points if p.parameter is None or p is best or p in telling]
+    others = [p for p in points if p not in chosen]
+    room = max(0, _MOST_POINTS - len(chosen))
+    step = max(1, -(-len(others) // room)) if room else len(others) + 1
+    chosen += others[step // 2 :: step]
+    return [p for p in points if p in chosen]
+
+
+def _telling(points: Sequence[OperatingPoint]) -> OperatingPoint:
+    """Of one policy's points the cheapest that recovers 80% of the gap, else the one that recovers most."""
+    good = cheapest(points, points[0].policy, 0.8)
+    return good or max(points, key=lambda p: p.accuracy)
+
+
+def _sample(traces: Iterable[Trace], shown: set[tuple[str, float | None]]) -> list[dict[str, Any]]:
+    """The first questions of every shown point, as small rows."""
+    first: dict[str, None] = {}
+    rows = []
+    for trace in traces:
+        if (trace.policy, trace.parameter) not in shown:
+            continue
+        if trace.question.id not in first:
+            if len(first) >= _SHOWN_QUESTIONS:
+                continue
+            first[trace.question.id] = None
+        rows.append(_row(trace))
+    return rows
+
+
+def _row(trace: Trace) -> dict[str, Any]:
+    return {
+        "p": point_name(trace.policy, trace.parameter),
+        "q": trace.question.text,
+        "g": trace.question.reference,
+        "x": trace.answer,
+        "ok": bool(trace.correct),
+        "w": trace.stop_reason.value.replace("_", " "),
+        "n": trace.usage[Role.STRONG].completion_tokens,
+        "f": [f"{fallback.role.value} failed, {fallback.to.value} went on" for fallback in trace.fallbacks],
+        "s": [
+            {
+                "a": decision.step.role.value,
+                "t": decision.step.text,
+                "r": decision.score,
+                "k": decision.kept_score,
+                "o": decision.forced,
+                "d": [_draft(draft) for draft in decision.rejected],
+            }
+            for decision in trace.decisions
+        ],
+    }
+
+
+def _draft(draft: Draft) -> dict[str, Any]:
+    return {"a": draft.step.role.value, "t": draft.step.text, "r": draft.score}

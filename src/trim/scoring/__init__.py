@@ -1,0 +1,1 @@
+"""Judges of steps: process reward models, LLM judges, likelihoods, and the oracle."""

@@ -1,0 +1,212 @@
+"""Process reward models on vLLM: `POST /pooling` gives one probability per step mark.
+
+The text is the question in its chat format, then every step followed by the step mark, as Qwen2.5-Math-PRM was
+trained. Marks inside the question or a step are broken, so that every score belongs to the step that it seems to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from math import exp, isfinite
+from typing import Any
+
+from trim.backends.client import Probe, Server, TokenCounter
+from trim.errors import BackendError, BackendRefused, BadResponse, InputTooLong
+from trim.prompts import STEP_MARK, ChatTemplate
+from trim.types import Question, Scores
+
+_WINDOW = 0.002  # seconds that a first call waits for others to share its request
+_BATCH = 64  # texts in one request at most
+_IN_FLIGHT = 4  # requests at a time; what comes in meanwhile shares the next
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A text that waits for its turn."""
+
+    text: str
+    steps: int
+    future: asyncio.Future[Scores]
+
+
+class VllmPrm:
+    """A `ProcessRewardModel` behind vLLM's `/pooling`.
+
+    Args:
+        base_url: the server's address, with or without `/v1`.
+        model: the name that the server knows the model by.
+        template: chat template of the model, with its system prompt if it was trained with one.
+        step_mark: the token that scores stand at.
+        between: what stands between a mark and the next step; "" as in Qwen2.5-Math-PRM.
+        raw_logits: the server sends logits, not probabilities.
+        tokenizer: counts the tokens of a text, to refuse what does not fit before sending it.
+        context: tokens that the model can read; only used with a tokenizer.
+        api_key, timeout, retries: see `trim.backends.client.Server`.
+
+    Calls of concurrent questions share requests. A text that does not fit is an `InputTooLong`, never cut.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        template: ChatTemplate,
+        *,
+        step_mark: str = STEP_MARK,
+        between: str = "",
+        raw_logits: bool = False,
+        tokenizer: TokenCounter | None = None,
+        context: int | None = None,
+        api_key: str | None = None,
+        timeout: float = 60.0,
+        retries: int = 3,
+    ) -> None:
+        self.server = Server("process reward model", base_url, model, api_key=api_key, timeout=timeout, retries=retries)
+        self.template = replace(template, specials=(*template.specials, step_mark))
+        self.step_mark = step_mark
+        self.between = between
+        self.raw_logits = raw_logits
+        self.counter = tokenizer
+        self.context = context
+        self._waiting: list[_Waiting] = []
+        self._in_flight: set[asyncio.Task[None]] = set()
+
+    async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
+        """P(step is correct) for each step; see `trim.protocols.ProcessRewardModel`.
+
+        `Scores.tokens` are the server's count; for texts that shared a request, each text's share of it by length.
+        """
+        if not steps:
+            return Scores(())
+        text = self.text(question, steps)
+        self._check_length(text)
+        waiting = _Waiting(text, len(steps), asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        self._start()
+        try:
+            return await waiting.future
+        finally:
+            if waiting in self._waiting:  # cancelled before its request went out
+                self._waiting.remove(waiting)
+
+    def text(self, question: Question, steps: tuple[str, ...]) -> str:
+        """What the model reads."""
+        head = self.template.head(question.text, question.messages)
+        return head + self.between.join(self.template.clean(step) + self.step_mark for step in steps)
+
+    async def probe(self) -> Probe:
+        """Whether the server is there, which models it has, and whether it pools per step."""
+        try:
+            models, context = await self.server.models()
+        except BackendError as error:
+            return Probe(self.server.name, problem=str(error))
+        try:
+            await self.score(Question("What is 1 + 1?"), ("1 + 1 = 2", "#### 2"))
+        except BackendError as error:
+            return Probe(self.server.name, True, models, pooling=False, context=context, problem=str(error))
+        return Probe(self.server.name, True, models, pooling=True, context=context)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self.server.aclose()
+
+    # Sharing requests -------------------------------------------------------------------------------------------
+
+    def _check_length(self, text: str) -> None:
+        if self.counter is not None and self.context is not None:
+            tokens = self.counter.count(text)
+            if tokens > self.context:
+                raise InputTooLong(self.server.name, f"{tokens} tokens, the context is {self.context}")
+
+    def _start(self) -> None:
+        """Start a request unless enough are under way; those that end look for who waits."""
+        loop = asyncio.get_running_loop()
+        self._in_flight = {task for task in self._in_flight if not task.done() and task.get_loop() is loop}
+        if len(self._in_flight) < _IN_FLIGHT and not any(task.get_name() == "gather" for task in self._in_flight):
+            self._in_flight.add(loop.create_task(self._serve(), name="gather"))
+
+    async def _serve(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        await asyncio.sleep(_WINDOW)
+        task.set_name("send")
+        while self._waiting:
+            batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+            if self._waiting:
+                self._start()
+            await self._settle(batch)
+
+    async def _settle(self, batch: list[_Waiting]) -> None:
+        """Send a batch and hand out what comes back, error or scores."""
+        try:
+            scores = await self._request(batch)
+        except BackendRefused as error:
+            if len(batch) == 1:
+                _fail(batch[0], error)
+                return
+            for waiting in batch:  # one text is at fault (too long): the others shall not suffer for it
+                await self._settle([waiting])
+        except BaseException as error:
+            for waiting in batch:
+                _fail(waiting, error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            for waiting, result in zip(batch, scores, strict=True):
+                if not waiting.future.done():
+                    waiting.future.set_result(result)
+
+    async def _request(self, batch: list[_Waiting]) -> list[Scores]:
+        texts = [waiting.text for waiting in batch]
+        answer = await self.server.post("/pooling", {"model": self.server.model, "input": texts})
+        try:
+            data = sorted(answer["data"], key=lambda entry: entry.get("index", 0))
+            rows = [entry["data"] for entry in data]
+            tokens = answer["usage"]["prompt_tokens"]
+        except (KeyError, TypeError, AttributeError):
+            raise BadResponse(self.server.name, "/pooling answered without data or usage") from None
+        if len(rows) != len(batch):
+            raise BadResponse(self.server.name, f"/pooling answered {len(rows)} of {len(batch)} texts")
+        counts = self._tokens(texts, tokens)
+        return [
+            Scores(self._values(row, waiting.steps), count)
+            for row, waiting, count in zip(rows, batch, counts, strict=True)
+        ]
+
+    def _tokens(self, texts: list[str], total: Any) -> list[int]:
+        if not isinstance(total, int):
+            raise BadResponse(self.server.name, "/pooling answered without a token count")
+        lengths = [len(text) for text in texts]
+        ends = [total * sum(lengths[: i + 1]) // sum(lengths) for i in range(len(texts))]
+        return [end - start for start, end in zip([0, *ends], ends, strict=False)]
+
+    def _values(self, row: Any, steps: int) -> tuple[float, ...]:
+        """One probability per step from one [bad, good] or [good] per mark."""
+        if not isinstance(row, list) or len(row) != steps:
+            found = len(row) if isinstance(row, list) else "no list of"
+            raise BadResponse(
+                self.server.name, f"{found} scores for {steps} steps", "is the pooler's step_tag_id that of step_mark?"
+            )
+        try:
+            values = tuple(
+                self._value([float(x) for x in (entry if isinstance(entry, list) else [entry])]) for entry in row
+            )
+        except (TypeError, ValueError, OverflowError):
+            raise BadResponse(self.server.name, f"scores that are no numbers: {str(row)[:100]}") from None
+        if not all(isfinite(value) and 0.0 <= value <= 1.0 for value in values):
+            raise BadResponse(self.server.name, f"scores outside [0, 1]: {values}", "set raw_logits for logits")
+        return values
+
+    def _value(self, classes: list[float]) -> float:
+        if len(classes) not in (1, 2):
+            raise ValueError(classes)
+        if not self.raw_logits:
+            return classes[-1]
+        logit = classes[-1] if len(classes) == 1 else classes[1] - classes[0]
+        return 1.0 / (1.0 + exp(-logit)) if logit >= 0 else exp(logit) / (1.0 + exp(logit))
+
+
+def _fail(waiting: _Waiting, error: BaseException) -> None:
+    if not waiting.future.done():
+        waiting.future.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())

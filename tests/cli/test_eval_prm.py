@@ -1,0 +1,73 @@
+"""`trim eval-prm` on the shipped scorer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from trim.cli.main import main
+from trim.tasks import FAMILIES
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Reference solutions of arithmetic chains, half of them with a slip in one step, in ProcessBench's format."""
+    path = tmp_path_factory.mktemp("data") / "labelled.jsonl"
+    rows = []
+    for number, question in enumerate(FAMILIES["arithmetic_chain"].problems(910_000, 24, level="easy")):
+        steps, label = list(question.reference_steps), -1
+        if number % 2:
+            label = number % (len(steps) - 1)
+            steps[label] = steps[label][:-1] + str((int(steps[label][-1]) + 4) % 10)
+        rows.append({"problem": question.text, "steps": steps, "label": label})
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_the_shipped_scorer_is_judged_and_recalibrated(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    curve = tmp_path / "curve.json"
+    assert main(["eval-prm", str(labelled), "--json", "--recalibrate", "temperature", "--out", str(curve)]) == 0
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert found["solutions"] == 24
+    assert found["auroc"]["value"] > 0.8
+    assert found["f1"]["low"] <= found["f1"]["value"] <= found["f1"]["high"]
+    assert sum(tenth["count"] for tenth in found["bins"]) == found["steps"]
+    assert found["seconds_per_step"] > 0
+    assert "held-out" in said.err
+    config = tmp_path / "trim.toml"
+    config.write_text(f'[prm]\nrecalibration = "{curve}"\n')
+    assert main(["eval-prm", str(labelled), "--config", str(config)]) == 0
+    said = capsys.readouterr()
+    assert "through curve.json" in said.out
+
+
+def test_scorers_are_compared_on_one_table(labelled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scorers = "embedded,likelihood,log-probability=strong,entropy"
+    assert main(["eval-prm", str(labelled), "--scorers", scorers, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == scorers.split(",")
+    assert {figures["steps"] for figures in found.values()} == {found["embedded"]["steps"]}
+    assert all(found[name]["auroc"]["value"] > 0.7 for name in ("embedded", "likelihood", "log-probability=strong"))
+    assert main(["eval-prm", str(labelled), "--scorers", "entropy", "--solutions", "12"]) == 0
+    assert "entropy" in capsys.readouterr().out
+    for wrong, words in (("guess", "no 'guess'"), ("yes-no", "needs base_url")):
+        assert main(["eval-prm", str(labelled), "--scorers", wrong]) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_what_cannot_be_judged_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"problem": "x"}\n')
+    for arguments, words in (
+        ([str(bad)], "ProcessBench"),
+        ([str(bad), "--recalibrate", "isotonic"], "go together"),
+        ([str(tmp_path)], "--task"),
+        ([str(bad), "--threshold", "7"], "must lie in"),
+    ):
+        assert main(["eval-prm", *arguments]) == 2
+        assert words in capsys.readouterr().err

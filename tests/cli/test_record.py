@@ -1,0 +1,194 @@
+"""Records: every threshold can be replayed without models, and nothing is made up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.pomdp.fit.recorded import STRONG_MODEL, WEAK_MODEL
+from trim.backends.replay_cache import FILE, Record, RecordedGenerator
+from trim.baselines import TakeOver
+from trim.cli.main import main
+from trim.config.factory import Backends
+from trim.config.settings import Config
+from trim.errors import ConfigError, TraceError
+from trim.experiments.recording import RecordSettings, explore, open_replay, recording, stop_and_go
+from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
+from trim.protocols import Policy
+from trim.simulation import SimulatedPrm
+from trim.types import Question, Role, StepOptions, Trace
+
+QUESTIONS = [Question(f"question {i}", "right", f"q{i}") for i in range(25)]
+CONFIG = stop_and_go(Config())
+LIVE = Backends(CONFIG, WEAK_MODEL, STRONG_MODEL, SimulatedPrm(0.9))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("record")
+    about = {"task": "t", "questions": 25, "seed": 3, "models": Config().names()}
+    (made / "run.json").write_text(json.dumps(about))
+    with Record(made) as record:
+
+        async def explored() -> list[int]:
+            return [await explore(recording(LIVE, record), question, 3) for question in QUESTIONS]
+
+        ways = asyncio.run(explored())
+    assert 3 <= min(ways) <= max(ways) <= 40
+    return made
+
+
+def routed(backends: Backends, policy: Policy) -> list[Trace]:
+    async def go() -> list[Trace]:
+        return [await backends.router(policy).route(question, seed=3) for question in QUESTIONS]
+
+    return asyncio.run(go())
+
+
+def replayed(folder: Path, policy: Policy) -> list[Trace]:
+    async def go() -> list[Trace]:
+        async with open_replay(Config(), folder) as backends:
+            return [await backends.router(policy).route(question, seed=3) for question in QUESTIONS]
+
+    return asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        AlwaysWeak(), AlwaysWeak(uses_scores=True), AlwaysStrong(),
+        *map(Threshold, (0.013, 0.2, 0.37, 0.5, 0.61, 0.77, 0.9, 0.999, 1.0)),
+    ],
+    ids=lambda policy: f"{policy.name} {policy.parameter}",
+)  # fmt: skip
+def test_every_threshold_is_replayed_exactly(folder: Path, policy: Policy) -> None:
+    size = (folder / FILE).stat().st_size
+    for live, again in zip(routed(LIVE, policy), replayed(folder, policy), strict=True):
+        assert again.text == live.text
+        assert again.decisions == live.decisions
+        for role in (Role.WEAK, Role.STRONG):
+            assert again.usage[role].completion_tokens == live.usage[role].completion_tokens
+            assert again.usage[role].discarded_tokens == live.usage[role].discarded_tokens
+    assert (folder / FILE).stat().st_size == size
+
+
+@pytest.mark.parametrize("policy", [RandomSteps(0.5), TakeOver(0.6)])
+def test_what_was_not_recorded_is_an_error_or_exact(folder: Path, policy: Policy) -> None:
+    try:
+        found = replayed(folder, policy)
+    except TraceError as error:
+        assert "is not in the record" in str(error)
+    else:
+        assert [trace.text for trace in found] == [trace.text for trace in routed(LIVE, policy)]
+
+
+def test_a_torn_record_goes_on(tmp_path: Path) -> None:
+    async def step(record: Record, model: object, role: Role = Role.WEAK) -> str:
+        generator = RecordedGenerator(record, role, model)  # type: ignore[arg-type]
+        stream = generator.steps(QUESTIONS[0], (), StepOptions(limit=1, seed=3))
+        return (await anext(stream)).text
+
+    with Record(tmp_path) as record:
+        text = asyncio.run(step(record, WEAK_MODEL))
+    whole = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(whole + b'{"key": "half')
+    with Record(tmp_path) as record:
+        assert asyncio.run(step(record, None)) == text
+        with pytest.raises(TraceError, match="step 1 of the strong model for question 'q0'"):
+            asyncio.run(step(record, None, Role.STRONG))
+    assert (tmp_path / FILE).read_bytes() == whole
+    (tmp_path / FILE).write_bytes(b"[1]\n")
+    with pytest.raises(TraceError, match="is no record"):
+        Record(tmp_path)
+
+
+def test_a_cap_on_tokens_counts_all_recorded_steps(tmp_path: Path) -> None:
+    """Steps of 40 tokens: two fit into 90, the third does not."""
+
+    async def steps(record: Record) -> list[int]:
+        generator = RecordedGenerator(record, Role.WEAK, WEAK_MODEL)
+        found: list[int] = []
+        long = next(question for question in QUESTIONS if WEAK_MODEL.length(question) > 3)
+        with pytest.raises(TraceError, match="without a cap"):
+            async for step in generator.steps(long, (), StepOptions(max_tokens=90)):
+                found.append(step.tokens)
+        return found
+
+    with Record(tmp_path) as record:
+        assert asyncio.run(steps(record)) == [40, 40]
+
+
+def test_a_record_of_other_models_is_refused(folder: Path, tmp_path: Path) -> None:
+    async def open_with(config: Config) -> None:
+        async with open_replay(config, folder):
+            pass
+
+    other = replace(Config(), weak=replace(Config().weak, model="strong"))
+    with pytest.raises(ConfigError, match="is a record of"):
+        asyncio.run(open_with(other))
+    with pytest.raises(ConfigError, match="no folder of trim record"):
+        RecordSettings.read(tmp_path)
+
+
+def test_recording_and_replaying_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record, out = tmp_path / "record", tmp_path / "out"
+    assert (
+        main(["record", "--task", "arithmetic_chain:easy", "--questions", "3", "--samples", "2", "--out", str(record)])
+        == 0
+    )
+    assert "steps and scores of 3 questions" in capsys.readouterr().out
+    policies = "always-weak,always-strong,threshold,prm-cascade,random-query,oracle-query"
+    command = ["eval", "--replay", str(record), "--policies", policies, "--out", str(out), "--json"]
+    assert main([*command, "--parameters", "threshold=0.3,0.77"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert (results["task"], results["questions"]) == ("arithmetic_chain:easy", 3)
+    assert {p["policy"] for p in results["operating_points"]} == set(policies.split(","))
+    assert results["samples"] == 2
+    assert len((out / "traces.jsonl").read_text().splitlines()) == 3 * 2 * len(results["operating_points"])
+    assert main([*command[:-2], str(tmp_path / "more"), "--samples", "3"]) == 2
+    assert "is a record of --samples 2" in capsys.readouterr().err
+
+
+def test_an_evaluation_asks_for_nothing_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = tmp_path / "record"
+    command = ["eval", "--task", "gsm_symbolic", "--questions", "6", "--policies", "threshold,random", "--json"]
+    command += ["--parameters", "threshold=0.3,0.6", "--parameters", "random=0.4", "--out"]
+
+    def points(out: str, *more: str) -> list[list[object]]:
+        assert main([*command, str(tmp_path / out), *more]) == 0
+        found = json.loads(capsys.readouterr().out)["operating_points"]
+        return [[point[key] for key in ("policy", "parameter", "accuracy", "strong_tokens")] for point in found]
+
+    first = points("first", "--record", str(record))
+    steps = (record / FILE).read_text().splitlines()
+    assert len(steps) == len({json.loads(line)["key"] for line in steps})
+    for again in (points("second", "--record", str(record)), points("third", "--replay", str(record)), points("live")):
+        assert again == first
+    assert (record / FILE).read_text().splitlines() == steps
+    assert main([*command, str(tmp_path / "fourth"), "--record", str(record), "--seed", "3"]) == 2
+    assert "is a record of" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "fifth"), "--record", str(record), "--engine", "ray"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ({"": ""}, "cannot hold a record"),
+        ({"record.jsonl": ""}, "is no folder of trim record"),
+        ({"run.json": '{"task": "a run of trim eval"}'}, "is no folder of trim record"),
+        ({"run.json": "[", "record.jsonl": ""}, "is no folder of trim record"),
+    ],
+)
+def test_a_folder_of_something_else_stays_as_it_is(tmp_path: Path, files: dict[str, str], sentence: str) -> None:
+    folder = tmp_path / "folder"
+    if "" not in files:
+        folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    with pytest.raises(ConfigError, match=sentence):
+        RecordSettings("gsm_symbolic", 2, 3, Config().names()).open(folder)
+    assert all((folder / name).read_text() == text for name, text in files.items())

@@ -1,0 +1,174 @@
+"""`trim train`, from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.policies.learned.networks_made import made_up
+from trim.cli.main import main
+from trim.policies.artifacts import Models, Provenance
+from trim.reporting.training_plots import best, curves, read_metrics
+
+SMALL = ["--episodes", "40", "--batch", "20", "--validation", "5", "--questions", "50"]
+
+
+def test_train_writes_a_policy_and_curves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="needs the train extra")
+    out = tmp_path / "agg"
+    assert main(["train", "agg", *SMALL, "--out", str(out), "--json"]) == 0
+    reached = json.loads(capsys.readouterr().out)
+    assert reached["episodes"] == 40
+    assert reached["validation"]["value"] == max(row["validation"]["value"] for row in rows(out) if row["validation"])
+    assert {path.name for path in out.iterdir()} == {
+        *("policy.json", "arrays.npz", "checkpoint.npz", "metrics.jsonl", "training.json", "curves.png")
+    }
+    assert main(["train", "agg", *SMALL, "--out", str(out)]) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert main(["train", "agg", *SMALL, "--out", str(out), "--resume", "--seed", "1"]) == 2
+    assert "settings differ" in capsys.readouterr().err
+    assert main(["train", "agg", *SMALL, "--out", str(out), "--resume"]) == 0
+    assert len(rows(out)) == 2
+    assert main(["train", "agg", *SMALL, "--out", str(tmp_path / "next"), "--start", str(out)]) == 0
+    assert f"agg={tmp_path / 'next'}" in capsys.readouterr().out
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    return read_metrics(folder / "metrics.jsonl")
+
+
+def test_more_actions_and_the_embedded_pair(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="needs the train extra")
+    out = tmp_path / "seq"
+    few = [*("--episodes", "2", "--batch", "2", "--validation", "1", "--questions", "2")]
+    few += ["--actions", "continue,resample,regenerate"]
+    assert main(["train", "seq", "--source", "embedded", *few, "--weak-price", "0.05", "--out", str(out)]) == 0
+    assert json.loads((out / "policy.json").read_text())["settings"]["actions"] == "CONTINUE,REGENERATE,RESAMPLE"
+    capsys.readouterr()
+    assert main(["solve", "What is 2 + 3?", "--policy", f"seq={out}", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["policy"] == "seq"
+
+
+def test_trainings_share_a_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="needs the train extra")
+    few = ["train", "agg", "--source", "embedded", "--episodes", "4", "--batch", "2", "--validation", "2"]
+    few += ["--questions", "3", "--record", str(tmp_path / "record"), "--out"]
+    assert main([*few, str(tmp_path / "one")]) == 0
+    steps = (tmp_path / "record" / "record.jsonl").read_bytes()
+    assert main([*few, str(tmp_path / "again")]) == 0
+    assert (tmp_path / "record" / "record.jsonl").read_bytes() == steps
+    one, again = ((tmp_path / name / "arrays.npz").read_bytes() for name in ("one", "again"))
+    assert one == again
+    capsys.readouterr()
+    assert main([*few, str(tmp_path / "other"), "--seed", "1"]) == 2
+    assert "is a record of" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("default")  # other people's packages
+@pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
+def test_trackers(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="needs the train extra")
+    pytest.importorskip(name, reason=f"needs {name}")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
+    out = tmp_path / "agg"
+    assert main(["train", "agg", *SMALL, "--track", name, "--out", str(out)]) == 0
+    if name == "tensorboard":
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        events = EventAccumulator(str(out / "tensorboard"))
+        events.Reload()
+        found = [event.value for event in events.Scalars("reward")]
+        assert found == pytest.approx([row["reward"] for row in rows(out)], rel=1e-5)
+        assert "validation/value" in events.Tags()["scalars"]
+    elif name == "wandb":
+        assert list((out / "wandb").glob("offline-run-*/run-*.wandb"))
+    else:
+        import mlflow
+
+        (run,) = mlflow.search_runs(experiment_names=["trim"], output_format="list")
+        assert run.data.metrics["reward"] == pytest.approx(rows(out)[-1]["reward"])
+        assert run.data.params["kind"] == "agg"
+
+
+def test_a_tracker_that_is_not_installed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch", reason="needs the train extra")
+    monkeypatch.setattr("trim.training.trackers.find_spec", lambda name: None)
+    assert main(["train", "agg", *SMALL, "--track", "wandb", "--out", str(tmp_path / "agg")]) == 2
+    assert "pip install wandb" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--record", "folder"], "--record goes with models"),
+        (["--source", "config"], "needs --config"),
+        (["--source", "embedded", "--from", "fit"], "--from goes with --source simulate"),
+        (["--batch", "0"], "--batch must be at least 1"),
+        (["--weak-price", "nan"], "--weak-price must be"),
+        (["--from", "nowhere"], "not a saved policy"),
+        (["--start", "nowhere"], "nowhere/checkpoint.npz: not a checkpoint"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    pytest.importorskip("torch", reason="needs the train extra")
+    assert main(["train", "agg", *SMALL, *options, "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--price", "2:1"], "no range of prices"),
+        (["--actions", "RESAMPLE,REGENERATE"], "name CONTINUE"),
+        (["--actions", "CONTINUE,JUMP"], "name CONTINUE"),
+    ],
+)
+def test_arguments_are_checked(capsys: pytest.CaptureFixture[str], options: list[str], message: str) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "agg", *options, "--out", "x"])
+    assert message in capsys.readouterr().err
+
+
+def test_without_torch_it_says_what_to_install(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trim.cli.train.find_spec", lambda name: None)
+    assert main(["train", "agg", "--out", str(tmp_path)]) == 2
+    assert "pip install 'trim-router[train]'" in capsys.readouterr().err
+
+
+def test_curves_need_no_torch() -> None:
+    losses = {"entropy": 0.5}
+    metrics = [
+        {
+            "episodes": 10 * i,
+            "reward": 0.1 * i,
+            "accuracy": 0.5,
+            "strong_tokens": 30.0,
+            "losses": losses,
+            "validation": v,
+        }
+        for i, v in enumerate((None, {"value": 0.3}, None, {"value": 0.2}))
+    ]
+    assert best(metrics)["episodes"] == 10
+    assert len(curves(metrics, 100.0).axes) == 4
+
+
+def test_a_run_keeps_its_policy(tmp_path: Path) -> None:
+    from trim.cli.policies import keep_fit
+
+    made_up("agg").save(tmp_path / "agg", Provenance(Models("a", "b", "c"), "t", "2026-11-25", 1))
+    (tmp_path / "run").mkdir()
+    keep_fit(f"threshold,agg={tmp_path / 'agg'}", tmp_path / "run")
+    assert (tmp_path / "run" / "agg" / "arrays.npz").exists()

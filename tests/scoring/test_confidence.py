@@ -1,0 +1,119 @@
+"""Certainty of a causal model as a score: on the shipped models, and over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from math import exp, log
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.backends.fake_server import serving
+from tests.backends.tiny import reference_logits
+from trim.backends.onnx import EmbeddedJudge, shipped
+from trim.backends.probe import probe
+from trim.config.factory import open_prm
+from trim.config.settings import Config, PrmSettings
+from trim.errors import BackendError, BadResponse, ConfigError
+from trim.prompts import load_template
+from trim.scoring.confidence import ConfidencePrm, open_confidence
+from trim.scoring.likelihood import OpenAILogprobs
+from trim.tasks import FAMILIES
+from trim.testing import check_prm
+from trim.types import Question, Scores
+
+STEPS = ("all right", "this is wrong", "right again")
+
+
+def test_scores_of_a_shipped_model_are_those_of_its_distributions() -> None:
+    """Against a plain forward pass in float64 over the whole text."""
+    question = FAMILIES["arithmetic_chain"].problems(930_001, 1, level="easy")[0]
+    steps = question.reference_steps
+
+    async def scored() -> list[Scores]:
+        found = []
+        for evidence in ("log-probability", "entropy"):
+            prm = open_confidence(evidence)
+            await check_prm(prm, question, steps)
+            found.append(await prm.score(question, steps))
+            await prm.aclose()
+        return found
+
+    by_logprob, by_entropy = asyncio.run(scored())
+    judge = EmbeddedJudge("weak")
+    pieces = judge.tokens.pieces(question, steps, judge.tokens.blank)
+    asyncio.run(judge.aclose())
+    logits = reference_logits(shipped("weak"), [token for piece in pieces for token in piece])
+    logprobs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    at = len(pieces[0])
+    for piece, one, other in zip(pieces[1:], by_logprob.values, by_entropy.values, strict=True):
+        rows, words = logprobs[at - 1 : at + len(piece) - 2], piece[:-1]
+        assert one == pytest.approx(exp(np.mean(rows[range(len(words)), words])), rel=1e-3)
+        assert other == pytest.approx(exp((np.exp(rows[0]) * rows[0]).sum()), rel=1e-3)
+        at += len(piece)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "scores"),
+    [
+        ("log-probability", (exp(-0.1), exp((-0.1 - 0.1 - 5) / 3), exp(-0.1))),
+        (
+            "entropy",  # of 0.98, 0.01 and the rest, 0.01; then of 0.5, 0.3 and the rest, 0.2
+            (
+                exp(0.98 * log(0.98) + 2 * 0.01 * log(0.01)),
+                *(exp(0.5 * log(0.5) + 0.3 * log(0.3) + 0.2 * log(0.2)),) * 2,
+            ),
+        ),
+    ],
+)
+def test_scores_over_http(evidence: Any, scores: tuple[float, ...]) -> None:
+    with serving() as habits:
+        prm = open_prm(Config(prm=PrmSettings(evidence, "m", habits.url + "/v1", template="trim")))
+
+        async def run() -> tuple[Scores, tuple[bool, str]]:
+            try:
+                return await prm.score(Question("How many?"), STEPS), await probe(prm)
+            finally:
+                await prm.aclose()
+
+        found, (able, words) = asyncio.run(run())
+        assert found.values == pytest.approx(scores)
+        assert able
+        assert "prompt log-probabilities: yes" in words
+        assert habits.requests[0]["logprobs"] == (20 if evidence == "entropy" else 1)
+
+
+def test_a_server_that_echoes_nothing_is_an_error_not_a_score() -> None:
+    with serving(statuses=[400] * 9) as habits:
+        source = OpenAILogprobs(habits.url + "/v1", "m", load_template("trim"), retries=0)
+
+        async def run() -> None:
+            try:
+                await ConfidencePrm(source, "entropy").score(Question("How many?"), STEPS)
+            finally:
+                await source.aclose()
+
+        with pytest.raises(BackendError, match="likelihood model m"):
+            asyncio.run(run())
+
+
+class _Short:
+    async def step_logprobs(self, question: Question, steps: tuple[str, ...]) -> tuple[tuple[float, ...], ...]:
+        return ((-1.0,),)
+
+    async def first_token_entropies(self, question: Question, steps: tuple[str, ...]) -> tuple[float, ...]:
+        return (0.5,)
+
+
+@pytest.mark.parametrize("evidence", ["log-probability", "entropy"])
+def test_another_number_of_values_is_refused(evidence: Any) -> None:
+    with pytest.raises(BadResponse, match="1 values for 3 steps"):
+        asyncio.run(ConfidencePrm(_Short(), evidence).score(Question("q"), STEPS))
+
+
+def test_the_shipped_weak_model_is_what_they_read_by_default() -> None:
+    assert Config(prm=PrmSettings("entropy")).names()["prm"].startswith("entropy:weak@")
+    assert Config(prm=PrmSettings("log-probability", "strong")).names()["prm"].startswith("log-probability:strong@")
+    with pytest.raises(ConfigError, match="needs base_url"):
+        Config(prm=PrmSettings("typed"))

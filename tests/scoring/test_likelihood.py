@@ -1,0 +1,96 @@
+"""The likelihood scorer, its fit, and log-probabilities over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.backends.fake_server import serving
+from trim.backends.probe import probe
+from trim.errors import BadResponse, ConfigError
+from trim.prompts import load_template
+from trim.scoring.likelihood import LikelihoodScorer, OpenAILogprobs, fit_logistic, running_minimum
+from trim.types import Question
+
+QUESTION = Question("How many?")
+
+
+def test_running_minimum() -> None:
+    assert running_minimum([(-0.1, -2.0), (-1.0,), (), (-3.0, -0.5)]) == (-2.0, -2.0, -2.0, -3.0)
+
+
+def test_fit_finds_the_coefficients_that_made_the_labels() -> None:
+    rng = np.random.default_rng(5)
+    values = -rng.exponential(3.0, 20_000)
+    labels = rng.random(20_000) < 1 / (1 + np.exp(-(1.3 * values + 3.0)))
+    a, b = fit_logistic(values, labels, ridge=0.0)
+    assert (a, b) == pytest.approx((1.3, 3.0), rel=0.06)
+
+
+def test_fit_stays_finite_where_labels_can_be_separated() -> None:
+    a, b = fit_logistic([-5.0, -4.0, -1.0, -0.5], [0, 0, 1, 1])
+    assert 0 < a < 100
+    assert np.isfinite(b)
+    for values, labels in [([1.0], [1]), ([1.0, 2.0], [1, 1]), ([1.0, 2.0], [1])]:
+        with pytest.raises(ConfigError):
+            fit_logistic(values, labels)
+
+
+@pytest.mark.parametrize("seed", [94, 120, 146, 237])
+def test_fit_converges_where_labels_are_nearly_separable(seed: int) -> None:
+    """Whole Newton steps went astray on these and gave a slope of the wrong sign."""
+    rng = np.random.default_rng(seed)
+    labels = rng.random(5000) < rng.uniform(0.6, 0.97)
+    likely, unlikely = -rng.exponential(rng.choice([0.02, 0.1, 0.3]), 5000), -rng.exponential(3.0, 5000)
+    a, b = fit_logistic(np.maximum(np.where(labels, likely, unlikely), -3.0), labels)
+    assert a > 1
+    assert b > 0
+
+
+def test_scores_over_http_with_steps_cut_at_the_right_places() -> None:
+    with serving() as habits:
+
+        async def run() -> Any:
+            source = OpenAILogprobs(habits.url + "/v1", "m", load_template("trim"), retries=0)
+            scorer = LikelihoodScorer(source, (1.0, 2.0))
+            steps = ("all right", "this is wrong", "right again")
+            found = await source.step_logprobs(QUESTION, steps), await scorer.score(QUESTION, steps)
+            words = await probe(scorer)
+            await scorer.aclose()
+            return *found, words
+
+        logprobs, scores, words = asyncio.run(run())
+        assert logprobs == ((-0.1, -0.1), (-0.1, -0.1, -5.0), (-0.1, -0.1))
+        assert scores.values == pytest.approx((1 / (1 + np.exp(-1.9)), 1 / (1 + np.exp(3)), 1 / (1 + np.exp(-1.9))))
+        assert scores.tokens == 7
+        assert words[0]
+        assert "prompt log-probabilities: yes" in words[1]
+        assert habits.requests[0]["echo"]
+
+
+def test_a_server_without_prompt_logprobs_says_so() -> None:
+    with serving(statuses=[400] * 9) as habits:
+        source = OpenAILogprobs(habits.url + "/v1", "m", load_template("trim"), retries=0)
+
+        async def run() -> tuple[bool, str]:
+            try:
+                return await probe(LikelihoodScorer(source))
+            finally:
+                await source.aclose()
+
+        assert not asyncio.run(run())[0]
+
+
+class _Short:
+    async def step_logprobs(self, question: Question, steps: tuple[str, ...]) -> tuple[tuple[float, ...], ...]:
+        return ((-1.0,),)
+
+
+def test_wrong_numbers_and_slopes_are_refused() -> None:
+    with pytest.raises(BadResponse, match="1 steps for 2"):
+        asyncio.run(LikelihoodScorer(_Short()).score(QUESTION, ("a", "b")))
+    with pytest.raises(ConfigError, match="slope"):
+        LikelihoodScorer(_Short(), (-1.0, 0.0))

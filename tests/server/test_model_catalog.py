@@ -1,0 +1,70 @@
+"""Saved policies behind the gateway: the configured one, or a plan beside a policy that needs no file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.policies.learned.networks_made import PRICES, made_up
+from tests.server.gateway import ask, serving, simulated
+from trim.config.factory import Backends
+from trim.config.settings import Config, PolicySettings
+from trim.policies.artifacts import Models, Provenance
+from trim.policies.learned.policy import LearnedPolicy
+from trim.policies.pomdp import PomdpPolicy
+from trim.pomdp import PomdpModel
+from trim.simulation import graded
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    model = PomdpModel(0.9, 0.98, (0.0, 0.2, 0.5, 1.0), graded(0.85), 40.0, 0.9)
+    made = Provenance(Models(**Config().names()), "simulated", "2026-11-28", 0)
+    PomdpPolicy(model, 0.001).save(tmp_path, made)
+    return tmp_path
+
+
+def _backends(name: str, saved: Path) -> Backends:
+    backends = simulated()
+    return replace(backends, config=replace(backends.config, policy=PolicySettings(name, path=str(saved))))
+
+
+@pytest.mark.parametrize("name", ["threshold", "pomdp"])
+def test_a_plan_is_served(name: str, saved: Path) -> None:
+    with serving(_backends(name, saved)) as served:
+        assert served.post(ask()).json()["trim"]["policy"] == name
+        assert "trim-pomdp-20%" in served.get("/v1/models").text
+        for model, price in (("trim-pomdp-0.002", 0.002), ("trim-pomdp", 0.001)):
+            reply = served.post(ask(model=model)).json()
+            assert (reply["trim"]["policy"], reply["trim"]["parameter"]) == ("pomdp", price)
+        assert served.post(ask(trim={"price": 0.003})).json()["trim"]["parameter"] == 0.003
+        assert served.post(ask(model="trim-pomdp-20%")).status_code == 200
+        for body in (ask(model="trim-pomdp-1e999"), ask(trim={"policy": "pomdp", "price": -1})):
+            assert served.post(body).status_code == 400
+        assert served.post(ask(trim={"policy": "agg"})).json()["error"]["param"] == "trim.policy"
+
+
+def test_a_learned_policy_is_served_and_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = made_up("agg")
+    policy.save(tmp_path, Provenance(Models(**Config().names()), "simulated", "2026-11-28", 0))
+    with serving(_backends("agg", tmp_path)) as served:
+        monkeypatch.setattr(LearnedPolicy, "load", None)
+        for trim, price in ((None, policy.price), ({"price": PRICES.low}, PRICES.low)):
+            told = served.post(ask(trim=trim)).json()["trim"]
+            assert (told["policy"], told["parameter"]) == ("agg", price)
+        assert served.post(ask(trim={"price": 2 * PRICES.high})).status_code == 400
+        assert served.post(ask(model="trim-pomdp-20%")).status_code == 404
+
+
+def test_the_shipped_plan_comes_with_the_shipped_models() -> None:
+    with serving(simulated()) as served:
+        assert "trim-pomdp-20%" in served.get("/v1/models").text
+        reply = served.post(ask(model="trim-pomdp-20%")).json()
+        assert reply["trim"]["policy"] == "pomdp"
+    ours = simulated()
+    others = replace(ours, config=replace(ours.config, weak=replace(ours.config.weak, model="judge")))
+    with serving(others) as served:
+        assert "pomdp" not in served.get("/v1/models").text
+        assert served.post(ask(model="trim-pomdp-20%")).status_code == 404

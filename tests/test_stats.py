@@ -1,0 +1,42 @@
+"""Intervals: where they must lie, and that they hold the truth as often as they say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trim.stats import mean, proportion, wilson
+
+outcomes = st.lists(st.tuples(st.booleans(), st.sampled_from("abcdef")), min_size=1, max_size=60)
+
+
+@given(outcomes)
+def test_a_proportion_lies_in_its_interval(observed: list[tuple[bool, str]]) -> None:
+    found = proportion([right for right, _ in observed], [group for _, group in observed])
+    assert 0 <= found.low <= found.value + 1e-12
+    assert found.value - 1e-12 <= found.high <= 1
+    plain = wilson(sum(right for right, _ in observed), len(observed))
+    assert found.high - found.low >= plain[1] - plain[0] - 1e-9
+    assert found.count == len(observed)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_intervals_hold_the_truth(together: bool) -> None:
+    """80 groups of 5; where `together`, all five of a group are the same: then only the groups count."""
+    rng = np.random.default_rng(0)
+    groups = [str(n // 5) for n in range(400)]
+    held = {"proportion": 0, "mean": 0}
+    for _ in range(300):
+        draws = np.repeat(rng.random(80), 5) if together else rng.random(400)
+        shares, means = proportion((draws < 0.8).tolist(), groups), mean(draws, groups)
+        held["proportion"] += shares.low <= 0.8 <= shares.high
+        held["mean"] += means.low <= 0.5 <= means.high
+    assert all(0.91 <= count / 300 <= 0.985 for count in held.values()), held
+
+
+def test_nothing_observed_is_an_error() -> None:
+    for of in (proportion, mean):
+        with pytest.raises(ValueError, match="nothing"):
+            of([], [])
