@@ -1,8 +1,8 @@
-"""The vocabulary of TRIM: six nouns that every other module speaks.
+"""The data types that every other module uses. Standard library only.
 
 A `Question` is solved step by step. The weak model proposes a draft `Step`; the process reward model gives `Scores`;
 a policy looks at an `Observation` and answers with an `Action`; what was done is a `Decision`; a question with all its
-decisions, usage and timings is a `Trace`, the one record of the system. Standard library only.
+decisions, usage and timings is a `Trace`, the one record that everything else reads.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 
 
 class Role(StrEnum):
-    """Which model did the work."""
+    """Which model produced a text or a score."""
 
     WEAK = "weak"
     STRONG = "strong"
@@ -133,8 +133,8 @@ class Observation:
     drafts seen for this step, this one included. `strong_tokens`: spent so far. `draw`: a uniform number in [0, 1)
     fixed by seed, question, step and draft, for policies that randomise.
 
-    A policy with `revisions` is also asked about what the strong model wrote: that is on the table then, and r_t, c_t,
-    `final`, `logprob` and `entropy` are its. `strong_scores` has an entry for each position: the scores of the strong
+    A policy with `max_revisions` is also asked about what the strong model wrote: that text is on the table then, and
+    r_t, c_t, `final`, `logprob` and `entropy` belong to it. `strong_scores` has an entry for each position: the scores of the strong
     model's texts there as the policy saw them, in the order they were made; the last is empty for a weak draft.
     """
 
@@ -176,8 +176,8 @@ class Decision:
 
     `score` is the one that the decision was made on (the draft's); `kept_score` that of the kept text, once known.
     `forced`: the policy wanted something else and a budget, a limit or a failure overruled it. `rejected` are the texts
-    that were not kept, in the order they were made: the weak model's drafts, then strong ones that were revised.
-    `attempt` says where among those of its own author the kept one was made.
+    that were not kept, in the order they were made: the weak model's drafts, then strong texts that were revised.
+    `attempt` is the 0-based position of the kept text among those by the same role.
     """
 
     step: Step
@@ -203,8 +203,8 @@ class Decision:
             return ()
         return self._with_kept(self._rejected(Role.STRONG), self.kept_score)
 
-    def _rejected(self, author: Role) -> tuple[Draft, ...]:
-        return tuple(draft for draft in self.rejected if draft.step.role is author)
+    def _rejected(self, role: Role) -> tuple[Draft, ...]:
+        return tuple(draft for draft in self.rejected if draft.step.role is role)
 
     def _with_kept(self, others: tuple[Draft, ...], score: float | None) -> tuple[Draft, ...]:
         return (*others[: self.attempt], Draft(self.step, score, self.action), *others[self.attempt :])
@@ -212,7 +212,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """A failure that `on_error` turned into a way on. `step` is the 0-based position in the solution."""
+    """A failed role was replaced by a model, as `OnError` says. `step` is the 0-based position in the solution."""
 
     role: Role
     step: int
@@ -257,7 +257,7 @@ class Prices:
     prm: Price = Price()
 
     def of(self, usage: dict[Role, Usage]) -> float:
-        """The full bill: weak, discarded, strong and PRM tokens, prompts included."""
+        """The total cost: weak, discarded, strong and PRM tokens, prompts included."""
         return self.weak.of(usage[Role.WEAK]) + self.strong.of(usage[Role.STRONG]) + self.prm.of(usage[Role.PRM])
 
 
@@ -271,7 +271,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A question with its decisions, usage, timings and stop reason: THE record of the system.
+    """A question with its decisions, usage, timings and stop reason: the record that everything else reads.
 
     `seconds` is wall-clock; `phases` the seconds that weak, strong and PRM were each busy (they overlap under
     optimistic drafting). `usage` has an entry for every role. `cost` is in the unit of the prices.
