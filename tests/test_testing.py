@@ -72,7 +72,7 @@ def test_faults_of_prms_and_policies_are_caught() -> None:
         asyncio.run(check_prm(Fickle(), QUESTION, ("a", "b")))
 
     @dataclass
-    class Stateful:
+    class Stateful(Policy):
         name: str = "stateful"
         parameter: float | None = None
         uses_drafts: bool = True

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Protocol
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol, runtime_checkable
 
 from trim.types import Action, Observation, Question, Scores, Step, StepOptions, Trace
 
@@ -44,23 +44,67 @@ class ProcessRewardModel(Protocol):
 class Policy(Protocol):
     """A pure function from observation to action: synchronous, no text, no I/O, no state between calls.
 
-    `uses_drafts` False: the strong model writes everything, no draft is asked for. `uses_scores` False: no PRM call.
-    A policy with an attribute `revisions` above 0 is asked about the strong model's text too
-    (`Observation.strong_texts` counts them), unless that is a draft again: REVISE has it written once more, so often
-    at most, and the best-scored text is kept; anything else keeps it at once.
+    A class that names this one as its base gets the defaults below; fields of a dataclass and properties override
+    them. A class that does not must have all the members.
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What traces and reports call it."""
+        ...
+
     @property
-    def parameter(self) -> float | None: ...
+    def parameter(self) -> float | None:
+        """The one number that trades accuracy against cost; None: it has none."""
+        return None
+
     @property
-    def uses_drafts(self) -> bool: ...
+    def uses_drafts(self) -> bool:
+        """False: the strong model writes everything, no draft is asked for."""
+        return True
+
     @property
-    def uses_scores(self) -> bool: ...
+    def uses_scores(self) -> bool:
+        """False: no judge is asked."""
+        return True
+
+    @property
+    def max_revisions(self) -> int:
+        """How often the strong model's text may be revised, by REVISE; 0: the policy is never asked about that text.
+
+        With more it is, unless the text is a draft again (`Observation.strong_texts` counts the texts). The text with
+        the best score is kept; any other action keeps it at once.
+        """
+        return 0
+
+    def prepare(self) -> None:
+        """Do the work that a first decision would wait for, such as solving. Called off the event loop."""
+        return
 
     def act(self, observation: Observation) -> Action:
         """What to do with the draft on the table."""
+        ...
+
+
+@runtime_checkable
+class Tunable(Policy, Protocol):
+    """A policy whose strong share follows its parameter, so that a target share or spend can be held by moving it."""
+
+    def at(self, parameter: float) -> Policy:
+        """The same policy at another parameter.
+
+        Raises:
+            ConfigError: out of range.
+        """
+        ...
+
+    def at_effort(self, effort: float, scores: Sequence[float]) -> Policy:
+        """The policy at an effort in [0, 1]: 0 asks the strong model as rarely as it can, 1 as often as it can.
+
+        Args:
+            effort: in between, the strong share grows with it.
+            scores: recent scores that decisions were made on, oldest first; fewer than 20 say nothing yet.
+        """
         ...
 
 

@@ -77,7 +77,7 @@ async def check_prm(prm: ProcessRewardModel, question: Question, steps: tuple[st
 
 def check_policy(policy: Policy) -> None:
     """Check a `Policy`: it answers every observation with an action, and the same one each time."""
-    written = range(getattr(policy, "revisions", 0) + 1)
+    written = range(policy.max_revisions + 1)
     for score, length, final, drafts, draw, strong in product(
         (0.0, 0.5, 1.0), (1, 3, 30), (False, True), (1, 4), (0.0, 0.999), written
     ):

@@ -31,7 +31,7 @@ PROVENANCE = Provenance(Models("w", "s", "p"), "gsm_symbolic", "2026-11-24", 500
         POLICY,
         replace(POLICY, belief="snapshot", gate=RELEASED_GATE),
         replace(POLICY, take_over=True, bill=CostModel(5.0, 3.0)),
-        replace(POLICY, resamples=2, revisions=2, model=replace(small(), resamples=AGAIN, revise=AGAIN)),
+        replace(POLICY, resamples=2, max_revisions=2, model=replace(small(), resamples=AGAIN, revise=AGAIN)),
     ],
 )
 def test_it_conforms(policy: PomdpPolicy) -> None:
@@ -94,7 +94,7 @@ def test_it_survives_the_disk(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"price": -1.0}, {"price": float("nan")}, {"belief": "guess"}, {"resamples": 1}, {"revisions": 1}]
+    "change", [{"price": -1.0}, {"price": float("nan")}, {"belief": "guess"}, {"resamples": 1}, {"max_revisions": 1}]
 )
 def test_wrong_settings_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="pomdp"):

@@ -18,7 +18,7 @@ def test_a_spec_has_ways_and_a_folder() -> None:
 def test_resamples_are_part_of_the_name() -> None:
     assert build("threshold+2", 0.5) == Threshold(0.5, 2, "threshold+2")
     assert build("random+1", 0.7) == RandomSteps(0.7, 1, "random+1")
-    assert build("threshold+revise+2", 0.5) == Threshold(0.5, 2, "threshold+revise+2", revisions=2)
+    assert build("threshold+revise+2", 0.5) == Threshold(0.5, 2, "threshold+revise+2", max_revisions=2)
     assert sweep("threshold+2") == sweep("threshold")
 
 

@@ -84,7 +84,7 @@ class FixedPrm:
 
 
 @dataclass(frozen=True)
-class Always:
+class Always(Policy):
     """One action whatever it sees."""
 
     action: Action
@@ -108,7 +108,7 @@ class Always:
             Threshold(0.3),
             Threshold(0.7),
             Threshold(0.6, resamples=2),
-            Threshold(0.7, resamples=1, revisions=1),
+            Threshold(0.7, resamples=1, max_revisions=1),
             RandomSteps(0.4),
             Always(Action.RESAMPLE),
         ]
@@ -260,7 +260,7 @@ def test_what_the_strong_model_wrote_may_be_revised_once() -> None:
     def solve(scores: dict[str, float], cap: int | None = None) -> tuple[Decision, Trace, list[int]]:
         strong_model = Revising()
         budget = Budget(max_strong_tokens=cap)
-        policy = Watched(0.5, revisions=1)
+        policy = Watched(0.5, max_revisions=1)
         trace = run(Router(weak_model, strong_model, FixedPrm(scores), policy, budget=budget))
         check_accounts(trace)
         return trace.decisions[0], trace, strong_model.attempts
@@ -304,7 +304,7 @@ def test_a_failure_while_a_strong_text_is_revised_keeps_what_was_written() -> No
             return await super().score(question, steps)
 
     weak_model = Scripted({0: [weak("bad")], 1: [weak("#### 4", Finish.EOS)]})
-    policy = Threshold(0.5, revisions=1)
+    policy = Threshold(0.5, max_revisions=1)
     for prm in (FixedPrm({"bad": 0.1, "first": 0.2}), PrmOnce({"bad": 0.1})):
         trace = run(Router(weak_model, Once(), prm, policy, on_error=OnError(strong="weak", prm="weak")))
         assert [step.text for step in trace.steps] == ["first", "#### 4"]
@@ -379,7 +379,13 @@ class _ByPrefix:
 # Budgets --------------------------------------------------------------------------------------------------------
 
 
-CAPPED = [Threshold(0.9), Threshold(0.9, revisions=1), AlwaysStrong(), RandomSteps(0.7), RandomSteps(0.7, revisions=1)]
+CAPPED = [
+    Threshold(0.9),
+    Threshold(0.9, max_revisions=1),
+    AlwaysStrong(),
+    RandomSteps(0.7),
+    RandomSteps(0.7, max_revisions=1),
+]
 
 
 @given(st.integers(0, 400), st.integers(0, 1000), st.sampled_from(CAPPED))

@@ -60,7 +60,7 @@ class PolicySpec:
         return cls(family, sum(resamples), tuple(option for option in options if not option.isdecimal()), folder)
 
     @property
-    def revisions(self) -> int:
+    def max_revisions(self) -> int:
         """How often the strong model's own text may be written again."""
         return REVISIONS if REVISE in self.options else 0
 
@@ -94,7 +94,7 @@ def build(name: str, parameter: float | None = None) -> Policy:
     if parameter is None:
         raise ConfigError(f"policy {name} needs a parameter in [0, 1]")
     kind = RandomSteps if spec.family == "random" else Threshold
-    return kind(parameter, spec.resamples, spec.name, revisions=spec.revisions)
+    return kind(parameter, spec.resamples, spec.name, max_revisions=spec.max_revisions)
 
 
 def shipped(family: str) -> str:

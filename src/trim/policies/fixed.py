@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from trim.errors import ConfigError
+from trim.protocols import Policy, Tunable
 from trim.types import Action, Observation
 
 
 @dataclass(frozen=True)
-class AlwaysWeak:
+class AlwaysWeak(Policy):
     """The weak model writes everything; no PRM call."""
 
     name: str = "always-weak"
@@ -23,7 +25,7 @@ class AlwaysWeak:
 
 
 @dataclass(frozen=True)
-class AlwaysStrong:
+class AlwaysStrong(Policy):
     """The strong model writes everything; no draft and no PRM call."""
 
     name: str = "always-strong"
@@ -37,21 +39,21 @@ class AlwaysStrong:
 
 
 @dataclass(frozen=True)
-class RandomSteps:
+class RandomSteps(Tunable):
     """REGENERATE each step with probability `rate`, whatever it says: what a budget buys without any judgement.
 
     Args:
         rate: p in [0, 1]; 0 is always-weak, 1 is always-strong (and then drafts nothing).
         resamples: drafts that are tried again first, each with the same probability (for `trim fit`).
         uses_scores: have drafts scored all the same, for the record; as with `AlwaysWeak`.
-        revisions: the strong model's text is written again, each time with the same probability (for `trim fit`).
+        max_revisions: the strong model's text is written again, each time with the same probability (for `trim fit`).
     """
 
     rate: float
     resamples: int = 0
     name: str = "random"
     uses_scores: bool = False
-    revisions: int = 0
+    max_revisions: int = 0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.rate <= 1.0:
@@ -68,6 +70,14 @@ class RandomSteps:
     def uses_drafts(self) -> bool:
         """False when every step is the strong model's anyway."""
         return self.rate < 1.0
+
+    def at(self, parameter: float) -> RandomSteps:
+        """The same with another rate."""
+        return replace(self, rate=parameter)
+
+    def at_effort(self, effort: float, scores: Sequence[float]) -> RandomSteps:
+        """The effort is the rate."""
+        return self.at(effort)
 
     def act(self, observation: Observation) -> Action:
         """Reject the draft iff the observation's uniform draw lies below the rate."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -25,12 +26,15 @@ from trim.pomdp import (
     snapshot_belief,
     solve,
 )
+from trim.protocols import Tunable
 from trim.types import Action, Observation
 
 RELEASED_GATE = 0.4
 """The gate of the paper's released code; it goes with the snapshot belief."""
 
 _RECORD = "trim eval --policies random+revise+1 --parameters random+revise+1=0.7 --score"
+
+_PRICE_STEP = 1.05
 
 _STEP_COSTS = (0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0.03, 0.015, 0.006, 0.002)
 
@@ -45,7 +49,7 @@ def _solution(
 
 
 @dataclass(frozen=True)
-class PomdpPolicy:
+class PomdpPolicy(Tunable):
     """Maximise E[correct - price * (strong tokens + the rest of the bill)], given the model.
 
     Args:
@@ -56,7 +60,7 @@ class PomdpPolicy:
         take_over: TAKE_OVER is an action too.
         resamples: how often RESAMPLE may follow a first draft.
         bill: what else is paid for.
-        revisions: how often what the strong model wrote may be written again.
+        max_revisions: how often what the strong model wrote may be written again.
 
     The first decision at a price solves for it; solutions are kept for all policies of the same model.
 
@@ -74,7 +78,7 @@ class PomdpPolicy:
     name: str = "pomdp"
     uses_drafts: bool = True
     uses_scores: bool = True
-    revisions: int = 0
+    max_revisions: int = 0
 
     def __post_init__(self) -> None:
         if not self.price >= 0:
@@ -83,7 +87,7 @@ class PomdpPolicy:
             raise ConfigError(f"pomdp: belief is filter or snapshot, not {self.belief!r}")
         if self.resamples < 0 or (self.resamples and self.model.resamples is None):
             raise ConfigError(f"pomdp: {self.resamples} resamples need a fit to traces with resamples: {_RECORD}")
-        if self.revisions < 0 or (self.revisions and self.model.revise is None):
+        if self.max_revisions < 0 or (self.max_revisions and self.model.revise is None):
             raise ConfigError(f"pomdp: revised steps need a fit to traces with revised steps: {_RECORD}")
 
     @property
@@ -94,11 +98,24 @@ class PomdpPolicy:
     @property
     def solution(self) -> PomdpSolution:
         """The solution for this price, solved when first asked for."""
-        return _solution(self.model, self.price, self.take_over, self.bill, self.resamples, self.revisions)
+        return _solution(self.model, self.price, self.take_over, self.bill, self.resamples, self.max_revisions)
 
-    def at(self, price: float) -> PomdpPolicy:
+    def prepare(self) -> None:
+        """Solve for this price: some 20 ms, more with resamples and revisions."""
+        self.solution  # noqa: B018  # kept for the decisions
+
+    def at(self, parameter: float) -> PomdpPolicy:
         """The same policy for another price."""
-        return replace(self, price=price)
+        return replace(self, price=parameter)
+
+    def at_effort(self, effort: float, scores: Sequence[float]) -> PomdpPolicy:
+        """The price falls on a logarithmic scale, from twice the highest to half the lowest of `prices`. It is a power
+        of 1.05, so that few prices are solved for while it moves.
+        """
+        prices = self.prices()
+        high, low = math.log(2 * max(prices)), math.log(min(prices) / 2)
+        step = math.log(_PRICE_STEP)
+        return self.at(math.exp(round((high + effort * (low - high)) / step) * step))
 
     def with_options(self, spec: PolicySpec) -> PomdpPolicy:
         """The same fit with the ways of `pomdp+WAY`: a number of resamples, `revise`, `snapshot`, `takeover`.
@@ -114,7 +131,7 @@ class PomdpPolicy:
             belief="snapshot" if "snapshot" in spec.options else self.belief,
             take_over=self.take_over or "takeover" in spec.options,
             resamples=spec.resamples or self.resamples,
-            revisions=spec.revisions or self.revisions,
+            max_revisions=spec.max_revisions or self.max_revisions,
             name=spec.name,
         )
 
@@ -151,7 +168,7 @@ class PomdpPolicy:
 
         def kept(price: float) -> bool:
             solution = _solution.__wrapped__(
-                self.model, price, self.take_over, self.bill, self.resamples, self.revisions
+                self.model, price, self.take_over, self.bill, self.resamples, self.max_revisions
             )
             return self._best(solution, belief, observation) is Action.CONTINUE
 
@@ -178,7 +195,7 @@ class PomdpPolicy:
             "gate": self.gate,
             "take_over": self.take_over,
             "resamples": self.resamples,
-            "revisions": self.revisions,
+            "max_revisions": self.max_revisions,
             "draft_tokens": self.bill.draft,
             "rewrite_tokens": self.bill.rewrite,
         }
@@ -213,7 +230,7 @@ class PomdpPolicy:
         """
         artifact = Artifact.load(folder, kind="pomdp", models=models, on_mismatch=on_mismatch)
         arrays = {_renamed(name): array for name, array in artifact.arrays.items()}
-        settings = {_SETTINGS_OF_0_1.get(name, name): value for name, value in artifact.settings.items()}
+        settings = {_EARLIER_SETTINGS.get(name, name): value for name, value in artifact.settings.items()}
         try:
             observation = ObservationBins(arrays["minimum_edges"], arrays["score_edges"], arrays["mass"])
             names = ("weak_accuracy", "strong_accuracy", "step_tokens", "repair_accuracy")
@@ -237,8 +254,8 @@ class PomdpPolicy:
             raise ConfigError(f"{folder}: not a saved POMDP policy ({error!r})") from None
 
 
-_SETTINGS_OF_0_1 = {"retries": "resamples", "redos": "revisions"}
-"""Settings that version 0.1 of TRIM saved under another name."""
+_EARLIER_SETTINGS = {"retries": "resamples", "redos": "max_revisions", "revisions": "max_revisions"}
+"""Today's names of settings that earlier versions saved under another one."""
 
 
 def _renamed(name: str) -> str:

@@ -166,7 +166,7 @@ class _Solution:
         self._writer = Role.WEAK if router.policy.uses_drafts else Role.STRONG  # who writes the next step
         self._unrouted = False  # a failure took the policy's say away: the weak model finishes
         self._reader: StepReader | None = None  # the strong model's stream after TAKE_OVER
-        self._revisions: int = getattr(router.policy, "revisions", 0)
+        self._revisions: int = router.policy.max_revisions
         self.stop: StopReason | None = None
 
     async def advance(self) -> Decision | None:

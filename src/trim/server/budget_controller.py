@@ -1,10 +1,8 @@
 """Holds a strong share, or a rate of spend, over time by moving a policy's one parameter after every answer.
 
 The share held is strong tokens over tokens of the answers: what the strong model alone would have written is not known
-while serving, an answer's length stands for it. The controller moves `effort` in [0, 1], which a policy turns into its
-own parameter: the threshold is that quantile of recent scores, so that a share of 0.2 begins by rejecting the worst
-fifth of the drafts, whatever the scores look like; a price falls from the dearest to the cheapest on a logarithmic
-scale; a random rate is the effort itself.
+while serving, an answer's length stands for it. The controller moves an effort in [0, 1], which the policy turns into
+its own parameter (`Tunable.at_effort`): a target share begins as that effort.
 
 Two terms move it: the last answers' deviation from the share, and the debt, tokens that were spent too much since the
 beginning, to be paid back over the next hundred answers. With both, the mean over all answers comes to the share even
@@ -17,15 +15,12 @@ that come in that time would cost if the strong model wrote them.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from trim.errors import ConfigError
-from trim.policies import RandomSteps, Threshold
-from trim.policies.pomdp import PomdpPolicy
-from trim.protocols import Policy
+from trim.protocols import Policy, Tunable
 from trim.server.usage_store import Books
 
 _GAIN = 0.04  # of the effort, per answer and unit of share
@@ -33,8 +28,6 @@ _PAYBACK = 100  # answers
 _RECENT = 0.05  # weight of an answer in what is of late
 _LAST = 0.05  # of an hour or day: what is left of the target is not spent faster than over so much of it
 _SCORES = 1_000  # recent ones that quantiles are taken of
-_FEWEST_SCORES = 20
-_PRICE_STEP = 1.05  # prices are rounded to powers of it: each new one is solved for
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +69,7 @@ class Controller:
     """Holds one share for one policy.
 
     Args:
-        policy: random, threshold or pomdp; its parameter is what gets moved.
+        policy: a `Tunable` one; its parameter is what gets moved.
         share: to hold, in [0, 1].
 
     Raises:
@@ -84,7 +77,7 @@ class Controller:
     """
 
     def __init__(self, policy: Policy, share: float) -> None:
-        if not isinstance(policy, RandomSteps | Threshold | PomdpPolicy):
+        if not isinstance(policy, Tunable):
             raise ConfigError(f"the policy {policy.name} has no parameter that a strong share could be held with")
         self.share = share
         self.held = Held(share)
@@ -93,15 +86,7 @@ class Controller:
 
     def policy(self) -> Policy:
         """The policy as the next answer shall be routed."""
-        effort, policy = self.held.effort, self._policy
-        if isinstance(policy, RandomSteps):
-            return replace(policy, rate=effort)
-        if isinstance(policy, Threshold):
-            return replace(policy, threshold=self._quantile(effort))
-        prices = policy.prices()
-        dear, cheap = math.log(2 * max(prices)), math.log(min(prices) / 2)
-        wanted = dear + effort * (cheap - dear)
-        return policy.at(math.exp(round(wanted / math.log(_PRICE_STEP)) * math.log(_PRICE_STEP)))
+        return self._policy.at_effort(self.held.effort, self.scores)
 
     def learn(self, outcome: Outcome) -> None:
         """Take in an answer."""
@@ -119,17 +104,6 @@ class Controller:
         debt = (held.strong_tokens - self.share * held.tokens) / mean
         share = outcome.strong_tokens / outcome.tokens
         self.held = held.moved(self.share - debt / _PAYBACK, share, outcome.tokens / mean)
-
-    def _quantile(self, effort: float) -> float:
-        if len(self.scores) < _FEWEST_SCORES:
-            return 0.5
-        if effort >= 1.0:
-            return 1.0
-        place = effort * (len(self.scores) - 1)
-        ordered = sorted(self.scores)
-        below = int(place)
-        above = ordered[min(below + 1, len(ordered) - 1)]
-        return ordered[below] + (place - below) * (above - ordered[below])
 
 
 class SpendController(Controller):

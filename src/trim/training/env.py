@@ -19,6 +19,7 @@ from gymnasium import spaces
 from trim.errors import ConfigError
 from trim.policies.learned.features import OURS, WITH_RESAMPLE, Aggregate, PriceRange, Vector
 from trim.policies.learned.policy import PAPER_ACTIONS
+from trim.protocols import Policy
 from trim.training.episodes import Source
 from trim.types import Action, Observation, Question, Role, Trace
 
@@ -30,7 +31,7 @@ class _Abandoned(Exception):
 
 
 @dataclass(frozen=True)
-class _Seat:
+class _Seat(Policy):
     """The policy's place in the Router. Queues: observations, traces and errors go out, actions come in."""
 
     price: float

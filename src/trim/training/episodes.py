@@ -47,7 +47,7 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Explorer:
+class Explorer(Policy):
     """Draws actions from the policy's distribution and notes them: one for each episode.
 
     Args:

@@ -152,7 +152,7 @@ def test_resamples_tell_of_the_next_draft() -> None:
 
 def test_revised_strong_steps_tell_of_the_next_one() -> None:
     """Simulated strong texts are right independently of each other given the draft, and never the same."""
-    fitted = by_rule(record(RandomSteps(0.7, resamples=1, uses_scores=True, revisions=2), 700))
+    fitted = by_rule(record(RandomSteps(0.7, resamples=1, uses_scores=True, max_revisions=2), 700))
     found = fitted.revise
     assert found is not None
     assert found.mixed is not None

@@ -7,15 +7,17 @@ that is swept, so that the whole curve is seen.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import exp
 
 from trim.errors import ConfigError
+from trim.protocols import Tunable
 from trim.types import Action, Observation
 
 
 @dataclass(frozen=True)
-class Confidence:
+class Confidence(Tunable):
     """REGENERATE iff the mean log-probability of the draft's tokens is below log `confidence`."""
 
     confidence: float
@@ -31,6 +33,14 @@ class Confidence:
     def parameter(self) -> float:
         """The smallest mean token probability that is accepted."""
         return self.confidence
+
+    def at(self, parameter: float) -> Confidence:
+        """The same with another constant."""
+        return replace(self, confidence=parameter)
+
+    def at_effort(self, effort: float, scores: Sequence[float]) -> Confidence:
+        """From 0 to 0.9999, on the scale of log(1 - confidence): token probabilities crowd below 1."""
+        return self.at(1.0 - 1e-4**effort)
 
     def act(self, observation: Observation) -> Action:
         """Compare the confidence with the constant.

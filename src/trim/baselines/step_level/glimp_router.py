@@ -9,14 +9,16 @@ draft is there already, so a rewritten step costs its weak tokens too. The stron
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from trim.errors import ConfigError
+from trim.protocols import Tunable
 from trim.types import Action, Observation
 
 
 @dataclass(frozen=True)
-class GlimpRouter:
+class GlimpRouter(Tunable):
     """REGENERATE iff the entropy of the draft's first token is above `entropy` (nats)."""
 
     entropy: float
@@ -32,6 +34,14 @@ class GlimpRouter:
     def parameter(self) -> float:
         """The largest entropy that is accepted."""
         return self.entropy
+
+    def at(self, parameter: float) -> GlimpRouter:
+        """The same with another constant."""
+        return replace(self, entropy=parameter)
+
+    def at_effort(self, effort: float, scores: Sequence[float]) -> GlimpRouter:
+        """From 10 nats down to 0.0001, on a logarithmic scale."""
+        return self.at(10.0 * 1e-5**effort)
 
     def act(self, observation: Observation) -> Action:
         """Compare the entropy with the constant.

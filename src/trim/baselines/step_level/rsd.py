@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trim.policies import Threshold
+from trim.protocols import Policy
 from trim.types import Action, Observation
 
 
@@ -26,7 +27,7 @@ def rsd(delta: float = 0.7) -> Threshold:
 
 
 @dataclass(frozen=True)
-class RsdClipped:
+class RsdClipped(Policy):
     """Accept a draft with probability r_t."""
 
     name: str = "rsd-clipped"

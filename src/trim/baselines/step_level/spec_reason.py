@@ -11,14 +11,17 @@ reading and one digit they are no strong tokens of the strong share.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from trim.errors import ConfigError
+from trim.policies.threshold import score_quantile
+from trim.protocols import Tunable
 from trim.types import Action, Observation
 
 
 @dataclass(frozen=True)
-class SpecReason:
+class SpecReason(Tunable):
     """Accept a draft iff its grade, round(9 r_t), is at least `grade`."""
 
     grade: float = 7
@@ -34,6 +37,14 @@ class SpecReason:
     def parameter(self) -> float:
         """The lowest grade that is accepted."""
         return self.grade
+
+    def at(self, parameter: float) -> SpecReason:
+        """The same with another grade."""
+        return replace(self, grade=parameter)
+
+    def at_effort(self, effort: float, scores: Sequence[float]) -> SpecReason:
+        """The grade is nine times that quantile of recent scores."""
+        return self.at(9 * score_quantile(effort, scores))
 
     def act(self, observation: Observation) -> Action:
         """Compare the grade with the constant."""

@@ -6,14 +6,17 @@ model after a repair is worth: everything else is the threshold policy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from trim.errors import ConfigError
+from trim.policies.threshold import score_quantile
+from trim.protocols import Tunable
 from trim.types import Action, Observation
 
 
 @dataclass(frozen=True)
-class TakeOver:
+class TakeOver(Tunable):
     """TAKE_OVER iff r_t < k."""
 
     threshold: float
@@ -29,6 +32,14 @@ class TakeOver:
     def parameter(self) -> float:
         """K."""
         return self.threshold
+
+    def at(self, parameter: float) -> TakeOver:
+        """The same with another k."""
+        return replace(self, threshold=parameter)
+
+    def at_effort(self, effort: float, scores: Sequence[float]) -> TakeOver:
+        """The quantile of recent scores as k."""
+        return self.at(score_quantile(effort, scores))
 
     def act(self, observation: Observation) -> Action:
         """Compare the draft's score with k."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -52,6 +52,7 @@ class LearnedPolicy:
     training: Mapping[str, Setting] = field(default_factory=dict, repr=False)
     uses_drafts: bool = True
     uses_scores: bool = True
+    max_revisions: int = 0
 
     def __post_init__(self) -> None:
         try:
@@ -79,9 +80,16 @@ class LearnedPolicy:
     def _scaled_price(self) -> float:
         return self.trained.scaled(self.price)
 
-    def at(self, price: float) -> LearnedPolicy:
+    def prepare(self) -> None:
+        """Nothing: the network is ready when the policy is made."""
+
+    def at(self, parameter: float) -> LearnedPolicy:
         """The same policy for another price."""
-        return replace(self, price=price)
+        return replace(self, price=parameter)
+
+    def at_effort(self, effort: float, scores: Sequence[float]) -> LearnedPolicy:
+        """The price falls from the high to the low end of the trained range, on a logarithmic scale."""
+        return self.at(self.trained.at(1.0 - effort))
 
     def prices(self) -> tuple[float, ...]:
         """Prices that an evaluation tries: eleven over the trained range, high to low."""
