@@ -9,17 +9,18 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off -c constraints.txt
 UV := .venv-uv/bin
 
-.PHONY: help setup constraints demo test check format bench docs fuzz test-vllm clean
+.PHONY: help setup constraints demo test test-pythons check format bench docs fuzz test-vllm clean
 
 help:
-	@echo "make demo        set up, then see step routing at work (minutes)"
-	@echo "make test        set up, then run the tests (minutes)"
-	@echo "make check       format, lint, types"
-	@echo "make constraints write constraints.txt from pyproject.toml; UPGRADE=1 takes the newest releases"
-	@echo "make bench       the committed benchmarks"
-	@echo "make docs        the documentation, in site/"
-	@echo "make fuzz        the gateway against schemathesis and 10,000 malformed bodies (installs schemathesis)"
-	@echo "make test-vllm   routing against three real vLLM servers on the CPU (installs vLLM, 3.5 GB)"
+	@echo "make demo          set up, then see step routing at work (minutes)"
+	@echo "make test          set up, then run the tests (minutes)"
+	@echo "make test-pythons  the same on Python 3.12 and 3.13, where this machine has them"
+	@echo "make check         format, lint, types"
+	@echo "make constraints   write constraints.txt from pyproject.toml; UPGRADE=1 takes the newest releases"
+	@echo "make bench         the committed benchmarks"
+	@echo "make docs          the documentation, in site/"
+	@echo "make fuzz          the gateway against schemathesis and 10,000 malformed bodies (installs schemathesis)"
+	@echo "make test-vllm     routing against three real vLLM servers on the CPU (installs vLLM, 3.5 GB)"
 
 setup: $(READY)
 
@@ -48,6 +49,9 @@ demo: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n auto --dist loadfile
+
+test-pythons:
+	@.ci/test-pythons
 
 check: $(READY)
 	@$(BIN)/ruff format --check .
