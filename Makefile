@@ -7,17 +7,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off -c constraints.txt
+UV := .venv-uv/bin
 
-.PHONY: help setup demo test check format bench docs fuzz test-vllm clean
+.PHONY: help setup constraints demo test test-pythons check format bench docs fuzz test-vllm clean
 
 help:
-	@echo "make demo       set up, then see step routing at work (minutes)"
-	@echo "make test       set up, then run the tests (minutes)"
-	@echo "make check      format, lint, types"
-	@echo "make bench      the committed benchmarks"
-	@echo "make docs       the documentation, in site/"
-	@echo "make fuzz       the gateway against schemathesis and 10,000 malformed bodies (installs schemathesis)"
-	@echo "make test-vllm  routing against three real vLLM servers on the CPU (installs vLLM, 3.5 GB)"
+	@echo "make demo          set up, then see step routing at work (minutes)"
+	@echo "make test          set up, then run the tests (minutes)"
+	@echo "make test-pythons  the same on Python 3.12 and 3.13, where this machine has them"
+	@echo "make check         format, lint, types"
+	@echo "make constraints   write constraints.txt from pyproject.toml; UPGRADE=1 takes the newest releases"
+	@echo "make bench         the committed benchmarks"
+	@echo "make docs          the documentation, in site/"
+	@echo "make fuzz          the gateway against schemathesis and 10,000 malformed bodies (installs schemathesis)"
+	@echo "make test-vllm     routing against three real vLLM servers on the CPU (installs vLLM, 3.5 GB)"
 
 setup: $(READY)
 
@@ -27,15 +30,28 @@ $(READY): pyproject.toml constraints.txt
 	@echo "==> setting up $(VENV) (once, about a minute)"
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
-	@echo "==> installing TRIM and its development tools"
+	@test -z '$(NEWEST_PIP)' || $(BIN)/python -m pip --disable-pip-version-check install --quiet --upgrade pip
+	@echo "==> installing TRIM and its development tools with $$($(BIN)/python -m pip --version | cut -d ' ' -f 1-2)"
 	@$(PIP) -e '.[dev]'
 	@touch $@
+
+# Exact versions of everything that any extra needs, for every Python from 3.11 on. Versions that are pinned already
+# stay where they still fit. An environment of its own: constraints.txt may be what keeps setup from working.
+constraints:
+	@$(PYTHON) -m venv .venv-uv
+	@$(UV)/python -m pip --disable-pip-version-check install --quiet --progress-bar off uv
+	@UV_CUSTOM_COMPILE_COMMAND='make constraints' $(UV)/uv pip compile --quiet --universal --python-version 3.11 \
+	  --all-extras --no-annotate --no-emit-index-url --no-emit-find-links $(if $(UPGRADE),--upgrade) \
+	  --output-file constraints.txt pyproject.toml
 
 demo: $(READY)
 	@$(BIN)/trim demo
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n auto --dist loadfile
+
+test-pythons:
+	@.ci/test-pythons
 
 check: $(READY)
 	@$(BIN)/ruff format --check .

@@ -1,0 +1,229 @@
+"""Whether two source trees solve the same questions alike: decisions, texts, tokens and answers, policy by policy.
+
+    python -m benchmarks.same_results OLD_TREE NEW_TREE --questions 200 --out DIR
+    python -m benchmarks.same_results DIR/old DIR/new            compares two evaluations that are there already
+
+Runs `trim eval` of both trees with every policy that needs no folder, on the shipped models, the same task and seed.
+Prints a line a policy and the first differences; the exit code is 1 if there is one. Goes on where it was interrupted.
+
+Two runs of one tree are alike under two conditions, which are the defaults here. One question at a time
+(--concurrency 1): the engine reads what arrives together as one batch, and rounding depends on the size of a batch.
+A record for each tree (--live: none): without it drafts are read ahead, and how many are thrown away depends on timing.
+With --live, counts of discarded tokens, calls and prompts are therefore left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+POLICIES = (
+    "always-weak", "always-strong", "random", "random+2", "random+revise",
+    "threshold", "threshold+2", "threshold+revise", "threshold+revise+2",
+    "pomdp", "pomdp+snapshot", "pomdp+takeover", "pomdp+2", "pomdp+revise", "pomdp+revise+2", "agg", "seq", "oracle",
+    "rsd", "rsd-clipped", "spec-reason", "glimp-router", "confidence", "take-over",
+    "random-query", "oracle-query", "prm-cascade", "automix", "weak-sample",
+)  # fmt: skip
+OPTIONS = {"redo": "revise"}
+"""What stands behind a policy's name: earlier word, today's."""
+ACTIONS = {"RETRY": "RESAMPLE"}
+"""The same of actions. A strong text that was written again had REGENERATE; today it has REVISE."""
+TOLERANCE = 1e-6
+"""Of scores: they are single precision."""
+SHOWN = 10
+
+Key = tuple[str, float | None, str, int]
+"""Policy, parameter, question, seed."""
+Facts = dict[str, Any]
+"""What two solutions are compared by, by name, in today's words."""
+
+
+@dataclass
+class Compared:
+    """What a policy's solutions came to."""
+
+    points: set[float | None] = field(default_factory=set)
+    traces: int = 0
+    identical: int = 0
+
+
+def main() -> None:
+    """Run, compare, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("old", type=Path, help="a source tree, or the folder of an evaluation")
+    parser.add_argument("new", type=Path, help="the same")
+    parser.add_argument("--old-python", default=sys.executable, help="interpreter for the old tree (default: this one)")
+    parser.add_argument("--new-python", default=sys.executable)
+    parser.add_argument("--task", default="gsm_symbolic")
+    parser.add_argument("--questions", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=900_000)
+    parser.add_argument("--policies", default=",".join(POLICIES), help="comma-separated (default: all)")
+    parser.add_argument("--concurrency", type=int, default=1)
+    parser.add_argument("--live", action="store_true", help="without a record of what the models said")
+    parser.add_argument("--out", type=Path, default=Path("same-results"), help="old/ and new/ are written there")
+    args = parser.parse_args()
+    runs = {args.out / "old": (args.old, args.old_python), args.out / "new": (args.new, args.new_python)}
+    evaluate({out: command(*tree, out, args) for out, tree in runs.items() if not is_run(tree[0])})
+    old, new = (tree if is_run(tree) else out for out, (tree, _) in runs.items())
+    compared, differences = compare(read(old, exact=not args.live), read(new, exact=not args.live))
+    print(table(compared))
+    print(*differences[:SHOWN], sep="\n")
+    if len(differences) > SHOWN:
+        print(f"... and {len(differences) - SHOWN} more")
+    sys.exit(bool(differences))
+
+
+def is_run(path: Path) -> bool:
+    """Whether the folder is an evaluation that is there already."""
+    return (path / "traces.jsonl").exists()
+
+
+def command(tree: Path, python: str, out: Path, args: argparse.Namespace) -> tuple[list[str], dict[str, str]]:
+    """The `trim eval` of a tree, and the environment that it needs.
+
+    Raises:
+        SystemExit: the tree has no sources of TRIM, or the interpreter takes another copy.
+    """
+    package = (tree / "src" / "trim").resolve()
+    environment = os.environ | {"PYTHONPATH": str(package.parent)}
+    if not package.is_dir():
+        sys.exit(f"{tree} is neither a source tree with src/trim nor the folder of an evaluation")
+    asked = [python, "-P", "-c", "import trim; print(trim.__file__)"]
+    found = subprocess.run(asked, check=False, env=environment, capture_output=True, text=True)
+    if found.stdout.strip() != str(package / "__init__.py"):
+        sys.exit(f"{python} does not import trim from {package}: {found.stdout or found.stderr}")
+    policies = args.policies
+    if "REVISE" not in (package / "types.py").read_text():
+        for earlier, today in OPTIONS.items():
+            policies = policies.replace(f"+{today}", f"+{earlier}")
+    module = "trim.cli" if (package / "cli.py").exists() else "trim"
+    options = ["--task", args.task, "--policies", policies, "--questions", args.questions, "--seed", args.seed]
+    options += ["--concurrency", args.concurrency, "--out", out.resolve(), *(["--resume"] if is_run(out) else [])]
+    if not args.live:
+        options += ["--record", out.resolve().with_name(f"{out.name}-record")]
+    return [python, "-P", "-m", module, "eval", *map(str, options)], environment
+
+
+def evaluate(commands: Mapping[Path, tuple[list[str], dict[str, str]]]) -> None:
+    """Run both at the same time; what they print goes into a log beside each folder.
+
+    Raises:
+        SystemExit: one of them failed.
+    """
+    with ExitStack() as stack:
+        running = {}
+        for out, (words, environment) in commands.items():
+            out.parent.mkdir(parents=True, exist_ok=True)
+            log = stack.enter_context(out.with_suffix(".log").open("w"))
+            running[out] = subprocess.Popen(words, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        failed = [out for out, process in running.items() if process.wait()]
+    for out in failed:
+        print(out.with_suffix(".log").read_text()[-2000:], file=sys.stderr)
+    if failed:
+        sys.exit(f"trim eval failed: {', '.join(map(str, failed))}")
+
+
+def read(folder: Path, *, exact: bool) -> dict[Key, Facts]:
+    """The solutions of an evaluation.
+
+    Args:
+        folder: holds traces.jsonl.
+        exact: with the counts that depend on timing where drafts are read ahead.
+    """
+    found: dict[Key, Facts] = {}
+    with (folder / "traces.jsonl").open() as lines:
+        for line in map(json.loads, lines):
+            key = (policy_today(line["policy"]), line["parameter"], line["question_id"], line["seed"])
+            found[key] = facts(line, exact=exact)
+    return found
+
+
+def policy_today(name: str) -> str:
+    """A policy's name with today's options."""
+    return "+".join(OPTIONS.get(part, part) for part in name.split("+"))
+
+
+def facts(line: dict[str, Any], *, exact: bool) -> Facts:
+    """What a trace is compared by."""
+    steps = line["steps"]
+    drafts = [draft for step in steps for draft in step["rejected"]]
+    found: Facts = {
+        "actions": [action_today(step) for step in steps],
+        "forced": [step["forced"] for step in steps],
+        "authors": [step["author"] for step in steps],
+        "texts": [step["text"] for step in steps],
+        "tokens": [step["tokens"] for step in steps],
+        "scores": [step["score"] for step in steps],
+        "kept scores": [step["kept_score"] for step in steps],
+        "rejected actions": [action_today(draft, rejected=True) for draft in drafts],
+        "rejected texts": [draft["text"] for draft in drafts],
+        "rejected scores": [draft["score"] for draft in drafts],
+        "stop reason": line["stop_reason"],
+        "answer": line["answer"],
+        "correct": line["correct"],
+        "fallbacks": line["fallbacks"],
+        "strong completion tokens": line["usage"]["strong"]["completion_tokens"],
+    }
+    return found | ({"usage": line["usage"], "cost": line["cost"]} if exact else {})
+
+
+def action_today(step: dict[str, Any], *, rejected: bool = False) -> str:
+    """The action of a step or draft in today's words."""
+    if rejected and step["author"] == "strong" and step["action"] == "REGENERATE":
+        return "REVISE"
+    action: str = step["action"]
+    return ACTIONS.get(action, action)
+
+
+def compare(old: Mapping[Key, Facts], new: Mapping[Key, Facts]) -> tuple[dict[str, Compared], list[str]]:
+    """What each policy came to, and every difference in a sentence."""
+    compared: dict[str, Compared] = {}
+    differences: list[str] = []
+    for key in dict.fromkeys([*old, *new]):
+        policy, parameter, question, _ = key
+        result = compared.setdefault(policy, Compared())
+        result.points.add(parameter)
+        result.traces += 1
+        found = list(differing(old.get(key), new.get(key)))
+        result.identical += not found
+        differences += [f"{policy} {parameter}, {question}: {difference}" for difference in found[:1]]
+    return compared, differences
+
+
+def differing(old: Facts | None, new: Facts | None) -> Iterator[str]:
+    """In what two solutions differ, the first first."""
+    if old is None or new is None:
+        yield f"only {'the new' if old is None else 'the old'} tree has it"
+        return
+    for name, value in old.items():
+        if not same(value, new[name]):
+            yield f"{name}: {json.dumps(value)} -> {json.dumps(new[name])}"
+
+
+def same(old: Any, new: Any) -> bool:
+    """Equal, numbers within the tolerance of scores."""
+    if isinstance(old, float) and isinstance(new, float):
+        return abs(old - new) <= TOLERANCE
+    if isinstance(old, list) and isinstance(new, list):
+        return len(old) == len(new) and all(map(same, old, new))
+    return bool(old == new)
+
+
+def table(compared: Mapping[str, Compared]) -> str:
+    """A line a policy, and their sum."""
+    rows = [(name, len(c.points), c.traces, c.identical, c.traces - c.identical) for name, c in compared.items()]
+    total = ("all", *(sum(column) for column in list(zip(*rows, strict=True))[1:])) if rows else ("all", 0, 0, 0, 0)
+    head: Sequence[object] = ("policy", "points", "traces", "identical", "differing")
+    return "\n".join(f"{a:<20}" + "".join(f"{b:>11}" for b in rest) for a, *rest in (head, *rows, total))
+
+
+if __name__ == "__main__":
+    main()
