@@ -38,13 +38,13 @@ def main() -> None:
     """Compare and print."""
     first, second = read(Path(sys.argv[1])), read(Path(sys.argv[2]))
     for point in first.keys() & second.keys():
-        _, difference = paired_difference(first[point], second[point])
+        difference = paired_difference(first[point], second[point])
         row = {
             "policy": point[0],
             "parameter": point[1],
             "first": round(accuracy(first[point]), 3),
             "second": round(accuracy(second[point]), 3),
-            "difference": round(difference.mean, 3),
+            "difference": round(difference.value, 3),
             "interval": [round(difference.low, 3), round(difference.high, 3)],
             "agree": difference.low <= 0 <= difference.high,
         }

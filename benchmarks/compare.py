@@ -106,9 +106,9 @@ def compare(folder: Path, others: Mapping[Path, str], reference_name: str, share
                 share: matched_difference(mine, reference, share / 100, weak=weak, strong=strong) for share in shares
             }
             line[f"over_{reference_name}"] = {
-                share: [round(100 * value, 1) for value in (d.mean, d.low, d.high)] for share, d in differences.items()
+                share: [round(100 * value, 1) for value in (d.value, d.low, d.high)] for share, d in differences.items()
             }
-        line["cpt95"] = [None if value is None else round(value, 3) for value in (cpt.value, cpt.low, cpt.high)]
+        line["cpt95"] = [None if value is None else round(value, 3) for value in (cpt.json_value, *cpt.json_interval)]
         line["least_bill"] = {f"1:{ratio}": least_bill(points, summary.policy, by_ratio[ratio]) for ratio in RATIOS}
         print(json.dumps(line))
 

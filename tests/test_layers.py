@@ -17,7 +17,8 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 # Packages and modules in the order in which they may import each other; those on one line don't.
 ORDER = [
-    ["types", "errors", "stats"],
+    ["types", "errors", "stats", "atomic"],
+    ["seeding"],
     ["protocols", "steps", "prompts", "pomdp"],
     ["traces", "simulation"],
     ["routing", "testing"],

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trim.stats import mean, proportion, wilson
+from trim.stats import bootstrap, from_resamples, mean, proportion, resamples, sigmoid, sigmoids, wilson
 
 outcomes = st.lists(st.tuples(st.booleans(), st.sampled_from("abcdef")), min_size=1, max_size=60)
 
@@ -40,3 +40,37 @@ def test_nothing_observed_is_an_error() -> None:
     for of in (proportion, mean):
         with pytest.raises(ValueError, match="nothing"):
             of([], [])
+
+
+def test_the_bootstrap_holds_the_truth_and_repeats() -> None:
+    rng, held = np.random.default_rng(1), 0
+    for _ in range(200):
+        values = rng.random(60)
+        found = bootstrap(lambda chosen: float(values[chosen].mean()), 60, draws=400)  # noqa: B023 - called at once
+        held += found.low <= 0.5 <= found.high
+        assert found.value == values.mean()
+    assert 0.89 <= held / 200 <= 0.99
+    assert found == bootstrap(lambda chosen: float(values[chosen].mean()), 60, draws=400)
+    assert found.count == 60
+
+
+def test_resamples_draw_with_replacement() -> None:
+    drawn = np.stack(list(resamples(7, 500, np.random.default_rng(0))))
+    assert drawn.shape == (500, 7)
+    assert set(np.unique(drawn)) == set(range(7))
+    assert any(len(set(row)) < 7 for row in drawn)
+
+
+def test_what_was_not_reached_is_null_in_json() -> None:
+    drawn = [0.1] * 20 + [np.inf] * 10
+    found = from_resamples(np.inf, drawn, 30, method="nearest")
+    assert (found.json_value, found.json_interval) == (None, [0.1, None])
+    assert from_resamples(0.1, [0.1, float("nan"), 0.3], 3).json_interval == pytest.approx([0.105, 0.295])
+
+
+@given(st.floats(-800, 800))
+def test_both_sigmoids_agree(x: float) -> None:
+    assert 0.0 <= sigmoid(x) <= 1.0
+    assert sigmoid(x) + sigmoid(-x) == pytest.approx(1.0)
+    if abs(x) < 700:
+        assert sigmoids(np.array([x]))[0] == pytest.approx(sigmoid(x))

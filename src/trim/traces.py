@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from trim.errors import ConfigError, TraceError
+from trim.errors import TraceError
 from trim.types import (
     Action,
     Decision,
@@ -31,18 +31,6 @@ from trim.types import (
 )
 
 SCHEMA = 1
-_STRIDE = 1_000_000_007  # between samples of a question: far from the seeds that people choose
-
-
-def sample_seeds(seed: int, samples: int) -> tuple[int, ...]:
-    """The seeds of several samples of a question, the run's own first: `Trace.seed` tells them apart.
-
-    Raises:
-        ConfigError: one does not fit into 64 bits.
-    """
-    if not -(2**63) <= seed < 2**63 - samples * _STRIDE:
-        raise ConfigError(f"seed {seed} does not fit into 64 bits")
-    return tuple(seed + index * _STRIDE for index in range(samples))
 
 
 def to_json(trace: Trace) -> dict[str, Any]:

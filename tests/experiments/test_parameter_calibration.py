@@ -1,4 +1,4 @@
-"""From a wish to a parameter, on simulated runs."""
+"""From a target to a parameter, on simulated runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.pomdp.fit.recorded import record
 from trim.errors import ConfigError
-from trim.experiments.parameter_calibration import Tallies, Wish, calibrate
+from trim.experiments.parameter_calibration import Tallies, Target, calibrate
 from trim.metrics.operating_point import Tally
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
 from trim.protocols import Policy
@@ -30,30 +30,30 @@ def run() -> Tallies:
 
 def test_random_steps_have_the_share_of_their_rate(run: Tallies) -> None:
     """All steps have the same length, so a strong share of 0.35 needs a rate of 0.35."""
-    found = calibrate(run, "random", Wish("strong_share", 0.35))
-    assert found.low < 0.35 < found.high
-    assert found.parameter == pytest.approx(0.35, abs=0.03)
-    assert found.high - found.low < 0.1
+    found = calibrate(run, "random", Target("strong_share", 0.35))
+    assert found.parameter.low < 0.35 < found.parameter.high
+    assert found.parameter.value == pytest.approx(0.35, abs=0.03)
+    assert found.parameter.high - found.parameter.low < 0.1
     assert found.expected.strong_share == pytest.approx(0.35, abs=1e-6)
-    assert found.held_out.questions == 150
-    assert found.held_out.low < 0.35 < found.held_out.high
-    assert found.questions == 300
+    assert found.held_out.realised.count == 150
+    assert found.held_out.realised.low < 0.35 < found.held_out.realised.high
+    assert found.parameter.count == 300
 
 
 def test_costs_are_shares_in_other_words(run: Tallies) -> None:
-    cost = calibrate(run, "threshold", Wish("strong_share", 0.3)).expected.cost
-    found = calibrate(run, "threshold", Wish("cost", cost))
+    cost = calibrate(run, "threshold", Target("strong_share", 0.3)).expected.cost
+    found = calibrate(run, "threshold", Target("cost", cost))
     assert found.expected.strong_share == pytest.approx(0.3, abs=0.02)
-    assert 0 < found.parameter < 1
+    assert 0 < found.parameter.value < 1
 
 
 def test_an_accuracy_that_is_played_is_found(run: Tallies) -> None:
     """The accuracy of a recorded point: its parameter, as it is the first to reach it."""
     recorded = run["threshold", 0.6]
     accuracy = sum(recorded.right) / len(recorded.right)
-    found = calibrate(run, "threshold", Wish("accuracy", accuracy))
-    assert found.parameter == pytest.approx(0.6, abs=1e-9)
-    assert found.low <= 0.6 <= found.high
+    found = calibrate(run, "threshold", Target("accuracy", accuracy))
+    assert found.parameter.value == pytest.approx(0.6, abs=1e-9)
+    assert found.parameter.low <= 0.6 <= found.parameter.high
     assert found.expected.accuracy == pytest.approx(accuracy)
 
 
@@ -64,27 +64,27 @@ def test_prices_go_down_as_shares_go_up(run: Tallies) -> None:
     tallies["always-strong", None] = run["always-strong", None]
     shares = [sum(tally.strong_tokens) for tally in tallies.values()]
     middle = (shares[0] + shares[1]) / 2 / shares[3]
-    found = calibrate(tallies, "pomdp", Wish("strong_share", middle))
-    assert found.parameter == pytest.approx(0.01**0.5 * 0.001**0.5)
-    assert found.low < found.parameter < found.high
+    found = calibrate(tallies, "pomdp", Target("strong_share", middle))
+    assert found.parameter.value == pytest.approx(0.01**0.5 * 0.001**0.5)
+    assert found.parameter.low < found.parameter.value < found.parameter.high
 
 
 @pytest.mark.parametrize(
-    ("policy", "wish", "words"),
+    ("policy", "target", "words"),
     [
-        ("threshold", Wish("accuracy", 0.999), r"accuracy 0.999 is out of reach: .* go from 0\.\d+ to 0\.\d+"),
-        ("threshold", Wish("strong_share", 1.5), "out of reach"),
-        ("pomdp", Wish("cost", 1.0), "0 points of pomdp"),
+        ("threshold", Target("accuracy", 0.999), r"accuracy 0.999 is out of reach: .* go from 0\.\d+ to 0\.\d+"),
+        ("threshold", Target("strong_share", 1.5), "out of reach"),
+        ("pomdp", Target("cost", 1.0), "0 points of pomdp"),
     ],
 )
-def test_what_cannot_be_had_is_refused(run: Tallies, policy: str, wish: Wish, words: str) -> None:
+def test_what_cannot_be_had_is_refused(run: Tallies, policy: str, target: Target, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        calibrate(run, policy, wish)
+        calibrate(run, policy, target)
 
 
 def test_what_is_needed_is_named(run: Tallies) -> None:
     without = {key: tally for key, tally in run.items() if key[0] != "always-strong"}
     with pytest.raises(ConfigError, match="needs always-strong"):
-        calibrate(without, "random", Wish("strong_share", 0.3))
+        calibrate(without, "random", Target("strong_share", 0.3))
     with pytest.raises(ConfigError, match="30 questions"):
-        calibrate(tallied([AlwaysWeak(), AlwaysStrong()], 30), "random", Wish("strong_share", 0.3))
+        calibrate(tallied([AlwaysWeak(), AlwaysStrong()], 30), "random", Target("strong_share", 0.3))

@@ -132,10 +132,10 @@ def test_sigkill_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
 def test_pairs_are_made_by_question_not_by_order() -> None:
     first = Tally(["a", "b", "c"], [True, False, True], [0.0] * 3, [0.0] * 3)
     second = Tally(["c", "a", "b"], [True, True, False], [0.0] * 3, [0.0] * 3)
-    count, difference = paired_difference(first, second)
-    assert (count, difference.low, difference.high) == (3, 0.0, 0.0)
+    difference = paired_difference(first, second)
+    assert (difference.count, difference.low, difference.high) == (3, 0.0, 0.0)
     better = Tally(["a", "b", "c"], [True] * 3, [0.0] * 3, [0.0] * 3)
-    assert paired_difference(better, first)[1].mean == pytest.approx(1 / 3)
+    assert paired_difference(better, first).value == pytest.approx(1 / 3)
     with pytest.raises(ValueError, match="no question"):
         paired_difference(first, Tally())
 

@@ -30,20 +30,20 @@ WEAK, STRONG = point(0.4, 0), point(0.8, 100)
 def test_a_mixture_of_two_points_spends_the_share() -> None:
     first, second = [point(0.6, 10), point(0.7, 30)], [point(0.5, 20)]
     found = matched_difference(first, second, 0.2, weak=WEAK, strong=STRONG)
-    assert found.mean == pytest.approx(0.65 - 0.5)
+    assert found.value == pytest.approx(0.65 - 0.5)
     assert found.low < 0.15 < found.high
     assert found.high - found.low < 0.1
     # Below its cheapest point a policy is mixed with the weak model, above its dearest with the strong one.
     found = matched_difference(first, second, 0.05, weak=WEAK, strong=STRONG)
-    assert found.mean == pytest.approx(0.5 - 0.425)
+    assert found.value == pytest.approx(0.5 - 0.425)
     found = matched_difference(first, second, 0.6, weak=WEAK, strong=STRONG)
-    assert found.mean == pytest.approx((0.7 + 0.1 * 30 / 70) - (0.5 + 0.3 * 40 / 80))
+    assert found.value == pytest.approx((0.7 + 0.1 * 30 / 70) - (0.5 + 0.3 * 40 / 80))
 
 
 def test_a_policy_does_not_differ_from_itself() -> None:
     points = [point(0.6, 10, 1), point(0.7, 30, 2)]
     found = matched_difference(points, points[::-1], 0.2, weak=WEAK, strong=STRONG)
-    assert (found.mean, found.low, found.high) == (0.0, 0.0, 0.0)
+    assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0)
 
 
 def test_pairing_narrows_the_interval() -> None:
@@ -60,7 +60,7 @@ def test_the_interval_is_that_of_a_plain_bootstrap() -> None:
     difference = mixed[0] - mixed[1]
     rng = np.random.default_rng(9)
     means = [rng.choice(difference, COUNT).mean() for _ in range(4000)]
-    assert found.mean == pytest.approx(difference.mean())
+    assert found.value == pytest.approx(difference.mean())
     assert (found.low, found.high) == pytest.approx(tuple(np.percentile(means, (2.5, 97.5))), abs=0.006)
 
 

@@ -23,7 +23,7 @@ def test_equal_runs_differ_in_nothing() -> None:
         "always-weak", "always-strong", "threshold 0.3", "threshold 0.6",
         "threshold at 10%", "threshold at 20%", "threshold at 30%",
     ]  # fmt: skip
-    assert all(row.difference.mean == 0 and not row.outside and row.questions == 200 for row in found)
+    assert all(row.difference.value == 0 and not row.significant and row.difference.count == 200 for row in found)
 
 
 def test_a_real_difference_is_found_and_noise_is_not() -> None:
@@ -31,14 +31,14 @@ def test_a_real_difference_is_found_and_noise_is_not() -> None:
     called = 0
     for seed in range(15):
         rng = np.random.default_rng(seed)
-        called += any(row.outside for row in compare_runs(_world(rng, 150), _world(rng, 150)))
+        called += any(row.significant for row in compare_runs(_world(rng, 150), _world(rng, 150)))
     assert called <= 3
     world = _world(np.random.default_rng(1), 300)
     worse = dict(world)
     tally = world["threshold", 0.6]
     right = [int(value and index % 4 > 0) for index, value in enumerate(tally.right)]
     worse["threshold", 0.6] = Tally(tally.questions, right, tally.strong_tokens, tally.cost)
-    sure = {row.name for row in compare_runs(world, worse) if row.outside}
+    sure = {row.name for row in compare_runs(world, worse) if row.significant}
     assert "threshold 0.6" in sure
     assert not sure & {"always-weak", "always-strong", "threshold 0.3"}
 
@@ -58,7 +58,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert (first / "report.html").exists()
     assert json.loads((first / "results.json").read_text())["summary"]
     assert main(["report", str(first), str(second)]) == 0
-    assert "Outside noise: nothing." in capsys.readouterr().out
+    assert "Significant at the 5% level: nothing." in capsys.readouterr().out
     assert main(["report", str(first), str(second), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["difference"]["mean"] for row in rows} == {0.0}

@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trim import atomic
 from trim.cli import fit_router as routers
 from trim.cli.options import Commands
 from trim.config.factory import open_backends
@@ -74,10 +75,10 @@ def register(commands: Commands) -> None:
     )
     calibrate.add_argument("--policy", required=True, help="threshold, random, or pomdp, agg or seq with =FOLDER")
     calibrate.add_argument("--traces", type=Path, required=True, metavar="DIR", help="what `trim eval --out` wrote")
-    wish = calibrate.add_mutually_exclusive_group(required=True)
-    wish.add_argument("--strong-share", type=float, help="strong tokens over those of the strong model alone")
-    wish.add_argument("--accuracy", type=float, help="share of right answers")
-    wish.add_argument("--cost", type=float, help="per question, in the unit of the prices")
+    target = calibrate.add_mutually_exclusive_group(required=True)
+    target.add_argument("--strong-share", type=float, help="strong tokens over those of the strong model alone")
+    target.add_argument("--accuracy", type=float, help="share of right answers")
+    target.add_argument("--cost", type=float, help="per question, in the unit of the prices")
     calibrate.add_argument("--out", type=Path, required=True, metavar="FILE.json")
     calibrate.add_argument("--json", action="store_true", help="print the file instead of words")
     calibrate.set_defaults(run=_calibrate)
@@ -161,7 +162,7 @@ def keep_fit(policies: str, folder: Path) -> None:
             if kept.exists() and kept.read_bytes() != content:
                 raise ConfigError(f"{folder} holds a run with another fit than {spec.folder}: choose another --out")
             kept.parent.mkdir(exist_ok=True)
-            kept.write_bytes(content)
+            atomic.write_bytes(kept, content)
 
 
 # fit ------------------------------------------------------------------------------------------------------------
@@ -187,7 +188,7 @@ async def _fit(args: argparse.Namespace) -> int:
     policy = PomdpPolicy(fitted.model, float(f"{price:.2g}"), bill=bill)
     policy.save(args.out, Provenance(models, task.name, date.today().isoformat(), fitted.questions))
     estimates = _estimates(fitted) | {"bill": asdict(bill)}
-    (args.out / "fit.json").write_text(json.dumps(estimates, indent=1) + "\n")
+    atomic.write_json(args.out / "fit.json", estimates)
     _draw(policy, fitted, args.out)
     if args.json:
         print(json.dumps(estimates))
@@ -359,7 +360,7 @@ async def _explain(args: argparse.Namespace) -> int:
 
 
 async def _calibrate(args: argparse.Namespace) -> int:
-    from trim.experiments.parameter_calibration import Wish, calibrate
+    from trim.experiments.parameter_calibration import Target, calibrate
     from trim.metrics.operating_point import Tally
 
     if not args.traces.is_dir():
@@ -376,36 +377,37 @@ async def _calibrate(args: argparse.Namespace) -> int:
     tallies: dict[tuple[str, float | None], Tally] = {}
     for trace in recorded.traces():
         tallies.setdefault((trace.policy, trace.parameter), Tally()).add(trace)
-    wishes: dict[str, float | None] = {"strong_share": args.strong_share, "accuracy": args.accuracy, "cost": args.cost}
-    wish = next(Wish(kind, value) for kind, value in wishes.items() if value is not None)  # type: ignore[arg-type]
-    found = calibrate(tallies, spec.name, wish)
+    wanted: dict[str, float | None] = {"strong_share": args.strong_share, "accuracy": args.accuracy, "cost": args.cost}
+    target = next(Target(kind, value) for kind, value in wanted.items() if value is not None)  # type: ignore[arg-type]
+    found = calibrate(tallies, spec.name, target)
     provenance = {
         "models": asdict(models),
         "task": task,
         "date": date.today().isoformat(),
-        "questions": found.questions,
+        "questions": found.parameter.count,
     }
     values = {
         "schema": 1,
         "kind": "calibration",
-        **asdict(found),
+        **found.to_json(),
         "folder": spec.folder or None,
         "provenance": provenance,
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(values, indent=1) + "\n")
+    atomic.write_json(args.out, values)
     print(json.dumps(values) if args.json else _words(found, args.policy, args.out))
     return 0
 
 
 def _words(found: Calibration, policy: str, path: Path) -> str:
-    wish, held_out, expected = found.wish, found.held_out, found.expected
-    kind = wish.kind.replace("_", " ")
+    target, parameter, expected = found.target, found.parameter, found.expected
+    realised = found.held_out.realised
+    kind = target.kind.replace("_", " ")
     share = "" if expected.strong_share is None else f", strong share {expected.strong_share:.1%}"
     return (
-        f"{kind} {wish.value:g}: --policy {path}, which is {policy} at {found.parameter:.4g} (95% interval "
-        f"{found.low:.4g} to {found.high:.4g}, {found.questions} questions)\n"
+        f"{kind} {target.value:g}: --policy {path}, which is {policy} at {parameter.value:.4g} (95% interval "
+        f"{parameter.low:.4g} to {parameter.high:.4g}, {parameter.count} questions)\n"
         f"expected there: accuracy {expected.accuracy:.1%}{share}, cost {expected.cost:.3g} a question\n"
-        f"held out: found on half of the questions ({held_out.parameter:.4g}), the other {held_out.questions} have "
-        f"{kind} {held_out.realised:.4g} (95% interval {held_out.low:.4g} to {held_out.high:.4g})"
+        f"held out: found on half of the questions ({found.held_out.parameter:.4g}), the other {realised.count} have "
+        f"{kind} {realised.value:.4g} (95% interval {realised.low:.4g} to {realised.high:.4g})"
     )

@@ -11,7 +11,7 @@ from trim.cli.options import Commands
 from trim.config.settings import load_config
 from trim.errors import ConfigError
 from trim.experiments.recording import RecordSettings, explore, open_recording
-from trim.traces import sample_seeds
+from trim.seeding import sample_seeds
 
 
 def register(commands: Commands) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,7 @@ def register(commands: Commands) -> None:
         "report",
         help="make a run's report anew, or compare two runs",
         description="One folder of trim eval: writes results.json, frontier.png and report.html anew from its traces.\n"
-        "Two: says which differences between them are outside noise.\n\nexample:\n"
+        "Two: says which differences between them are significant.\n\nexample:\n"
         "  trim report trim-eval-monday trim-eval-tuesday",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -50,11 +49,11 @@ async def _report(args: argparse.Namespace) -> int:
     except ValueError as error:
         raise ConfigError(f"{args.folder} and {args.other}: {error}") from None
     if args.json:
-        print(json.dumps([asdict(row) for row in found], indent=1))
+        print(json.dumps([row.to_json() for row in found], indent=1))
         return 0
     console().print(_table(found))
-    sure = [row.name for row in found if row.outside]
-    print(f"Outside noise: {', '.join(sure) or 'nothing'}.")
+    significant = [row.name for row in found if row.significant]
+    print(f"Significant at the 5% level: {', '.join(significant) or 'nothing'}.")
     return 0
 
 
@@ -83,10 +82,10 @@ def _table(found: list[Compared]) -> Table:
     made = Table(title="accuracy of the first run less that of the second, in points", title_justify="left")
     for name, justify in (("", "left"), ("difference", "right"), ("95% interval", "right"), ("questions", "right")):
         made.add_column(name, justify=justify)  # type: ignore[arg-type]
-    made.add_column("outside noise")
+    made.add_column("significant")
     for row in found:
         d = row.difference
         interval = f"{100 * d.low:+.1f} to {100 * d.high:+.1f}"
-        verdict = "yes" if row.outside else ""
-        made.add_row(row.name, f"{100 * d.mean:+.1f}", interval, str(row.questions), verdict)
+        verdict = "yes" if row.significant else ""
+        made.add_row(row.name, f"{100 * d.value:+.1f}", interval, str(d.count), verdict)
     return made

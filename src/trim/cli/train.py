@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trim.atomic import write_json
 from trim.cli.options import Commands
 from trim.config.factory import open_backends
 from trim.config.settings import Config, load_config
@@ -268,7 +269,7 @@ def _prepare(args: argparse.Namespace, settings: Settings, opened: _Opened) -> N
     if theirs not in (None, mine):
         different = [name for name in mine if theirs.get(name) != mine[name]]
         raise ConfigError(f"{args.out} holds another training: {', '.join(different)} differ; choose another --out")
-    path.write_text(json.dumps(mine, indent=1) + "\n")
+    write_json(path, mine)
 
 
 @contextmanager

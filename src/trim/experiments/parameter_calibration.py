@@ -1,4 +1,4 @@
-"""From a wish (a strong share, an accuracy, a cost) to a policy's parameter, from the traces of an evaluation.
+"""From a target (a strong share, an accuracy, a cost) to a policy's parameter, from the traces of an evaluation.
 
 The wanted figure is interpolated between neighbouring operating points, from the cheap end up to the first that reaches
 it: linearly in the parameter, for prices in their logarithm.
@@ -7,28 +7,27 @@ it: linearly in the parameter, for prices in their logarithm.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trim.errors import ConfigError
 from trim.metrics.operating_point import Tally
 from trim.metrics.outcomes import common_questions, question_means
 from trim.policies import SAVED, PolicySpec
+from trim.stats import Estimate, FloatArray, Indices, from_resamples, resamples
 
 Kind = Literal["strong_share", "accuracy", "cost"]
 Tallies = Mapping[tuple[str, float | None], Tally]
-FloatArray = NDArray[np.float64]
 
 _DRAWS = 2_000
 _FEWEST = 40  # questions
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What a user wants: a mean over questions. Strong share in [0, 1], cost per question in the unit of prices."""
+class Target:
+    """What to reach, a mean over questions: strong share in [0, 1], accuracy, or cost per question in prices' unit."""
 
     kind: Kind
     value: float
@@ -46,75 +45,88 @@ class Figures:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The check: the parameter found on one half of the questions, and what the other half has there (95% interval)."""
+    """The check: the parameter found on one half of the questions, and what the other half has there."""
 
-    questions: int
     parameter: float
-    realised: float
-    low: float
-    high: float
+    realised: Estimate
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A parameter with the 95% interval that a bootstrap over questions gives it, and what to expect there."""
+    """A parameter, its interval from a bootstrap over questions, and what to expect there."""
 
     policy: str
-    wish: Wish
-    parameter: float
-    low: float
-    high: float
-    questions: int
+    target: Target
+    parameter: Estimate
     expected: Figures
     held_out: HeldOut
 
+    def to_json(self) -> dict[str, object]:
+        """As it stands in the file of `trim calibrate`."""
+        found, realised = self.parameter, self.held_out.realised
+        return {
+            "policy": self.policy,
+            "target": asdict(self.target),
+            "parameter": found.value,
+            "low": found.low,
+            "high": found.high,
+            "questions": found.count,
+            "expected": asdict(self.expected),
+            "held_out": {
+                "questions": realised.count,
+                "parameter": self.held_out.parameter,
+                "realised": realised.value,
+                "low": realised.low,
+                "high": realised.high,
+            },
+        }
 
-def calibrate(tallies: Tallies, policy: str, wish: Wish) -> Calibration:
-    """The parameter at which a policy fulfils a wish.
+
+def calibrate(tallies: Tallies, policy: str, target: Target) -> Calibration:
+    """The parameter at which a policy reaches a target.
 
     Args:
         tallies: of an evaluation: this policy at several parameters, and the two ends of the scale.
         policy: threshold, random, pomdp, agg or seq.
-        wish: what to reach.
+        target: what to reach.
 
     Raises:
         ConfigError: fewer than two points or 40 questions, no always-strong for a share, or out of the points' reach.
     """
-    table = _Table.of(tallies, policy, wish.kind)
+    table = _Table.of(tallies, policy, target.kind)
     everybody = np.arange(table.questions)
-    wanted = table.figure(wish.kind, everybody)
-    if not wanted.min() <= wish.value <= wanted.max():
+    wanted = table.figure(target.kind, everybody)
+    if not wanted.min() <= target.value <= wanted.max():
         raise ConfigError(
-            f"{wish.kind.replace('_', ' ')} {wish.value:g} is out of reach: the points of {policy} go from "
+            f"{target.kind.replace('_', ' ')} {target.value:g} is out of reach: the points of {policy} go from "
             f"{wanted.min():.4g} to {wanted.max():.4g}; run trim eval with other --parameters"
         )
     rng = np.random.default_rng(0)
-    draws = [rng.integers(0, table.questions, table.questions) for _ in range(_DRAWS)]
-    parameters = [table.parameter(wish, drawn) for drawn in draws]
-    low, high = np.percentile(parameters, (2.5, 97.5))
-    parameter = table.parameter(wish, everybody)
-    figures = {kind: table.at(parameter, table.figure(kind, everybody)) for kind in ("accuracy", "tokens", "cost")}
+    drawn = [table.parameter(target, chosen) for chosen in resamples(table.questions, _DRAWS, rng)]
+    parameter = from_resamples(table.parameter(target, everybody), drawn, table.questions)
+    figures = {
+        kind: table.at(parameter.value, table.figure(kind, everybody)) for kind in ("accuracy", "tokens", "cost")
+    }
     share = figures["tokens"] / table.full if table.full else None
     return Calibration(
         policy=policy,
-        wish=wish,
+        target=target,
         parameter=parameter,
-        low=float(low),
-        high=float(high),
-        questions=table.questions,
         expected=Figures(figures["accuracy"], figures["tokens"], share, figures["cost"]),
-        held_out=_check(table, wish, rng),
+        held_out=_check(table, target, rng),
     )
 
 
-def _check(table: _Table, wish: Wish, rng: np.random.Generator) -> HeldOut:
+def _check(table: _Table, target: Target, rng: np.random.Generator) -> HeldOut:
     order = rng.permutation(table.questions)
     first, second = order[: table.questions // 2], order[table.questions // 2 :]
-    parameter = table.parameter(wish, first)
-    realised = [table.at(parameter, table.figure(wish.kind, rng.choice(second, len(second)))) for _ in range(_DRAWS)]
-    low, high = np.percentile(realised, (2.5, 97.5))
-    value = table.at(parameter, table.figure(wish.kind, second))
-    return HeldOut(len(second), parameter, value, float(low), float(high))
+    parameter = table.parameter(target, first)
+
+    def realised(chosen: Indices) -> float:
+        return table.at(parameter, table.figure(target.kind, second[chosen]))
+
+    drawn = [realised(chosen) for chosen in resamples(len(second), _DRAWS, rng)]
+    return HeldOut(parameter, from_resamples(realised(np.arange(len(second))), drawn, len(second)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +180,7 @@ class _Table:
         """Mean tokens of the strong model alone."""
         return None if self.strong is None else float(self.strong.mean())
 
-    def figure(self, kind: str, chosen: NDArray[np.intp]) -> FloatArray:
+    def figure(self, kind: str, chosen: Indices) -> FloatArray:
         """A mean over some questions at every point, shape (P,)."""
         if kind == "strong_share":
             assert self.strong is not None
@@ -176,13 +188,13 @@ class _Table:
         table = {"accuracy": self.right, "tokens": self.tokens, "cost": self.costs}[kind]
         return np.asarray(table[:, chosen].mean(axis=1))
 
-    def parameter(self, wish: Wish, chosen: NDArray[np.intp]) -> float:
-        """The first parameter from the cheap end that reaches the wish on these questions; an end where none does."""
-        reached = np.maximum.accumulate(self.figure(wish.kind, chosen))
-        after = int(np.searchsorted(reached, wish.value))
+    def parameter(self, target: Target, chosen: Indices) -> float:
+        """The first parameter from the cheap end that reaches the target on these questions; an end where none does."""
+        reached = np.maximum.accumulate(self.figure(target.kind, chosen))
+        after = int(np.searchsorted(reached, target.value))
         if after in (0, len(reached)):
             return float(self.parameters[min(after, len(reached) - 1)])
-        share = (wish.value - reached[after - 1]) / (reached[after] - reached[after - 1])
+        share = (target.value - reached[after - 1]) / (reached[after] - reached[after - 1])
         return float(self._back(np.interp(share, (0, 1), self._scale(self.parameters[after - 1 : after + 1]))))
 
     def at(self, parameter: float, values: FloatArray) -> float:

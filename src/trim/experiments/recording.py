@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from trim.atomic import write_json
 from trim.backends.replay_cache import FILE, Record, RecordedGenerator, RecordedPrm
 from trim.config.factory import Backends, open_backends
 from trim.config.settings import Config
@@ -43,7 +44,7 @@ class RecordSettings:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if not path.exists() and not (folder / FILE).exists():
-                path.write_text(json.dumps(asdict(self)) + "\n")
+                write_json(path, asdict(self))
                 (folder / FILE).touch()
         except OSError as error:
             raise ConfigError(f"{folder} cannot hold a record: {error}") from None

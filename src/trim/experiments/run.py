@@ -12,12 +12,14 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
+from trim.atomic import write_json
 from trim.errors import ConfigError, TaskError, TraceError
 from trim.metrics.curve_summary import Summary, summarise
 from trim.metrics.operating_point import OperatingPoint, Tally, operating_points, point_name
 from trim.protocols import Solver
+from trim.seeding import sample_seeds
 from trim.tasks import Task
-from trim.traces import TraceWriter, question_from_json, question_to_json, read_traces, sample_seeds
+from trim.traces import TraceWriter, question_from_json, question_to_json, read_traces
 from trim.types import Question, Trace
 
 Progress = Callable[["Point", bool], None]
@@ -107,7 +109,7 @@ class Run:
         if not path.exists():
             if started:
                 raise ConfigError(f"{self.folder} has traces but no run.json: it cannot be resumed")
-            _write_whole(path, mine)
+            write_json(path, mine)
             return
         try:
             theirs = json.loads(path.read_text())
@@ -118,7 +120,7 @@ class Run:
         except TypeError:
             raise ConfigError(f"{path} is not one of this program: choose another --out") from None
         if not started:  # nothing was done under those settings
-            _write_whole(path, mine)
+            write_json(path, mine)
             return
         different = [name for name in mine if theirs[name] != mine[name]]
         if different:
@@ -235,7 +237,7 @@ class Run:
         summary = [summary.to_json() for summary in self.summaries()]
         results = {"schema": 1, **asdict(self.settings), "operating_points": points, "summary": summary}
         path = self.folder / "results.json"
-        _write_whole(path, results)
+        write_json(path, results)
         return path
 
 
@@ -257,10 +259,3 @@ class _Spool:
 
     def __exit__(self, *error: object) -> None:
         self._file.close()
-
-
-def _write_whole(path: Path, values: dict[str, Any]) -> None:
-    """Write JSON so that a kill leaves the old file or the new one, never half of one."""
-    unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text(json.dumps(values, indent=1) + "\n")
-    unfinished.replace(path)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
 
 import numpy as np
 
 from trim.metrics.curves import Curve, area, at_share, best_lift, best_within, by_share, hull, mean_lift, reach
 from trim.metrics.operating_point import Tally
-from trim.metrics.outcomes import DRAWS, FloatArray, Means, Outcomes
+from trim.metrics.outcomes import DRAWS, Means, Outcomes
+from trim.stats import Estimate, FloatArray, from_resamples
 
 ENDS = (("always-weak", None), ("always-strong", None))
 LEVELS = (50, 80, 95)
@@ -19,18 +19,9 @@ BUDGETS = (10, 15, 20, 25, 30)
 """Strong shares in percent at which budgeted accuracy is given."""
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A figure with its 95% interval; None is "not reached" (an interval may end there too)."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-
 @dataclass(frozen=True)
 class Summary:
-    """One policy over all its operating points.
+    """One policy over all its operating points. A figure (or an end of its interval) that is infinite was not reached.
 
     Args:
         policy: its name.
@@ -42,18 +33,18 @@ class Summary:
         delta_ibc_best: the same of the best point.
         budgeted_accuracy: by strong share in percent: the best accuracy for that much or less.
         aiq: area under the non-decreasing convex hull of accuracy over strong share 0 to 1 (RouterBench).
-        cost_per_correct: the full bill for a correct answer at CPT95, in the unit of the prices.
+        cost_per_correct: the total cost of a correct answer at CPT95, in the unit of the prices.
     """
 
     policy: str
     questions: int
-    cpt: dict[int, Figure]
-    apgr: Figure
-    delta_ibc: Figure
-    delta_ibc_best: Figure
-    budgeted_accuracy: dict[int, Figure]
-    aiq: Figure
-    cost_per_correct: Figure
+    cpt: dict[int, Estimate]
+    apgr: Estimate
+    delta_ibc: Estimate
+    delta_ibc_best: Estimate
+    budgeted_accuracy: dict[int, Estimate]
+    aiq: Estimate
+    cost_per_correct: Estimate
 
     def to_json(self) -> dict[str, object]:
         """Figures by name, each with its `_interval`; null is "not reached"."""
@@ -62,10 +53,10 @@ class Summary:
         }
         values: dict[str, object] = {"policy": self.policy, "questions": self.questions}
         for name, figure in flat.items():
-            values |= {name: figure.value, f"{name}_interval": [figure.low, figure.high]}
+            values |= {name: figure.json_value, f"{name}_interval": figure.json_interval}
         budgets = self.budgeted_accuracy.items()
-        values["budgeted_accuracy"] = {str(share): figure.value for share, figure in budgets}
-        values["budgeted_accuracy_interval"] = {str(share): [figure.low, figure.high] for share, figure in budgets}
+        values["budgeted_accuracy"] = {str(share): figure.json_value for share, figure in budgets}
+        values["budgeted_accuracy_interval"] = {str(share): figure.json_interval for share, figure in budgets}
         return values
 
 
@@ -105,28 +96,29 @@ def _summary(policy: str, means: Means, points: list[int], questions: int) -> Su
         chosen = [0, *([1] if strong_end else []), *points]
         return by_share(share[:, chosen], values[:, chosen])
 
+    def estimate(values: FloatArray) -> Estimate:
+        return _estimate(values, questions)
+
     own, whole = curve(pgr, strong_end=False), curve(pgr, strong_end=True)
     accuracy = curve(means.right, strong_end=True)
     cpt95 = reach(own, 0.95)
     reached = np.isfinite(cpt95)
-    bill = at_share(curve(means.cost, strong_end=False), np.where(reached, cpt95, 0.0))
+    cost = at_share(curve(means.cost, strong_end=False), np.where(reached, cpt95, 0.0))
     solved = at_share(curve(means.right, strong_end=False), np.where(reached, cpt95, 1.0))
     return Summary(
         policy=policy,
         questions=questions,
-        cpt={level: _figure(reach(own, level / 100)) for level in LEVELS},
-        apgr=_figure(area(whole)),
-        delta_ibc=_figure(mean_lift(share[:, points], pgr[:, points])),
-        delta_ibc_best=_figure(best_lift(share[:, points], pgr[:, points])),
-        budgeted_accuracy={budget: _figure(best_within(accuracy, budget / 100)) for budget in BUDGETS},
-        aiq=_figure(area(hull(accuracy))),
-        cost_per_correct=_figure(np.where(reached & (solved > 0), bill / np.maximum(solved, 1e-9), np.inf)),
+        cpt={level: estimate(reach(own, level / 100)) for level in LEVELS},
+        apgr=estimate(area(whole)),
+        delta_ibc=estimate(mean_lift(share[:, points], pgr[:, points])),
+        delta_ibc_best=estimate(best_lift(share[:, points], pgr[:, points])),
+        budgeted_accuracy={budget: estimate(best_within(accuracy, budget / 100)) for budget in BUDGETS},
+        aiq=estimate(area(hull(accuracy))),
+        cost_per_correct=estimate(np.where(reached & (solved > 0), cost / np.maximum(solved, 1e-9), np.inf)),
     )
 
 
-def _figure(values: FloatArray) -> Figure:
+def _estimate(values: FloatArray, questions: int) -> Estimate:
     """Row 0 is the value, the others are resamples. What is not finite was not reached; it sorts behind the rest."""
-    drawn = np.sort(np.where(np.isfinite(values[1:]), values[1:], np.inf))
-    low, high = (drawn[round(q * (len(drawn) - 1))] if len(drawn) else np.inf for q in (0.025, 0.975))
-    found, lowest, highest = (float(value) if isfinite(value) else None for value in (values[0], low, high))
-    return Figure(found, lowest, highest)
+    reached = np.where(np.isfinite(values), values, np.inf)
+    return from_resamples(reached[0], reached[1:] if len(reached) > 1 else [np.inf], questions, method="nearest")

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trim.scoring.calibrated import RecalibrationCurve
-
-FloatArray = NDArray[np.float64]
+from trim.stats import FloatArray, sigmoids
 
 _LEAST = 10  # steps behind a stretch of an isotonic curve: fewer say little
 _KNOTS = 65
@@ -58,19 +56,15 @@ def _temperature(points: Points) -> RecalibrationCurve:
     logits = _logit(points.scores)
 
     def loss(temperature: float) -> float:
-        chance = np.clip(_logistic(logits / temperature), 1e-9, 1 - 1e-9)
+        chance = np.clip(sigmoids(logits / temperature), 1e-9, 1 - 1e-9)
         return float(-(points.right * np.log(chance) + (1 - points.right) * np.log(1 - chance)).mean())
 
     best = min(np.exp(np.linspace(-3, 3, 601)), key=loss)
     logit = np.linspace(-9.0, 9.0, _KNOTS)  # even in logits: the curve bends most at its ends
-    x, y = _logistic(logit), _logistic(logit / best)
+    x, y = sigmoids(logit), sigmoids(logit / best)
     return RecalibrationCurve(tuple(x.tolist()), tuple(y.tolist()))
 
 
 def _logit(scores: FloatArray) -> FloatArray:
     sure = np.clip(scores, 1e-4, 1 - 1e-4)
     return np.log(sure / (1 - sure))
-
-
-def _logistic(x: FloatArray) -> FloatArray:
-    return np.asarray(1.0 / (1.0 + np.exp(-x)))

@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trim.metrics.isotonic import Points
-from trim.stats import Estimate
-
-FloatArray = NDArray[np.float64]
+from trim.stats import Estimate, FloatArray, Indices, bootstrap
 
 BINS = 10
 _DRAWS = 1_000
@@ -93,11 +91,11 @@ def quality(solutions: Sequence[Judged], threshold: float = 0.5) -> Quality:
     scored = [_f1(np.array([s.accused(t) for s in solutions]) == first, wrong) for t in choices]
     owner = np.concatenate([[index] * _labelled(s) for index, s in enumerate(solutions)]).astype(int)
 
-    def ranking(chosen: NDArray[np.intp]) -> float:
+    def ranking(chosen: Indices) -> float:
         return auroc(points.scores, points.right, np.bincount(chosen, minlength=len(solutions))[owner])
 
-    def estimate(figure: Callable[[NDArray[np.intp]], float], count: int) -> Estimate:
-        return _bootstrap(figure, len(solutions), count)
+    def estimate(figure: Callable[[Indices], float], count: int) -> Estimate:
+        return bootstrap(figure, len(solutions), draws=_DRAWS, count=count)
 
     return Quality(
         solutions=len(solutions),
@@ -158,10 +156,3 @@ def _f1(hit: NDArray[np.bool_] | FloatArray, wrong: NDArray[np.bool_]) -> float:
 
 def _mean(values: NDArray[np.bool_] | FloatArray) -> float:
     return float(np.mean(values)) if len(values) else float("nan")
-
-
-def _bootstrap(figure: Callable[[NDArray[np.intp]], float], solutions: int, count: int) -> Estimate:
-    rng = np.random.default_rng(0)
-    drawn = [figure(rng.integers(0, solutions, solutions)) for _ in range(_DRAWS)]
-    low, high = np.nanpercentile(drawn, (2.5, 97.5))
-    return Estimate(figure(np.arange(solutions)), float(low), float(high), count)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from trim.metrics.curves import at_share, by_share
-from trim.metrics.operating_point import Difference, Tally
-from trim.metrics.outcomes import DRAWS, FloatArray, Outcomes
+from trim.metrics.operating_point import Tally
+from trim.metrics.outcomes import DRAWS, Outcomes
+from trim.stats import Estimate, FloatArray, from_resamples
 
 
 def matched_difference(
     first: Sequence[Tally], second: Sequence[Tally], share: float, *, weak: Tally, strong: Tally, draws: int = DRAWS
-) -> Difference:
+) -> Estimate:
     """Accuracy of `first` less that of `second`, both spending the same strong share, with a paired 95% interval.
 
     A policy rarely has an operating point at just this share. Between two neighbouring points, sorted by share, it can
@@ -36,7 +35,8 @@ def matched_difference(
         raise ValueError(f"a strong share lies in [0, 1], not {share}")
     if not first or not second:
         raise ValueError("each policy needs at least one operating point")
-    means = Outcomes.of([weak, strong, *first, *second]).means(draws)
+    outcomes = Outcomes.of([weak, strong, *first, *second])
+    means = outcomes.means(draws)
     shares = means.strong_tokens / means.strong_tokens[:, 1:2]
     columns = range(2, shares.shape[1])
 
@@ -45,5 +45,4 @@ def matched_difference(
         return at_share(by_share(shares[:, points], means.right[:, points]), share)
 
     difference = accuracy(columns[: len(first)]) - accuracy(columns[len(first) :])
-    low, high = np.percentile(difference[1:], (2.5, 97.5))
-    return Difference(float(difference[0]), float(low), float(high))
+    return from_resamples(difference[0], difference[1:], len(outcomes.questions))

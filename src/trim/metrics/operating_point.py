@@ -16,7 +16,7 @@ from trim.types import Role, Trace
 @dataclass(frozen=True)
 class OperatingPoint:
     """One policy at one parameter over a set of questions. Figures are means over all solutions, the same
-    number of samples of each question; the interval of the accuracy minds that those of one question hang together.
+    number of samples of each question; the interval of the accuracy allows for correlated samples of one question.
 
     `strong_share` is strong tokens over those of always-strong; `pgr` the part of the gap between weak and strong
     accuracy that is recovered; both None where the run has no such end point (or no gap).
@@ -44,15 +44,6 @@ class OperatingPoint:
 def point_name(policy: str, parameter: float | None) -> str:
     """What an operating point is called, such as `threshold 0.5`."""
     return policy if parameter is None else f"{policy} {parameter:g}"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Mean of a paired difference with its 95% bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
 
 
 @dataclass

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trim.metrics.operating_point import Tally
-
-FloatArray = NDArray[np.float64]
+from trim.stats import FloatArray, resamples
 
 DRAWS = 2_000
 _CHUNK = 500_000  # questions times draws that are held at the same time
@@ -55,12 +54,10 @@ class Outcomes:
         """Means of the questions and of `draws` resamples of them."""
         table = np.concatenate([self.right, self.strong_tokens, self.cost])
         rows = [table.mean(axis=1, keepdims=True).T]
-        rng, count = np.random.default_rng(seed), len(self.questions)
-        step = max(1, _CHUNK // count)
-        for first in range(0, draws, step):
-            here = min(step, draws - first)
-            drawn = rng.integers(0, count, (here, count)) + count * np.arange(here)[:, None]
-            times = np.bincount(drawn.ravel(), minlength=here * count).reshape(here, count)
+        count = len(self.questions)
+        drawn = resamples(count, draws, np.random.default_rng(seed))
+        while chunk := list(islice(drawn, max(1, _CHUNK // count))):
+            times = np.stack([np.bincount(chosen, minlength=count) for chosen in chunk])
             rows.append(times @ table.T / count)
         right, strong_tokens, cost = np.split(np.concatenate(rows), 3, axis=1)
         return Means(right, strong_tokens, cost)

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from trim.atomic import write_bytes
 from trim.baselines import QUERY_LEVEL, STEP_LEVEL
 from trim.metrics.operating_point import OperatingPoint, cheapest
 
@@ -128,7 +129,7 @@ def _mark(axes: Axes, points: Sequence[OperatingPoint]) -> None:
 
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG."""
-    path.write_bytes(png(figure))
+    write_bytes(path, png(figure))
 
 
 def png(figure: Figure) -> bytes:

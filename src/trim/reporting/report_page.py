@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
+from trim.atomic import write_text
 from trim.experiments.run import Run
 from trim.metrics.breakdown import Dissected, dissect
 from trim.metrics.operating_point import OperatingPoint, cheapest, point_name
@@ -51,7 +52,7 @@ def write_report(run: Run, title: str = "TRIM: which steps did the strong model 
         first=point_name(best.policy, best.parameter) if best else "",
     )
     path = run.folder / "report.html"
-    path.write_text(html, "utf-8")
+    write_text(path, html)
     return path
 
 

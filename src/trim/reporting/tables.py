@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 
 from rich.table import Table
 from rich.text import Text
@@ -44,12 +45,12 @@ def summary_table(summaries: Sequence[Summary], currency: str = "$") -> Table:
             *(_written(s.cpt[level].value, "%") for level in (50, 80, 95)),
             f"{_written(s.cpt[95].low, '%')} to {_written(s.cpt[95].high, '%')}",
             *(_written(figure.value) for figure in (s.apgr, s.delta_ibc, s.delta_ibc_best)),
-            _written(None if s.cost_per_correct.value is None else 1000 * s.cost_per_correct.value, digits=3),
+            _written(1000 * s.cost_per_correct.value, digits=3),
         )
     return made
 
 
-def _written(value: float | None, unit: str = "", digits: int = 2) -> str:
-    if value is None:
+def _written(value: float, unit: str = "", digits: int = 2) -> str:
+    if not isfinite(value):
         return "none"
     return f"{value:.1%}" if unit else f"{value:.{digits}f}"

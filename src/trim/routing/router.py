@@ -12,12 +12,12 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from typing import Literal
 
 from trim.errors import ConfigError
 from trim.protocols import Policy, ProcessRewardModel, StepGenerator
 from trim.routing.speculation import Drafted, Drafting, Ledger, RoleFailed, StepReader
+from trim.seeding import uniform
 from trim.steps import StepFormat, is_degenerate
 from trim.types import (
     Action,
@@ -252,7 +252,7 @@ class _Solution:
         step = shown.step
         position = len(self._decisions)
         last = position + 1 == self._router.limits.max_steps
-        place = f"{self._seed}\0{self._question.text}\0{position}\0{len(drafts)}" + "\0strong" * len(written)
+        place = (self._seed, self._question.text, position, len(drafts), *["strong"] * len(written))
         return Observation(
             scores=() if shown.score is None else (*self._drafting.scores, shown.score),
             tokens=(*(decision.step.tokens for decision in self._decisions), step.tokens),
@@ -260,7 +260,7 @@ class _Solution:
             final=last or step.finish is Finish.EOS or self._router.form.has_answer(step.text),
             drafts=len(drafts),
             strong_tokens=self._ledger.usage[Role.STRONG].completion_tokens,
-            draw=int.from_bytes(blake2b(place.encode(), digest_size=7).digest(), "big") / 2.0**56,
+            draw=uniform(*place),
             logprob=step.logprob,
             entropy=step.entropy,
             draft_scores=(*self._draft_scores, _scores_of(drafts)),
