@@ -30,8 +30,7 @@ import uvicorn
 
 from tests.backends.fake_server import serving
 from trim.config.factory import open_backends
-from trim.config.serve import ServeSettings
-from trim.config.settings import Config, ModelSettings, PriceSettings, PrmSettings
+from trim.config.settings import Config, ModelSettings, PriceSettings, PrmSettings, ServeSettings
 from trim.server.app import create_app
 from trim.server.gateway import Gateway
 
@@ -152,7 +151,7 @@ def configuration(urls: list[str]) -> Config:
         weak=ModelSettings(backend="vllm", base_url=f"{weak}/v1", prices=price, **shared),  # type: ignore[arg-type]
         strong=ModelSettings(backend="vllm", base_url=f"{strong}/v1", prices=price, **shared),  # type: ignore[arg-type]
         prm=PrmSettings(backend="vllm", base_url=prm, on_error="weak", **shared),  # type: ignore[arg-type]
-        serve=ServeSettings(deadline=_DEADLINE, failures=5, cooldown=1.0),
+        serve=ServeSettings(deadline=_DEADLINE, breaker_failures=5, breaker_cooldown=1.0),
     )
 
 

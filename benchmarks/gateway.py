@@ -27,8 +27,7 @@ from typing import Any
 import numpy as np
 
 from trim.config.factory import Backends
-from trim.config.serve import ServeSettings
-from trim.config.settings import Config
+from trim.config.settings import Config, ServeSettings
 from trim.simulation import SimulatedModel, SimulatedPrm
 from trim.types import Question, Role, Step, StepOptions
 

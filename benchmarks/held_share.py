@@ -20,8 +20,7 @@ from pathlib import Path
 import httpx
 
 from trim.config.factory import Backends
-from trim.config.serve import ServeSettings
-from trim.config.settings import Config, PolicySettings
+from trim.config.settings import Config, PolicySettings, ServeSettings
 from trim.policies.artifacts import Models, Provenance
 from trim.policies.pomdp import PomdpPolicy
 from trim.pomdp import PomdpModel

@@ -100,7 +100,7 @@ async def on_servers(path: Path, questions: int, threshold: float) -> None:
     async with open_backends(config) as models:
 
         def build(policy: Policy, limits: Limits) -> Router:
-            return Router(models.weak, models.strong, models.prm, policy, form=config.form(), limits=limits)
+            return Router(models.weak, models.strong, models.prm, policy, form=models.spec.step_format, limits=limits)
 
         await build(AlwaysWeak(), Limits()).route(Question("warm up"))
         report(await measure(build, task.questions(questions, 900_000), threshold, 1))

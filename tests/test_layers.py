@@ -42,7 +42,7 @@ CONFINED = {
     "reasoning_gym": {"tasks/gsm_symbolic.py", "tasks/arithmetic_chain.py", "tasks/string_rewriting.py"},
     "opentelemetry": {"server/tracing.py"},
     "prometheus_client": {"server/prometheus.py"},
-    "pydantic": {"server/schemas.py"},
+    "pydantic": {"server/schemas.py", "config/loading.py", "config/settings.py", "config/validation.py", "traces.py"},
     "starlette": {"server/app.py", "server/endpoints.py"},
     "uvicorn": {"cli/serve.py"},
     "ray": {"experiments/ray_cluster.py"},

@@ -1,98 +1,106 @@
-"""Settings: what is accepted, and how what is not is refused."""
+"""Settings made in Python: what they default to and what they refuse."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import pickle
+from dataclasses import replace
 
 import pytest
 
-from trim.config.settings import Config, load_config
+from trim.config.settings import (
+    Config,
+    GenerationSettings,
+    ModelSettings,
+    PolicySettings,
+    PriceSettings,
+    PrmSettings,
+    ServeSettings,
+)
 from trim.errors import ConfigError
-from trim.policies import Threshold
 
-SERVERS = """
-[weak]
-backend = "vllm"
-base_url = "http://127.0.0.1:8001/v1"
-model = "weak"
-template = "chatml"
-[weak.prices]
-prompt = 0.1
-completion = 1
-[strong]
-backend = "sglang"
-base_url = "http://127.0.0.1:8002/v1"
-model = "strong"
-on_error = "weak"
-[prm]
-backend = "vllm"
-base_url = "http://127.0.0.1:8003"
-model = "prm"
-on_error = "strong"
-[policy]
-name = "threshold+2"
-parameter = 0.7
-[budget]
-max_strong_tokens = 300
-[generation]
-separator = "newline"
-lookahead = 2
-"""
+SERVER = ModelSettings("vllm", "m", "http://x/v1", prices=PriceSettings(1, 2))
 
 
-def write(folder: Path, text: str) -> Path:
-    path = folder / "trim.toml"
-    path.write_text(text)
-    return path
+def test_without_anything_the_embedded_pair_at_nominal_prices() -> None:
+    config = Config()
+    assert config.weak.backend == config.strong.backend == config.prm.backend == "embedded"
+    assert config.strong.prices.completion == pytest.approx(20 * config.weak.prices.completion)
+    assert ModelSettings().prices == PriceSettings(0.0, 0.0, None)
 
 
-def test_a_whole_file(tmp_path: Path) -> None:
-    config = load_config(write(tmp_path, SERVERS))
-    assert config.weak.prices.completion == 1.0
-    assert config.limits().lookahead == 2
-    assert config.form().joiner == "\n"
-    policy = config.build_policy()
-    assert policy == Threshold(0.7, resamples=2, name="threshold+2")
-    assert config.prices().weak.completion == 1.0
-    assert config.names()["strong"] == "sglang:strong at http://127.0.0.1:8002/v1"
+def test_a_whole_number_is_a_number_and_nothing_else_is_converted() -> None:
+    assert isinstance(SERVER.prices.prompt, float)
+    for wrong in ({"timeout": "60"}, {"timeout": True}, {"retries": 2.0}, {"retries": True}, {"model": 3}):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            ModelSettings(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="pass_through = 1 must be true or false"):
+        ServeSettings(pass_through=1)  # type: ignore[arg-type]
 
 
-def test_without_a_file_the_embedded_pair(tmp_path: Path) -> None:
-    assert load_config(None) == Config() == load_config(write(tmp_path, ""))
-    assert load_config(None).prices().strong.completion > load_config(None).prices().weak.completion
+def test_settings_are_values() -> None:
+    config = Config(weak=SERVER, strong=SERVER, prm=PrmSettings("vllm", "m", "http://x"))
+    assert pickle.loads(pickle.dumps(config)) == config
+    assert hash(replace(config)) == hash(config)
+    with pytest.raises(AttributeError):
+        config.weak = SERVER  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("changes", "message"),
     [
-        ("[weka]\n", r"unknown table \[weka\]; did you mean 'weak'\?"),
-        ("[weak]\n\nbase_ulr = 'x'", r":3: \[weak\] unknown key 'base_ulr'; did you mean 'base_url'\?"),
-        ("[weak]\nbackend = 'vlm'", r":2: \[weak\] backend = 'vlm' is not one of .*did you mean 'vllm'\?"),
-        ("[weak]\nbackend = 'vllm'", "needs base_url"),
-        ("[weak]\nbackend = 'vllm'\nbase_url = 'localhost:1'\nmodel = 'm'", "must begin with http"),
-        ("[weak]\ntimeout = 'long'", r":2: \[weak\] timeout = 'long' must be a number"),
-        ("[weak]\ntimeout = 0", "timeout"),
-        ("[weak]\nretries = 1.5", "must be a whole number"),
-        ("[weak]\nretries = true", "must be a whole number"),
-        ("[weak]\non_error = 'weak'", "the role that failed"),
-        ("[weak.prices]\ncompletion = '1'", r"\[weak.prices\] completion"),
-        ("[weak.prices]\nprompt = -1", r"\[weak.prices\] must be 0 or more"),
-        ("weak = 3", "must be a table"),
-        ("[generation]\ntop_p = 0", "top_p"),
-        ("[generation]\nlookahead = -1", "lookahead"),
-        ("[generation]\nmax_steps = 0", "max_steps"),
-        ("[budget]\nmax_strong_tokens = -1", "must be 0 or more"),
-        ("[budget]\nmax_cost = nan", "must be 0 or more"),
-        ("[policy]\nname = 'thresold'", "unknown policy 'thresold'"),
-        ("[policy]\nparameter = 2.0", r"\[0, 1\]"),
-        ("[weak", "is no TOML"),
+        ({"port": 65_536}, r"port = 65536 must be a whole number in \[0, 65535\]"),
+        ({"target_strong_share": 1.5}, r"target_strong_share = 1.5 must be a number in \[0, 1\]"),
+        ({"spend_per_day": float("nan")}, "spend_per_day = nan must be a number of at least 0"),
+        ({"deadline": 0}, "deadline = 0 must be a number above 0"),
+        ({"breaker_cooldown": -1}, "breaker_cooldown = -1 must be a number of at least 0"),
+        ({"prot": 1}, r"unknown key 'prot'; did you mean 'port'\?"),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:
+def test_a_changed_copy_is_checked_too(changes: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        load_config(write(tmp_path, text))
+        replace(ServeSettings(), **changes)  # type: ignore[arg-type]
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="No such file"):
-        load_config(tmp_path / "none.toml")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weak": ModelSettings("vllm", "m")}, r"\[weak\] backend: 'vllm' needs base_url"),
+        ({"prm": PrmSettings("typed")}, r"\[prm\] backend: 'typed' needs base_url"),
+        ({"weak": ModelSettings(on_error="weak")}, r"\[weak\] on_error: it cannot be 'weak'"),
+        ({"serve": ServeSettings(pass_through=True)}, r"\[serve\] pass_through: .*not the embedded model"),
+        (
+            {"serve": ServeSettings(target_strong_share=0.2, target_spend_per_day=1.0)},
+            r"\[serve\] target_spend_per_day: .*target_strong_share, not both",
+        ),
+        (
+            {"strong": SERVER.__class__(), "serve": ServeSettings(target_spend_per_hour=1.0)},
+            r"\[serve\] target_spend_per_hour: .*\[strong.prices\] completion",
+        ),
+        ({"policy": PolicySettings("thresold")}, r"\[policy\] name: unknown policy 'thresold'"),
+        ({"policy": PolicySettings("threshold", 2.0)}, r"\[policy\] parameter: .*\[0, 1\]"),
+        ({"policy": PolicySettings("threshold+5")}, r"\[policy\] name: .*max_drafts of at least 6"),
+        ({"policy": PolicySettings("x.json", 0.5)}, r"\[policy\] name: x.json says parameter and path itself"),
+        ({"generation": 3}, r"generation = 3 must be a table"),
+    ],
+)
+def test_settings_that_do_not_fit_together(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Config(**changes)  # type: ignore[arg-type]
+
+
+def test_scorers_of_token_probabilities_may_do_without_a_server() -> None:
+    assert Config(prm=PrmSettings("likelihood")).prm.base_url == ""
+    with pytest.raises(ConfigError, match="needs model"):
+        Config(prm=PrmSettings("likelihood", base_url="http://x/v1"))
+
+
+def test_no_file_is_read_when_settings_are_made(tmp_path: object) -> None:
+    """What a policy's file or folder holds is seen when it is opened."""
+    Config(policy=PolicySettings(f"{tmp_path}/absent.json"))
+    Config(policy=PolicySettings("pomdp", path=f"{tmp_path}/absent"))
+    Config(weak=ModelSettings(model="no-such-model", api_key_env="NOT_SET"))
+
+
+def test_an_instruction_is_told_to_servers_without_a_system_prompt() -> None:
+    config = Config(weak=SERVER, generation=GenerationSettings(top_k=0)).instructed("Be brief.")
+    assert (config.weak.system, config.strong.system) == ("Be brief.", "")

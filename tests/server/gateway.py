@@ -13,8 +13,7 @@ import httpx
 import uvicorn
 
 from trim.config.factory import Backends
-from trim.config.serve import ServeSettings
-from trim.config.settings import Config
+from trim.config.settings import Config, ServeSettings
 from trim.server.app import create_app
 from trim.server.gateway import Gateway
 from trim.server.trace_recorder import Redact

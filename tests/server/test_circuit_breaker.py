@@ -94,7 +94,7 @@ def test_fallbacks_are_visible() -> None:
 
 def test_a_breaker_opens_and_closes_again() -> None:
     strong = Failing(STRONG, BackendUnavailable("strong model", "is gone"))
-    with serving(simulated(strong=strong, failures=2, cooldown=1.0)) as served:
+    with serving(simulated(strong=strong, breaker_failures=2, breaker_cooldown=1.0)) as served:
         body = ask("hard 7", model="trim-strong")
         answers = [served.post(body) for _ in range(6)]
         assert {answer.status_code for answer in answers} == {503}
@@ -114,7 +114,7 @@ def test_a_breaker_opens_and_closes_again() -> None:
 
 def test_what_a_request_gets_wrong_takes_no_backend_out() -> None:
     weak = Failing(WEAK, InputTooLong("weak model", "too long"))
-    with serving(simulated(weak, failures=2)) as served:
+    with serving(simulated(weak, breaker_failures=2)) as served:
         assert [served.post(ask()).status_code for _ in range(4)] == [400] * 4
 
 

@@ -21,8 +21,15 @@ from starlette.routing import Route
 
 from tests.backends.fake_server import listening
 from tests.server.gateway import Served, ask, serving
-from trim.config.serve import ServeSettings
-from trim.config.settings import BudgetSettings, Config, ModelSettings, PriceSettings, PrmSettings, load_config
+from trim.config.settings import (
+    BudgetSettings,
+    Config,
+    ModelSettings,
+    PriceSettings,
+    PrmSettings,
+    ServeSettings,
+    load_config,
+)
 from trim.errors import ConfigError
 from trim.server.gateway import open_gateway
 
@@ -282,7 +289,7 @@ async def _garbage() -> AsyncIterator[str]:
 
 def test_the_breaker_stands_before_it_too(upstream: Upstream) -> None:
     upstream.status = 503
-    with _passing(upstream, failures=2, cooldown=60) as served:
+    with _passing(upstream, breaker_failures=2, breaker_cooldown=60) as served:
         answers = [served.post(ask(tools=[WEATHER])) for _ in range(4)]
         assert [answer.status_code for answer in answers] == [503] * 4
         assert len(upstream.seen) == 2

@@ -119,7 +119,7 @@ def test_many_shares_put_the_oldest_away_and_lose_nothing() -> None:
 
 
 def test_the_configured_share_is_held_for_trim() -> None:
-    with serving(simulated(strong_share=0.25)) as served:
+    with serving(simulated(target_strong_share=0.25)) as served:
         for seed in range(150):
             served.post(ask(f"q{seed}", seed=seed))
         held = served.gateway.controllers.of(Threshold(0.5), 0.25).held

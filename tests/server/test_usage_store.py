@@ -142,8 +142,8 @@ def test_a_hard_cap_holds_over_the_target() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[serve]\ntarget_spend_per_hour = -1.0", "target_spend_per_hour must be 0 or more"),
-        ("[serve]\ntarget_spend_per_day = 1.0\nstrong_share = 0.2", "one parameter holds one of them"),
+        ("[serve]\ntarget_spend_per_hour = -1.0", "target_spend_per_hour = -1.0 must be a number of at least 0"),
+        ("[serve]\ntarget_spend_per_day = 1.0\ntarget_strong_share = 0.2", "target_strong_share, not both"),
         ("[serve]\ntarget_spend_per_day = 1.0\n[strong.prices]\nprompt = 1.0", "completion"),
     ],
 )

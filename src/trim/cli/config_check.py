@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trim.cli.options import Commands
 from trim.config.factory import Backends, open_backends
-from trim.config.settings import load_config
+from trim.config.loading import load_config
 from trim.errors import ConfigError
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from trim.cli.evaluate import conclude, evaluate
 from trim.cli.options import DEMO_SEED, RAW, Commands, count
 from trim.config.factory import Backends, open_backends
-from trim.config.settings import Config
 from trim.experiments.sweep import EvaluationPlan
 from trim.policies import Threshold
 from trim.types import Question, Trace
@@ -30,6 +29,7 @@ def register(commands: Commands) -> None:
 
 
 async def _demo(args: argparse.Namespace) -> int:
+    from trim.config.settings import Config
     from trim.reporting.console import console, live, summary
     from trim.tasks import load_task
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from trim.cli.options import Commands
 from trim.config.factory import open_prm
-from trim.config.settings import Config, PrmSettings, load_config
+from trim.config.loading import load_config
 from trim.errors import ConfigError, TraceError
 from trim.experiments.recorded_runs import LabelledSolution, Recorded, read_labelled
 from trim.types import Question
@@ -21,6 +21,7 @@ from trim.types import Question
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from trim.config.settings import Config
     from trim.metrics.judge_quality import Judged, Quality
 
 
@@ -104,6 +105,8 @@ async def _compare(config: Config, rows: Sequence[LabelledSolution], args: argpa
 
 def _with_scorer(config: Config, text: str) -> Config:
     """The same models with another `[prm]`: BACKEND or BACKEND=MODEL."""
+    from trim.config.settings import PrmSettings
+
     backend, _, model = text.partition("=")
     known = get_args(get_type_hints(PrmSettings)["backend"])
     if backend not in known:

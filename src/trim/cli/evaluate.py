@@ -13,13 +13,15 @@ from trim.baselines import QUERY_LEVEL, STEP_LEVEL
 from trim.cli import report
 from trim.cli.options import DEMO_SEED, RAW, Commands, config_option, count
 from trim.cli.policies import keep_fit
-from trim.config.settings import Config, load_config
+from trim.config.loading import load_config
+from trim.config.specs import resolve
 from trim.errors import ConfigError
 from trim.experiments.recording import RecordSettings
 from trim.experiments.sweep import ORACLE, EvaluationPlan, OnCluster, names, on_cluster, open_points
 from trim.policies import NAMES
 
 if TYPE_CHECKING:
+    from trim.config.settings import Config
     from trim.experiments.run import Run
     from trim.tasks import Task
 
@@ -152,17 +154,18 @@ async def evaluate(
 
 def _jsonable(config: Config) -> dict[str, object]:
     """What besides the models decides what comes out."""
-    g, b = config.generation, config.budget
+    spec = resolve(config)
+    sampling, limits, budget = spec.sampling, spec.limits, spec.budget
     return {
-        "temperature": g.temperature,
-        "top_p": g.top_p,
-        "top_k": g.top_k,
-        "max_steps": g.max_steps,
-        "max_step_tokens": g.max_step_tokens,
-        "separator": g.separator,
-        "max_drafts": config.limits().max_drafts,
-        "max_strong_tokens": b.max_strong_tokens,
-        "max_cost": b.max_cost,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,
+        "max_steps": limits.max_steps,
+        "max_step_tokens": sampling.max_step_tokens,
+        "separator": spec.step_format.separator.value,
+        "max_drafts": limits.max_drafts,
+        "max_strong_tokens": budget.max_strong_tokens,
+        "max_cost": budget.max_cost,
     }
 
 

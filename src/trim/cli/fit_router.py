@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trim.baselines import LEARNED
 from trim.cli.options import Commands
-from trim.config.settings import load_config
+from trim.config.loading import load_config
 from trim.experiments.recorded_runs import Recorded
 
 _META = "automix-pomdp"

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trim.cli.options import Commands
-from trim.config.settings import load_config
+from trim.config.loading import load_config
+from trim.config.specs import resolve
 from trim.errors import ConfigError
 from trim.policies import build, sweep
 from trim.types import Price, Prices
@@ -155,7 +156,7 @@ def _fitted(args: argparse.Namespace) -> tuple[PomdpPolicy, tuple[float, ...]]:
 
 def _prices(args: argparse.Namespace) -> Prices:
     """Those of the configuration, with the ones that were given instead."""
-    known = load_config(args.config).prices()
+    known = resolve(load_config(args.config)).prices
     given = {role: getattr(args, f"{role}_price") for role in ("weak", "strong", "prm")}
     if any(price is not None and not 0 <= price < math.inf for price in given.values()):
         raise ConfigError("a price must be a number from 0")

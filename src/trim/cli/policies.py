@@ -15,7 +15,8 @@ from trim import atomic
 from trim.cli import fit_router as routers
 from trim.cli.options import Commands
 from trim.config.factory import open_backends
-from trim.config.settings import Config, load_config
+from trim.config.loading import load_config
+from trim.config.specs import resolve
 from trim.errors import ConfigError
 from trim.experiments.recorded_runs import LabelledSolution, Recorded, read_labelled
 from trim.policies import SAVED, PolicySpec
@@ -24,6 +25,7 @@ from trim.types import Action, Observation, Question
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from trim.config.settings import Config
     from trim.experiments.parameter_calibration import Calibration
     from trim.policies.artifacts import Models
     from trim.policies.pomdp import PomdpPolicy
@@ -179,12 +181,14 @@ async def _fit(args: argparse.Namespace) -> int:
     config = load_config(args.config) if args.config else None
     models, task = recorded.models(config), load_task(recorded.task(args.task))
     try:
-        points = await _observation(args.observation, config or Config(), models) if args.observation else None
+        points = await _observation(args.observation, config or load_config(None), models) if args.observation else None
         fitted = fit(recorded.traces(), _labeller(args.labels, task), task.form.has_answer, points=points)
     finally:
         task.close()
     price = _DEFAULT_STEP_COST / fitted.step_tokens.value if args.price is None else args.price
-    bill = measure_cost_model(recorded.traces(), (config or Config()).prices()) if args.bill else CostModel()
+    bill = (
+        measure_cost_model(recorded.traces(), resolve(config or load_config(None)).prices) if args.bill else CostModel()
+    )
     policy = PomdpPolicy(fitted.model, float(f"{price:.2g}"), bill=bill)
     policy.save(args.out, Provenance(models, task.name, date.today().isoformat(), fitted.questions))
     estimates = _estimates(fitted) | {"bill": asdict(bill)}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trim.backends.replay_cache import FILE
 from trim.cli.options import Commands
-from trim.config.settings import load_config
+from trim.config.loading import load_config
 from trim.errors import ConfigError
 from trim.experiments.recording import RecordSettings, explore, open_recording
 from trim.seeding import sample_seeds

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trim.cli.options import Commands
-from trim.config.settings import load_config
+from trim.config.loading import load_config
 from trim.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:

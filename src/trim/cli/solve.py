@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from trim.cli.options import RAW, Commands, amount, config_option, money
 from trim.config.factory import open_backends
-from trim.config.settings import load_config
+from trim.config.loading import load_config
 from trim.errors import ConfigError
 from trim.policies import NAMES
 from trim.types import Budget, Question

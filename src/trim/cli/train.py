@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 from trim.atomic import write_json
 from trim.cli.options import Commands
 from trim.config.factory import open_backends
-from trim.config.settings import Config, load_config
+from trim.config.loading import load_config
 from trim.errors import ConfigError, MissingExtra
 from trim.experiments.recording import RecordSettings, open_recording
 from trim.training.trackers import TRACKERS, tracked
 from trim.types import Action, Role
 
 if TYPE_CHECKING:
+    from trim.config.settings import Config
     from trim.policies.artifacts import Models
     from trim.policies.learned.features import PriceRange
     from trim.training.episodes import Source

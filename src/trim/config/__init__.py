@@ -1,1 +1,1 @@
-"""Settings from TOML and the environment, and the opening of everything that they name."""
+"""Settings from TOML and the environment, resolved once into specs, and the opening of everything that they name."""

@@ -6,14 +6,18 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from trim.config.settings import Config
+from trim.config.specs import GeneratorSpec, JudgeSpec, RunSpec, resolve
 from trim.errors import ConfigError
 from trim.protocols import Policy, ProcessRewardModel, StepGenerator
-from trim.routing.router import OnError, Router
-from trim.types import Budget, Role, Sampling
+from trim.routing.router import Router
+from trim.steps import Separator
+from trim.types import Budget, Sampling
+
+if TYPE_CHECKING:
+    from trim.config.settings import Config
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,11 @@ class Backends:
     weak: StepGenerator
     strong: StepGenerator
     prm: ProcessRewardModel
+
+    @cached_property
+    def spec(self) -> RunSpec:
+        """What the configuration says, resolved."""
+        return resolve(self.config)
 
     def sampled(self, sampling: Sampling) -> Backends:
         """The same models with tokens chosen in another way.
@@ -54,117 +63,126 @@ class Backends:
             prm: instead of the configured one (the oracle's labels).
             max_tokens: completion tokens of a solution at most.
         """
-        config = self.config
-        weak, strong, judge = config.weak.on_error, config.strong.on_error, config.prm.on_error
+        spec = self.spec
         return Router(
             self.weak,
             self.strong,
             prm or self.prm,
             policy,
-            form=config.form(),
-            budget=budget or Budget(config.budget.max_strong_tokens, config.budget.max_cost),
-            prices=config.prices(),
-            limits=config.limits(max_tokens),
-            on_error=OnError(
-                weak="strong" if weak == "strong" else "raise",
-                strong="weak" if strong == "weak" else "raise",
-                prm=judge,
-            ),
+            form=spec.step_format,
+            budget=budget or spec.budget,
+            prices=spec.prices,
+            limits=replace(spec.limits, max_tokens=max_tokens),
+            on_error=spec.on_error,
         )
 
 
 @asynccontextmanager
 async def open_backends(config: Config) -> AsyncIterator[Backends]:
     """Load the models or connect to the servers; close them at the end."""
+    config = config.calibrated()
+    spec = resolve(config)
     async with AsyncExitStack() as stack:
-        weak, strong = (_open_generator(config, role) for role in (Role.WEAK, Role.STRONG))
-        prm = open_prm(config)
-        for backend in (weak, strong, prm):
+        weak, strong, judge = open_generator(spec.weak, spec), open_generator(spec.strong, spec), open_judge(spec)
+        for backend in (weak, strong, judge):
             stack.push_async_callback(backend.aclose)
-        yield Backends(config, weak, strong, prm)
+        yield Backends(config, weak, strong, judge)
 
 
-def _open_generator(config: Config, role: Role) -> Any:
-    settings = config.weak if role is Role.WEAK else config.strong
-    if settings.backend == "embedded":
+def open_generator(model: GeneratorSpec, run: RunSpec) -> Any:
+    """A weak or strong model; its `aclose` is the caller's to call.
+
+    Raises:
+        ConfigError: there is no such model, template or API key, or it cannot write steps in this format.
+    """
+    if model.backend == "embedded":
         from trim.backends.onnx import EmbeddedGenerator
 
-        if config.generation.separator != "blank-line":
+        if run.step_format.separator is not Separator.BLANK_LINE:
             raise ConfigError("[generation] separator: the embedded models write blank lines between steps")
-        return EmbeddedGenerator(settings.model or role.value, role, config.sampling())
+        return EmbeddedGenerator(model.model, model.role, run.sampling)
     from trim.backends.client import TokenCounter
     from trim.backends.openai import OpenAIGenerator
     from trim.prompts import load_template
 
     return OpenAIGenerator(
-        settings.base_url,
-        settings.model,
-        role,
-        load_template(settings.template, settings.system or None),
-        sampling=config.sampling(),
-        form=config.form(),
-        backend=settings.backend,
-        continuation=settings.continuation,
-        tokenizer=TokenCounter(settings.tokenizer) if settings.tokenizer else None,
-        api_key=_key(settings.api_key_env, role.value),
-        timeout=settings.timeout,
-        retries=settings.retries,
+        model.base_url,
+        model.model,
+        model.role,
+        load_template(model.template, model.system),
+        sampling=run.sampling,
+        form=run.step_format,
+        backend=model.backend,
+        continuation=model.continuation,
+        tokenizer=None if model.tokenizer is None else TokenCounter(model.tokenizer),
+        api_key=_api_key(model.api_key_env, model.role.value),
+        timeout=model.timeout,
+        retries=model.retries,
     )
 
 
 def open_prm(config: Config) -> Any:
-    """The configured process reward model; its `aclose` is the caller's to call."""
-    if not config.prm.recalibration:
-        return _open_plain_prm(config)
+    """The configured judge alone; its `aclose` is the caller's to call."""
+    return open_judge(resolve(config))
+
+
+def open_judge(run: RunSpec) -> Any:
+    """The judge of a run, its scores recalibrated where that is asked for; its `aclose` is the caller's to call.
+
+    Raises:
+        ConfigError: there is no such model, template, API key or curve.
+    """
+    judge = _open_plain_judge(run.judge, run)
+    if run.judge.recalibration is None:
+        return judge
     from trim.scoring.calibrated import RecalibratedPrm, RecalibrationCurve
 
-    return RecalibratedPrm(_open_plain_prm(config), RecalibrationCurve.load(Path(config.prm.recalibration)))
+    return RecalibratedPrm(judge, RecalibrationCurve.load(run.judge.recalibration))
 
 
-def _open_plain_prm(config: Config) -> Any:
-    settings = config.prm
-    if settings.backend == "embedded":
+def _open_plain_judge(judge: JudgeSpec, run: RunSpec) -> Any:
+    if judge.backend == "embedded":
         from trim.backends.onnx import EmbeddedPrm
 
-        return EmbeddedPrm(settings.model or "prm")
-    if settings.backend == "likelihood":
+        return EmbeddedPrm(judge.model)
+    key = _api_key(judge.api_key_env, "prm")
+    if judge.backend == "likelihood":
         from trim.scoring.likelihood import open_likelihood
 
-        return open_likelihood(settings.model, settings.base_url, _key(settings.api_key_env, "prm"), settings.template)
-    if settings.backend in ("log-probability", "entropy"):
+        return open_likelihood(judge.model, judge.base_url, key, judge.template)
+    if judge.backend in ("log-probability", "entropy"):
         from trim.scoring.confidence import open_confidence
 
-        key = _key(settings.api_key_env, "prm")
-        return open_confidence(settings.backend, settings.model, settings.base_url, key, settings.template)
-    if settings.backend in ("yes-no", "grade", "typed"):
+        return open_confidence(judge.backend, judge.model, judge.base_url, key, judge.template)
+    if judge.backend in ("yes-no", "grade", "typed"):
         from trim.scoring.llm_judge import FORMS, JudgementPrm
 
         return JudgementPrm(
-            settings.base_url,
-            settings.model,
-            FORMS[settings.backend],
-            steps=config.form(),
-            api_key=_key(settings.api_key_env, "prm"),
-            timeout=settings.timeout,
-            retries=settings.retries,
+            judge.base_url,
+            judge.model,
+            FORMS[judge.backend],
+            steps=run.step_format,
+            api_key=key,
+            timeout=judge.timeout,
+            retries=judge.retries,
         )
     from trim.backends.client import TokenCounter
     from trim.prompts import load_template
     from trim.scoring.vllm_prm import VllmPrm
 
     return VllmPrm(
-        settings.base_url,
-        settings.model,
-        load_template(settings.template, settings.system or None),
-        step_mark=settings.step_mark,
-        tokenizer=TokenCounter(settings.tokenizer) if settings.tokenizer else None,
-        api_key=_key(settings.api_key_env, "prm"),
-        timeout=settings.timeout,
-        retries=settings.retries,
+        judge.base_url,
+        judge.model,
+        load_template(judge.template, judge.system),
+        step_mark=judge.step_mark,
+        tokenizer=None if judge.tokenizer is None else TokenCounter(judge.tokenizer),
+        api_key=key,
+        timeout=judge.timeout,
+        retries=judge.retries,
     )
 
 
-def _key(variable: str, role: str) -> str | None:
+def _api_key(variable: str, role: str) -> str | None:
     """The API key from the environment."""
     if not variable:
         return None

@@ -1,130 +1,263 @@
-"""Settings from a TOML file, and the composition of everything that they name.
+"""The configuration: what may be set, what it means, and what each value must be.
 
     [weak]                                  # [strong] and [prm] likewise
     backend = "vllm"                        # or embedded, sglang, llama-server, openai, ...; prm: vllm, likelihood
     base_url = "http://127.0.0.1:8001/v1"
     model = "weak"
 
-Without a file: the embedded pair. Every key is checked; what is unknown or out of range is refused by name.
+`load_config` reads one from a TOML file and the environment; `Config()` is the embedded pair. Every value is checked
+where it is set, in Python too; nothing here reads a file or the environment. `trim.config.reference` lists all keys.
 """
 
 from __future__ import annotations
 
-import difflib
-import tomllib
-from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from dataclasses import replace
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, Strict, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
 
 from trim.baselines import STEP_LEVEL, build_step_level, step_sweep
-from trim.config.serve import ServeSettings
+from trim.config.loading import load_config
+from trim.config.validation import broken_rule, sentence
 from trim.errors import ConfigError
 from trim.policies import SAVED, PolicySpec, build, shipped, sweep
 from trim.protocols import Policy
-from trim.routing.router import Limits
-from trim.steps import Separator, StepFormat
-from trim.types import Price, Prices, Sampling
 
 if TYPE_CHECKING:
     from trim.policies.learned.policy import LearnedPolicy
     from trim.policies.pomdp import PomdpPolicy
 
-T = TypeVar("T")
+__all__ = [
+    "BudgetSettings",
+    "Config",
+    "GenerationSettings",
+    "ModelSettings",
+    "PolicySettings",
+    "PriceSettings",
+    "PrmSettings",
+    "ServeSettings",
+    "load_config",
+]
 
-_CAUSAL = {"likelihood": "judge", "log-probability": "weak", "entropy": "weak"}
-"""Scorers that read any causal model's token probabilities, and the shipped model that they read without an address."""
+Text = Annotated[str, Strict()]
+Flag = Annotated[bool, Strict()]
+Whole = Annotated[int, Strict()]  # no 3.0, no true
+Number = Annotated[float, Strict()]  # 3 is a number, true and "3" are not
 
+ServerKind = Literal[
+    "embedded",
+    "vllm",
+    "sglang",
+    "llama-server",
+    "llama-cpp-python",
+    "transformers",
+    "mistral",
+    "deepseek",
+    "openrouter",
+    "openai",
+    "generic",
+]
+JudgeKind = Literal["embedded", "likelihood", "log-probability", "entropy", "vllm", "yes-no", "grade", "typed"]
+CAUSAL = ("likelihood", "log-probability", "entropy")
+"""Judges that read any causal model's token probabilities, in this process where no address is given."""
 
-@dataclass(frozen=True)
-class PriceSettings:
-    """Money per million tokens."""
-
-    prompt: float = 0.0
-    completion: float = 0.0
-    cached: float | None = None
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """A generator: `[weak]` or `[strong]`."""
-
-    backend: Literal[
-        "embedded",
-        "vllm",
-        "sglang",
-        "llama-server",
-        "llama-cpp-python",
-        "transformers",
-        "mistral",
-        "deepseek",
-        "openrouter",
-        "openai",
-        "generic",
-    ] = "embedded"
-    model: str = ""  # the server's name for it; for `embedded` a shipped model or a folder; empty: the shipped one
-    base_url: str = ""
-    api_key_env: str = ""  # the environment variable that holds the key, never the key itself
-    continuation: Literal["completions", "chat", "instruct"] = "completions"
-    template: str = "chatml"  # a family, or a folder with the model's tokenizer files
-    tokenizer: str = ""  # a folder with tokenizer.json, for servers that don't count tokens
-    system: str = ""
-    timeout: float = 60.0
-    retries: int = 3
-    on_error: Literal["raise", "weak", "strong"] = "raise"
-    prices: PriceSettings = field(default_factory=PriceSettings)
+_TABLE = ConfigDict(extra="forbid")
 
 
-@dataclass(frozen=True)
-class PrmSettings:
-    """The process reward model: `[prm]`."""
+class _Table(type):
+    """Settings that are made in Python raise what everything else of TRIM raises."""
 
-    backend: Literal["embedded", "likelihood", "log-probability", "entropy", "vllm", "yes-no", "grade", "typed"] = (
-        "embedded"
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().__call__(*args, **kwargs)
+        except ValidationError as error:
+            raise ConfigError(sentence(error.errors()[0], cls)[1]) from None
+
+
+@dataclass(frozen=True, config=_TABLE)
+class PriceSettings(metaclass=_Table):
+    """What tokens of a role cost, in money per million tokens; any unit, the same for all roles."""
+
+    prompt: Number = Field(0.0, ge=0, description="Price of a million prompt tokens.")
+    completion: Number = Field(0.0, ge=0, description="Price of a million completion tokens.")
+    cached: Number | None = Field(
+        None,
+        ge=0,
+        description="Price of a million prompt tokens that a prefix cache held. Without it: the same as prompt.",
     )
-    model: str = ""  # for token probabilities: a causal model; empty: the shipped judge (`likelihood`) or weak model
-    base_url: str = ""
-    api_key_env: str = ""
-    template: str = "chatml"
-    tokenizer: str = ""
-    system: str = ""
-    step_mark: str = "<extra_0>"
-    recalibration: str = ""  # a curve that `trim eval-prm --recalibrate` wrote
-    timeout: float = 60.0
-    retries: int = 3
-    on_error: Literal["raise", "weak", "strong"] = "raise"
-    prices: PriceSettings = field(default_factory=PriceSettings)
 
 
-@dataclass(frozen=True)
-class PolicySettings:
-    """`[policy]`: what `trim solve` uses unless the command line says otherwise."""
+@dataclass(frozen=True, config=_TABLE)
+class ModelSettings(metaclass=_Table):
+    """A generator: the weak or the strong model."""
 
-    name: str = "threshold"  # or threshold+2, see `trim.policies`; or a .json that `trim calibrate` wrote
-    parameter: float | None = None  # None: 0.5 where the policy has one; saved ones: the price they were saved with
-    path: str = ""  # pomdp, agg, seq: the folder of the saved policy; empty: the one shipped for the embedded models
+    backend: ServerKind = Field(
+        "embedded", description="Where the model runs: `embedded` in this process, else the kind of its server."
+    )
+    model: Text = Field(
+        "",
+        description="The server's name for the model. For `embedded` a shipped model or a folder; empty: the shipped "
+        "one of the role.",
+    )
+    base_url: Text = Field("", description="The server's address, up to and including `/v1`.")
+    api_key_env: Text = Field(
+        "", description="Name of the environment variable that holds the API key, never the key itself."
+    )
+    continuation: Literal["completions", "chat", "instruct"] = Field(
+        "completions",
+        description="How a server is asked to continue a text: `completions`, `chat` with the text as an unfinished "
+        "answer, or `instruct` where it can do neither.",
+    )
+    template: Text = Field("chatml", description="Chat template: a family, or a folder with the tokenizer files.")
+    tokenizer: Text = Field("", description="Folder with a `tokenizer.json`, for servers that do not count tokens.")
+    system: Text = Field("", description="System prompt. Empty: what the task suggests, if it does.")
+    timeout: Number = Field(60.0, gt=0, description="Seconds that a request may take between two signs of life.")
+    retries: Whole = Field(3, ge=0, description="How often a failed request is sent again.")
+    on_error: Literal["raise", "weak", "strong"] = Field(
+        "raise", description="What follows when the model fails: an error, or the named model finishes the solution."
+    )
+    prices: PriceSettings = Field(default_factory=PriceSettings, description="What the model's tokens cost.")
 
 
-@dataclass(frozen=True)
-class BudgetSettings:
-    """`[budget]`: hard caps per question."""
+@dataclass(frozen=True, config=_TABLE)
+class PrmSettings(metaclass=_Table):
+    """The judge of steps, a process reward model or something in its place."""
 
-    max_strong_tokens: int | None = None
-    max_cost: float | None = None
+    backend: JudgeKind = Field(
+        "embedded",
+        description="What scores steps: the shipped PRM, a PRM on a vLLM server, the token probabilities of a causal "
+        "model (`likelihood`, `log-probability`, `entropy`), or a language model that is asked (`yes-no`, `grade`, "
+        "`typed`).",
+    )
+    model: Text = Field(
+        "",
+        description="The server's name for the model. Without an address a shipped model or a folder; empty: the "
+        "shipped PRM, for `likelihood` the shipped judge, for `log-probability` and `entropy` the weak model.",
+    )
+    base_url: Text = Field("", description="The server's address. `likelihood` and alike may do without one.")
+    api_key_env: Text = Field(
+        "", description="Name of the environment variable that holds the API key, never the key itself."
+    )
+    template: Text = Field("chatml", description="Chat template: a family, or a folder with the tokenizer files.")
+    tokenizer: Text = Field("", description="Folder with a `tokenizer.json`, to count tokens before they are sent.")
+    system: Text = Field("", description="System prompt of the PRM.")
+    step_mark: Text = Field("<extra_0>", description="Text after each step, at which the PRM's scores are read.")
+    recalibration: Text = Field(
+        "", description="File with the curve that `trim eval-prm --recalibrate` wrote; scores go through it."
+    )
+    timeout: Number = Field(60.0, gt=0, description="Seconds that a request may take between two signs of life.")
+    retries: Whole = Field(3, ge=0, description="How often a failed request is sent again.")
+    on_error: Literal["raise", "weak", "strong"] = Field(
+        "raise", description="What follows when the judge fails: an error, or the named model finishes the solution."
+    )
+    prices: PriceSettings = Field(default_factory=PriceSettings, description="What the judge's tokens cost.")
 
 
-@dataclass(frozen=True)
-class GenerationSettings:
-    """`[generation]`: how solutions are written."""
+@dataclass(frozen=True, config=_TABLE)
+class PolicySettings(metaclass=_Table):
+    """The policy of `trim solve` and of the gateway's model `trim`, unless a command or a request names another."""
 
-    temperature: float = 0.7
-    top_p: float = 0.8
-    top_k: int = 20
-    max_steps: int = 30
-    max_step_tokens: int = 256
-    separator: Literal["blank-line", "newline", "numbered", "sentence"] = "blank-line"
-    lookahead: int = 1
-    max_drafts: int = 5
+    name: Text = Field(
+        "threshold",
+        description="A policy with its options, such as `threshold+2`, or a `.json` file that `trim calibrate` wrote.",
+    )
+    parameter: Number | None = Field(
+        None,
+        description="The policy's parameter. Without it: its default; for a saved policy the price it was saved at.",
+    )
+    path: Text = Field(
+        "",
+        description="Folder of a saved policy (pomdp, agg, seq). Empty: the one shipped for the embedded models.",
+    )
+
+
+@dataclass(frozen=True, config=_TABLE)
+class BudgetSettings(metaclass=_Table):
+    """Hard caps per question."""
+
+    max_strong_tokens: Whole | None = Field(
+        None, ge=0, description="Tokens that the strong model may write for one question. Without it: no cap."
+    )
+    max_cost: Number | None = Field(
+        None, ge=0, description="What one question may cost, in the unit of the prices. Without it: no cap."
+    )
+
+
+@dataclass(frozen=True, config=_TABLE)
+class GenerationSettings(metaclass=_Table):
+    """How solutions are written."""
+
+    temperature: Number = Field(0.7, ge=0, description="Sampling temperature; 0 always takes the likeliest token.")
+    top_p: Number = Field(0.8, gt=0, le=1, description="Sample from the likeliest tokens of this total probability.")
+    top_k: Whole = Field(20, ge=0, description="Sample from this many likeliest tokens; 0: from all.")
+    max_steps: Whole = Field(30, ge=1, description="Steps of a solution at most.")
+    max_step_tokens: Whole = Field(256, ge=1, description="Tokens of a step at most.")
+    separator: Literal["blank-line", "newline", "numbered", "sentence"] = Field(
+        "blank-line", description="What ends a step."
+    )
+    lookahead: Whole = Field(
+        1, ge=0, description="Steps that are drafted ahead while a draft is scored; 0: a request for each step."
+    )
+    max_drafts: Whole = Field(
+        5, ge=1, description="Drafts of one step at most; then the strong model writes it instead of a resample."
+    )
+
+
+@dataclass(frozen=True, config=_TABLE)
+class ServeSettings(metaclass=_Table):
+    """The gateway, `trim serve`."""
+
+    host: Text = Field("127.0.0.1", description="Address to listen at.")
+    port: Whole = Field(8080, ge=0, le=65_535, description="Port to listen at; 0: any that is free.")
+    keys: Text = Field(
+        "", description="File with hashed API keys (`trim key` writes entries). Empty: everybody may send requests."
+    )
+    max_requests: Whole = Field(256, ge=1, description="Requests that are worked on at the same time.")
+    queue: Whole = Field(256, ge=0, description="Requests that may wait for their turn; more are refused with 429.")
+    deadline: Number = Field(300.0, gt=0, description="Seconds that a request may take, waiting included.")
+    grace: Number = Field(30.0, gt=0, description="Seconds that running requests get when the server stops.")
+    max_body: Whole = Field(1_000_000, ge=1, description="Bytes of a request's body at most.")
+    max_tokens: Whole = Field(
+        4_096, ge=1, description="Completion tokens of an answer at most, also where a request allows more."
+    )
+    max_choices: Whole = Field(8, ge=1, description="Choices of a request (`n`) at most.")
+    pass_through: Flag = Field(
+        False,
+        description="Whether requests that step routing cannot serve (tools, images, logprobs) are passed whole to the "
+        "strong model's server. Without it they are refused.",
+    )
+    target_strong_share: Number | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Share of tokens from the strong model that the model `trim` is held to by adjusting its policy's "
+        "parameter.",
+    )
+    target_spend_per_hour: Number | None = Field(
+        None, ge=0, description="Spend per hour, over all requests, that the model `trim` is held to in the same way."
+    )
+    target_spend_per_day: Number | None = Field(None, ge=0, description="The same per day.")
+    spend_per_hour: Number | None = Field(
+        None, ge=0, description="Hard cap on the spend over all requests; then 429 until the hour (UTC) is over."
+    )
+    spend_per_day: Number | None = Field(None, ge=0, description="The same per day (UTC).")
+    state: Text = Field(
+        "", description="SQLite file in which spend and target shares survive a restart. Empty: they do not."
+    )
+    record: Text = Field("", description="Folder for traces. Empty: none are written.")
+    record_mb: Number = Field(64.0, gt=0, description="Megabytes at which a new trace file is begun.")
+    log_questions: Flag = Field(False, description="Whether questions are written into the log.")
+    breaker_failures: Whole = Field(
+        5, ge=0, description="Failures in a row that open a backend's circuit: it is not asked for a while."
+    )
+    breaker_cooldown: Number = Field(10.0, ge=0, description="Seconds before a backend with an open circuit is tried.")
+
+    def spend_targets(self) -> dict[int, float]:
+        """Target spends, by the hours that they are for."""
+        given = {1: self.target_spend_per_hour, 24: self.target_spend_per_day}
+        return {hours: target for hours, target in given.items() if target is not None}
 
 
 # Nominal prices of the embedded models, per million tokens: strong costs twenty times weak, prompts a quarter of
@@ -134,79 +267,131 @@ _STRONG_PRICE = PriceSettings(0.4, 1.6, 0.04)
 _PRM_PRICE = PriceSettings(0.02)
 
 
-@dataclass(frozen=True)
-class Config:
+@dataclass(frozen=True, config=_TABLE)
+class Config(metaclass=_Table):
     """Everything that a run needs to know about models and limits."""
 
-    weak: ModelSettings = field(default_factory=lambda: ModelSettings(prices=_WEAK_PRICE))
-    strong: ModelSettings = field(default_factory=lambda: ModelSettings(prices=_STRONG_PRICE))
-    prm: PrmSettings = field(default_factory=lambda: PrmSettings(prices=_PRM_PRICE))
-    policy: PolicySettings = field(default_factory=PolicySettings)
-    budget: BudgetSettings = field(default_factory=BudgetSettings)
-    generation: GenerationSettings = field(default_factory=GenerationSettings)
-    serve: ServeSettings = field(default_factory=ServeSettings)
+    weak: ModelSettings = Field(
+        default_factory=lambda: ModelSettings(prices=_WEAK_PRICE), description="The weak model: it drafts every step."
+    )
+    strong: ModelSettings = Field(
+        default_factory=lambda: ModelSettings(prices=_STRONG_PRICE),
+        description="The strong model: it writes the steps that the policy does not leave to the weak one.",
+    )
+    prm: PrmSettings = Field(
+        default_factory=lambda: PrmSettings(prices=_PRM_PRICE), description="The judge: it scores every step."
+    )
+    policy: PolicySettings = Field(default_factory=PolicySettings, description="What decides about each draft.")
+    budget: BudgetSettings = Field(default_factory=BudgetSettings, description="Hard caps per question.")
+    generation: GenerationSettings = Field(default_factory=GenerationSettings, description="How solutions are written.")
+    serve: ServeSettings = Field(default_factory=ServeSettings, description="The gateway.")
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _fits_together(self) -> Config:
+        """What no key by itself can be wrong about."""
         for role, settings in self.roles().items():
-            if settings.backend != "embedded" and (settings.backend not in _CAUSAL or settings.base_url):
+            if settings.backend != "embedded" and (settings.backend not in CAUSAL or settings.base_url):
                 for key in ("base_url", "model"):
                     if not getattr(settings, key):
-                        raise ConfigError(f"[{role}] backend {settings.backend!r} needs {key}")
+                        raise broken_rule(f"{settings.backend!r} needs {key}", role, "backend")
                 if not settings.base_url.startswith(("http://", "https://")):
-                    raise ConfigError(f"[{role}] base_url {settings.base_url!r} must begin with http:// or https://")
-            if settings.timeout <= 0 or settings.retries < 0:
-                raise ConfigError(f"[{role}] timeout must be above 0 and retries at least 0")
-            prices = settings.prices
-            if not all(price >= 0 for price in (prices.prompt, prices.completion, prices.cached or 0)):
-                raise ConfigError(f"[{role}.prices] must be 0 or more")
+                    words = f"{settings.base_url!r} must begin with http:// or https://"
+                    raise broken_rule(words, role, "base_url")
             if settings.on_error == role:
-                raise ConfigError(f"[{role}] on_error cannot be {role!r}: that is the role that failed")
-        g = self.generation
-        if not (g.temperature >= 0 and 0 < g.top_p <= 1 and g.top_k >= 0 and g.max_step_tokens > 0):
-            raise ConfigError(
-                "[generation] temperature and top_k must be 0 or more, top_p in (0, 1], max_step_tokens > 0"
-            )
-        for key in ("max_strong_tokens", "max_cost"):
-            if not (getattr(self.budget, key) or 0) >= 0:
-                raise ConfigError(f"[budget] {key} must be 0 or more")
-        if self.serve.spend_targets() and not self.strong.prices.completion > 0:
-            raise ConfigError("[serve] a target_spend needs [strong.prices] completion")
-        if self.serve.pass_through:
-            self._check_passing()
-        self.limits()
-        if self.policy.name.endswith(".json"):
-            object.__setattr__(self, "policy", self._calibrated())
-        if PolicySpec.parse(self.policy.name).family not in SAVED:
-            self.build_policy()
+                raise broken_rule(f"it cannot be {role!r}: that is the role that failed", role, "on_error")
+        serve = self.serve
+        target = "target_spend_per_hour" if serve.target_spend_per_hour is not None else "target_spend_per_day"
+        if serve.spend_targets() and serve.target_strong_share is not None:
+            words = "the policy's parameter can hold this or target_strong_share, not both"
+            raise broken_rule(words, "serve", target)
+        if serve.spend_targets() and not self.strong.prices.completion > 0:
+            raise broken_rule("a target spend needs [strong.prices] completion", "serve", target)
+        if serve.pass_through:
+            self._check_pass_through()
+        self._check_policy()
+        return self
 
-    def _check_passing(self) -> None:
-        """What is passed through needs a server that knows it, and can be paid for."""
+    def _check_pass_through(self) -> None:
+        """What is passed through needs a server that knows it, and a way to count and cap what it costs."""
         from trim.backends.capabilities import capabilities
 
         backend = self.strong.backend
         if backend == "embedded":
-            raise ConfigError("[serve] pass_through needs a [strong] server with OpenAI's API, not the embedded model")
+            words = "it needs a [strong] server with OpenAI's API, not the embedded model"
+            raise broken_rule(words, "serve", "pass_through")
         if not capabilities(backend).usage:
-            raise ConfigError(f"[serve] pass_through: {backend} does not count the tokens of a stream")
+            raise broken_rule(f"{backend} does not count the tokens of a stream", "serve", "pass_through")
         if self.budget.max_cost is not None:
-            raise ConfigError("[serve] pass_through cannot be held to [budget] max_cost; use max_strong_tokens")
+            words = "it cannot be held to [budget] max_cost; use max_strong_tokens"
+            raise broken_rule(words, "serve", "pass_through")
+
+    def _check_policy(self) -> None:
+        """Whether there is such a policy with such a parameter; what files hold is seen when they are opened."""
+        name, parameter = self.policy.name, self.policy.parameter
+        if name.endswith(".json"):
+            if parameter is not None or self.policy.path:
+                raise broken_rule(f"{name} says parameter and path itself; leave them out", "policy", "name")
+            return
+        if PolicySpec.parse(name).family in SAVED:
+            return
+        key = "name"
+        try:
+            if parameter is not None and PolicySpec.parse(name).family in ("threshold", "random", *STEP_LEVEL):
+                self._build(name, None)
+                key = "parameter"
+            self._build(name, parameter)
+        except ConfigError as error:
+            raise broken_rule(str(error), "policy", key) from None
 
     def roles(self) -> dict[str, ModelSettings | PrmSettings]:
         """Settings by role."""
         return {"weak": self.weak, "strong": self.strong, "prm": self.prm}
 
+    def instructed(self, instruction: str) -> Config:
+        """Tell models that have no system prompt how a task wants its answers; the shipped ones take none."""
+
+        def told(settings: ModelSettings) -> ModelSettings:
+            takes = instruction and not settings.system and settings.backend != "embedded"
+            return replace(settings, system=instruction) if takes else settings
+
+        return replace(self, weak=told(self.weak), strong=told(self.strong))
+
+    def names(self) -> dict[str, str]:
+        """What the models are called, see `trim.config.specs.identities`. Reads the weights of local models."""
+        from trim.config.specs import identities
+
+        return identities(self)
+
+    def calibrated(self) -> Config:
+        """The same with the policy that a file of `trim calibrate` holds, where `[policy] name` is such a file.
+
+        Raises:
+            ConfigError: unreadable, or calibrated on other models.
+        """
+        if not self.policy.name.endswith(".json"):
+            return self
+        from trim.policies.artifacts import CalibratedPolicy, Models
+
+        found = CalibratedPolicy.load(Path(self.policy.name), Models(**self.names()))
+        return replace(self, policy=PolicySettings(found.name, found.parameter, found.folder))
+
     def build_policy(self, name: str | None = None, parameter: float | None = None) -> Policy:
-        """The configured policy, or another one: `NAME`, `NAME+WAY` or `NAME=FOLDER` (see `trim.policies.PolicySpec`),
-        or a `FILE.json` that `trim calibrate` wrote.
+        """The configured policy, or another one: `NAME`, `NAME+OPTION` or `NAME=FOLDER` (see
+        `trim.policies.PolicySpec`), or a `FILE.json` that `trim calibrate` wrote.
 
         Raises:
             ConfigError: unknown, its parameter is wrong, or it was fitted for other models.
         """
         if name and name.endswith(".json"):
             return replace(self, policy=PolicySettings(name, parameter)).build_policy()
+        if self.policy.name.endswith(".json"):
+            return self.calibrated().build_policy(name, parameter)
         chosen = name or self.policy.name
         if parameter is None and chosen == self.policy.name:
             parameter = self.policy.parameter
+        return self._build(chosen, parameter)
+
+    def _build(self, chosen: str, parameter: float | None) -> Policy:
         spec = PolicySpec.parse(chosen)
         if spec.resamples >= self.generation.max_drafts:
             raise ConfigError(f"policy {chosen!r} needs [generation] max_drafts of at least {spec.resamples + 1}")
@@ -229,15 +414,6 @@ class Config:
         defaults = step_sweep(name) if name in STEP_LEVEL else sweep(name)
         return [self.build_policy(name, parameter) for parameter in parameters or defaults]
 
-    def _calibrated(self) -> PolicySettings:
-        """What the file says that the policy's name points to."""
-        from trim.policies.artifacts import CalibratedPolicy, Models
-
-        if self.policy.parameter is not None or self.policy.path:
-            raise ConfigError(f"[policy] {self.policy.name} says parameter and path itself; leave them out")
-        found = CalibratedPolicy.load(Path(self.policy.name), Models(**self.names()))
-        return PolicySettings(found.name, found.parameter, found.folder)
-
     def _load(self, spec: PolicySpec) -> PomdpPolicy | LearnedPolicy:
         """A saved policy that was made for these models."""
         from trim.policies.artifacts import Models
@@ -253,129 +429,3 @@ class Config:
         if spec.options or spec.resamples:
             raise ConfigError(f"policy {spec.name!r}: {kind} has no ways, it does what it was trained for")
         return LearnedPolicy.load(Path(folder), kind=kind, models=models)
-
-    def limits(self, max_tokens: int | None = None) -> Limits:
-        """Limits of one solution."""
-        g = self.generation
-        return Limits(g.max_steps, g.max_drafts, g.lookahead, max_tokens)
-
-    def sampling(self) -> Sampling:
-        """How tokens are chosen."""
-        g = self.generation
-        return Sampling(g.temperature, g.top_p, g.top_k, g.max_step_tokens)
-
-    def form(self) -> StepFormat:
-        """How solutions are cut into steps."""
-        return StepFormat(Separator(self.generation.separator))
-
-    def prices(self) -> Prices:
-        """What tokens cost."""
-        weak, strong, prm = (
-            Price(p.prompt, p.completion, p.cached) for p in (self.weak.prices, self.strong.prices, self.prm.prices)
-        )
-        return Prices(weak, strong, prm)
-
-    def instructed(self, instruction: str) -> Config:
-        """Tell models that have no system prompt how a task wants its answers; the shipped ones take none."""
-
-        def told(settings: ModelSettings) -> ModelSettings:
-            takes = instruction and not settings.system and settings.backend != "embedded"
-            return replace(settings, system=instruction) if takes else settings
-
-        return replace(self, weak=told(self.weak), strong=told(self.strong))
-
-    def names(self) -> dict[str, str]:
-        """What the models are called, for results and reports; local ones with a fingerprint of their weights."""
-        names = {}
-        for role, settings in self.roles().items():
-            if settings.base_url:
-                names[role] = f"{settings.backend}:{settings.model} at {settings.base_url}"
-            else:
-                from trim.backends.onnx import fingerprint
-
-                name = settings.model or _CAUSAL.get(settings.backend, role)
-                names[role] = f"{settings.backend}:{name}@{fingerprint(name)}"
-        if self.prm.recalibration:
-            names["prm"] += f" through {Path(self.prm.recalibration).name}"
-        return names
-
-
-def load_config(path: Path | None) -> Config:
-    """Read a TOML file; None gives the embedded pair.
-
-    Raises:
-        ConfigError: unreadable, an unknown table or key, a wrong type or value; says which and where.
-    """
-    if path is None:
-        return Config()
-    try:
-        text = path.read_text("utf-8")
-        values = tomllib.loads(text)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} is no TOML: {error}") from None
-    try:
-        return _build(Config, values, "")
-    except ConfigError as error:
-        raise ConfigError(f"{path}{_line_of(text, str(error))}: {error}") from None
-
-
-def _line_of(text: str, message: str) -> str:
-    """`:7` if the message names a table and a key that stand on line 7."""
-    table, _, rest = message.partition("] ")
-    words = [word.strip("'\",;:") for word in rest.split()]
-    current = ""
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
-        if stripped.startswith("["):
-            current = stripped.strip("[] ")
-            if f"[{current}]" == rest or (not rest and current in message):
-                return f":{number}"
-        elif current == table.strip("["):
-            key = stripped.split("=")[0].strip()
-            if key and key in words:
-                return f":{number}"
-    return ""
-
-
-def _build(kind: type[T], values: dict[str, Any], where: str) -> T:
-    """A dataclass from a TOML table, every key and type checked."""
-    hints = get_type_hints(kind)
-    known: dict[str, Field[Any]] = {entry.name: entry for entry in fields(kind)}  # type: ignore[arg-type]
-    arguments: dict[str, Any] = {}
-    for key, value in values.items():
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-            raise ConfigError(f"[{where}] unknown key {key!r}; {hint}" if where else f"unknown table [{key}]; {hint}")
-        arguments[key] = _check(hints[key], value, f"{where}.{key}" if where else key)
-    missing = [k for k, f in known.items() if f.default is MISSING and f.default_factory is MISSING and k not in values]
-    assert not missing
-    return kind(**arguments)
-
-
-def _check(hint: Any, value: Any, where: str) -> Any:
-    """The value, if it is of the type."""
-    table, _, key = where.rpartition(".")
-    named = f"[{table}] {key}" if table else where
-    origin, arguments = get_origin(hint), get_args(hint)
-    if isinstance(hint, type) and hasattr(hint, "__dataclass_fields__"):
-        if not isinstance(value, dict):
-            raise ConfigError(f"{where} must be a table: [{where}]")
-        return _build(hint, value, where)
-    if origin is Literal:
-        if value not in arguments:
-            near = difflib.get_close_matches(str(value), arguments, 1)
-            raise ConfigError(
-                f"{named} = {value!r} is not one of {', '.join(map(repr, arguments))}"
-                + (f"; did you mean {near[0]!r}?" if near else "")
-            )
-        return value
-    if origin in (Union, UnionType):
-        hint = next(a for a in arguments if a is not NoneType)
-    wanted = (int, float) if hint is float else (hint,)
-    if isinstance(value, bool) is not (hint is bool) or not isinstance(value, wanted):
-        names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-        raise ConfigError(f"{named} = {value!r} must be {names[hint]}")
-    return float(value) if hint is float else value

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from trim.baselines import LEARNED, QUERY_LEVEL
 from trim.baselines.query_level.solvers import WEAK_SAMPLE, OracleQuery, QueryRouter, RandomMix, Remembered, Sample
 from trim.config.factory import Backends, open_prm
-from trim.config.settings import Config, PrmSettings
 from trim.errors import ConfigError
 from trim.policies import AlwaysStrong, AlwaysWeak
 from trim.protocols import Solver
 from trim.types import Question, Trace
 
 if TYPE_CHECKING:
+    from trim.config.settings import Config
     from trim.experiments.run import Point
     from trim.tasks import Task
 
@@ -170,6 +170,8 @@ def _open_grader(config: Config) -> Any:
         from trim.scoring.likelihood import open_likelihood
 
         return open_likelihood(strong.model or "strong")
+    from trim.config.settings import PrmSettings
+
     judge = PrmSettings(
         "grade", strong.model, strong.base_url, strong.api_key_env, timeout=strong.timeout, retries=strong.retries
     )

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trim.config.settings import Config
 from trim.errors import ConfigError, TraceError
 from trim.types import Trace
 
 if TYPE_CHECKING:
+    from trim.config.settings import Config
     from trim.experiments.run import Settings
     from trim.policies.artifacts import Models
 

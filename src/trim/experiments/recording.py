@@ -11,15 +11,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trim.atomic import write_json
 from trim.backends.replay_cache import FILE, Record, RecordedGenerator, RecordedPrm
 from trim.config.factory import Backends, open_backends
-from trim.config.settings import Config
 from trim.errors import ConfigError
 from trim.policies import AlwaysStrong, AlwaysWeak, Threshold
 from trim.routing.router import Router
 from trim.types import Action, Question, Role
+
+if TYPE_CHECKING:
+    from trim.config.settings import Config
 
 _LOWEST = 1e-9  # a threshold that keeps every draft with a score above 0
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trim.config.factory import Backends, open_backends
-from trim.config.settings import Config
 from trim.errors import ConfigError
 from trim.experiments.baseline_points import Rivals, open_rivals
 from trim.experiments.recording import RecordSettings, open_recording, open_replay
 from trim.policies import PolicySpec, Threshold, scored
 
 if TYPE_CHECKING:
+    from trim.config.settings import Config
     from trim.experiments.run import Point
     from trim.tasks import Task
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from trim.config.serve import ServeSettings
+from trim.config.settings import ServeSettings
 from trim.server.auth import Key
 from trim.server.schemas import Refusal
 from trim.server.usage_store import Books

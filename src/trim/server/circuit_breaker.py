@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Literal
 
 from trim.config.factory import Backends
-from trim.config.serve import ServeSettings
+from trim.config.settings import ServeSettings
 from trim.errors import BackendError, BackendRefused, BackendUnavailable
 from trim.protocols import ProcessRewardModel, StepGenerator
 from trim.server.prometheus import Metrics
@@ -33,8 +33,8 @@ class Breaker:
 
     def __init__(self, role: Role, settings: ServeSettings, metrics: Metrics, spans: Spans) -> None:
         self.role = role
-        self._most = settings.failures
-        self._cooldown = settings.cooldown
+        self._most = settings.breaker_failures
+        self._cooldown = settings.breaker_cooldown
         self._metrics = metrics
         self._spans = spans
         self._failed = 0

@@ -144,8 +144,8 @@ class Gateway:
     def _sampled(self, request: Asked) -> Backends:
         """The models behind their breakers, with the request's sampling where it has one."""
         given = {name: value for name in ("temperature", "top_p") if (value := getattr(request, name)) is not None}
-        sampling = replace(self.backends.config.sampling(), **given)
-        if sampling == self.backends.config.sampling():
+        sampling = replace(self.backends.spec.sampling, **given)
+        if sampling == self.backends.spec.sampling:
             return self.guards.around(self.backends)
         try:
             return self.guards.around(self.backends.sampled(sampling))

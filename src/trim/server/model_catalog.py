@@ -108,7 +108,7 @@ class Models:
     def _named(self, model: str) -> _Wish:
         if model == "trim":
             serve = self._config.serve
-            return _Wish(self._config.policy.name, share=serve.strong_share, spend=bool(serve.spend_targets()))
+            return _Wish(self._config.policy.name, share=serve.target_strong_share, spend=bool(serve.spend_targets()))
         if model in _ENDS:
             return _Wish(_ENDS[model])
         match = _NAME.fullmatch(model)

@@ -207,7 +207,7 @@ class Passing:
 
     def _body(self, request: PassedRequest, max_tokens: int) -> Json:
         """What the server is sent: the client's fields, ours where it said nothing; control tokens are broken."""
-        able, sampling = self.model.able, self.backends.config.sampling()
+        able, sampling = self.model.able, self.backends.spec.sampling
         template = self.model.template or ChatTemplate("")
         told: Json = _cleaned({"messages": request.messages} | request.others, template.clean)
         if template.system:

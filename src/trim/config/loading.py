@@ -1,0 +1,239 @@
+"""A configuration from a TOML file and the environment. What is wrong is said in one sentence, with file and line.
+
+`TRIM_WEAK__BASE_URL` overrides `base_url` in `[weak]`, `TRIM_WEAK__PRICES__PROMPT` what stands in `[weak.prices]`, with
+a file or without one. Values are written as in TOML; texts need no quotes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trim.errors import ConfigError
+
+if TYPE_CHECKING:
+    from trim.config.settings import Config
+
+logger = logging.getLogger("trim.config")
+
+KeyPath = tuple[str, ...]
+"""Tables and a key, from the outside in: `("weak", "prices", "prompt")`."""
+
+RENAMED: dict[KeyPath, str] = {
+    ("serve", "strong_share"): "target_strong_share",
+    ("serve", "failures"): "breaker_failures",
+    ("serve", "cooldown"): "breaker_cooldown",
+}
+"""Keys of earlier versions; they are still read."""
+
+_OVERRIDE = re.compile(r"TRIM_(?P<path>\w*__\w*)")
+
+
+def load_config(path: Path | None, environment: Mapping[str, str] | None = None) -> Config:
+    """Read a configuration; without a file it is the embedded pair.
+
+    Args:
+        path: a TOML file in UTF-8, or None.
+        environment: variables that override the file; None: those of this process.
+
+    Raises:
+        ConfigError: the file cannot be read, or a table, a key or a value is wrong; says where and what is allowed.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    from trim.config.settings import Config
+    from trim.config.validation import sentence
+
+    source = _Source.read(path)
+    values = source.values()
+    _rename(values, source)
+    overrides = _overrides(os.environ if environment is None else environment)
+    _apply(overrides, values)
+    try:
+        return TypeAdapter(Config).validate_python(values)
+    except ValidationError as error:
+        problems = (sentence(problem, Config) for problem in error.errors())
+        found = [(*_place(key, source, overrides), words) for key, words in problems]
+    _, where, words = min(found)
+    raise ConfigError(f"{where}: {words}" if where else words)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A TOML text; `name` is what errors call it, empty where there is none."""
+
+    name: str
+    text: str
+
+    @classmethod
+    def read(cls, path: Path | None) -> _Source:
+        """The text of a file, with or without a byte order mark and with any line ends."""
+        if path is None:
+            return cls("", "")
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror or error}") from None
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            hint = "looks like UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else f"byte {error.start} is wrong"
+            raise ConfigError(f"{path} is not UTF-8 text ({hint}): save it as UTF-8") from None
+        if "\0" in text:
+            raise ConfigError(f"{path} is not UTF-8 text (it has zero bytes): save it as UTF-8")
+        return cls(str(path), text.replace("\r\n", "\n"))
+
+    def values(self) -> dict[str, Any]:
+        """What it says."""
+        try:
+            return tomllib.loads(self.text)
+        except tomllib.TOMLDecodeError as error:
+            words = str(error)
+            place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)", words)
+            line = (place and place[1]) or len(self.text.rstrip("\n").split("\n"))
+            raise ConfigError(
+                f"{self.name}:{line}: not valid TOML: {words[: place.start()] if place else words}"
+            ) from None
+        except RecursionError:
+            raise ConfigError(f"{self.name}: not valid TOML: nested too deeply") from None
+
+    def line_of(self, key: KeyPath) -> int | None:
+        """The line on which a key is set; where it is not set, that of the innermost table around it.
+
+        The first lines of a file, as many as it takes until they say the key, end with the statement that sets it;
+        whatever is between statements, lines that stop within one don't parse.
+        """
+        lines = self.text.split("\n")
+
+        def parsed(count: int) -> dict[str, Any] | None:
+            try:
+                return tomllib.loads("\n".join(lines[:count]))
+            except tomllib.TOMLDecodeError:
+                return None
+
+        while key and not _has(self.values(), key):
+            key = key[:-1]
+        if not key:
+            return None
+        before, until = 0, len(lines)  # the first `before` lines parse and don't say it, the first `until` do
+        while until - before > 1:
+            middle = (before + until) // 2
+            whole = next((n for n in range(middle, before, -1) if parsed(n) is not None), None)
+            if whole is None:  # no statement ends between: the next one goes past the middle
+                whole = next(n for n in range(middle + 1, until + 1) if parsed(n) is not None)
+                if whole == until:
+                    break
+            if _has(parsed(whole) or {}, key):
+                until = whole
+            else:
+                before = whole
+        return before + 1
+
+
+@dataclass(frozen=True)
+class _Override:
+    """An environment variable, and the key that it sets."""
+
+    variable: str
+    key: KeyPath
+    value: object
+
+
+def _has(values: object, key: KeyPath) -> bool:
+    for name in key:
+        if not isinstance(values, dict) or name not in values:
+            return False
+        values = values[name]
+    return True
+
+
+def _rename(values: dict[str, Any], source: _Source) -> None:
+    """Give keys of earlier versions their names of today, and say so."""
+    for key, name in RENAMED.items():
+        if not _has(values, key):
+            continue
+        (table, old), where = key, f"{source.name}:{source.line_of(key)}"
+        if name in values[table]:
+            raise ConfigError(f"{where}: [{table}] {old} is the old name of {name}: leave it out")
+        values[table][name] = values[table].pop(old)
+        logger.warning("%s: [%s] %s is now called %s; the old name still works", where, table, old, name)
+
+
+def _overrides(environment: Mapping[str, str]) -> list[_Override]:
+    """What variables with two underscores in their names set."""
+    given = [name for name in sorted(environment) if _OVERRIDE.fullmatch(name)]
+    if not given:
+        return []
+    from trim.config.reference import variable
+    from trim.config.settings import Config
+    from trim.config.validation import field_at, key_paths, scalar_of
+
+    known = {variable(key): key for key in key_paths(Config)}
+    renamed = {variable(old): (old[0], new) for old, new in RENAMED.items()}
+    found = []
+    for name in given:
+        key = known.get(name) or renamed.get(name)
+        if key is None:
+            inside = [other for other in known if other.startswith(f"{name}__")]
+            near = inside or difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"{name}: there is no such key in the configuration{hint}")
+        if name in renamed:
+            logger.warning("%s is now called %s; the old name still works", name, variable(key))
+        field = field_at(key, Config)
+        assert field is not None
+        text = environment[name]
+        found.append(_Override(name, key, text if scalar_of(field) is str else _toml(text)))
+    return found
+
+
+def _toml(text: str) -> object:
+    """A value as TOML has it; what is none stays a text, for the check of the key to refuse."""
+    try:
+        values = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return values["value"] if len(values) == 1 else text
+
+
+def _apply(overrides: list[_Override], values: dict[str, Any]) -> None:
+    """Put what the environment says over what a file says.
+
+    A table that the file does not have is the default one, prices of the embedded models included, unless another
+    backend takes their place.
+    """
+    if not overrides:
+        return
+    from trim.config.settings import Config
+
+    keys = {override.key for override in overrides}
+    for table in {key[0] for key in keys} - set(values):
+        values[table] = asdict(getattr(Config(), table))
+        if (table, "backend") in keys:
+            values[table].pop("prices", None)
+    for override in overrides:
+        here: Any = values
+        for name in override.key[:-1]:
+            here = here.setdefault(name, {})
+            if not isinstance(here, dict):  # the file is wrong there, which is said when it is checked
+                break
+        else:
+            here[override.key[-1]] = override.value
+
+
+def _place(key: KeyPath, source: _Source, overrides: list[_Override]) -> tuple[float, str]:
+    """For sorting, the line that a key stands on, and how to say where that is."""
+    if variables := [override.variable for override in overrides if override.key == key]:
+        return 0, variables[0]
+    old = next((old for old, new in RENAMED.items() if (*old[:-1], new) == key and _has(source.values(), old)), key)
+    line = source.line_of(old)
+    if not source.name:
+        return float("inf"), ""
+    return (float("inf"), source.name) if line is None else (line, f"{source.name}:{line}")

@@ -1,0 +1,190 @@
+"""What a run is made of, resolved once from a configuration: plain values that say everything, and open nothing.
+
+`resolve` opens no model and asks no server; the one file that it reads is a policy's from `trim calibrate`, where
+`[policy]` names one. `trim.config.factory` opens what a spec says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trim.policies import PolicySpec
+from trim.routing.router import Limits, OnError
+from trim.steps import Separator, StepFormat
+from trim.types import Budget, Price, Prices, Role, Sampling
+
+if TYPE_CHECKING:
+    from trim.config.settings import Config, JudgeKind, ModelSettings, PrmSettings, ServerKind
+
+_LOCAL_JUDGES = {"likelihood": "judge", "log-probability": "weak", "entropy": "weak"}
+"""Judges that read token probabilities, and the shipped model that they read without an address and a name."""
+
+
+@dataclass(frozen=True)
+class GeneratorSpec:
+    """A weak or strong model.
+
+    Args:
+        role: which of the two.
+        backend: `embedded`, or the kind of its server.
+        model: the server's name for it, or a shipped model or folder.
+        base_url: the server's address; empty: it runs in this process.
+        api_key_env: the environment variable with the API key, looked up when the model is opened.
+        continuation: how a server is asked to continue a text.
+        template: chat template's family, or a folder.
+        tokenizer: folder of one, for servers that do not count tokens; None: they do.
+        system: system prompt, or None.
+        timeout: seconds.
+        retries: of a failed request.
+    """
+
+    role: Role
+    backend: ServerKind
+    model: str
+    base_url: str
+    api_key_env: str
+    continuation: str
+    template: str
+    tokenizer: str | None
+    system: str | None
+    timeout: float
+    retries: int
+
+    def identity(self) -> str:
+        """What results call it, see `identities`."""
+        return _identity(self.backend, self.model, self.base_url)
+
+
+@dataclass(frozen=True)
+class JudgeSpec:
+    """What scores steps. Like a `GeneratorSpec`, and:
+
+    Args:
+        step_mark: text at which a PRM's scores are read.
+        recalibration: file of a curve that scores go through, or None.
+    """
+
+    backend: JudgeKind
+    model: str
+    base_url: str
+    api_key_env: str
+    template: str
+    tokenizer: str | None
+    system: str | None
+    step_mark: str
+    recalibration: Path | None
+    timeout: float
+    retries: int
+
+    def identity(self) -> str:
+        """What results call it, see `identities`."""
+        name = _identity(self.backend, self.model, self.base_url)
+        return name if self.recalibration is None else f"{name} through {self.recalibration.name}"
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Models, policy and limits: all that an answer depends on, besides the question and the seed."""
+
+    weak: GeneratorSpec
+    strong: GeneratorSpec
+    judge: JudgeSpec
+    policy: PolicySpec
+    parameter: float | None
+    step_format: StepFormat
+    sampling: Sampling
+    limits: Limits
+    budget: Budget
+    prices: Prices
+    on_error: OnError
+
+
+def resolve(config: Config) -> RunSpec:
+    """What a configuration says.
+
+    Raises:
+        ConfigError: the calibrated policy that it names cannot be read, or is for other models.
+    """
+    config = config.calibrated()
+    g, budget, policy = config.generation, config.budget, config.policy
+    named = PolicySpec.parse(policy.name)
+    weak, strong, prm = (
+        Price(p.prompt, p.completion, p.cached) for p in (config.weak.prices, config.strong.prices, config.prm.prices)
+    )
+    return RunSpec(
+        weak=_generator(config.weak, Role.WEAK),
+        strong=_generator(config.strong, Role.STRONG),
+        judge=_judge(config.prm),
+        policy=replace(named, folder=named.folder or policy.path),
+        parameter=policy.parameter,
+        step_format=StepFormat(Separator(g.separator)),
+        sampling=Sampling(g.temperature, g.top_p, g.top_k, g.max_step_tokens),
+        limits=Limits(g.max_steps, g.max_drafts, g.lookahead),
+        budget=Budget(budget.max_strong_tokens, budget.max_cost),
+        prices=Prices(weak, strong, prm),
+        on_error=_on_error(config),
+    )
+
+
+def identities(config: Config) -> dict[str, str]:
+    """What results, saved policies and reports call the models, by role. Reads the weights of local ones, for their
+    fingerprint.
+    """
+    weak, strong, judge = (
+        _generator(config.weak, Role.WEAK),
+        _generator(config.strong, Role.STRONG),
+        _judge(config.prm),
+    )
+    return {"weak": weak.identity(), "strong": strong.identity(), "prm": judge.identity()}
+
+
+def _on_error(config: Config) -> OnError:
+    """Who stands in for whom; a role cannot stand in for itself, which the configuration has checked."""
+    weak, strong = config.weak.on_error, config.strong.on_error
+    return OnError(
+        weak="strong" if weak == "strong" else "raise",
+        strong="weak" if strong == "weak" else "raise",
+        prm=config.prm.on_error,
+    )
+
+
+def _identity(backend: str, model: str, base_url: str) -> str:
+    if base_url:
+        return f"{backend}:{model} at {base_url}"
+    from trim.backends.onnx import fingerprint
+
+    return f"{backend}:{model}@{fingerprint(model)}"
+
+
+def _generator(settings: ModelSettings, role: Role) -> GeneratorSpec:
+    return GeneratorSpec(
+        role=role,
+        backend=settings.backend,
+        model=settings.model or role.value,
+        base_url=settings.base_url,
+        api_key_env=settings.api_key_env,
+        continuation=settings.continuation,
+        template=settings.template,
+        tokenizer=settings.tokenizer or None,
+        system=settings.system or None,
+        timeout=settings.timeout,
+        retries=settings.retries,
+    )
+
+
+def _judge(settings: PrmSettings) -> JudgeSpec:
+    return JudgeSpec(
+        backend=settings.backend,
+        model=settings.model or _LOCAL_JUDGES.get(settings.backend, Role.PRM.value),
+        base_url=settings.base_url,
+        api_key_env=settings.api_key_env,
+        template=settings.template,
+        tokenizer=settings.tokenizer or None,
+        system=settings.system or None,
+        step_mark=settings.step_mark,
+        recalibration=Path(settings.recalibration) if settings.recalibration else None,
+        timeout=settings.timeout,
+        retries=settings.retries,
+    )

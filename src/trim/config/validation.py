@@ -1,0 +1,129 @@
+"""What the validation of settings found wrong, as one sentence: where, what, and what is allowed instead."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from typing import Annotated, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from trim.config.loading import KeyPath
+
+_KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+_SHOWN = 60  # characters of a wrong value
+
+
+def broken_rule(words: str, *keys: str) -> PydanticCustomError:
+    """An error about settings that don't fit each other; `keys` says which one to look at."""
+    return PydanticCustomError("rule", "{words}", {"words": words, "keys": keys})
+
+
+def fields_of(table: object) -> Mapping[str, FieldInfo]:
+    """The keys of a table of settings, in the order in which they stand there."""
+    found: Mapping[str, FieldInfo] = vars(table).get("__pydantic_fields__", {})
+    return found
+
+
+def table_of(field: FieldInfo) -> type | None:
+    """The table that stands under this key; None: a value does."""
+    kind = field.annotation
+    return kind if isinstance(kind, type) and is_dataclass(kind) else None
+
+
+def scalar_of(field: FieldInfo) -> type:
+    """The type of a value, with None left out; of a choice, that of its alternatives."""
+    if choices := choices_of(field):
+        return type(choices[0])
+    kinds = [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in get_args(field.annotation)]
+    return next(kind for kind in (field.annotation, *kinds) if kind in _KINDS)
+
+
+def choices_of(field: FieldInfo) -> tuple[str, ...]:
+    """The alternatives of a key that has some."""
+    return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+
+
+def allowed(field: FieldInfo) -> str:
+    """What a key accepts: `a number above 0`, `a whole number in [0, 65535]`, `one of 'a', 'b'`."""
+    if choices := choices_of(field):
+        return f"one of {', '.join(map(repr, choices))}"
+    bounds: dict[str, float] = {}
+    for entry in field.metadata:
+        bounds |= {name: getattr(entry, name) for name in ("gt", "ge", "lt", "le") if hasattr(entry, name)}
+    kind = _KINDS[scalar_of(field)]
+    low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le")
+    if low is not None and high is not None:
+        return f"{kind} in {'[' if 'ge' in bounds else '('}{low:g}, {high:.12g}]"
+    if low is not None:
+        return f"{kind} {'of at least' if 'ge' in bounds else 'above'} {low:g}"
+    return kind
+
+
+def sentence(error: ErrorDetails, kind: type) -> tuple[KeyPath, str]:
+    """The key that is wrong, and what to say of it. `kind`: the table of settings that was validated."""
+    path = tuple(str(part) for part in error["loc"])
+    if error["type"] == "rule":
+        path += tuple(error["ctx"]["keys"])
+        return path, f"{named(path)}: {error['ctx']['words']}"
+    if error["type"] == "unexpected_keyword_argument":
+        return path, unknown(path, kind, is_table=isinstance(error["input"], dict))
+    field = field_at(path, kind)
+    if field is None:  # a positional argument in Python
+        return path, f"{kind.__name__}: {error['msg']}"
+    value = shown(error["input"])
+    if table_of(field) is not None:
+        return path, f"{path[-1]} = {value} must be a table: [{'.'.join(path)}]"
+    near = difflib.get_close_matches(str(error["input"]), choices_of(field), 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return path, f"{named(path)} = {value} must be {allowed(field)}{hint}"
+
+
+def unknown(path: KeyPath, kind: type, *, is_table: bool) -> str:
+    """What to say of a key or table that does not exist."""
+    *outer, name = path
+    here = kind if not outer else table_of(field) if (field := field_at(tuple(outer), kind)) else None
+    known = fields_of(here)
+    if is_table:
+        what = f"unknown table [{'.'.join((*outer, name))}]" if name.isidentifier() else f"unknown table {shown(name)}"
+    else:
+        what = f"[{'.'.join(outer)}] unknown key {shown(name)}" if outer else f"unknown key {shown(name)}"
+    if near := difflib.get_close_matches(name, known, 1):
+        return f"{what}; did you mean {near[0]!r}?"
+    if elsewhere := [named(other) for other in key_paths(kind) if other[-1] == name]:
+        return f"{what}; did you mean {' or '.join(elsewhere)}?"
+    return f"{what}; there are {', '.join(known)}"
+
+
+def key_paths(kind: type, above: KeyPath = ()) -> list[KeyPath]:
+    """Every key of a table of settings and of the tables in it."""
+    found: list[KeyPath] = []
+    for name, field in fields_of(kind).items():
+        table = table_of(field)
+        found += [(*above, name)] if table is None else key_paths(table, (*above, name))
+    return found
+
+
+def field_at(path: KeyPath, kind: type) -> FieldInfo | None:
+    """The key at this place, if there is one."""
+    field = None
+    here: type | None = kind
+    for name in path:
+        field = fields_of(here).get(name) if here is not None else None
+        if field is None:
+            return None
+        here = table_of(field)
+    return field
+
+
+def named(path: KeyPath) -> str:
+    """`[weak.prices] prompt`."""
+    return f"[{'.'.join(path[:-1])}] {path[-1]}" if len(path) > 1 else path[-1]
+
+
+def shown(value: object) -> str:
+    """A value on one line, cut where it is long."""
+    text = {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -1,0 +1,92 @@
+"""What is opened for a configuration, and what cannot be opened."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from trim.backends.onnx import EmbeddedGenerator, EmbeddedPrm
+from trim.backends.openai import OpenAIGenerator
+from trim.config.factory import Backends, open_backends, open_prm
+from trim.config.settings import BudgetSettings, Config, GenerationSettings, ModelSettings, PrmSettings
+from trim.errors import ConfigError
+from trim.policies import AlwaysStrong
+from trim.scoring.confidence import ConfidencePrm
+from trim.scoring.likelihood import LikelihoodScorer
+from trim.scoring.llm_judge import JudgementPrm
+from trim.scoring.vllm_prm import VllmPrm
+from trim.types import Budget, Sampling
+
+URL = "http://127.0.0.1:9/v1"
+SERVER = ModelSettings("vllm", "m", URL)
+
+
+def opened(config: Config) -> Backends:
+    async def run() -> Backends:
+        async with open_backends(config) as backends:
+            return backends
+
+    return asyncio.run(run())
+
+
+def test_models_in_this_process_and_behind_servers() -> None:
+    ours = opened(Config())
+    assert isinstance(ours.weak, EmbeddedGenerator)
+    assert isinstance(ours.prm, EmbeddedPrm)
+    theirs = opened(Config(weak=SERVER, strong=SERVER, prm=PrmSettings("vllm", "m", URL)))
+    assert isinstance(theirs.strong, OpenAIGenerator)
+    assert isinstance(theirs.prm, VllmPrm)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        (PrmSettings("embedded", "prm-small"), EmbeddedPrm),
+        (PrmSettings("likelihood"), LikelihoodScorer),
+        (PrmSettings("entropy", "m", URL), ConfidencePrm),
+        (PrmSettings("typed", "m", URL), JudgementPrm),
+    ],
+)
+def test_every_kind_of_judge(settings: PrmSettings, kind: type) -> None:
+    async def run() -> None:
+        judge = open_prm(Config(prm=settings))
+        assert isinstance(judge, kind)
+        await judge.aclose()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (Config(weak=ModelSettings(model="no-such-model")), "no-such-model"),
+        (Config(weak=replace(SERVER, template="no-such-template")), "no-such-template"),
+        (Config(weak=replace(SERVER, api_key_env="TRIM_NO_SUCH_KEY")), r"\[weak\] api_key_env names TRIM_NO_SUCH_KEY"),
+        (Config(prm=PrmSettings("yes-no", "m", URL, "TRIM_NO_SUCH_KEY")), r"\[prm\] api_key_env names TRIM_NO"),
+        (Config(prm=PrmSettings(recalibration="no-such-curve.json")), "no-such-curve.json"),
+        (Config(generation=GenerationSettings(separator="newline")), r"\[generation\] separator: the embedded models"),
+    ],
+)
+def test_what_cannot_be_opened(config: Config, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        opened(config)
+
+
+def test_a_router_has_the_limits_of_the_configuration(tmp_path: Path) -> None:
+    config = Config(budget=BudgetSettings(12), generation=GenerationSettings(max_steps=3, lookahead=0))
+    backends = opened(config)
+    router = backends.router(AlwaysStrong(), max_tokens=40)
+    assert (router.limits.max_steps, router.limits.lookahead, router.limits.max_tokens) == (3, 0, 40)
+    assert router.budget == Budget(12)
+    assert router.prices == backends.spec.prices
+    assert backends.router(AlwaysStrong(), budget=Budget(5)).budget == Budget(5)
+
+
+def test_other_sampling_keeps_the_rest() -> None:
+    backends = opened(Config())
+    colder = backends.sampled(Sampling(temperature=0.0))
+    assert colder.weak is not backends.weak
+    assert (colder.prm, colder.spec) == (backends.prm, backends.spec)
