@@ -19,7 +19,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 ORDER = [
     ["types", "errors", "stats", "atomic"],
     ["seeding"],
-    ["protocols", "steps", "prompts", "pomdp"],
+    ["protocols", "steps", "prompts", "pomdp", "trace_schema_1"],
     ["traces", "simulation"],
     ["routing", "testing"],
     ["backends", "policies", "tasks"],

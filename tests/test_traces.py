@@ -1,21 +1,209 @@
-"""Trace files keep what was said before a question."""
+"""Trace files: what is written comes back, what an earlier version wrote too, and what is broken is named."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from trim.errors import TraceError
 from trim.policies import Threshold
 from trim.routing.router import Router
 from trim.simulation import SimulatedModel, SimulatedPrm
-from trim.traces import TraceWriter, read_traces
-from trim.types import Message, Question, Role
+from trim.traces import TraceWriter, from_json, question_from_json, question_to_json, read_traces, to_json
+from trim.types import (
+    Action,
+    Decision,
+    Draft,
+    Fallback,
+    Finish,
+    Message,
+    Question,
+    Role,
+    Step,
+    StopReason,
+    Trace,
+    Usage,
+)
+
+SCHEMA_1 = Path(__file__).parent / "data" / "traces_schema_1.jsonl"
+"""Lines of `trim eval` as of f3c996d; the last has a conversation, a fallback and a forced decision beside."""
+
+TRACE = Trace(
+    question=Question(
+        "And 2 + 2?", "4", "q1", ("4",), (Message("user", "1 + 1?"), Message("assistant", "2 \N{GRINNING FACE}"))
+    ),
+    policy="threshold+revise+2",
+    parameter=0.1 + 0.2,
+    seed=-(2**63),
+    decisions=(
+        Decision(
+            Step("4\n", Role.STRONG, 7, Finish.EOS, 20, 3, -0.25, 1e-300),
+            Action.REGENERATE,
+            score=1 / 3,
+            kept_score=0.9,
+            forced=True,
+            rejected=(
+                Draft(Step("5", Role.WEAK, 1), 0.1, Action.RESAMPLE),
+                Draft(Step("", Role.STRONG, 2, Finish.LENGTH), None, Action.REVISE),
+            ),
+            attempt=1,
+        ),
+    ),
+    stop_reason=StopReason.EOS,
+    usage={role: Usage(1, 2, 3, 4, 5) for role in Role},
+    cost=1.5e-7,
+    seconds=2.0,
+    phases={Role.WEAK: 0.5, Role.STRONG: 0.0, Role.PRM: 0.25},
+    answer="4",
+    correct=True,
+    fallbacks=(Fallback(Role.PRM, 0, "no answer", Role.STRONG),),
+    separator="\n",
+)
 
 
-def test_a_conversation_comes_back_from_the_file(tmp_path: Path) -> None:
-    question = Question("And 2 + 2?", messages=(Message("user", "1 + 1?"), Message("assistant", "2")))
+def written(folder: Path, *traces: Trace) -> Path:
+    path = folder / "traces.jsonl"
+    with TraceWriter(path) as writer:
+        for trace in traces:
+            writer.append(trace)
+    return path
+
+
+def routed(question: Question) -> Trace:
     router = Router(SimulatedModel(Role.WEAK, 0.8), SimulatedModel(Role.STRONG, 0.95), SimulatedPrm(), Threshold(0.5))
-    trace = asyncio.run(router.route(question))
-    with TraceWriter(tmp_path / "traces.jsonl") as writer:
-        writer.append(trace)
-    assert list(read_traces(tmp_path / "traces.jsonl")) == [trace]
+    return asyncio.run(router.route(question))
+
+
+def test_every_field_comes_back_exactly(tmp_path: Path) -> None:
+    real = routed(Question("And 2 + 2?", messages=(Message("user", "1 + 1?"), Message("assistant", "2"))))
+    assert list(read_traces(written(tmp_path, TRACE, real))) == [TRACE, real]
+    assert from_json(json.loads(json.dumps(to_json(TRACE)))) == TRACE
+    assert question_from_json(json.loads(json.dumps(question_to_json(TRACE.question)))) == TRACE.question
+
+
+def test_a_line_has_the_names_of_the_types(tmp_path: Path) -> None:
+    line = json.loads(written(tmp_path, TRACE).read_text())
+    assert line == to_json(TRACE)
+    assert line["schema"] == 2
+    assert line["question"]["messages"][0] == {"role": "user", "text": "1 + 1?"}
+    assert line["decisions"][0]["step"]["role"] == "strong"
+    assert line["decisions"][0]["rejected"][1]["action"] == "REVISE"
+    assert line["usage"]["prm"] == {
+        "calls": 1, "prompt_tokens": 2, "cached_tokens": 3, "completion_tokens": 4, "discarded_tokens": 5,
+    }  # fmt: skip
+
+
+def test_text_that_utf_8_cannot_write_comes_back(tmp_path: Path) -> None:
+    half = replace(TRACE, question=Question("half a pair: \ud83d"))
+    assert list(read_traces(written(tmp_path, half, TRACE))) == [half, TRACE]
+
+
+def test_lines_of_schema_1_are_read_under_the_names_of_today() -> None:
+    lines = [json.loads(text) for text in SCHEMA_1.read_text().splitlines()]
+    traces = list(read_traces(SCHEMA_1))
+    assert [t.policy for t in traces] == [
+        "always-weak", "always-strong", "threshold+2", "threshold+revise", "pomdp", "threshold+2",
+    ]  # fmt: skip
+    for line, trace in zip(lines, traces, strict=True):
+        assert trace.question.text == line["question"]
+        assert (trace.question.id, trace.question.reference) == (line["question_id"], line["reference"])
+        assert list(trace.question.reference_steps) == line["reference_steps"]
+        assert trace.stop_reason.value == line["stop_reason"]
+        for key in ("parameter", "seed", "cost", "seconds", "answer", "correct", "separator"):
+            assert getattr(trace, key) == line[key]
+        assert {role.value: seconds for role, seconds in trace.phases.items()} == line["phases"]
+        for role, used in trace.usage.items():
+            for key in ("calls", "prompt_tokens", "cached_tokens", "completion_tokens", "discarded_tokens"):
+                assert getattr(used, key) == line["usage"][role][key]
+        assert len(trace.decisions) == len(line["steps"])
+        for decision, old in zip(trace.decisions, line["steps"], strict=True):
+            assert (decision.forced, decision.attempt) == (old["forced"], old.get("attempt", 0))
+            assert (decision.score, decision.kept_score) == (old["score"], old["kept_score"])
+            assert decision.action.value == old["action"]
+            same_step(decision.step, old)
+            assert len(decision.rejected) == len(old["rejected"])
+            for draft, was in zip(decision.rejected, old["rejected"], strict=True):
+                same_step(draft.step, was)
+                assert draft.score == was["score"]
+
+
+def same_step(step: Step, old: dict[str, Any]) -> None:
+    assert step.role.value == old["author"]
+    assert step.finish.value == old["finish"]
+    for key in ("text", "tokens", "prompt_tokens", "cached_tokens"):
+        assert getattr(step, key) == old[key]
+    assert (step.logprob, step.entropy) == (old.get("logprob"), old.get("entropy"))
+
+
+def test_rejections_of_schema_1_have_the_actions_of_today() -> None:
+    _, strong, resampled, revised, _, talked = read_traces(SCHEMA_1)
+    assert {decision.action for decision in strong.decisions} == {Action.TAKE_OVER}
+
+    def rejections(trace: Trace) -> set[tuple[Role, Action]]:
+        return {(draft.step.role, draft.action) for decision in trace.decisions for draft in decision.rejected}
+
+    assert rejections(resampled) == {(Role.WEAK, Action.RESAMPLE), (Role.WEAK, Action.REGENERATE)}
+    assert rejections(revised) == {(Role.WEAK, Action.REGENERATE), (Role.STRONG, Action.REVISE)}
+    assert talked.question.messages == (Message("user", "1 + 1?"), Message("assistant", "2"))
+    assert talked.fallbacks == (Fallback(Role.PRM, 1, "prm: no answer", Role.STRONG),)
+    assert (talked.decisions[-1].forced, talked.decisions[-1].attempt) == (True, 1)
+
+
+def test_a_run_of_an_earlier_version_goes_on_in_the_same_file(tmp_path: Path) -> None:
+    path = tmp_path / "traces.jsonl"
+    path.write_bytes(SCHEMA_1.read_bytes() + b'{"schema":1,"ques')
+    with TraceWriter(path) as writer:
+        assert writer.torn is not None
+        assert writer.torn.number == 7
+        writer.append(TRACE)
+    assert list(read_traces(path)) == [*read_traces(SCHEMA_1), TRACE]
+
+
+def broken(*keys: str | int, value: object = None) -> str:
+    """The line with one field gone (no value) or wrong."""
+    line = to_json(TRACE)
+    inner: Any = line
+    for key in keys[:-1]:
+        inner = inner[key]
+    if value is None:
+        del inner[keys[-1]]
+    else:
+        inner[keys[-1]] = value
+    return json.dumps(line, separators=(",", ":"))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "not JSON"),
+        ("3", "trace schema None; this version of TRIM reads schema 1 and 2"),
+        ('{"schema":3}', "trace schema 3; this version of TRIM reads schema 1 and 2"),
+        ('{"schema":1,"question":"x"}', "not a trace of schema 1: KeyError"),
+        ('{"schema":1,"question":3,"steps":4}', "not a trace of schema 1"),
+        (broken("decisions"), "not a trace: decisions: "),
+        (broken("question", "text"), "not a trace: question.text: "),
+        (broken("decisions", 0, "action", value="RETRY"), "not a trace: decisions.0.action: input should be"),
+        (broken("usage", "weak", "calls", value="many"), "not a trace: usage.weak.calls: "),
+        (broken("question", "messages", 0, "role", value="tool"), "not a trace: question.messages.0.role: "),
+    ],
+)
+def test_a_line_that_is_not_a_trace_is_named(tmp_path: Path, line: str, message: str) -> None:
+    path = written(tmp_path, TRACE)
+    path.write_bytes(path.read_bytes() + line.encode() + b"\n")
+    traces = read_traces(path)
+    assert next(traces) == TRACE
+    with pytest.raises(TraceError) as caught:
+        next(traces)
+    assert str(caught.value).startswith(f"{path}:2: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match="No such file"):
+        list(read_traces(tmp_path / "none.jsonl"))

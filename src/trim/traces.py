@@ -9,160 +9,80 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from trim.errors import TraceError
-from trim.types import (
-    Action,
-    Decision,
-    Draft,
-    Fallback,
-    Finish,
-    Message,
-    Question,
-    Role,
-    Step,
-    StopReason,
-    Trace,
-    Usage,
-)
+from trim.trace_schema_1 import translated
+from trim.types import Question, Trace
 
-SCHEMA = 1
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+T = TypeVar("T", Question, Trace)
+
+SCHEMA = 2
+_HEAD = b'{"schema":2,'  # of every line that a `TraceWriter` writes
 
 
 def to_json(trace: Trace) -> dict[str, Any]:
-    """A trace as plain JSON values; `from_json` is its inverse."""
-    return question_to_json(trace.question) | {
-        "schema": SCHEMA,
-        "policy": trace.policy,
-        "parameter": trace.parameter,
-        "seed": trace.seed,
-        "correct": trace.correct,
-        "answer": trace.answer,
-        "stop_reason": trace.stop_reason.value,
-        "steps": [_decision_to_json(decision) for decision in trace.decisions],
-        "usage": {role.value: _usage_to_json(role, usage) for role, usage in trace.usage.items()},
-        "cost": trace.cost,
-        "seconds": trace.seconds,
-        "phases": {role.value: seconds for role, seconds in trace.phases.items()},
-        "fallbacks": [asdict(fallback) for fallback in trace.fallbacks],
-        "separator": trace.separator,
-    }
+    """A trace as plain JSON values, under the names of `trim.types`; `from_json` is its inverse."""
+    return {"schema": SCHEMA, **_codec(Trace).dump_python(trace, mode="json")}
 
 
 def from_json(line: dict[str, Any]) -> Trace:
-    """The trace of a JSON line.
+    """The trace of a JSON line, of this schema or of schema 1.
 
     Raises:
         TraceError: another schema version, or a field is missing or malformed.
     """
-    if line.get("schema") != SCHEMA:
-        raise TraceError(f"trace schema {line.get('schema')!r}; this version of TRIM reads schema {SCHEMA}")
-    try:
-        return Trace(
-            question=question_from_json(line),
-            policy=line["policy"],
-            parameter=line["parameter"],
-            seed=line["seed"],
-            decisions=tuple(_decision_from_json(step) for step in line["steps"]),
-            stop_reason=StopReason(line["stop_reason"]),
-            usage={Role(role): _usage_from_json(values) for role, values in line["usage"].items()},
-            cost=line["cost"],
-            seconds=line["seconds"],
-            phases={Role(role): seconds for role, seconds in line["phases"].items()},
-            answer=line["answer"],
-            correct=line["correct"],
-            fallbacks=tuple(Fallback(Role(f["role"]), f["step"], f["error"], Role(f["to"])) for f in line["fallbacks"]),
-            separator=line["separator"],
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise TraceError(f"not a trace: {type(error).__name__}: {error}") from None
+    schema = line.get("schema")
+    if schema == 1:
+        try:
+            line = translated(line)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise TraceError(f"not a trace of schema 1: {type(error).__name__}: {error}") from None
+    elif schema != SCHEMA:
+        raise TraceError(f"trace schema {schema!r}; this version of TRIM reads schema 1 and {SCHEMA}")
+    return _read(Trace, line)
 
 
 def question_to_json(question: Question) -> dict[str, Any]:
     """A question as plain JSON values, as they stand in a trace."""
-    said = {"messages": [asdict(message) for message in question.messages]} if question.messages else {}
-    return said | {
-        "question_id": question.id,
-        "question": question.text,
-        "reference": question.reference,
-        "reference_steps": list(question.reference_steps),
-    }
-
-
-def question_from_json(line: dict[str, Any]) -> Question:
-    """The inverse."""
-    return Question(
-        line["question"],
-        line["reference"],
-        line["question_id"],
-        tuple(line.get("reference_steps", ())),
-        tuple(Message(**message) for message in line.get("messages", ())),
-    )
-
-
-def _step_to_json(step: Step, score: float | None, action: Action) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        "role": step.role.value,
-        "text": step.text,
-        "tokens": step.tokens,
-        "score": score,
-        "action": action.value,
-        "finish": step.finish.value,
-        "prompt_tokens": step.prompt_tokens,
-        "cached_tokens": step.cached_tokens,
-    }
-    optional = {"logprob": step.logprob, "entropy": step.entropy}
-    return values | {key: value for key, value in optional.items() if value is not None}
-
-
-def _decision_to_json(decision: Decision) -> dict[str, Any]:
-    values = _step_to_json(decision.step, decision.score, decision.action)
-    values["forced"] = decision.forced
-    values["kept_score"] = decision.kept_score
-    if decision.attempt:
-        values["attempt"] = decision.attempt
-    values["rejected"] = [_step_to_json(draft.step, draft.score, draft.action) for draft in decision.rejected]
+    values: dict[str, Any] = _codec(Question).dump_python(question, mode="json")
     return values
 
 
-def _step_from_json(values: dict[str, Any]) -> Step:
-    return Step(
-        text=values["text"],
-        role=Role(values["role"]),
-        tokens=values["tokens"],
-        finish=Finish(values["finish"]),
-        prompt_tokens=values["prompt_tokens"],
-        cached_tokens=values["cached_tokens"],
-        logprob=values.get("logprob"),
-        entropy=values.get("entropy"),
-    )
+def question_from_json(values: dict[str, Any]) -> Question:
+    """The inverse.
+
+    Raises:
+        TraceError: a field is missing or malformed.
+    """
+    return _read(Question, values)
 
 
-def _decision_from_json(values: dict[str, Any]) -> Decision:
-    return Decision(
-        step=_step_from_json(values),
-        action=Action(values["action"]),
-        score=values["score"],
-        kept_score=values["kept_score"],
-        forced=values["forced"],
-        rejected=tuple(
-            Draft(_step_from_json(draft), draft["score"], Action(draft["action"])) for draft in values["rejected"]
-        ),
-        attempt=values.get("attempt", 0),
-    )
+@cache
+def _codec(kind: type[T]) -> TypeAdapter[T]:
+    """Reads and writes a dataclass as JSON. Made on first use: it takes as long as reading a hundred traces."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
-def _usage_to_json(role: Role, usage: Usage) -> dict[str, int]:
-    values = asdict(usage)
-    return values | {"tokens": usage.prompt_tokens} if role is Role.PRM else values
+def _read(kind: type[T], values: dict[str, Any]) -> T:
+    from pydantic import ValidationError
 
-
-def _usage_from_json(values: dict[str, int]) -> Usage:
-    return Usage(**{key: value for key, value in values.items() if key != "tokens"})
+    try:
+        return _codec(kind).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise TraceError(f"not a {kind.__name__.lower()}: {where}: {first['msg'].lower()}") from None
 
 
 @dataclass(frozen=True)
@@ -206,6 +126,9 @@ def read_traces(path: Path) -> Iterator[Trace]:
 
 
 def _parse(line: bytes, where: str) -> Trace:
+    if line.startswith(_HEAD):
+        with suppress(ValueError):  # what is wrong, the slower way below says
+            return _codec(Trace).validate_json(line)
     try:
         values = json.loads(line)
     except ValueError as error:
@@ -214,6 +137,13 @@ def _parse(line: bytes, where: str) -> Trace:
         return from_json(values if isinstance(values, dict) else {})
     except TraceError as error:
         raise TraceError(f"{where}: {error}") from None
+
+
+def _line(trace: Trace) -> bytes:
+    try:
+        return _HEAD + _codec(Trace).dump_json(trace)[1:] + b"\n"
+    except ValueError:  # half of a surrogate pair, which a model may write and UTF-8 cannot
+        return json.dumps(to_json(trace), separators=(",", ":")).encode("ascii") + b"\n"
 
 
 class TraceWriter:
@@ -230,8 +160,7 @@ class TraceWriter:
 
     def append(self, trace: Trace) -> None:
         """Write one line."""
-        line = json.dumps(to_json(trace), allow_nan=False, separators=(",", ":"))
-        self._file.write(line.encode("ascii") + b"\n")
+        self._file.write(_line(trace))
         self._file.flush()
 
     def close(self) -> None:

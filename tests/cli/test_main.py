@@ -42,16 +42,16 @@ def test_solve_as_json_from_standard_input() -> None:
         "solve", "-", "--json", "--policy", "random", "--parameter", "0.9", "--max-strong-tokens", "0", stdin=QUESTION
     )
     trace = json.loads(done.stdout)
-    assert trace["question"] == QUESTION
+    assert trace["question"]["text"] == QUESTION
     assert trace["usage"]["strong"]["completion_tokens"] == 0
-    assert {step["role"] for step in trace["steps"]} == {"weak"}
-    assert any(step["forced"] for step in trace["steps"])
+    assert {decision["step"]["role"] for decision in trace["decisions"]} == {"weak"}
+    assert any(decision["forced"] for decision in trace["decisions"])
 
 
 def test_solve_repeats_with_a_seed() -> None:
     texts = {
-        tuple(step["text"] for step in json.loads(trim("solve", QUESTION, "--json", "--seed", "7").stdout)["steps"])
-        for _ in range(2)
+        tuple(decision["step"]["text"] for decision in json.loads(solved.stdout)["decisions"])
+        for solved in (trim("solve", QUESTION, "--json", "--seed", "7") for _ in range(2))
     }
     assert len(texts) == 1
 
@@ -106,9 +106,12 @@ def test_a_killed_evaluation_is_resumed_exactly(tmp_path: Path) -> None:
 
     def answers(folder: Path) -> dict[tuple[str, str], list[str]]:
         lines = [json.loads(line) for line in (folder / "traces.jsonl").read_text().splitlines()]
-        keys = Counter((line["question_id"], line["policy"]) for line in lines)
+        keys = Counter((line["question"]["id"], line["policy"]) for line in lines)
         assert set(keys.values()) == {1}
-        return {(line["question_id"], line["policy"]): [s["text"] for s in line["steps"]] for line in lines}
+        return {
+            (line["question"]["id"], line["policy"]): [decision["step"]["text"] for decision in line["decisions"]]
+            for line in lines
+        }
 
     assert answers(cut) == answers(whole)
     assert len(answers(cut)) == 72

@@ -179,8 +179,8 @@ def test_scores_are_recorded_on_demand(tmp_path: Path) -> None:
     for options, scored in (([], False), (["--score"], True)):
         out = tmp_path / str(scored)
         assert main([*command, str(out), *options]) == 0
-        steps = json.loads((out / "traces.jsonl").read_text().splitlines()[0])["steps"]
-        assert all((step["score"] is not None) is scored for step in steps)
+        decisions = json.loads((out / "traces.jsonl").read_text().splitlines()[0])["decisions"]
+        assert all((decision["score"] is not None) is scored for decision in decisions)
 
 
 @pytest.mark.parametrize(

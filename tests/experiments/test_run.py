@@ -82,18 +82,26 @@ def test_results_have_the_documented_fields(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in run.traces.read_text().splitlines()]
     assert len(lines) == 60 * len(POLICIES)
     needed = {
-        "schema", "question_id", "question", "reference", "policy", "parameter", "seed", "correct", "answer",
-        "stop_reason", "steps", "usage", "cost", "seconds",
+        "schema", "question", "policy", "parameter", "seed", "correct", "answer", "stop_reason", "decisions", "usage",
+        "cost", "seconds",
     }  # fmt: skip
     assert needed <= set(lines[0])
-    assert {"role", "text", "tokens", "score", "action", "forced"} <= set(lines[0]["steps"][0])
-    assert {"calls", "tokens"} <= set(lines[0]["usage"]["prm"])
+    assert {"id", "text", "reference"} <= set(lines[0]["question"])
+    assert {"step", "score", "action", "forced"} <= set(lines[0]["decisions"][0])
+    assert {"role", "text", "tokens"} <= set(lines[0]["decisions"][0]["step"])
+    assert {"calls", "prompt_tokens"} <= set(lines[0]["usage"]["prm"])
     # The same figures, computed from the traces alone.
     chosen = [line for line in lines if (line["policy"], line["parameter"]) == ("threshold", 0.6)]
     point = points["threshold", 0.6]
     assert point["accuracy"] == pytest.approx(sum(line["correct"] for line in chosen) / 60)
     assert point["strong_tokens"] == pytest.approx(
-        sum(step["tokens"] for line in chosen for step in line["steps"] if step["role"] == "strong") / 60
+        sum(
+            decision["step"]["tokens"]
+            for line in chosen
+            for decision in line["decisions"]
+            if decision["step"]["role"] == "strong"
+        )
+        / 60
     )
 
 
@@ -121,11 +129,15 @@ def test_resuming_after_a_kill_answers_every_question_once(tmp_path: Path) -> No
 def test_several_samples_of_each_question(tmp_path: Path) -> None:
     run = evaluate(tmp_path, POLICIES, questions=20, samples=3)
     lines = [json.loads(line) for line in run.traces.read_text().splitlines()]
-    keys = Counter((line["question_id"], line["policy"], line["parameter"]) for line in lines)
+    keys = Counter((line["question"]["id"], line["policy"], line["parameter"]) for line in lines)
     assert len(keys) == 20 * len(POLICIES)
     assert set(keys.values()) == {3}
     assert {line["seed"] for line in lines} == set(run.settings.seeds)
-    first = {line["seed"]: line["steps"] for line in lines if (line["policy"], line["question_id"]) == ("random", "q1")}
+    first = {
+        line["seed"]: line["decisions"]
+        for line in lines
+        if (line["policy"], line["question"]["id"]) == ("random", "q1")
+    }
     assert len({json.dumps(steps) for steps in first.values()}) == 3
     results = json.loads(run.write_results().read_text())
     assert (results["samples"], results["operating_points"][0]["questions"]) == (3, 20)
@@ -143,11 +155,11 @@ def test_several_samples_of_each_question(tmp_path: Path) -> None:
     resumed = evaluate(tmp_path, POLICIES, resume=True, questions=20, samples=3)
     assert {(t.question.id, t.seed, t.policy, t.parameter, t.text) for t in read_traces(resumed.traces)} == {
         (
-            line["question_id"],
+            line["question"]["id"],
             line["seed"],
             line["policy"],
             line["parameter"],
-            "\n\n".join(s["text"] for s in line["steps"]),
+            "\n\n".join(decision["step"]["text"] for decision in line["decisions"]),
         )
         for line in lines
     }

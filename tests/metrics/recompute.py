@@ -30,7 +30,7 @@ def read(folder: Path) -> Outcomes:
         line = json.loads(text)
         solution = (float(line["correct"]), float(line["usage"]["strong"]["completion_tokens"]))
         questions = found.setdefault((line["policy"], line["parameter"]), {})
-        questions.setdefault(line["question_id"], []).append(solution)
+        questions.setdefault(line["question"]["id"], []).append(solution)
     everywhere = set.intersection(*(set(questions) for questions in found.values()))
     return {
         key: {
