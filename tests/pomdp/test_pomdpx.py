@@ -20,7 +20,7 @@ class Instance:
         self.root = ET.fromstring(text)
         self.values = {
             name: (variable.findtext("ValueEnum") or "").split()
-            for variable in self.root.find("Variable") or []
+            for variable in self.root.iterfind("Variable/*")
             for name in (variable.get("vname"), variable.get("vnamePrev"), variable.get("vnameCurr"))
             if name
         }
@@ -28,7 +28,7 @@ class Instance:
 
     def table(self, section: str, name: str) -> np.ndarray:
         """P(name | parents) or the reward, axes parents then name; '-' and '*' as the format defines them."""
-        for table in self.root.find(section) or []:
+        for table in self.root.iterfind(f"{section}/*"):
             if table.findtext("Var") == name:
                 break
         else:
