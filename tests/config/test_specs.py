@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trim.backends.onnx import fingerprint
+from trim.backends.onnx_model import fingerprint
 from trim.config.settings import (
     BudgetSettings,
     Config,

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trim.backends.base import BaseBackend, BaseGenerator, step_stream
 from trim.errors import BackendUnavailable, BadResponse, ConfigError
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
 from trim.protocols import Policy
@@ -43,7 +44,7 @@ def run(router: Router, text: str = "q", seed: int = 0) -> Trace:
 
 
 @dataclass
-class Scripted:
+class Scripted(BaseGenerator):
     """A generator that writes given steps: `script[len(kept)]` is what it goes on with."""
 
     script: dict[int, list[Step]]
@@ -51,6 +52,7 @@ class Scripted:
     options: list[StepOptions] = field(default_factory=list)
     prefixes: list[tuple[str, ...]] = field(default_factory=list)
 
+    @step_stream
     async def steps(
         self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
     ) -> AsyncIterator[Step]:
@@ -72,7 +74,7 @@ def strong(text: str, finish: Finish = Finish.SEPARATOR, tokens: int = 5) -> Ste
 
 
 @dataclass
-class FixedPrm:
+class FixedPrm(BaseBackend):
     """Scores by text; 1 for anything else."""
 
     scores: dict[str, float]
@@ -201,7 +203,8 @@ def test_take_over_lets_the_strong_model_finish() -> None:
 
 def test_resample_asks_for_another_draft_of_the_same_step() -> None:
     @dataclass
-    class Resampling:
+    class Resampling(BaseGenerator):
+        @step_stream
         async def steps(
             self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
         ) -> AsyncIterator[Step]:
@@ -239,9 +242,10 @@ def test_resample_asks_for_another_draft_of_the_same_step() -> None:
 
 def test_what_the_strong_model_wrote_may_be_revised_once() -> None:
     @dataclass
-    class Revising:
+    class Revising(BaseGenerator):
         attempts: list[int] = field(default_factory=list)
 
+        @step_stream
         async def steps(
             self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
         ) -> AsyncIterator[Step]:
@@ -289,7 +293,8 @@ def test_what_the_strong_model_wrote_may_be_revised_once() -> None:
 
 
 def test_a_failure_while_a_strong_text_is_revised_keeps_what_was_written() -> None:
-    class Once:
+    class Once(BaseGenerator):
+        @step_stream
         async def steps(
             self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
         ) -> AsyncIterator[Step]:
@@ -354,9 +359,10 @@ def test_two_degenerate_steps_in_a_row_stop_the_solution() -> None:
     assert (trace.stop_reason, trace.text) == (StopReason.DEGENERATE, "a\n\n---\n\n***")
 
 
-class _ByPrefix:
+class _ByPrefix(BaseGenerator):
     """Writes a, ---, b, #### 1 whether its stream is kept open or not."""
 
+    @step_stream
     async def steps(
         self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
     ) -> AsyncIterator[Step]:
@@ -430,12 +436,13 @@ def test_cost_is_the_full_bill() -> None:
 
 
 @dataclass
-class Broken:
+class Broken(BaseGenerator):
     """Fails after some good calls."""
 
     good: int = 0
     inner: SimulatedModel = WEAK
 
+    @step_stream
     async def steps(
         self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
     ) -> AsyncIterator[Step]:
@@ -492,7 +499,7 @@ def test_two_failures_that_point_at_each_other_end_in_an_error() -> None:
 
 @pytest.mark.parametrize("values", [(), (0.5, 0.5, 0.5), (1.5,), (float("nan"),)])
 def test_a_prm_that_breaks_the_contract_is_an_error(values: tuple[float, ...]) -> None:
-    class Wrong:
+    class Wrong(BaseBackend):
         async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
             return Scores(values)
 
@@ -504,7 +511,8 @@ def test_a_prm_that_breaks_the_contract_is_an_error(values: tuple[float, ...]) -
 def test_cancelling_closes_every_stream() -> None:
     closed: list[str] = []
 
-    class Hanging:
+    class Hanging(BaseGenerator):
+        @step_stream
         async def steps(
             self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
         ) -> AsyncIterator[Step]:
@@ -514,7 +522,7 @@ def test_cancelling_closes_every_stream() -> None:
             finally:
                 closed.append("weak")
 
-    class SlowPrm:
+    class SlowPrm(BaseBackend):
         async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
             await asyncio.sleep(60)
             return Scores((1.0,) * len(steps))

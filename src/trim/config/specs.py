@@ -153,7 +153,7 @@ def _on_error(config: Config) -> OnError:
 def _identity(backend: str, model: str, base_url: str) -> str:
     if base_url:
         return f"{backend}:{model} at {base_url}"
-    from trim.backends.onnx import fingerprint
+    from trim.backends.onnx_model import fingerprint
 
     return f"{backend}:{model}@{fingerprint(model)}"
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from trim.errors import ConfigError
-from trim.protocols import Policy, ProcessRewardModel, StepGenerator
+from trim.protocols import Judge, Policy, StepGenerator
 from trim.routing.speculation import Drafted, Drafting, Ledger, RoleFailed, StepReader
 from trim.seeding import uniform
 from trim.steps import StepFormat, is_degenerate
@@ -86,7 +86,7 @@ class Router:
         self,
         weak: StepGenerator,
         strong: StepGenerator,
-        prm: ProcessRewardModel | None,
+        prm: Judge | None,
         policy: Policy,
         *,
         form: StepFormat | None = None,

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from trim.errors import BackendError, BadResponse
-from trim.protocols import ProcessRewardModel, StepGenerator
+from trim.protocols import Judge, StepGenerator, StepStream
 from trim.steps import StepFormat, is_degenerate
 from trim.types import Finish, Question, Role, Step, StepOptions, Usage
 
@@ -64,7 +64,7 @@ class StepReader:
         self._options = options
         self._texts: list[str] = []
         self._read = 0  # tokens
-        self._stream: AsyncIterator[Step] | None = None
+        self._stream: StepStream | None = None
 
     async def next(self, ledger: Ledger, joiner: str) -> Step | None:
         """The next step, or None when the model ended the solution without writing another."""
@@ -123,12 +123,11 @@ class StepReader:
         stream, self._stream = self._stream, None
         if stream is None:
             return
-        ledger.discard(self._role, 0, getattr(stream, "pending_tokens", 0))
-        prompt, cached = getattr(stream, "pending_prompt", (0, 0))
-        ledger.usage[self._role].prompt_tokens += prompt
-        ledger.usage[self._role].cached_tokens += cached
-        if (aclose := getattr(stream, "aclose", None)) is not None:
-            await aclose()
+        ledger.discard(self._role, 0, stream.pending_tokens)
+        prompt = stream.pending_prompt
+        ledger.usage[self._role].prompt_tokens += prompt.tokens
+        ledger.usage[self._role].cached_tokens += prompt.cached
+        await stream.aclose()
 
 
 @dataclass(slots=True)
@@ -145,7 +144,7 @@ class Drafting:
     def __init__(
         self,
         weak: StepGenerator,
-        prm: ProcessRewardModel | None,
+        prm: Judge | None,
         question: Question,
         *,
         form: StepFormat,
@@ -275,7 +274,7 @@ class Drafting:
         if reader is not None:
             await reader.close(self._ledger)
 
-    async def _score(self, prm: ProcessRewardModel, drafts: Sequence[Drafted]) -> None:
+    async def _score(self, prm: Judge, drafts: Sequence[Drafted]) -> None:
         batch = tuple(drafts)
         steps = (*self.kept, *(drafted.step.text for drafted in batch))
         usage = self._ledger.usage[Role.PRM]
