@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from trim.backends.base import BaseBackend, BaseGenerator, step_stream
 from trim.policies import AlwaysWeak, Threshold
 from trim.protocols import Policy
-from trim.routing.router import Limits, Router
+from trim.routing.limits import Limits
+from trim.routing.router import Router
 from trim.simulation import SimulatedModel, is_right
 from trim.types import Question, Role, Scores, Step, StepOptions
 

@@ -15,7 +15,8 @@ from trim.backends.onnx_engine import Array
 from trim.backends.onnx_model import Tokens, shipped
 from trim.policies import AlwaysWeak, RandomSteps
 from trim.protocols import Judge
-from trim.routing.router import Limits, Router
+from trim.routing.limits import Limits
+from trim.routing.router import Router
 from trim.scoring.embedded_logprobs import EmbeddedLogprobs
 from trim.scoring.embedded_prm import EmbeddedPrm
 from trim.scoring.likelihood import open_likelihood

@@ -17,7 +17,8 @@ from trim.backends.probe import describe
 from trim.errors import BackendError, BackendUnavailable, InputTooLong
 from trim.policies import AlwaysStrong, AlwaysWeak, Threshold
 from trim.prompts import load_template
-from trim.routing.router import Limits, OnError, Router
+from trim.routing.limits import Limits, OnError
+from trim.routing.router import Router
 from trim.scoring.embedded_logprobs import EmbeddedLogprobs
 from trim.scoring.embedded_prm import EmbeddedPrm
 from trim.scoring.likelihood import OpenAILogprobs

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trim.policies import PolicySpec
-from trim.routing.router import Limits, OnError
+from trim.routing.limits import Limits, OnError
 from trim.steps import Separator, StepFormat
 from trim.types import Budget, Price, Prices, Role, Sampling
 
