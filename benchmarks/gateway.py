@@ -22,12 +22,12 @@ import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from trim.config.factory import Backends
 from trim.config.settings import Config, ServeSettings
+from trim.protocols import PendingPrompt, StepStream
 from trim.simulation import SimulatedModel, SimulatedPrm
 from trim.types import Question, Role, Step, StepOptions
 
@@ -41,13 +41,13 @@ _PAGE_SIZE = 4096
 class Stamped(SimulatedModel):
     """A simulated model whose steps say when they were finished."""
 
-    def steps(self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()) -> Any:
+    def steps(self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()) -> StepStream:
         """Continue `kept`."""
         return _Stamps(super().steps(question, kept, options))
 
 
 class _Stamps:
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: StepStream) -> None:
         self._stream = stream
 
     def __aiter__(self) -> _Stamps:
@@ -55,10 +55,14 @@ class _Stamps:
 
     @property
     def pending_tokens(self) -> int:
-        return int(self._stream.pending_tokens)
+        return self._stream.pending_tokens
+
+    @property
+    def pending_prompt(self) -> PendingPrompt:
+        return self._stream.pending_prompt
 
     async def __anext__(self) -> Step:
-        step: Step = await anext(self._stream)
+        step = await anext(self._stream)
         await asyncio.sleep(0)  # as a socket does
         return replace(step, text=f"{step.text} @{time.monotonic():.6f}@")
 

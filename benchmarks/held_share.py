@@ -12,22 +12,23 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
 
+from trim.backends.base import BaseGenerator
 from trim.config.factory import Backends
 from trim.config.settings import Config, PolicySettings, ServeSettings
 from trim.policies.artifacts import Models, Provenance
 from trim.policies.pomdp import PomdpPolicy
 from trim.pomdp import PomdpModel
+from trim.protocols import StepStream
 from trim.server.app import create_app
 from trim.server.gateway import Gateway
 from trim.simulation import SimulatedModel, SimulatedPrm, graded
-from trim.types import Question, Role, Step, StepOptions
+from trim.types import Question, Role, StepOptions
 
 _TARGET = 0.2
 _REQUESTS = 1_000
@@ -35,15 +36,13 @@ _AT_ONCE = 16
 
 
 @dataclass(frozen=True)
-class Drifting:
+class Drifting(BaseGenerator):
     """A weak model that errs more often on questions that are called hard."""
 
     easy: SimulatedModel
     hard: SimulatedModel
 
-    def steps(
-        self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
-    ) -> AsyncIterator[Step]:
+    def steps(self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()) -> StepStream:
         """Continue `kept`."""
         model = self.hard if question.text.startswith("hard") else self.easy
         return model.steps(question, kept, options)

@@ -22,7 +22,8 @@ from trim.config.factory import open_backends
 from trim.config.settings import load_config
 from trim.policies import AlwaysWeak, Threshold
 from trim.protocols import Policy
-from trim.routing.router import Limits, Router
+from trim.routing.limits import Limits
+from trim.routing.router import Router
 from trim.simulation import SimulatedModel, SimulatedPrm, even_lengths
 from trim.tasks import load_task
 from trim.types import Question, Role, Trace

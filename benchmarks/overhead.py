@@ -19,9 +19,11 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from trim.backends.base import BaseBackend, BaseGenerator, step_stream
 from trim.policies import AlwaysWeak, Threshold
 from trim.protocols import Policy
-from trim.routing.router import Limits, Router
+from trim.routing.limits import Limits
+from trim.routing.router import Router
 from trim.simulation import SimulatedModel, is_right
 from trim.types import Question, Role, Scores, Step, StepOptions
 
@@ -30,11 +32,12 @@ _REPEATS = 3
 
 
 @dataclass(frozen=True)
-class Instant:
+class Instant(BaseGenerator):
     """A simulated model that lets every other question have its turn before each step."""
 
     model: SimulatedModel
 
+    @step_stream
     async def steps(
         self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
     ) -> AsyncIterator[Step]:
@@ -44,7 +47,7 @@ class Instant:
             yield step
 
 
-class InstantPrm:
+class InstantPrm(BaseBackend):
     """Knows which steps slipped and draws nothing: only the Router is measured."""
 
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:

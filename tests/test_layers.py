@@ -20,9 +20,10 @@ ORDER = [
     ["types", "errors", "stats", "atomic"],
     ["seeding"],
     ["protocols", "steps", "prompts", "pomdp", "trace_schema_1"],
+    ["backends"],
     ["traces", "simulation"],
     ["routing", "testing"],
-    ["backends", "policies", "tasks"],
+    ["policies", "tasks"],
     ["scoring"],
     ["baselines"],
     ["metrics", "training"],
@@ -114,7 +115,7 @@ def test_the_router_is_the_only_step_loop() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "steps":
                 callers.add(str(path.relative_to(SOURCE)))
-    assert callers <= {"routing/speculation.py", "testing.py", "server/circuit_breaker.py", "backends/replay_cache.py"}
+    assert callers <= {"routing/step_reader.py", "testing.py", "server/circuit_breaker.py", "backends/replay_cache.py"}
 
 
 def test_the_version_is_in_the_changelog_or_unreleased() -> None:

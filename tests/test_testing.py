@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from trim.backends.base import BaseBackend, BaseGenerator, step_stream
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
 from trim.protocols import Policy
 from trim.simulation import SimulatedModel, SimulatedPrm
-from trim.testing import ConformanceError, check_generator, check_policy, check_prm
+from trim.testing import ConformanceError, check_generator, check_judge, check_policy
 from trim.types import Action, Finish, Observation, Question, Role, Scores, Step, StepOptions
 
 QUESTION = Question("long question 7")
@@ -27,15 +28,16 @@ def test_our_own_policies_conform(policy: Policy) -> None:
 
 def test_our_own_models_conform() -> None:
     asyncio.run(check_generator(SimulatedModel(Role.WEAK, 0.8), QUESTION))
-    asyncio.run(check_prm(SimulatedPrm(), QUESTION, ("a", "b", "c")))
+    asyncio.run(check_judge(SimulatedPrm(), QUESTION, ("a", "b", "c")))
 
 
 @dataclass
-class Wrong:
+class Wrong(BaseGenerator):
     """A generator with one fault."""
 
     steps_: tuple[Step, ...]
 
+    @step_stream
     async def steps(
         self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
     ) -> AsyncIterator[Step]:
@@ -64,12 +66,12 @@ def test_faults_of_generators_are_caught(steps: tuple[Step, ...], rule: str) -> 
 
 
 def test_faults_of_prms_and_policies_are_caught() -> None:
-    class Fickle:
+    class Fickle(BaseBackend):
         async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
             return Scores((1 / len(steps),) * len(steps))
 
     with pytest.raises(ConformanceError, match="later steps change"):
-        asyncio.run(check_prm(Fickle(), QUESTION, ("a", "b")))
+        asyncio.run(check_judge(Fickle(), QUESTION, ("a", "b")))
 
     @dataclass
     class Stateful(Policy):

@@ -5,7 +5,8 @@
 
 from trim.errors import TrimError
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
-from trim.routing.router import Limits, OnError, Router
+from trim.routing.limits import Limits, OnError
+from trim.routing.router import Router
 from trim.steps import Separator, StepFormat
 from trim.types import (
     Action,

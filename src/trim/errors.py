@@ -2,7 +2,7 @@
 
     TrimError                    catch this for all of them
     +-- ConfigError              a setting or argument is wrong; says which and where
-    +-- MissingExtra             an optional package is needed; says what to install
+    +-- MissingExtra             a package is needed; says what to install
     +-- TaskError                a data set or question is unusable
     +-- TraceError               a trace file cannot be read
     +-- BackendError             a model server failed; names role and server, says whether a retry may help
@@ -27,10 +27,20 @@ class ConfigError(TrimError):
 
 
 class MissingExtra(TrimError):
-    """An optional package is not installed."""
+    """A package is not installed.
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is needed for this: pip install 'trim-router[{extra}]'")
+    Args:
+        package: what is imported.
+        extra: the extra of this project that brings it; None: TRIM itself requires it.
+    """
+
+    def __init__(self, package: str, extra: str | None = None) -> None:
+        target = "." if extra is None else f"'.[{extra}]'"
+        whole = "trim-router" if extra is None else f"trim-router[{extra}]"
+        super().__init__(
+            f"{package} is needed for this: pip install {target} in a clone of TRIM, "
+            f'or pip install "{whole} @ git+URL" with the URL that you would clone'
+        )
 
 
 class TaskError(TrimError):

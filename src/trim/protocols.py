@@ -1,35 +1,132 @@
-"""The seams of TRIM. Anything with these methods takes part; nothing needs to be inherited.
+"""What a model, a judge and a policy must offer to take part. Nothing has to be inherited.
 
-`trim.testing` has a check for each that third parties can run against their own.
+`trim.backends.base` has optional base classes, `trim.testing` a check of each protocol for implementations of your own.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from trim.types import Action, Observation, Question, Scores, Step, StepOptions, Trace
+from trim.types import Action, Observation, Question, Sampling, Scores, Step, StepOptions, Trace, Usage
 
 
-class StepGenerator(Protocol):
-    """A model that continues a solution step by step."""
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a backend turned out to do; None: not tried, or does not apply. `problem` is the first thing that failed, in
+    one sentence; `context` is in tokens.
+    """
 
-    def steps(self, question: Question, kept: tuple[str, ...], options: StepOptions = ...) -> AsyncIterator[Step]:
-        """Yield finished steps that continue `kept` until the solution ends or `options` says stop.
+    server: str
+    reachable: bool = False
+    models: tuple[str, ...] = ()
+    streaming: bool | None = None  # the answer came in several chunks
+    stop: bool | None = None  # a stop string ends the text
+    stop_told: bool | None = None  # and is told from the end of the solution
+    usage: bool | None = None  # token counts at the end
+    running_usage: bool | None = None  # token counts in every chunk
+    continuation: bool | None = None  # a partial answer is continued
+    pooling: bool | None = None  # one score per step mark
+    prompt_logprobs: bool | None = None
+    context: int | None = None
+    problem: str | None = None
 
-        The last step of a solution has finish EOS. Closing the iterator (or cancelling a pull) cancels the request
-        upstream. An iterator that knows how many tokens of an unfinished step it has already read offers them as
-        `pending_tokens`, so that what is thrown away is counted. A generator whose sampling can be chosen offers
-        `sampled(sampling)`, the same model with another one.
+
+@dataclass(frozen=True, slots=True)
+class PendingPrompt:
+    """Prompt tokens of a request none of whose steps was handed over; `cached` of them came from a prefix cache."""
+
+    tokens: int = 0
+    cached: int = 0
+
+
+class Backend(Protocol):
+    """A model that is open: behind a server or in this process.
+
+    `identity` is what results, saved policies and reports call it: kind, model, and where it runs or which weights it
+    has. `usage` counts calls and tokens of all requests since it was opened, whatever became of them; what is discarded
+    a backend cannot know.
+
+    A class of your own is named in a configuration (`[weak] backend = "models.py:MyModel"`, `[prm] backend =
+    "judges:MyJudge"`, or an entry point in `trim.backends` or `trim.scorers`) and called with one argument, the
+    resolved settings of its role: model, base_url, api_key, timeout and so on.
+
+        class MyJudge(BaseBackend):
+            def __init__(self, spec: JudgeSpec) -> None:
+                self.model = load(spec.model)
+    """
+
+    @property
+    def identity(self) -> str: ...
+    @property
+    def usage(self) -> Usage: ...
+
+    def prepare(self) -> None:
+        """Do now what the first request would otherwise wait for, such as imports. Called inside the event loop."""
+        ...
+
+    async def probe(self, *, quick: bool = False) -> Probe:
+        """Try it. `quick`: only whether it answers at all, without generating or scoring, for readiness checks.
+
+        Never raises a `BackendError`: what failed is in `Probe.problem`.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close connections and stop threads."""
+        ...
+
+
+class StepStream(Protocol):
+    """The steps of one solution as they are written."""
+
+    @property
+    def pending_tokens(self) -> int:
+        """Completion tokens read that are in none of the steps handed over, so that what is thrown away is counted."""
+        ...
+
+    @property
+    def pending_prompt(self) -> PendingPrompt:
+        """Prompt tokens that no step handed over carries."""
+        ...
+
+    def __aiter__(self) -> StepStream: ...
+
+    async def __anext__(self) -> Step: ...
+
+    async def aclose(self) -> None:
+        """Cancel the request upstream."""
+        ...
+
+
+class StepGenerator(Backend, Protocol):
+    """A model that continues a solution step by step. `trim.backends.base.step_stream` makes one of an asynchronous
+    generator.
+    """
+
+    def steps(self, question: Question, kept: tuple[str, ...], options: StepOptions = ...) -> StepStream:
+        """Finished steps that continue `kept` until the solution ends or `options` says stop.
+
+        The last step of a solution has finish EOS. Closing the stream (or cancelling a pull) cancels the request
+        upstream.
 
         Raises:
-            BackendError: the server failed; names it.
+            BackendError: the server failed; names it. Raised while the stream is read.
+        """
+        ...
+
+    def sampled(self, sampling: Sampling) -> StepGenerator:
+        """The same model over the same connections, with tokens chosen in another way.
+
+        Raises:
+            ConfigError: the sampling of this model is fixed.
         """
         ...
 
 
-class ProcessRewardModel(Protocol):
-    """A judge of steps."""
+class Judge(Backend, Protocol):
+    """Scores the steps of a solution: a process reward model (PRM), an LLM judge, a likelihood."""
 
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
         """P(correct) for every one of `steps`: exactly `len(steps)` values in [0, 1].

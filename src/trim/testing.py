@@ -1,4 +1,4 @@
-"""Conformance checks for third-party generators, process reward models and policies.
+"""Conformance checks for generators, judges and policies of your own.
 
     asyncio.run(check_generator(MyGenerator(), Question("2 + 3?")))
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import product
 
 from trim.errors import TrimError
-from trim.protocols import Policy, ProcessRewardModel, StepGenerator
+from trim.protocols import Backend, Judge, Policy, StepGenerator
 from trim.types import Action, Finish, Observation, Question, Step, StepOptions
 
 
@@ -28,9 +28,22 @@ async def _pull(
 ) -> list[Step]:
     stream = generator.steps(question, kept, options)
     steps = [step async for step in stream]
-    if (close := getattr(stream, "aclose", None)) is not None:
-        await close()
+    _rule(stream.pending_tokens == 0, "a stream that has ended has no pending tokens")
+    await stream.aclose()
     return steps
+
+
+async def check_backend(backend: Backend) -> None:
+    """Check what every `Backend` offers: a name, a count of what it has used, and that it can be tried."""
+    _rule(bool(backend.identity.strip()), "identity is empty")
+    used = backend.usage
+    counts = (used.calls, used.prompt_tokens, used.cached_tokens, used.completion_tokens)
+    _rule(all(count >= 0 for count in counts), f"usage has negative counts: {used}")
+    _rule(backend.usage is used, "usage must be the same object each time, so that what is asked later is seen in it")
+    backend.prepare()
+    for quick in (True, False):
+        probe = await backend.probe(quick=quick)
+        _rule(probe.reachable or probe.problem is not None, "a probe says what is wrong where it reaches nothing")
 
 
 async def check_generator(generator: StepGenerator, question: Question, *, seeded: bool = True) -> None:
@@ -41,7 +54,10 @@ async def check_generator(generator: StepGenerator, question: Question, *, seede
         question: any.
         seeded: it promises to repeat itself with a seed and to continue a kept step as its open stream would.
     """
+    await check_backend(generator)
+    calls = generator.usage.calls
     steps = await _pull(generator, question, (), StepOptions())
+    _rule(generator.usage.calls > calls, "usage does not count calls")
     _rule(len(steps) >= 2, f"the check needs a question with at least two steps, this one took {len(steps)}")
     _rule(all(s.finish is Finish.SEPARATOR for s in steps[:-1]), "only the last step of a stream may end otherwise")
     _rule(steps[-1].finish is not Finish.SEPARATOR, "the last step of a solution must have finish EOS (or LENGTH)")
@@ -55,21 +71,21 @@ async def check_generator(generator: StepGenerator, question: Question, *, seede
     _rule(sum(step.tokens for step in short) <= 2, "max_tokens=2 was exceeded")
     stream = generator.steps(question, (), StepOptions())
     await anext(stream)
-    if (close := getattr(stream, "aclose", None)) is not None:
-        await close()  # closing early must not raise
+    await stream.aclose()  # closing early must not raise
     if seeded:
         _rule(one[0].text == steps[0].text, "the same seed gave another first step")
         second = await _pull(generator, question, (steps[0].text,), StepOptions(limit=1))
         _rule(second[0].text == steps[1].text, "a kept step is continued otherwise than the open stream went on")
 
 
-async def check_prm(prm: ProcessRewardModel, question: Question, steps: tuple[str, ...]) -> None:
-    """Check a `ProcessRewardModel` on some steps: number and range of scores, and that earlier scores stay."""
-    whole = (await prm.score(question, steps)).values
+async def check_judge(judge: Judge, question: Question, steps: tuple[str, ...]) -> None:
+    """Check a `Judge` on some steps: number and range of scores, and that earlier scores stay."""
+    await check_backend(judge)
+    whole = (await judge.score(question, steps)).values
     _rule(len(whole) == len(steps), f"{len(whole)} scores for {len(steps)} steps")
     _rule(all(0.0 <= value <= 1.0 for value in whole), f"scores outside [0, 1]: {whole}")
     for length in range(1, len(steps)):
-        part = (await prm.score(question, steps[:length])).values
+        part = (await judge.score(question, steps[:length])).values
         _rule(len(part) == length, f"{len(part)} scores for {length} steps")
         near = all(abs(a - b) < 1e-3 for a, b in zip(part, whole, strict=False))
         _rule(near, "later steps change the scores of earlier ones: decisions would depend on lookahead")

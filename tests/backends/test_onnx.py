@@ -10,11 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trim.backends.onnx import EmbeddedGenerator, EmbeddedJudge, EmbeddedPrm, Tokens, choose_token, shipped
+from trim.backends.onnx import EmbeddedGenerator, choose_token
 from trim.backends.onnx_engine import Array
+from trim.backends.onnx_model import Tokens, shipped
 from trim.policies import AlwaysWeak, RandomSteps
-from trim.protocols import ProcessRewardModel
-from trim.routing.router import Limits, Router
+from trim.protocols import Judge
+from trim.routing.limits import Limits
+from trim.routing.router import Router
+from trim.scoring.embedded_logprobs import EmbeddedLogprobs
+from trim.scoring.embedded_prm import EmbeddedPrm
 from trim.scoring.likelihood import open_likelihood
 from trim.tasks.gsm_symbolic import FAMILY
 from trim.types import Finish, Message, Question, Role, Sampling, Step, StepOptions, Trace
@@ -104,7 +108,7 @@ def test_cancelling_stops_the_writing_and_counts_it() -> None:
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert stream.pending_tokens >= 0  # type: ignore[attr-defined]
+            assert stream.pending_tokens >= 0
         assert (await pull(generator, (), StepOptions(limit=1)))[0].text is not None
         await generator.aclose()
 
@@ -137,7 +141,7 @@ def test_scores_of_a_prefix_never_change_and_marks_cannot_be_forged() -> None:
     asyncio.run(scenario())
 
 
-def separation(scorer: ProcessRewardModel) -> float:
+def separation(scorer: Judge) -> float:
     """How often a right reference step scores above the same step with its result changed (AUROC)."""
 
     async def scenario() -> float:
@@ -164,7 +168,7 @@ def test_the_trained_prm_tells_right_steps_from_wrong_ones() -> None:
 
 def test_a_judge_reads_only_what_is_new() -> None:
     async def scenario() -> None:
-        fresh, grown = EmbeddedJudge("judge"), EmbeddedJudge("judge")
+        fresh, grown = EmbeddedLogprobs("judge"), EmbeddedLogprobs("judge")
         for question in QUESTIONS[:4]:
             whole = await fresh.step_logprobs(question, question.reference_steps)
             for length in range(1, len(question.reference_steps) + 1):

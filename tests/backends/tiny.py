@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trim.backends.onnx import shipped
 from trim.backends.onnx_engine import _float32  # the one reader of weights
+from trim.backends.onnx_model import shipped
 
 Weights = dict[str, NDArray[np.float32]]
 

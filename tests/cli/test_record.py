@@ -102,7 +102,7 @@ def test_a_torn_record_goes_on(tmp_path: Path) -> None:
             asyncio.run(step(record, None, Role.STRONG))
     assert (tmp_path / FILE).read_bytes() == whole
     (tmp_path / FILE).write_bytes(b"[1]\n")
-    with pytest.raises(TraceError, match="is no record"):
+    with pytest.raises(TraceError, match="is not a record"):
         Record(tmp_path)
 
 

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from trim.backends.onnx import EmbeddedGenerator, EmbeddedPrm
+from trim.backends.onnx import EmbeddedGenerator
 from trim.backends.openai import OpenAIGenerator
 from trim.config.factory import Backends, open_backends, open_prm
 from trim.config.settings import BudgetSettings, Config, GenerationSettings, ModelSettings, PrmSettings
 from trim.errors import ConfigError
 from trim.policies import AlwaysStrong
-from trim.scoring.confidence import ConfidencePrm
-from trim.scoring.likelihood import LikelihoodScorer
-from trim.scoring.llm_judge import JudgementPrm
+from trim.scoring.confidence import ConfidenceJudge
+from trim.scoring.embedded_prm import EmbeddedPrm
+from trim.scoring.likelihood import LikelihoodJudge
+from trim.scoring.llm_judge import LlmJudge
 from trim.scoring.vllm_prm import VllmPrm
 from trim.types import Budget, Sampling
 
@@ -45,9 +46,9 @@ def test_models_in_this_process_and_behind_servers() -> None:
     ("settings", "kind"),
     [
         (PrmSettings("embedded", "prm-small"), EmbeddedPrm),
-        (PrmSettings("likelihood"), LikelihoodScorer),
-        (PrmSettings("entropy", "m", URL), ConfidencePrm),
-        (PrmSettings("typed", "m", URL), JudgementPrm),
+        (PrmSettings("likelihood"), LikelihoodJudge),
+        (PrmSettings("entropy", "m", URL), ConfidenceJudge),
+        (PrmSettings("typed", "m", URL), LlmJudge),
     ],
 )
 def test_every_kind_of_judge(settings: PrmSettings, kind: type) -> None:

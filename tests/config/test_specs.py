@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trim.backends.onnx import fingerprint
+from trim.backends.onnx_model import fingerprint
 from trim.config.settings import (
     BudgetSettings,
     Config,
@@ -20,7 +20,7 @@ from trim.config.settings import (
 from trim.config.specs import identities, resolve
 from trim.errors import ConfigError
 from trim.policies import PolicySpec
-from trim.routing.router import Limits, OnError
+from trim.routing.limits import Limits, OnError
 from trim.steps import Separator
 from trim.types import Budget, Price, Role, Sampling
 

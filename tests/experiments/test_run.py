@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from trim.backends.base import BaseBackend
 from trim.errors import BackendUnavailable, ConfigError, TraceError
 from trim.experiments.run import Point, Run, Settings
 from trim.metrics.operating_point import Tally, cheapest, operating_points
@@ -206,7 +207,7 @@ def test_a_folder_is_never_mixed(tmp_path: Path) -> None:
 
 
 def test_what_is_done_when_an_error_comes_stays(tmp_path: Path) -> None:
-    class DyingPrm:
+    class DyingPrm(BaseBackend):
         calls = 0
 
         async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:

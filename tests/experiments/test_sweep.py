@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from trim.backends.base import BaseBackend
 from trim.errors import BackendUnavailable, ConfigError, TaskError
 from trim.experiments.run import Point, Run, Settings
 from trim.metrics.operating_point import Tally
@@ -78,7 +79,7 @@ def test_other_questions_under_the_same_ids_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_run_that_did_nothing_is_no_run(tmp_path: Path) -> None:
-    class Dead:
+    class Dead(BaseBackend):
         async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
             raise BackendUnavailable("process reward model prm at http://x", "connection refused")
 

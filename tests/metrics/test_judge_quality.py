@@ -15,9 +15,9 @@ from trim.errors import ConfigError
 from trim.metrics.isotonic import Points, recalibrate
 from trim.metrics.judge_quality import Judged, auroc, calibration_error, labelled_steps, quality
 from trim.policies import AlwaysWeak
-from trim.scoring.calibrated import RecalibratedPrm, RecalibrationCurve
+from trim.scoring.recalibrated import RecalibratedJudge, RecalibrationCurve
 from trim.simulation import SimulatedPrm
-from trim.testing import check_prm
+from trim.testing import check_judge
 from trim.types import Question
 
 FOUR = [
@@ -89,8 +89,8 @@ def test_recalibration_makes_scores_honest_and_keeps_their_order(method: str, tm
     assert (np.diff(honest.scores[np.argsort(rest.scores)]) >= 0).all()
     curve.save(tmp_path / "curve.json")
     assert RecalibrationCurve.load(tmp_path / "curve.json") == curve
-    prm = RecalibratedPrm(SimulatedPrm(0.9), curve)
-    asyncio.run(check_prm(prm, Question("q"), ("right 1", "wrong 2", "right 3")))
+    prm = RecalibratedJudge(SimulatedPrm(0.9), curve)
+    asyncio.run(check_judge(prm, Question("q"), ("right 1", "wrong 2", "right 3")))
     plain = asyncio.run(SimulatedPrm(0.9).score(Question("q"), ("right 1",))).values[0]
     assert asyncio.run(prm.score(Question("q"), ("right 1",))).values == (curve(plain),)
 

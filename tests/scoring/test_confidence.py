@@ -11,16 +11,19 @@ import pytest
 
 from tests.backends.fake_server import serving
 from tests.backends.tiny import reference_logits
-from trim.backends.onnx import EmbeddedJudge, shipped
-from trim.backends.probe import probe
+from trim.backends.base import BaseBackend
+from trim.backends.onnx_model import shipped
+from trim.backends.probe import describe
 from trim.config.factory import open_prm
 from trim.config.settings import Config, PrmSettings
 from trim.errors import BackendError, BadResponse, ConfigError
 from trim.prompts import load_template
-from trim.scoring.confidence import ConfidencePrm, open_confidence
-from trim.scoring.likelihood import OpenAILogprobs
+from trim.protocols import Probe
+from trim.scoring.confidence import ConfidenceJudge, open_confidence
+from trim.scoring.embedded_logprobs import EmbeddedLogprobs
+from trim.scoring.prompt_logprobs import OpenAILogprobs
 from trim.tasks import FAMILIES
-from trim.testing import check_prm
+from trim.testing import check_judge
 from trim.types import Question, Scores
 
 STEPS = ("all right", "this is wrong", "right again")
@@ -35,13 +38,13 @@ def test_scores_of_a_shipped_model_are_those_of_its_distributions() -> None:
         found = []
         for evidence in ("log-probability", "entropy"):
             prm = open_confidence(evidence)
-            await check_prm(prm, question, steps)
+            await check_judge(prm, question, steps)
             found.append(await prm.score(question, steps))
             await prm.aclose()
         return found
 
     by_logprob, by_entropy = asyncio.run(scored())
-    judge = EmbeddedJudge("weak")
+    judge = EmbeddedLogprobs("weak")
     pieces = judge.tokens.pieces(question, steps, judge.tokens.blank)
     asyncio.run(judge.aclose())
     logits = reference_logits(shipped("weak"), [token for piece in pieces for token in piece])
@@ -71,16 +74,16 @@ def test_scores_over_http(evidence: Any, scores: tuple[float, ...]) -> None:
     with serving() as habits:
         prm = open_prm(Config(prm=PrmSettings(evidence, "m", habits.url + "/v1", template="trim")))
 
-        async def run() -> tuple[Scores, tuple[bool, str]]:
+        async def run() -> tuple[Scores, Probe]:
             try:
-                return await prm.score(Question("How many?"), STEPS), await probe(prm)
+                return await prm.score(Question("How many?"), STEPS), await prm.probe()
             finally:
                 await prm.aclose()
 
-        found, (able, words) = asyncio.run(run())
+        found, probed = asyncio.run(run())
         assert found.values == pytest.approx(scores)
-        assert able
-        assert "prompt log-probabilities: yes" in words
+        assert probed.problem is None
+        assert "prompt log-probabilities: yes" in describe(probed)
         assert habits.requests[0]["logprobs"] == (20 if evidence == "entropy" else 1)
 
 
@@ -90,7 +93,7 @@ def test_a_server_that_echoes_nothing_is_an_error_not_a_score() -> None:
 
         async def run() -> None:
             try:
-                await ConfidencePrm(source, "entropy").score(Question("How many?"), STEPS)
+                await ConfidenceJudge(source, "entropy").score(Question("How many?"), STEPS)
             finally:
                 await source.aclose()
 
@@ -98,7 +101,7 @@ def test_a_server_that_echoes_nothing_is_an_error_not_a_score() -> None:
             asyncio.run(run())
 
 
-class _Short:
+class _Short(BaseBackend):
     async def step_logprobs(self, question: Question, steps: tuple[str, ...]) -> tuple[tuple[float, ...], ...]:
         return ((-1.0,),)
 
@@ -109,7 +112,7 @@ class _Short:
 @pytest.mark.parametrize("evidence", ["log-probability", "entropy"])
 def test_another_number_of_values_is_refused(evidence: Any) -> None:
     with pytest.raises(BadResponse, match="1 values for 3 steps"):
-        asyncio.run(ConfidencePrm(_Short(), evidence).score(Question("q"), STEPS))
+        asyncio.run(ConfidenceJudge(_Short(), evidence).score(Question("q"), STEPS))
 
 
 def test_the_shipped_weak_model_is_what_they_read_by_default() -> None:

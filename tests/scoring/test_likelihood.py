@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from tests.backends.fake_server import serving
-from trim.backends.probe import probe
+from trim.backends.base import BaseBackend
+from trim.backends.probe import describe
 from trim.errors import BadResponse, ConfigError
 from trim.prompts import load_template
-from trim.scoring.likelihood import LikelihoodScorer, OpenAILogprobs, fit_logistic, running_minimum
+from trim.protocols import Probe
+from trim.scoring.likelihood import LikelihoodJudge, fit_logistic, running_minimum
+from trim.scoring.prompt_logprobs import OpenAILogprobs
 from trim.types import Question
 
 QUESTION = Question("How many?")
@@ -55,19 +58,19 @@ def test_scores_over_http_with_steps_cut_at_the_right_places() -> None:
 
         async def run() -> Any:
             source = OpenAILogprobs(habits.url + "/v1", "m", load_template("trim"), retries=0)
-            scorer = LikelihoodScorer(source, (1.0, 2.0))
+            scorer = LikelihoodJudge(source, (1.0, 2.0))
             steps = ("all right", "this is wrong", "right again")
             found = await source.step_logprobs(QUESTION, steps), await scorer.score(QUESTION, steps)
-            words = await probe(scorer)
+            probed = await scorer.probe()
             await scorer.aclose()
-            return *found, words
+            return *found, probed
 
-        logprobs, scores, words = asyncio.run(run())
+        logprobs, scores, probed = asyncio.run(run())
         assert logprobs == ((-0.1, -0.1), (-0.1, -0.1, -5.0), (-0.1, -0.1))
         assert scores.values == pytest.approx((1 / (1 + np.exp(-1.9)), 1 / (1 + np.exp(3)), 1 / (1 + np.exp(-1.9))))
         assert scores.tokens == 7
-        assert words[0]
-        assert "prompt log-probabilities: yes" in words[1]
+        assert probed.problem is None
+        assert "prompt log-probabilities: yes" in describe(probed)
         assert habits.requests[0]["echo"]
 
 
@@ -75,22 +78,25 @@ def test_a_server_without_prompt_logprobs_says_so() -> None:
     with serving(statuses=[400] * 9) as habits:
         source = OpenAILogprobs(habits.url + "/v1", "m", load_template("trim"), retries=0)
 
-        async def run() -> tuple[bool, str]:
+        async def run() -> Probe:
             try:
-                return await probe(LikelihoodScorer(source))
+                return await LikelihoodJudge(source).probe()
             finally:
                 await source.aclose()
 
-        assert not asyncio.run(run())[0]
+        assert asyncio.run(run()).problem
 
 
-class _Short:
+class _Short(BaseBackend):
     async def step_logprobs(self, question: Question, steps: tuple[str, ...]) -> tuple[tuple[float, ...], ...]:
         return ((-1.0,),)
+
+    async def first_token_entropies(self, question: Question, steps: tuple[str, ...]) -> tuple[float, ...]:
+        return (0.5,)
 
 
 def test_wrong_numbers_and_slopes_are_refused() -> None:
     with pytest.raises(BadResponse, match="1 steps for 2"):
-        asyncio.run(LikelihoodScorer(_Short()).score(QUESTION, ("a", "b")))
+        asyncio.run(LikelihoodJudge(_Short()).score(QUESTION, ("a", "b")))
     with pytest.raises(ConfigError, match="slope"):
-        LikelihoodScorer(_Short(), (-1.0, 0.0))
+        LikelihoodJudge(_Short(), (-1.0, 0.0))

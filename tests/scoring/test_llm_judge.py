@@ -18,8 +18,9 @@ from tests.backends.fake_server import listening
 from trim.config.factory import open_prm
 from trim.config.settings import Config, PrmSettings
 from trim.errors import BadResponse
-from trim.scoring.llm_judge import GRADE, TYPED, YES_NO, Form, JudgementPrm
-from trim.testing import check_prm
+from trim.protocols import Judge
+from trim.scoring.llm_judge import GRADE, TYPED, YES_NO, Form, LlmJudge
+from trim.testing import check_judge
 from trim.types import Question
 
 QUESTION = Question("What is 3 + 4?")
@@ -60,24 +61,23 @@ def judge(says: dict[str, tuple[str, list[tuple[str, float]]]]) -> Iterator[tupl
 )
 def test_scores_are_what_the_answers_are_worth(form: Form, says: Any, scores: tuple[float, ...]) -> None:
     with judge(says) as (url, asked):
-        prm = JudgementPrm(url, "m", form)
+        prm = LlmJudge(url, "m", form)
 
         async def both() -> None:
             first = await prm.score(QUESTION, STEPS[:2])
             whole = await prm.score(QUESTION, STEPS)
             assert whole.values == pytest.approx(scores)
             assert (first.tokens, whole.tokens) == (100, 50)  # earlier steps are not asked about again
-            await check_prm(prm, QUESTION, STEPS)
+            await check_judge(prm, QUESTION, STEPS)
             await prm.aclose()
 
         asyncio.run(both())
-    assert len(asked) == 3
-    assert all(QUESTION.text in prompt for prompt in asked)
+    assert [QUESTION.text in prompt for prompt in asked] == [True] * 3 + [False]  # once a step; then a probe
 
 
 def test_another_answer_is_no_score() -> None:
     with judge({"": ("Perhaps", [])}) as (url, _), pytest.raises(BadResponse, match="'Perhaps', not one of yes, no"):
-        scored(JudgementPrm(url, "m", YES_NO))
+        scored(LlmJudge(url, "m", YES_NO))
 
 
 @pytest.mark.parametrize("backend", ["yes-no", "grade"])
@@ -103,10 +103,10 @@ def test_a_typed_decision_has_its_own_probability() -> None:
 )
 def test_a_typed_decision_of_another_type_is_no_score(said: str) -> None:
     with judge({"": (said, [])}) as (url, _), pytest.raises(BadResponse, match="json_schema"):
-        scored(JudgementPrm(url, "m", TYPED))
+        scored(LlmJudge(url, "m", TYPED))
 
 
-def scored(prm: JudgementPrm) -> tuple[float, ...]:
+def scored(prm: Judge) -> tuple[float, ...]:
     async def once() -> tuple[float, ...]:
         try:
             return (await prm.score(QUESTION, STEPS)).values

@@ -1,4 +1,4 @@
-"""VllmPrm and OraclePrm: the right number of scores, from the right places, or an error."""
+"""VllmPrm and OracleJudge: the right number of scores, from the right places, or an error."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 from tests.backends.fake_server import Habits, serving, tokens
 from trim.backends.client import TokenCounter
-from trim.backends.probe import probe
+from trim.backends.probe import describe
 from trim.errors import BackendRefused, BackendUnavailable, BadResponse, InputTooLong, TrimError
 from trim.prompts import load_template
-from trim.scoring.oracle import OraclePrm
+from trim.scoring.oracle import OracleJudge
 from trim.scoring.vllm_prm import VllmPrm
 from trim.types import Question, Scores
 
@@ -177,7 +177,8 @@ def test_probe() -> None:
     async def run(habits: Habits) -> tuple[bool, str]:
         model = prm(habits, retries=0)
         try:
-            return await probe(model)
+            found = await model.probe()
+            return found.problem is None, describe(found)
         finally:
             await model.aclose()
 
@@ -192,5 +193,5 @@ def test_probe() -> None:
 
 
 def test_oracle() -> None:
-    oracle = OraclePrm(lambda question, steps: tuple("wrong" not in step for step in steps))
+    oracle = OracleJudge(lambda question, steps: tuple("wrong" not in step for step in steps))
     assert asyncio.run(oracle.score(QUESTION, STEPS)) == Scores((1.0, 0.0, 1.0), 0)

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.server.gateway import STRONG, WEAK, ask, serving, simulated
+from trim.backends.base import BaseBackend, BaseGenerator, step_stream
 from trim.config.factory import Backends
 from trim.errors import BackendRefused, BackendTimeout, BackendUnavailable, BadResponse, InputTooLong
 from trim.server.trace_recorder import Recorder
@@ -22,7 +23,7 @@ from trim.types import Question, Role, Step, StepOptions, Trace
 
 
 @dataclass
-class Failing:
+class Failing(BaseGenerator):
     """A generator that fails while it is told to."""
 
     model: Any
@@ -32,6 +33,7 @@ class Failing:
     open: int = 0
     closed: list[float] = field(default_factory=list)
 
+    @step_stream
     async def steps(
         self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
     ) -> AsyncIterator[Step]:
@@ -159,7 +161,7 @@ def test_a_client_that_does_not_read_is_waited_for() -> None:
         assert served.spent(1).requests == 1
 
 
-class _Wordy:
+class _Wordy(BaseGenerator):
     """Steps of half a megabyte."""
 
     written = 0
@@ -167,6 +169,7 @@ class _Wordy:
     def __init__(self, model: Any) -> None:
         self._model = model
 
+    @step_stream
     async def steps(
         self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
     ) -> AsyncIterator[Step]:
@@ -177,7 +180,7 @@ class _Wordy:
 
 
 def test_the_judge_may_fail_too() -> None:
-    class Broken:
+    class Broken(BaseBackend):
         async def score(self, question: Question, steps: tuple[str, ...]) -> Any:
             raise BadResponse("process reward model", "2 scores for 3 steps")
 

@@ -26,7 +26,7 @@ from trim.simulation import (
     graded,
     stricter,
 )
-from trim.testing import check_generator, check_prm
+from trim.testing import check_generator, check_judge
 from trim.types import Question, Role, StepOptions, Trace
 
 ENDS = gamma_lengths(6)
@@ -50,7 +50,7 @@ def test_they_conform() -> None:
     for model in (WEAK, STRONG, replace(STRONG, coupling=0.0, drafter=None)):
         asyncio.run(check_generator(model, long))
     steps = [WEAK.write(long, i, StepOptions(seed=i), right_so_far=i < 2).text for i in range(4)]
-    asyncio.run(check_prm(SimulatedPrm(scores=SCORES), long, tuple(steps)))
+    asyncio.run(check_judge(SimulatedPrm(scores=SCORES), long, tuple(steps)))
 
 
 @pytest.mark.parametrize("policy", [AlwaysWeak(), AlwaysStrong()])

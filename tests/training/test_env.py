@@ -12,6 +12,7 @@ pytest.importorskip("gymnasium", reason="needs the train extra")
 
 from gymnasium.utils.env_checker import check_env
 
+from trim.backends.base import BaseBackend
 from trim.errors import BackendUnavailable, ConfigError
 from trim.policies.learned.features import PriceRange
 from trim.routing.router import Router
@@ -81,7 +82,7 @@ def test_mistakes_are_told(env: RoutingEnv) -> None:
 
 
 def test_a_models_failure_is_raised_here() -> None:
-    class Broken:
+    class Broken(BaseBackend):
         async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
             if len(steps) > 1:
                 raise BackendUnavailable("prm at nowhere", "no route")

@@ -11,13 +11,16 @@ import pytest
 
 from tests.vllm.conftest import CONTEXT, VllmServer
 from trim.backends.client import TokenCounter
-from trim.backends.onnx import EmbeddedGenerator, EmbeddedJudge, EmbeddedPrm
+from trim.backends.onnx import EmbeddedGenerator
 from trim.backends.openai import OpenAIGenerator
-from trim.backends.probe import probe
+from trim.backends.probe import describe
 from trim.errors import BackendError, BackendUnavailable, InputTooLong
 from trim.policies import AlwaysStrong, AlwaysWeak, Threshold
 from trim.prompts import load_template
-from trim.routing.router import Limits, OnError, Router
+from trim.routing.limits import Limits, OnError
+from trim.routing.router import Router
+from trim.scoring.embedded_logprobs import EmbeddedLogprobs
+from trim.scoring.embedded_prm import EmbeddedPrm
 from trim.scoring.likelihood import OpenAILogprobs
 from trim.scoring.vllm_prm import VllmPrm
 from trim.tasks.gsm_symbolic import FAMILY
@@ -76,7 +79,8 @@ def test_the_servers_can_do_what_is_declared(servers: Servers) -> None:
             assert found.problem is None
             assert found.streaming and found.usage and found.running_usage and found.stop_told and found.continuation
             assert found.context == CONTEXT
-            good, words = await probe(prm)
+            judged = await prm.probe()
+            good, words = judged.problem is None, describe(judged)
             assert good, words
 
     run(scenario())
@@ -212,7 +216,7 @@ def test_log_probabilities_are_those_of_the_embedded_engine(servers: Servers, lo
         server = servers["strong"]
         counter = TokenCounter(server.folder) if local else None
         theirs = OpenAILogprobs(server.base_url, server.name, load_template(str(server.folder)), tokenizer=counter)
-        ours = EmbeddedJudge(server.folder)
+        ours = EmbeddedLogprobs(server.folder)
         async with closing(theirs, ours):
             for question in PROBLEMS[:5]:
                 mine = await ours.step_logprobs(question, question.reference_steps)

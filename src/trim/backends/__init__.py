@@ -1,1 +1,1 @@
-"""Generators: model servers over HTTP, the shipped models in this process, and recorded answers."""
+"""Models that write steps: behind servers over HTTP, in this process, or replayed from a record."""

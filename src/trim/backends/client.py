@@ -11,7 +11,6 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -34,27 +33,6 @@ _TOO_LONG = re.compile(
     r"|longer than the maximum|exceed_context|tokens? limit|max_seq_len",
     re.IGNORECASE,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """What a server turned out to do; None: not tried, or not its business. `problem` is the first thing that failed,
-    in one sentence; `context` is in tokens.
-    """
-
-    server: str
-    reachable: bool = False
-    models: tuple[str, ...] = ()
-    streaming: bool | None = None  # the answer came in several chunks
-    stop: bool | None = None  # a stop string ends the text
-    stop_told: bool | None = None  # and is told from the end of the solution
-    usage: bool | None = None  # token counts at the end
-    running_usage: bool | None = None  # token counts in every chunk
-    continuation: bool | None = None  # a partial answer is continued
-    pooling: bool | None = None  # one score per step mark
-    prompt_logprobs: bool | None = None
-    context: int | None = None
-    problem: str | None = None
 
 
 class Server:
@@ -84,7 +62,7 @@ class Server:
     ) -> None:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"{role}: base_url {base_url!r} is no http(s) address")
+            raise ConfigError(f"{role}: base_url {base_url!r} is not an http(s) address")
         if timeout <= 0 or retries < 0:
             raise ConfigError(f"{role}: timeout must be above 0 and retries at least 0: {timeout}, {retries}")
         self.model = model

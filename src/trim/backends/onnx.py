@@ -1,157 +1,22 @@
-"""The shipped models as generators and process reward model, run by the in-process engine."""
+"""The shipped models, and folders of the same layout, as generators in this process."""
 
 from __future__ import annotations
 
 import asyncio
 import copy
-from collections import OrderedDict
-from collections.abc import AsyncIterator
-from hashlib import blake2b, sha256
-from importlib.resources import files
-from math import exp, log
+from hashlib import blake2b
+from math import log
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from trim.backends.onnx_engine import Array, Cache, Engine, Job
-from trim.errors import ConfigError
-from trim.types import Finish, Message, Question, Role, Sampling, Scores, Step, StepOptions
-
-USER, ASSISTANT, END, MARK, BLANK = "<|user|>", "<|assistant|>", "<|end|>", "<extra_0>", "\n\n"
-_CACHED_TOKENS = 16_000  # of all questions together; a strong model's token takes 6 kB
+from trim.backends.onnx_engine import Array, Job
+from trim.backends.onnx_model import OnnxModel, shared_pieces
+from trim.protocols import PendingPrompt, StepStream
+from trim.types import Finish, Question, Role, Sampling, Step, StepOptions
 
 
-def shipped(name: str) -> Path:
-    """The folder of a shipped model, or the folder that `name` is a path to.
-
-    Raises:
-        ConfigError: there is neither; lists what is shipped.
-    """
-    root = Path(str(files("trim"))) / "embedded"
-    for folder in (root / name, Path(name)):
-        if (folder / "config.json").is_file():
-            return folder
-    known = ", ".join(sorted(path.parent.name for path in root.glob("*/config.json")))
-    raise ConfigError(f"no shipped model ({known}) and no model folder {name!r}")
-
-
-def fingerprint(name: str) -> str:
-    """Eight characters that change with a model's weights or tokenizer: what was made for other models is noticed."""
-    folder, digest = shipped(name), sha256()
-    for file in ("tokenizer.json", "model.safetensors"):
-        digest.update((folder / file).read_bytes())
-    return digest.hexdigest()[:8]
-
-
-class Tokens:
-    """Text to token ids. Special tokens that stand in a text stay text: nobody can forge a turn or a step mark."""
-
-    def __init__(self, folder: Path) -> None:
-        from tokenizers import Tokenizer
-
-        self._tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.encode_special_tokens = True
-        self.user, self.assistant, self.end, self.mark, self.blank = (
-            self._id(token, folder) for token in (USER, ASSISTANT, END, MARK, BLANK)
-        )
-
-    def _id(self, token: str, folder: Path) -> int:
-        found = self._tokenizer.token_to_id(token)
-        if found is None:
-            raise ConfigError(f"{folder}/tokenizer.json has no token {token!r}")
-        return int(found)
-
-    def encode(self, text: str) -> list[int]:
-        """Ids of plain text."""
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
-
-    def decode(self, ids: list[int]) -> str:
-        """Text of ids."""
-        return str(self._tokenizer.decode(ids, skip_special_tokens=True))
-
-    def pieces(self, question: Question, steps: tuple[str, ...], after: int) -> list[list[int]]:
-        """The prompt, then each step with the token `after` it. The models know no system prompt: it is left out."""
-        said = [token for message in question.messages for token in self._turn(message)]
-        prompt = [*said, self.user, *self.encode(question.text), self.assistant]
-        return [prompt, *([*self.encode(step), after] for step in steps)]
-
-    def _turn(self, message: Message) -> list[int]:
-        """An earlier message as the models read it; an answer is steps with blank lines between them."""
-        if message.role == "system":
-            return []
-        if message.role == "user":
-            return [self.user, *self.encode(message.text)]
-        steps = [token for step in message.text.split(BLANK) for token in (*self.encode(step), self.blank)]
-        return [self.assistant, *steps[:-1], self.end]
-
-
-class Caches:
-    """Caches of recent questions. A cache serves one job at a time; the longest unused are dropped."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._idle: OrderedDict[str, list[Cache]] = OrderedDict()
-
-    def take(self, question: Question, pieces: list[list[int]]) -> Cache:
-        """The idle cache of this question that shares most pieces, or an empty one."""
-        idle = self._idle.pop(question.text, [])
-        if not idle:
-            return self._engine.cache()
-        best = max(idle, key=lambda cache: _same(cache, pieces))
-        rest = [cache for cache in idle if cache is not best]
-        if rest:
-            self._idle[question.text] = rest
-        return best
-
-    def give(self, question: Question, cache: Cache) -> None:
-        """Return a cache after its job."""
-        self._idle.setdefault(question.text, []).append(cache)
-        self._idle.move_to_end(question.text)
-        used = sum(cache.used for caches in self._idle.values() for cache in caches) if len(self._idle) % 16 == 0 else 0
-        while used > _CACHED_TOKENS and len(self._idle) > 1:
-            _, dropped = self._idle.popitem(last=False)
-            used -= sum(cache.used for cache in dropped)
-
-
-def _same(cache: Cache, pieces: list[list[int]]) -> int:
-    """Leading pieces that a cache already holds (pieces longer than a chunk count as not held)."""
-    same = 0
-    for old, new in zip(cache.pieces, pieces, strict=False):
-        if old != new:
-            break
-        same += 1
-    return same
-
-
-class _Model:
-    """What generator, PRM and judge share: an engine, its tokens and caches."""
-
-    def __init__(self, folder: Path | str, threads: int = 1) -> None:
-        path = shipped(str(folder))
-        self.engine = Engine(path, threads)
-        self.tokens = Tokens(path)
-        self.caches = Caches(self.engine)
-
-    async def run(self, question: Question, job: Job) -> Array:
-        """The job's outputs; cancelling this cancels the job."""
-        future = self.engine.submit(job)
-        try:
-            return await asyncio.wrap_future(future)
-        except asyncio.CancelledError:
-            job.cancelled = True
-            raise
-        finally:
-            if future.done() and not future.cancelled():
-                self.caches.give(question, job.cache)
-
-    async def aclose(self) -> None:
-        """Stop the engine's thread."""
-        await asyncio.get_running_loop().run_in_executor(None, self.engine.close)
-
-
-class EmbeddedGenerator(_Model):
+class EmbeddedGenerator(OnnxModel):
     """A `StepGenerator` from a model folder.
 
     Args:
@@ -163,13 +28,11 @@ class EmbeddedGenerator(_Model):
     """
 
     def __init__(self, folder: Path | str, role: Role, sampling: Sampling | None = None, threads: int = 1) -> None:
-        super().__init__(folder, threads)
+        super().__init__("embedded", folder, threads)
         self.role = role
         self.sampling = sampling or Sampling()
 
-    def steps(
-        self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
-    ) -> AsyncIterator[Step]:
+    def steps(self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()) -> StepStream:
         """Continue `kept`; see `trim.protocols.StepGenerator`."""
         return _Stream(self, question, kept, options)
 
@@ -232,6 +95,8 @@ class _Stream:
         """Tokens of the step that is being written."""
         return len(self._writing.ids) if self._writing else 0
 
+    pending_prompt = PendingPrompt()  # the prompt counts once its step is handed over
+
     async def __anext__(self) -> Step:
         options, model, index = self._options, self._model, len(self._kept)
         if self._ended or index - self._first == options.limit or self._tokens_left == 0:
@@ -240,7 +105,7 @@ class _Stream:
         key = f"{options.seed}\0{model.role.value}\0{index}\0{attempt}\0{self._question.text}"
         pieces = model.tokens.pieces(self._question, self._kept, model.tokens.blank)
         cache = model.caches.take(self._question, pieces[:-1])
-        same = min(_same(cache, pieces), len(pieces) - 1)
+        same = min(shared_pieces(cache, pieces), len(pieces) - 1)
         cached = sum(map(len, pieces[:same]))
         limit = model.sampling.max_step_tokens
         limit = limit if self._tokens_left is None else min(limit, self._tokens_left)
@@ -251,6 +116,7 @@ class _Stream:
             await model.run(self._question, Job(cache, pieces, picks, writing.choose))
         except asyncio.CancelledError:
             writing.stopped = True
+            model.usage.completion_tokens += len(writing.ids)
             raise
         self._writing = None
         if self._tokens_left is not None:
@@ -258,6 +124,10 @@ class _Stream:
         self._ended = writing.finish is not Finish.SEPARATOR
         prompt = sum(map(len, pieces)) if index == self._first else 0
         step = self._step(writing, prompt, cached if prompt else 0)
+        model.usage.calls += bool(prompt)  # one a stream, as with a server
+        model.usage.prompt_tokens += step.prompt_tokens
+        model.usage.cached_tokens += step.cached_tokens
+        model.usage.completion_tokens += step.tokens
         self._kept = (*self._kept, step.text)
         return step
 
@@ -306,83 +176,3 @@ def choose_token(logits: Array, sampling: Sampling, draw: float) -> tuple[int, f
     chosen = int(np.searchsorted(cumulative[:allowed], draw * cumulative[allowed - 1], side="right"))
     token = int(top[min(chosen, allowed - 1)])
     return token, float(values[token]) - log(total), entropy
-
-
-class EmbeddedPrm(_Model):
-    """A `ProcessRewardModel` from a model folder with two labels: P(label 1) at the mark after each step.
-
-    Args:
-        folder: name of a shipped model, or a folder of the same layout.
-    """
-
-    def __init__(self, folder: Path | str = "prm", threads: int = 1) -> None:
-        super().__init__(folder, threads)
-
-    async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
-        """One score per step; steps that were scored before are not read again."""
-        pieces = self.tokens.pieces(question, steps, self.tokens.mark)
-        outputs, read = await _last_outputs(self, question, pieces)
-        return Scores(tuple(1.0 / (1.0 + exp(float(row[0] - row[1]))) for row in outputs), read)
-
-
-async def _last_outputs(
-    model: _Model, question: Question, pieces: list[list[int]]
-) -> tuple[list[NDArray[np.float32]], int]:
-    """The outputs at the last token of every piece but the first, and the number of tokens read for them."""
-    cache = model.caches.take(question, pieces)
-    kept = sum(map(len, pieces[: _same(cache, pieces)]))
-    ends = np.cumsum([len(piece) for piece in pieces]).tolist()
-    notes = {end: note for end, note in cache.notes.items() if end <= kept}
-    cache.notes = notes
-    picks = [[] if i == 0 or ends[i] in notes else [len(piece) - 1] for i, piece in enumerate(pieces)]
-    wanted = [end for end, pick in zip(ends, picks, strict=True) if pick]
-    if wanted:
-        found = await model.run(question, Job(cache, pieces, picks))
-        notes |= dict(zip(wanted, found, strict=True))
-    else:
-        model.caches.give(question, cache)
-    return [notes[end] for end in ends[1:]], ends[-1] - kept
-
-
-class EmbeddedJudge(_Model):
-    """A causal model that says how likely each token of given steps is: for `trim.scoring.likelihood`."""
-
-    async def step_logprobs(self, question: Question, steps: tuple[str, ...]) -> tuple[tuple[float, ...], ...]:
-        """Natural log-probabilities of each step's tokens given everything before it; the separator is left out."""
-        return tuple(logprobs for logprobs, _ in (await self._read(question, steps))[1:])
-
-    async def first_token_entropies(self, question: Question, steps: tuple[str, ...]) -> tuple[float, ...]:
-        """Entropy (nats) of the distribution of each step's first token given everything before it."""
-        return tuple(float(-(np.exp(row) * row).sum()) for _, row in (await self._read(question, steps))[:-1])
-
-    async def _read(self, question: Question, steps: tuple[str, ...]) -> list[tuple[tuple[float, ...], Array]]:
-        """Of the prompt and of each step its tokens' log-probabilities and the distribution (logs) of what follows.
-
-        Steps that were asked for before are not read again: the cache's notes hold this by where a piece ends.
-        """
-        pieces = self.tokens.pieces(question, steps, self.tokens.blank)
-        cache = self.caches.take(question, pieces)
-        kept = sum(map(len, pieces[: _same(cache, pieces)]))
-        ends = np.cumsum([len(piece) for piece in pieces]).tolist()
-        cache.notes = notes = {end: note for end, note in cache.notes.items() if end <= kept}
-        new = [i for i, end in enumerate(ends) if end not in notes]
-        picks = [[] if ends[i] in notes else list(range(len(piece))) for i, piece in enumerate(pieces)]
-        if not new:
-            self.caches.give(question, cache)
-        else:
-            logprobs = _log_softmax(await self.run(question, Job(cache, pieces, picks)))
-            at = 0
-            for i in new:
-                piece, rows = pieces[i], logprobs[at : at + len(pieces[i])]
-                # A token is expected by the row before it; the first of a step by the last row of the piece before.
-                expecting = [notes[ends[i - 1]][1], *rows[:-2]] if i else []
-                found = tuple(float(row[token]) for row, token in zip(expecting, piece, strict=False))
-                notes[ends[i]] = (found, rows[-1])
-                at += len(piece)
-        return [notes[end] for end in ends]
-
-
-def _log_softmax(logits: Array) -> Array:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    result: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return result

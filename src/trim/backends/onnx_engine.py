@@ -387,7 +387,7 @@ def _session(folder: Path, config: dict[str, Any], threads: int) -> Any:
     try:
         import onnxruntime as ort
     except ImportError:
-        raise MissingExtra("onnxruntime", "embedded") from None
+        raise MissingExtra("onnxruntime") from None
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

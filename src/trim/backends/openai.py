@@ -16,21 +16,21 @@ import asyncio
 import copy
 import random
 from collections import deque
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, Literal
 
 from trim.backends.capabilities import Capabilities, capabilities
-from trim.backends.client import Probe, Server, TokenCounter
-from trim.backends.probe import probe_generator
-from trim.backends.response_stream import Answer
+from trim.backends.client import Server, TokenCounter
+from trim.backends.probe import probe_generator, probe_server
+from trim.backends.response_stream import Answer, whole
 from trim.backends.step_assembly import NO_COUNT, Assembler, Chunk, Terms
 from trim.errors import BackendError, BadResponse, ConfigError, InputTooLong
 from trim.prompts import ChatTemplate
+from trim.protocols import PendingPrompt, Probe, StepStream
 from trim.steps import StepFormat
-from trim.types import Finish, Question, Role, Sampling, Step, StepOptions
+from trim.types import Finish, Question, Role, Sampling, Step, StepOptions, Usage
 
 Continuation = Literal["completions", "chat", "instruct"]
 _RESUMES = 3  # times in a row that a broken stream is taken up again
@@ -87,6 +87,8 @@ class OpenAIGenerator:
         logprobs: bool = False,
     ) -> None:
         self.server = Server(f"{role.value} model", base_url, model, api_key=api_key, timeout=timeout, retries=retries)
+        self.identity = f"{backend if isinstance(backend, str) else 'custom'}:{model} at {base_url}"
+        self.usage = Usage()
         self.role = role
         self.able = capabilities(backend) if isinstance(backend, str) else backend
         self.continuation = continuation
@@ -119,9 +121,7 @@ class OpenAIGenerator:
         if self.one_by_one and not (self.can_stop and able.usage):
             raise ConfigError(f"{name}: nothing tells how many tokens a step has: {NO_COUNT}")
 
-    def steps(
-        self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
-    ) -> AsyncIterator[Step]:
+    def steps(self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()) -> StepStream:
         """Continue `kept`; see `trim.protocols.StepGenerator`."""
         return _Stream(self, question, kept, options)
 
@@ -131,13 +131,17 @@ class OpenAIGenerator:
         other.sampling = sampling
         return other
 
+    def prepare(self) -> None:
+        """Import the client library and make the client."""
+        self.server.prepare()
+
+    async def probe(self, *, quick: bool = False) -> Probe:
+        """What the server does; see `trim.backends.probe`."""
+        return await (probe_server(self.server) if quick else probe_generator(self))
+
     async def aclose(self) -> None:
         """Close all connections."""
         await self.server.aclose()
-
-    async def probe(self) -> Probe:
-        """What the server does; see `trim.backends.probe`."""
-        return await probe_generator(self)
 
     # Requests ---------------------------------------------------------------------------------------------------
 
@@ -195,7 +199,9 @@ class OpenAIGenerator:
     async def send(self, body: dict[str, Any]) -> Answer:
         """Send a request; returns once the server has begun to answer."""
         path, streamed = "completions" if "prompt" in body else "chat/completions", bool(body["stream"])
-        return Answer(self.server, await self.server.send(path, body, streamed=streamed), streamed=streamed)
+        self.usage.calls += 1
+        answer = await self.server.send(path, body, streamed=streamed)
+        return Answer(self.server, aiter(answer), answer.close) if streamed else Answer(self.server, whole(answer))
 
     def room(self, prompt: str, wanted: int) -> int:
         """`wanted`, or fewer completion tokens if the context has no more room.
@@ -246,11 +252,14 @@ class _Stream:
         return self._lost + unfinished + sum(step.tokens for step in self._ready)
 
     @property
-    def pending_prompt(self) -> tuple[int, int]:
+    def pending_prompt(self) -> PendingPrompt:
         """Prompt tokens, and cached ones, of a request none of whose steps was handed over."""
-        prompt, cached = (0, 0) if self._assembler is None else self._assembler.pending_prompt
+        open_ = PendingPrompt() if self._assembler is None else self._assembler.pending_prompt
         ready = self._ready
-        return prompt + sum(s.prompt_tokens for s in ready), cached + sum(s.cached_tokens for s in ready)
+        return PendingPrompt(
+            open_.tokens + sum(step.prompt_tokens for step in ready),
+            open_.cached + sum(step.cached_tokens for step in ready),
+        )
 
     async def __anext__(self) -> Step:
         while not self._ready:
@@ -262,9 +271,7 @@ class _Stream:
     async def aclose(self) -> None:
         """Stop; cancels the request upstream."""
         self._ended = True
-        answer, self._answer = self._answer, None
-        if answer is not None:
-            await answer.close()
+        await self._close_answer()
 
     async def _advance(self) -> None:
         """Open a request, or read a chunk."""
@@ -289,6 +296,8 @@ class _Stream:
         """Queue finished steps; at the end of an answer decide whether another is needed."""
         assembler = self._assembler
         assert assembler is not None
+        for step in steps:
+            self._count(step.tokens, step.prompt_tokens, step.cached_tokens)
         if assembler.cut_off and self._shortened and assembler.given > 1:
             # The server's limit, not ours, cut this step off: ask again from the last whole one.
             self._lost += steps.pop().tokens if steps and steps[-1].finish is Finish.LENGTH else 0
@@ -338,16 +347,27 @@ class _Stream:
         """After a break: go on from the last finished step, a few times; then it is the caller's problem."""
         self._breaks += 1
         self._lost += self._assembler.pending_tokens if self._assembler is not None else 0
-        self._assembler = None
         await self._close_answer()
+        self._assembler = None
         if self._breaks > _RESUMES:
             raise error
         await asyncio.sleep(0.1 * 2**self._breaks * random.uniform(0.5, 1.0))
 
     async def _close_answer(self) -> None:
+        """Cancel the request if it is still running; what was read of an unfinished step is counted."""
         answer, self._answer = self._answer, None
-        if answer is not None:
-            await answer.close()
+        if answer is None:
+            return
+        if self._assembler is not None:
+            prompt = self._assembler.pending_prompt
+            self._count(self._assembler.pending_tokens, prompt.tokens, prompt.cached)
+        await answer.close()
+
+    def _count(self, completion: int, prompt: int, cached: int) -> None:
+        usage = self._model.usage
+        usage.completion_tokens += completion
+        usage.prompt_tokens += prompt
+        usage.cached_tokens += cached
 
     def _left(self) -> int | None:
         """Steps still wanted."""

@@ -1,13 +1,14 @@
-"""Tries a generator's server and says what it does, for `trim config check --probe`."""
+"""Tries servers and says what they do, for `trim config check --probe` and readiness checks."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from trim.backends.client import Probe
+from trim.backends.client import Server
 from trim.backends.step_assembly import Chunk
 from trim.errors import BackendError
+from trim.protocols import Probe
 from trim.types import Question
 
 if TYPE_CHECKING:
@@ -22,17 +23,17 @@ async def probe_generator(model: OpenAIGenerator) -> Probe:
     """What this generator's server does, from its list of models and two or three short answers. Never raises a
     `BackendError`: what failed is in `Probe.problem`.
     """
-    probe = Probe(model.server.name)
     try:
         names, context = await model.server.models()
-        probe = replace(probe, reachable=True, models=names, context=context)
+    except BackendError as error:
+        if error.retryable:
+            return Probe(model.server.name, problem=str(error))
+        probe = Probe(model.server.name, reachable=True)  # a 404: only a server without a list
+    else:
+        probe = Probe(model.server.name, reachable=True, models=names, context=context)
         if model.server.model not in names:
             known = ", ".join(names) or "none"
             probe = replace(probe, problem=f"{model.server.name}: the server has no such model; it has {known}")
-    except BackendError as error:
-        if error.retryable:  # not there; a 404 is only a server without a list
-            return replace(probe, problem=str(error))
-        probe = replace(probe, reachable=True)
     try:
         chunks = await _answer(model, "", stop=False)
         counts = [chunk for chunk in chunks if chunk.completion_tokens is not None]
@@ -71,24 +72,32 @@ def _with_stop(probe: Probe, chunks: list[Chunk], stop: str) -> Probe:
     return replace(probe, stop=None if end.finish == "length" and not passed else not passed, stop_told=told)
 
 
-async def probe(backend: Any) -> tuple[bool, str]:
-    """Whether a generator or process reward model can be used, and one line on what was found."""
-    if not hasattr(backend, "probe"):  # runs in this process: it was loaded, so it is there
-        return True, type(backend).__name__
-    found: Probe = await backend.probe()
-    if found.problem is not None:
-        return False, found.problem
+async def probe_server(server: Server) -> Probe:
+    """Whether a server answers at all, from its list of models. A server without such a list is there all the same."""
+    try:
+        names, context = await server.models()
+    except BackendError as error:
+        if error.retryable:
+            return Probe(server.name, problem=str(error))
+        return Probe(server.name, reachable=True)
+    return Probe(server.name, reachable=True, models=names, context=context)
+
+
+def describe(probe: Probe) -> str:
+    """One line on what was found, or the problem."""
+    if probe.problem is not None:
+        return probe.problem
     names = {
-        "streaming": found.streaming,
-        "stop strings": found.stop,
-        "stop told from end": found.stop_told,
-        "token counts": found.usage,
-        "token counts in every chunk": found.running_usage,
-        "continuation": found.continuation,
-        "scores per step": found.pooling,
-        "prompt log-probabilities": found.prompt_logprobs,
+        "streaming": probe.streaming,
+        "stop strings": probe.stop,
+        "stop told from end": probe.stop_told,
+        "token counts": probe.usage,
+        "token counts in every chunk": probe.running_usage,
+        "continuation": probe.continuation,
+        "scores per step": probe.pooling,
+        "prompt log-probabilities": probe.prompt_logprobs,
     }
     words = [f"{name}: {'yes' if value else 'no'}" for name, value in names.items() if value is not None]
-    if found.context is not None:
-        words.append(f"context: {found.context}")
-    return True, f"{found.server}; " + ", ".join(words)
+    if probe.context is not None:
+        words.append(f"context: {probe.context}")
+    return "; ".join(filter(None, (probe.server, ", ".join(words))))

@@ -15,8 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from trim.backends.base import BaseBackend, BaseGenerator, step_stream
 from trim.errors import TraceError
-from trim.protocols import ProcessRewardModel, StepGenerator
+from trim.protocols import Judge, Probe, StepGenerator
 from trim.types import Finish, Question, Role, Scores, Step, StepOptions
 
 FILE = "record.jsonl"
@@ -26,7 +27,7 @@ class Record:
     """A folder's recorded steps and scores, in memory and appended to the file as they come.
 
     Raises:
-        TraceError: the file is no record.
+        TraceError: the file is not a record.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,7 +40,7 @@ class Record:
                 entry = json.loads(line)
                 self.known[entry.pop("key")] = entry
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise TraceError(f"{path} is no record ({error!r})") from None
+            raise TraceError(f"{path} is not a record ({error!r})") from None
         self._file = path.open("ab")
         self._file.truncate(len(whole[0]) + len(whole[1]))  # a line that a kill left unfinished
 
@@ -64,7 +65,7 @@ def _key(*parts: object) -> str:
 
 
 @dataclass(frozen=True)
-class RecordedGenerator:
+class RecordedGenerator(BaseGenerator):
     """A `StepGenerator` that answers from a record first.
 
     Args:
@@ -77,6 +78,26 @@ class RecordedGenerator:
     role: Role
     model: StepGenerator | None = None
 
+    @property
+    def identity(self) -> str:
+        """What the model behind it is called, or where the record is."""
+        return f"recorded:{self.role} in {self.record.folder}" if self.model is None else self.model.identity
+
+    def prepare(self) -> None:
+        """Prepare the model behind it."""
+        if self.model is not None:
+            self.model.prepare()
+
+    async def probe(self, *, quick: bool = False) -> Probe:
+        """Try the model behind it."""
+        return Probe(self.identity, reachable=True) if self.model is None else await self.model.probe(quick=quick)
+
+    async def aclose(self) -> None:
+        """Close the model behind it; the record stays open."""
+        if self.model is not None:
+            await self.model.aclose()
+
+    @step_stream
     async def steps(
         self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
     ) -> AsyncIterator[Step]:
@@ -117,8 +138,7 @@ class RecordedGenerator:
     async def _ask(
         self, model: StepGenerator, question: Question, kept: tuple[str, ...], options: StepOptions
     ) -> dict[str, Any]:
-        stream: Any = model.steps(question, kept, options)
-        async with aclosing(stream):
+        async with aclosing(model.steps(question, kept, options)) as stream:
             async for step in stream:
                 values = asdict(step)
                 del values["role"]
@@ -127,14 +147,33 @@ class RecordedGenerator:
 
 
 @dataclass(frozen=True)
-class RecordedPrm:
-    """A `ProcessRewardModel` that answers from a record first; scores are kept by prefix."""
+class RecordedJudge(BaseBackend):
+    """A `Judge` that answers from a record first; scores are kept by prefix."""
 
     record: Record
-    model: ProcessRewardModel | None = None
+    model: Judge | None = None
+
+    @property
+    def identity(self) -> str:
+        """What the judge behind it is called, or where the record is."""
+        return f"recorded:prm in {self.record.folder}" if self.model is None else self.model.identity
+
+    def prepare(self) -> None:
+        """Prepare the judge behind it."""
+        if self.model is not None:
+            self.model.prepare()
+
+    async def probe(self, *, quick: bool = False) -> Probe:
+        """Try the judge behind it."""
+        return Probe(self.identity, reachable=True) if self.model is None else await self.model.probe(quick=quick)
+
+    async def aclose(self) -> None:
+        """Close the judge behind it; the record stays open."""
+        if self.model is not None:
+            await self.model.aclose()
 
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
-        """See `trim.protocols.ProcessRewardModel`.
+        """See `trim.protocols.Judge`.
 
         Raises:
             TraceError: a score is not in the record and there is no model.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +12,20 @@ from trim.errors import BadResponse
 
 
 class Answer:
-    """The chunks of one HTTP answer."""
+    """The chunks of one HTTP answer.
 
-    def __init__(self, server: Server, response: Any, *, streamed: bool) -> None:
+    Args:
+        server: sent it.
+        chunks: its JSON objects; one that is not streamed is a single chunk, see `whole`.
+        close: cancels the request.
+    """
+
+    def __init__(
+        self, server: Server, chunks: AsyncIterator[Any], close: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self._server = server
-        self._response = response
-        self._chunks = aiter(response) if streamed else _once(response)
+        self._chunks = chunks
+        self._close = close
 
     async def next(self) -> Chunk | None:
         """The next chunk, or None at the end."""
@@ -31,11 +39,12 @@ class Answer:
 
     async def close(self) -> None:
         """Cancel the request upstream if it is still running."""
-        if (close := getattr(self._response, "close", None)) is not None:
-            await close()
+        if self._close is not None:
+            await self._close()
 
 
-async def _once(response: Any) -> AsyncIterator[Any]:
+async def whole(response: Any) -> AsyncIterator[Any]:
+    """An answer that is not streamed, as its only chunk."""
     yield response
 
 

@@ -11,6 +11,7 @@ from math import fsum
 
 from trim.backends.client import TokenCounter
 from trim.errors import BackendUnavailable, BadResponse
+from trim.protocols import PendingPrompt
 from trim.steps import Cutter, StepFormat
 from trim.types import Finish, Role, Step
 
@@ -91,11 +92,11 @@ class Assembler:
         return self._count(open_text) if open_text and self._terms.counter else 0
 
     @property
-    def pending_prompt(self) -> tuple[int, int]:
-        """Prompt tokens, and those of them from a cache, that the server has told and no step carries yet."""
+    def pending_prompt(self) -> PendingPrompt:
+        """Prompt tokens that the server has told and no step carries yet."""
         if self._prompt_given:
-            return 0, 0
-        return self._last.prompt_tokens or 0, self._last.cached_tokens or 0
+            return PendingPrompt()
+        return PendingPrompt(self._last.prompt_tokens or 0, self._last.cached_tokens or 0)
 
     def feed(self, chunk: Chunk) -> list[Step]:
         """The steps that this chunk finishes."""

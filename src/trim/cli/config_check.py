@@ -35,12 +35,13 @@ async def _check(args: argparse.Namespace) -> int:
 
 async def _probe(path: Path, backends: Backends) -> None:
     """Try every backend and print what it can do."""
-    from trim.backends.probe import probe
+    from trim.backends.probe import describe
 
     failed = False
     for role, backend in (("weak", backends.weak), ("strong", backends.strong), ("prm", backends.prm)):
-        good, words = await probe(backend)
+        found = await backend.probe()
+        good = found.problem is None
         failed = failed or not good
-        print(f"{role:>6}  {'ok' if good else 'FAILED'}: {words}")
+        print(f"{role:>6}  {'ok' if good else 'FAILED'}: {describe(found)}")
     if failed:
         raise ConfigError(f"{path}: not every backend can be used")

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trim.config.specs import GeneratorSpec, JudgeSpec, RunSpec, resolve
 from trim.errors import ConfigError
-from trim.protocols import Policy, ProcessRewardModel, StepGenerator
+from trim.protocols import Judge, Policy, StepGenerator
 from trim.routing.router import Router
 from trim.steps import Separator
 from trim.types import Budget, Sampling
@@ -27,7 +27,7 @@ class Backends:
     config: Config
     weak: StepGenerator
     strong: StepGenerator
-    prm: ProcessRewardModel
+    prm: Judge
 
     @cached_property
     def spec(self) -> RunSpec:
@@ -38,21 +38,16 @@ class Backends:
         """The same models with tokens chosen in another way.
 
         Raises:
-            ConfigError: a generator has no `sampled`: its sampling is fixed.
+            ConfigError: the sampling of a generator is fixed.
         """
-        models = {}
-        for role, generator in (("weak", self.weak), ("strong", self.strong)):
-            if (sampled := getattr(generator, "sampled", None)) is None:
-                raise ConfigError(f"the {role} model's sampling cannot be changed")
-            models[role] = sampled(sampling)
-        return replace(self, **models)
+        return replace(self, weak=self.weak.sampled(sampling), strong=self.strong.sampled(sampling))
 
     def router(
         self,
         policy: Policy,
         *,
         budget: Budget | None = None,
-        prm: ProcessRewardModel | None = None,
+        prm: Judge | None = None,
         max_tokens: int | None = None,
     ) -> Router:
         """A router over these models.
@@ -89,7 +84,7 @@ async def open_backends(config: Config) -> AsyncIterator[Backends]:
         yield Backends(config, weak, strong, judge)
 
 
-def open_generator(model: GeneratorSpec, run: RunSpec) -> Any:
+def open_generator(model: GeneratorSpec, run: RunSpec) -> StepGenerator:
     """A weak or strong model; its `aclose` is the caller's to call.
 
     Raises:
@@ -121,12 +116,12 @@ def open_generator(model: GeneratorSpec, run: RunSpec) -> Any:
     )
 
 
-def open_prm(config: Config) -> Any:
+def open_prm(config: Config) -> Judge:
     """The configured judge alone; its `aclose` is the caller's to call."""
     return open_judge(resolve(config))
 
 
-def open_judge(run: RunSpec) -> Any:
+def open_judge(run: RunSpec) -> Judge:
     """The judge of a run, its scores recalibrated where that is asked for; its `aclose` is the caller's to call.
 
     Raises:
@@ -135,14 +130,15 @@ def open_judge(run: RunSpec) -> Any:
     judge = _open_plain_judge(run.judge, run)
     if run.judge.recalibration is None:
         return judge
-    from trim.scoring.calibrated import RecalibratedPrm, RecalibrationCurve
+    from trim.scoring.recalibrated import RecalibratedJudge, RecalibrationCurve
 
-    return RecalibratedPrm(judge, RecalibrationCurve.load(run.judge.recalibration))
+    curve = run.judge.recalibration
+    return RecalibratedJudge(judge, RecalibrationCurve.load(curve), curve.name)
 
 
-def _open_plain_judge(judge: JudgeSpec, run: RunSpec) -> Any:
+def _open_plain_judge(judge: JudgeSpec, run: RunSpec) -> Judge:
     if judge.backend == "embedded":
-        from trim.backends.onnx import EmbeddedPrm
+        from trim.scoring.embedded_prm import EmbeddedPrm
 
         return EmbeddedPrm(judge.model)
     key = _api_key(judge.api_key_env, "prm")
@@ -155,9 +151,9 @@ def _open_plain_judge(judge: JudgeSpec, run: RunSpec) -> Any:
 
         return open_confidence(judge.backend, judge.model, judge.base_url, key, judge.template)
     if judge.backend in ("yes-no", "grade", "typed"):
-        from trim.scoring.llm_judge import FORMS, JudgementPrm
+        from trim.scoring.llm_judge import FORMS, LlmJudge
 
-        return JudgementPrm(
+        return LlmJudge(
             judge.base_url,
             judge.model,
             FORMS[judge.backend],

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trim.policies import PolicySpec
-from trim.routing.router import Limits, OnError
+from trim.routing.limits import Limits, OnError
 from trim.steps import Separator, StepFormat
 from trim.types import Budget, Price, Prices, Role, Sampling
 
@@ -153,7 +153,7 @@ def _on_error(config: Config) -> OnError:
 def _identity(backend: str, model: str, base_url: str) -> str:
     if base_url:
         return f"{backend}:{model} at {base_url}"
-    from trim.backends.onnx import fingerprint
+    from trim.backends.onnx_model import fingerprint
 
     return f"{backend}:{model}@{fingerprint(model)}"
 

@@ -17,7 +17,7 @@ from zlib import crc32
 
 from trim.errors import ConfigError, MissingExtra, TrimError
 from trim.experiments.run import Point
-from trim.traces import from_json, to_json
+from trim.traces import from_json, question_from_json, question_to_json, to_json
 from trim.types import Question, Trace
 
 PointFactory = Callable[[], AbstractAsyncContextManager[Sequence[Point]]]
@@ -35,13 +35,14 @@ class _Worker:
         self._points: Sequence[Point] | None = None
         self._opening = asyncio.Lock()
 
-    async def solve(self, point: int, question: tuple[str, str | None, str, tuple[str, ...]], seed: int) -> str:
-        """The trace of one question at one point, as JSON; an error of ours as JSON too."""
+    async def solve(self, point: int, question: dict[str, Any], seed: int) -> str:
+        """The trace of one question (in its JSON form) at one point, as JSON; an error of ours as JSON too."""
         async with self._opening:
             if self._points is None:
                 self._points = await self._stack.enter_async_context(self._factory())
         try:
-            return json.dumps(to_json(await self._points[point].solver.route(Question(*question), seed=seed)))
+            asked = question_from_json(question)
+            return json.dumps(to_json(await self._points[point].solver.route(asked, seed=seed)))
         except TrimError as error:
             return json.dumps({"error": str(error)})
 
@@ -64,8 +65,7 @@ class _Remote:
             TrimError: what was raised there.
         """
         worker = self.workers[crc32(question.text.encode("utf-8", "replace")) % len(self.workers)]
-        plain = (question.text, question.reference, question.id, question.reference_steps)
-        answer = json.loads(await worker.solve.remote(self.point, plain, seed))
+        answer = json.loads(await worker.solve.remote(self.point, question_to_json(question), seed))
         if "error" in answer:
             raise TrimError(answer["error"])
         return from_json(answer)

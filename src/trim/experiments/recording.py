@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trim.atomic import write_json
-from trim.backends.replay_cache import FILE, Record, RecordedGenerator, RecordedPrm
+from trim.backends.replay_cache import FILE, Record, RecordedGenerator, RecordedJudge
 from trim.config.factory import Backends, open_backends
 from trim.errors import ConfigError
 from trim.policies import AlwaysStrong, AlwaysWeak, Threshold
@@ -81,7 +81,7 @@ async def open_replay(config: Config, folder: Path) -> AsyncIterator[Backends]:
         raise ConfigError(f"{folder} is a record of {told.models}, not of {names}: give its --config")
     with Record(folder) as record:
         weak, strong = (RecordedGenerator(record, role) for role in (Role.WEAK, Role.STRONG))
-        yield Backends(stop_and_go(config), weak, strong, RecordedPrm(record))
+        yield Backends(stop_and_go(config), weak, strong, RecordedJudge(record))
 
 
 @asynccontextmanager
@@ -111,7 +111,7 @@ def recording(backends: Backends, record: Record) -> Backends:
     """The same models; what they say is kept."""
     weak = RecordedGenerator(record, Role.WEAK, backends.weak)
     strong = RecordedGenerator(record, Role.STRONG, backends.strong)
-    return Backends(backends.config, weak, strong, RecordedPrm(record, backends.prm))
+    return Backends(backends.config, weak, strong, RecordedJudge(record, backends.prm))
 
 
 async def explore(backends: Backends, question: Question, seed: int) -> int:

@@ -116,7 +116,7 @@ async def on_cluster(
 def _points(plan: EvaluationPlan, rivals: Rivals, task: Task) -> list[Point]:
     """The operating points that were asked for, weak and strong first."""
     from trim.experiments.run import Point
-    from trim.scoring.oracle import OraclePrm
+    from trim.scoring.oracle import OracleJudge
 
     backends, chosen = rivals.backends, _parameters(plan.parameters)
     families = [PolicySpec.parse(name).name for name in plan.policies]
@@ -130,7 +130,7 @@ def _points(plan: EvaluationPlan, rivals: Rivals, task: Task) -> list[Point]:
             if task.step_labels is None:
                 raise ConfigError(f"the oracle needs a task whose steps can be checked by rule; {task.name} has none")
             oracle = Threshold(0.5, name=ORACLE)
-            points.append(Point(ORACLE, None, backends.router(oracle, prm=OraclePrm(task.step_labels))))
+            points.append(Point(ORACLE, None, backends.router(oracle, prm=OracleJudge(task.step_labels))))
             continue
         family = PolicySpec.parse(name).name
         if rivals.knows(family):

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from trim.scoring.calibrated import RecalibrationCurve
+from trim.scoring.recalibrated import RecalibrationCurve
 from trim.stats import FloatArray, sigmoids
 
 _LEAST = 10  # steps behind a stretch of an isotonic curve: fewer say little

@@ -1,1 +1,1 @@
-"""The step loop: one question solved step by step under a policy and a budget."""
+"""Solving a question step by step: which model writes each step, under a policy, limits and a budget."""

@@ -1,4 +1,4 @@
-"""A process reward model for people without one: any chat model is asked about each new step and answers with a word.
+"""Any chat model as a judge: it is asked about each new step and answers with a word.
 
 Yes or no ("self-verification" where the weak model itself is asked), or a grade from 0 to 9 (SpecReason, arXiv
 2504.07891). Where the server tells the probabilities of the answer's first token, the score is the expected value of
@@ -12,37 +12,43 @@ import asyncio
 import json
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp
 from typing import Any
 
-from trim.backends.client import Probe, Server
+from trim.backends.client import Server
+from trim.backends.probe import probe_server
 from trim.errors import BackendError, BadResponse
+from trim.protocols import Probe
 from trim.steps import StepFormat
-from trim.types import Question, Scores
+from trim.types import Question, Scores, Usage
 
-_REMEMBERED = 20_000  # judgements of steps that are kept: earlier steps are not asked about again
+_REMEMBERED = 20_000  # scores of steps that are kept: earlier steps are not asked about again
 
 
 @dataclass(frozen=True)
 class Form:
-    """What is asked about the last step, and what each answer is worth in [0, 1]."""
+    """What is asked about the last step, and what each answer is worth in [0, 1]. `name` stands in `identity`."""
 
+    name: str
     instruction: str
     values: Mapping[str, float]
     schema: Mapping[str, Any] | None = None  # of a JSON answer with a typed `answer` and the `probability` of that
 
 
 YES_NO = Form(
+    "yes-no",
     "Is the last step of this solution correct, given the question and the steps before it? Answer Yes or No.",
     {"yes": 1.0, "no": 0.0},
 )
 GRADE = Form(
+    "grade",
     "How good is the last step of this solution, given the question and the steps before it? Answer with one digit "
     "from 0 (useless or wrong) to 9 (surely right and helpful).",
     {str(grade): grade / 9 for grade in range(10)},
 )
 TYPED = Form(
+    "typed",
     "Is the last step of this solution correct, given the question and the steps before it? Reply in JSON: "
     "your answer, yes or no, and the probability that this answer is right.",
     {"yes": 1.0, "no": 0.0},
@@ -56,7 +62,7 @@ TYPED = Form(
         "additionalProperties": False,
     },
 )
-FORMS = {"yes-no": YES_NO, "grade": GRADE, "typed": TYPED}
+FORMS = {form.name: form for form in (YES_NO, GRADE, TYPED)}
 
 
 @dataclass(frozen=True)
@@ -65,8 +71,8 @@ class _Judged:
     tokens: int
 
 
-class JudgementPrm:
-    """A `ProcessRewardModel` from a chat model's answers; one request for each new step.
+class LlmJudge:
+    """A `Judge` from a chat model's answers; one request for each new step.
 
     Args:
         base_url, model, api_key, timeout, retries: see `trim.backends.client.Server`.
@@ -86,6 +92,8 @@ class JudgementPrm:
         retries: int = 3,
     ) -> None:
         self.server = Server("judge", base_url, model, api_key=api_key, timeout=timeout, retries=retries)
+        self.identity = f"{form.name}:{model} at {base_url}"
+        self.usage = Usage()
         self.form = form
         self.steps = steps or StepFormat()
         self._known: OrderedDict[tuple[str, ...], _Judged] = OrderedDict()
@@ -119,15 +127,19 @@ class JudgementPrm:
         else:
             named = {"name": "judgement", "strict": True, "schema": dict(self.form.schema)}
             body |= {"max_tokens": 64, "response_format": {"type": "json_schema", "json_schema": named}}
+        self.usage.calls += 1
         answer = await self.server.post("chat/completions", body)
         try:
             choice: Any = answer["choices"][0]
             said = str(choice["message"]["content"])
             first = ((choice.get("logprobs") or {}).get("content") or [{}])[0].get("top_logprobs") or []
             chances = [(str(entry["token"]), exp(float(entry["logprob"]))) for entry in first]
-            tokens = int((answer.get("usage") or {}).get("prompt_tokens", 0))
+            used = answer.get("usage") or {}
+            tokens = int(used.get("prompt_tokens", 0))
+            self.usage.completion_tokens += int(used.get("completion_tokens", 0))
         except (KeyError, IndexError, TypeError, ValueError, AttributeError):
             raise BadResponse(self.server.name, "not an answer of a chat API") from None
+        self.usage.prompt_tokens += tokens
         return _Judged(self._value(said, chances), tokens)
 
     def _value(self, said: str, chances: list[tuple[str, float]]) -> float:
@@ -157,14 +169,20 @@ class JudgementPrm:
             raise BadResponse(self.server.name, problem, "the server must honour response_format json_schema") from None
         return value * sure + (1.0 - value) * (1.0 - sure)
 
-    async def probe(self) -> Probe:
+    def prepare(self) -> None:
+        """Import the client library and make the client."""
+        self.server.prepare()
+
+    async def probe(self, *, quick: bool = False) -> Probe:
         """Whether the judge is there and answers as it was asked."""
+        found = await probe_server(self.server)
+        if quick or not found.reachable:
+            return found
         try:
-            models, context = await self.server.models()
-            await self.score(Question("What is 1 + 1?"), ("1 + 1 = 2",))
+            await self._ask(("What is 1 + 1?", "1 + 1 = 2"))  # not through `score`, which remembers
         except BackendError as error:
-            return Probe(self.server.name, problem=str(error))
-        return Probe(self.server.name, True, models, context=context)
+            return replace(found, problem=str(error))
+        return found
 
     async def aclose(self) -> None:
         """Close all connections."""

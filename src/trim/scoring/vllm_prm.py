@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from math import exp, isfinite
 from typing import Any
 
-from trim.backends.client import Probe, Server, TokenCounter
+from trim.backends.client import Server, TokenCounter
+from trim.backends.probe import probe_server
 from trim.errors import BackendError, BackendRefused, BadResponse, InputTooLong
 from trim.prompts import STEP_MARK, ChatTemplate
-from trim.types import Question, Scores
+from trim.protocols import Probe
+from trim.types import Question, Scores, Usage
 
 _WINDOW = 0.002  # seconds that a first call waits for others to share its request
 _BATCH = 64  # texts in one request at most
@@ -31,7 +33,7 @@ class _Waiting:
 
 
 class VllmPrm:
-    """A `ProcessRewardModel` behind vLLM's `/pooling`.
+    """A `Judge` behind vLLM's `/pooling`.
 
     Args:
         base_url: the server's address, with or without `/v1`.
@@ -63,6 +65,8 @@ class VllmPrm:
         retries: int = 3,
     ) -> None:
         self.server = Server("process reward model", base_url, model, api_key=api_key, timeout=timeout, retries=retries)
+        self.identity = f"vllm:{model} at {base_url}"
+        self.usage = Usage()
         self.template = replace(template, specials=(*template.specials, step_mark))
         self.step_mark = step_mark
         self.between = between
@@ -73,7 +77,7 @@ class VllmPrm:
         self._in_flight: set[asyncio.Task[None]] = set()
 
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
-        """P(step is correct) for each step; see `trim.protocols.ProcessRewardModel`.
+        """P(step is correct) for each step; see `trim.protocols.Judge`.
 
         `Scores.tokens` are the server's count; for texts that shared a request, each text's share of it by length.
         """
@@ -95,17 +99,20 @@ class VllmPrm:
         head = self.template.head(question.text, question.messages)
         return head + self.between.join(self.template.clean(step) + self.step_mark for step in steps)
 
-    async def probe(self) -> Probe:
+    def prepare(self) -> None:
+        """Import the client library and make the client."""
+        self.server.prepare()
+
+    async def probe(self, *, quick: bool = False) -> Probe:
         """Whether the server is there, which models it has, and whether it pools per step."""
-        try:
-            models, context = await self.server.models()
-        except BackendError as error:
-            return Probe(self.server.name, problem=str(error))
+        found = await probe_server(self.server)
+        if quick or not found.reachable:
+            return found
         try:
             await self.score(Question("What is 1 + 1?"), ("1 + 1 = 2", "#### 2"))
         except BackendError as error:
-            return Probe(self.server.name, True, models, pooling=False, context=context, problem=str(error))
-        return Probe(self.server.name, True, models, pooling=True, context=context)
+            return replace(found, pooling=False, problem=str(error))
+        return replace(found, pooling=True)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -159,6 +166,7 @@ class VllmPrm:
 
     async def _request(self, batch: list[_Waiting]) -> list[Scores]:
         texts = [waiting.text for waiting in batch]
+        self.usage.calls += 1
         answer = await self.server.post("/pooling", {"model": self.server.model, "input": texts})
         try:
             data = sorted(answer["data"], key=lambda entry: entry.get("index", 0))
@@ -169,6 +177,7 @@ class VllmPrm:
         if len(rows) != len(batch):
             raise BadResponse(self.server.name, f"/pooling answered {len(rows)} of {len(batch)} texts")
         counts = self._tokens(texts, tokens)
+        self.usage.prompt_tokens += tokens
         return [
             Scores(self._values(row, waiting.steps), count)
             for row, waiting, count in zip(rows, batch, counts, strict=True)

@@ -19,9 +19,9 @@ from starlette.routing import Route
 
 from trim import __version__
 from trim.config.settings import Config, load_config
-from trim.errors import BackendError
+from trim.protocols import Backend
 from trim.server.endpoints import INTERNAL, Endpoint, refuse
-from trim.server.gateway import Gateway, open_gateway, server_of
+from trim.server.gateway import Gateway, open_gateway
 from trim.server.openapi import document
 from trim.server.prometheus import CONTENT_TYPE
 from trim.server.schemas import ChatRequest, CompletionRequest, Refusal
@@ -124,19 +124,14 @@ async def _readyz(request: Request) -> Response:
     return JSONResponse(body, 200 if ready else 503)
 
 
-async def _problem(model: object) -> str | None:
-    """Why a backend cannot be reached; None: it can. What runs in this process is there."""
-    server = server_of(model)
-    if server is None:
-        return None
+async def _problem(backend: Backend) -> str | None:
+    """Why a backend cannot be reached; None: it can."""
     try:
         async with asyncio.timeout(PROBE_SECONDS):
-            await server.models()
+            found = await backend.probe(quick=True)
     except TimeoutError:
-        return f"{server.name}: no answer within {PROBE_SECONDS:g} s"
-    except BackendError as error:
-        return str(error) if error.retryable else None  # a server without a list of models is there all the same
-    return None
+        return f"{backend.identity}: no answer within {PROBE_SECONDS:g} s"
+    return None if found.reachable else found.problem or f"{backend.identity} cannot be reached"
 
 
 async def _metrics(request: Request) -> Response:

@@ -7,18 +7,19 @@ is over, one call is let through; it decides whether the backend is back.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal
 
+from trim.backends.base import WrappedBackend
 from trim.config.factory import Backends
 from trim.config.settings import ServeSettings
 from trim.errors import BackendError, BackendRefused, BackendUnavailable
-from trim.protocols import ProcessRewardModel, StepGenerator
+from trim.protocols import Judge, PendingPrompt, StepGenerator, StepStream
 from trim.server.prometheus import Metrics
 from trim.server.tracing import Spans
-from trim.types import Question, Role, Scores, Step, StepOptions
+from trim.types import Question, Role, Sampling, Scores, Step, StepOptions
 
 
 class Breaker:
@@ -89,22 +90,25 @@ class Breaker:
         self._metrics.failed(self.role, error)
 
 
-class GuardedGenerator:
+class GuardedGenerator(WrappedBackend):
     """A `StepGenerator` behind a breaker."""
 
     def __init__(self, model: StepGenerator, breaker: Breaker) -> None:
+        super().__init__(model)
         self._breaker = breaker
         self._model = model
 
-    def steps(
-        self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
-    ) -> AsyncIterator[Step]:
+    def steps(self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()) -> StepStream:
         """Continue `kept`; see `trim.protocols.StepGenerator`."""
         return _GuardedStream(self._model.steps(question, kept, options), self._breaker)
 
+    def sampled(self, sampling: Sampling) -> StepGenerator:
+        """The same model with another sampling, behind the same breaker."""
+        return GuardedGenerator(self._model.sampled(sampling), self._breaker)
+
 
 class _GuardedStream:
-    def __init__(self, stream: AsyncIterator[Step], breaker: Breaker) -> None:
+    def __init__(self, stream: StepStream, breaker: Breaker) -> None:
         self._stream = stream
         self._breaker = breaker
 
@@ -113,14 +117,13 @@ class _GuardedStream:
 
     @property
     def pending_tokens(self) -> int:
-        """Tokens of the unfinished step, where the stream knows."""
-        return int(getattr(self._stream, "pending_tokens", 0))
+        """Tokens of the unfinished step."""
+        return self._stream.pending_tokens
 
     @property
-    def pending_prompt(self) -> tuple[int, int]:
-        """Prompt tokens of a request whose first step was not handed over, where the stream knows."""
-        prompt, cached = getattr(self._stream, "pending_prompt", (0, 0))
-        return prompt, cached
+    def pending_prompt(self) -> PendingPrompt:
+        """Prompt tokens of a request whose first step was not handed over."""
+        return self._stream.pending_prompt
 
     async def __anext__(self) -> Step:
         with self._breaker.watch():
@@ -128,19 +131,19 @@ class _GuardedStream:
 
     async def aclose(self) -> None:
         """Cancel the request upstream."""
-        if (close := getattr(self._stream, "aclose", None)) is not None:
-            await close()
+        await self._stream.aclose()
 
 
-class GuardedPrm:
-    """A `ProcessRewardModel` behind a breaker."""
+class GuardedPrm(WrappedBackend):
+    """A `Judge` behind a breaker."""
 
-    def __init__(self, prm: ProcessRewardModel, breaker: Breaker) -> None:
+    def __init__(self, prm: Judge, breaker: Breaker) -> None:
+        super().__init__(prm)
         self._breaker = breaker
         self._prm = prm
 
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
-        """Score `steps`; see `trim.protocols.ProcessRewardModel`."""
+        """Score `steps`; see `trim.protocols.Judge`."""
         with self._breaker.watch():
             return await self._prm.score(question, steps)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trim.routing.router import Router
-from trim.routing.speculation import Ledger
+from trim.routing.usage import Ledger
 from trim.types import Decision, Question, Role, StopReason, Trace
 
 _CUT = (StopReason.STEP_LIMIT, StopReason.STEP_LENGTH, StopReason.MAX_TOKENS)

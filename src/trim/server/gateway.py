@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trim.backends.client import Server
 from trim.config.factory import Backends, open_backends
 from trim.config.settings import Config
 from trim.errors import (
@@ -231,19 +230,12 @@ async def open_gateway(config: Config, redact: Redact | None = None) -> AsyncIte
     """Load the models or connect to the servers, and everything around them; close it all at the end."""
     async with open_backends(config) as backends:
         for backend in (backends.weak, backends.strong, backends.prm):
-            if (server := server_of(backend)) is not None:
-                server.prepare()
+            backend.prepare()
         gateway = Gateway(backends, redact)
         try:
             yield gateway
         finally:
             gateway.close()
-
-
-def server_of(backend: object) -> Server | None:
-    """The server that a backend asks; None: it runs in this process."""
-    server = getattr(backend, "server", None) or getattr(getattr(backend, "source", None), "server", None)
-    return server if isinstance(server, Server) else None
 
 
 def _passed(request: PassedRequest, choice: Choice) -> Choice:

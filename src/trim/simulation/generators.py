@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 from bisect import bisect_right
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from hashlib import blake2b
@@ -15,7 +14,9 @@ from statistics import NormalDist
 
 import numpy as np
 
+from trim.backends.base import BaseGenerator
 from trim.errors import ConfigError
+from trim.protocols import PendingPrompt, StepStream
 from trim.types import Finish, Question, Role, Step, StepOptions
 
 _WRONG = "(slip)"
@@ -78,7 +79,7 @@ def _hardness(text: str, difficulty: float) -> float:
 
 
 @dataclass(frozen=True)
-class SimulatedModel:
+class SimulatedModel(BaseGenerator):
     """A generator that writes a right step with some probability; after a slip every step is wrong.
 
     Args:
@@ -124,6 +125,11 @@ class SimulatedModel:
                 f"simulated {self.role.value} model: step_tokens must be at least 1, spread not negative and "
                 f"difficulty between 0 and 10, not {self.step_tokens}, {self.spread}, {self.difficulty}"
             )
+
+    @property
+    def identity(self) -> str:
+        """Its role: a simulated model is described by its arguments."""
+        return f"simulated:{self.role}"
 
     @cached_property
     def accuracies(self) -> tuple[float, ...]:
@@ -193,9 +199,7 @@ class SimulatedModel:
         left = list(accumulate(self.ends, lambda rest, end: rest * (1 - end), initial=1.0))
         return tuple(1 - rest for rest in left[1:])
 
-    def steps(
-        self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
-    ) -> AsyncIterator[Step]:
+    def steps(self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()) -> StepStream:
         """Continue `kept`; see `trim.protocols.StepGenerator`."""
         return _SimulatedStream(self, question, kept, options)
 
@@ -239,6 +243,7 @@ class _SimulatedStream:
 
     def __init__(self, model: SimulatedModel, question: Question, kept: tuple[str, ...], options: StepOptions) -> None:
         self.pending_tokens = 0
+        self.pending_prompt = PendingPrompt()
         self._model = model
         self._question = question
         self._right = is_right(kept)
@@ -270,6 +275,9 @@ class _SimulatedStream:
                 await asyncio.sleep(model.token_seconds * count)
                 self.pending_tokens += count
         self.pending_tokens = 0
+        model.usage.calls += self._index == self._first
+        model.usage.prompt_tokens += prompt
+        model.usage.completion_tokens += tokens
         self._index += 1
         self._right = self._right and is_right((step.text,))
         self._left = None if self._left is None else self._left - tokens
@@ -279,4 +287,5 @@ class _SimulatedStream:
     async def aclose(self) -> None:
         """Stop writing."""
         self._ended = True
+        self._model.usage.completion_tokens += self.pending_tokens
         self.pending_tokens = 0

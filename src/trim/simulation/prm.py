@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from trim.backends.base import BaseBackend
 from trim.errors import ConfigError
 from trim.pomdp.observation import STATES, FloatArray, ObservationBins
 from trim.simulation.generators import state_of, uniform
@@ -73,8 +74,8 @@ def _given_minimum(scores: ObservationBins) -> FloatArray:
 
 
 @dataclass(frozen=True)
-class SimulatedPrm:
-    """Draws a step's score from P(score | min of the scores before, hidden state).
+class SimulatedPrm(BaseBackend):
+    """A `Judge` that draws a step's score from P(score | min of the scores before, hidden state).
 
     Args:
         accuracy: see `graded`; not used where `scores` are given.
@@ -87,6 +88,11 @@ class SimulatedPrm:
     seconds: float = 0.0
     step_tokens: int = 41
     scores: ObservationBins | None = None
+
+    @property
+    def identity(self) -> str:
+        """What it is and how good."""
+        return "simulated:prm" + ("" if self.scores else f" of accuracy {self.accuracy:g}")
 
     @cached_property
     def bins(self) -> ObservationBins:
@@ -104,7 +110,7 @@ class SimulatedPrm:
         return self.bins.minimum_edges[1:-1].tolist(), self.bins.score_edges.tolist()
 
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
-        """One score per step; see `trim.protocols.ProcessRewardModel`."""
+        """One score per step; see `trim.protocols.Judge`."""
         if self.seconds:
             await asyncio.sleep(self.seconds)
         inner, edges = self._edges
@@ -117,4 +123,6 @@ class SimulatedPrm:
             value = edges[column] + share * (edges[column + 1] - edges[column])
             lowest = min(lowest, value)
             values.append(value)
+        self.usage.calls += 1
+        self.usage.prompt_tokens += self.step_tokens * len(steps)
         return Scores(tuple(values), self.step_tokens * len(steps))

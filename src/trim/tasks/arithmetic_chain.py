@@ -89,7 +89,7 @@ def _dataset(kind: Kind, level: Level) -> Any:
     try:
         from reasoning_gym import arithmetic as gym  # imports in 6 s: only when needed
     except ImportError:
-        raise MissingExtra("reasoning-gym", "tasks") from None
+        raise MissingExtra("reasoning-gym") from None
     size = _SIZES[level]
     terms = {"min_terms": size.operations[0] + 1, "max_terms": size.operations[1] + 1, "seed": 0, "size": 1}
     low, high = size.digits

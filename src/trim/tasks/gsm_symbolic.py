@@ -68,7 +68,7 @@ def _templates() -> dict[int, Callable[[Random, float], dict[str, Any]]]:
             tasks_ok,
         )
     except ImportError:
-        raise MissingExtra("reasoning-gym", "tasks") from None
+        raise MissingExtra("reasoning-gym") from None
     generators = GSMSymbolicDataset(GSMSymbolicDatasetConfig(seed=0, size=1)).generators
     return {number: generators[number] for number in tasks_ok if number not in _FLOAT_ARTEFACTS}
 

@@ -98,7 +98,7 @@ def _dataset(level: Level) -> Any:
             StringManipulationDataset,
         )
     except ImportError:
-        raise MissingExtra("reasoning-gym", "tasks") from None
+        raise MissingExtra("reasoning-gym") from None
     size = _SIZES[level]
     (low, high), rules = size.length, size.rules
     return StringManipulationDataset(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from trim.policies.learned.features import PriceRange
 from trim.pomdp import PomdpModel
-from trim.routing.router import Limits, Router
+from trim.routing.limits import Limits
+from trim.routing.router import Router
 from trim.simulation import constant_accuracy, gamma_lengths, graded
 from trim.simulation.pomdp_world import World
 from trim.tasks.simulated import TASK

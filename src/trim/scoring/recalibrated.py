@@ -1,4 +1,4 @@
-"""A process reward model behind a curve that makes its scores honest; `trim eval-prm --recalibrate` fits one."""
+"""Scores through a curve that calibrates them; `trim eval-prm --recalibrate` fits one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from bisect import bisect_right
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
+from trim.backends.base import WrappedBackend
 from trim.errors import ConfigError
-from trim.protocols import ProcessRewardModel
+from trim.protocols import Judge
 from trim.types import Question, Scores
 
 
@@ -32,7 +32,7 @@ class RecalibrationCurve:
             raise ConfigError("a recalibration curve needs points in [0, 1] with rising x and never falling y")
 
     def __call__(self, score: float) -> float:
-        """The honest score."""
+        """The calibrated score."""
         after = bisect_right(self.x, score)
         if after in (0, len(self.x)):
             return self.y[0] if after == 0 else self.y[-1]
@@ -57,19 +57,27 @@ class RecalibrationCurve:
             raise ConfigError(f"{path}: not a recalibration curve ({error!r})") from None
 
 
-class RecalibratedPrm:
-    """Another model's scores through a curve."""
+class RecalibratedJudge(WrappedBackend):
+    """Another judge's scores through a curve.
 
-    def __init__(self, prm: Any, curve: RecalibrationCurve) -> None:
-        self.prm: ProcessRewardModel = prm
-        self.curve = curve
+    Args:
+        judge: gives the scores.
+        curve: maps them.
+        name: what `identity` calls the curve, such as the name of its file.
+    """
+
+    def __init__(self, judge: Judge, curve: RecalibrationCurve, name: str = "a curve") -> None:
+        super().__init__(judge)
+        self._judge = judge
+        self._curve = curve
+        self._name = name
+
+    @property
+    def identity(self) -> str:
+        """The judge and the curve."""
+        return f"{self._judge.identity} through {self._name}"
 
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
-        """See `trim.protocols.ProcessRewardModel`."""
-        scores = await self.prm.score(question, steps)
-        return Scores(tuple(map(self.curve, scores.values)), scores.tokens)
-
-    async def aclose(self) -> None:
-        """Close the model."""
-        if (close := getattr(self.prm, "aclose", None)) is not None:
-            await close()
+        """See `trim.protocols.Judge`."""
+        scores = await self._judge.score(question, steps)
+        return Scores(tuple(map(self._curve, scores.values)), scores.tokens)

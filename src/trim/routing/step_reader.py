@@ -1,0 +1,105 @@
+"""Reading the steps of one model: counts them, and asks again after one without a word in it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from trim.errors import BackendError
+from trim.protocols import StepGenerator, StepStream
+from trim.routing.usage import Ledger
+from trim.steps import is_degenerate
+from trim.types import Finish, Question, Role, Step, StepOptions
+
+
+class RoleFailed(Exception):
+    """A backend error together with the role that it happened in; the Router turns it into a fallback or raises it."""
+
+    def __init__(self, role: Role, error: BackendError) -> None:
+        super().__init__(str(error))
+        self.role = role
+        self.error = error
+
+
+class StepReader:
+    """One model continuing `kept`: pulls steps, charges them, asks again after a degenerate one.
+
+    After the step that follows a degenerate one the reader is `spent`: its stream no longer continues the kept text
+    step by step, so whoever wants more opens another. It is also spent after `options.limit` steps.
+    """
+
+    def __init__(
+        self, generator: StepGenerator, role: Role, question: Question, kept: tuple[str, ...], options: StepOptions
+    ) -> None:
+        self.spent = False
+        self._generator = generator
+        self._role = role
+        self._question = question
+        self._kept = kept
+        self._options = options
+        self._texts: list[str] = []
+        self._read = 0  # tokens
+        self._stream: StepStream | None = None
+
+    async def next(self, ledger: Ledger, joiner: str) -> Step | None:
+        """The next step, or None when the model ended the solution without writing another."""
+        started = time.perf_counter()
+        try:
+            step = await self._pull(ledger)
+            if step is not None and is_degenerate(step.text):
+                step = await self._again(step, ledger, joiner)
+        except BackendError as error:
+            raise RoleFailed(self._role, error) from error
+        finally:
+            ledger.busy[self._role] += time.perf_counter() - started
+        if step is not None:
+            self._texts.append(step.text)
+            self.spent = self.spent or len(self._texts) == self._options.limit
+        return step
+
+    async def _pull(self, ledger: Ledger) -> Step | None:
+        if self._stream is None:
+            self._stream = self._generator.steps(self._question, self._kept, self._options)
+            ledger.usage[self._role].calls += 1
+        try:
+            step = await anext(self._stream)
+        except StopAsyncIteration:
+            return None
+        if step.role is not self._role:
+            step = replace(step, role=self._role)
+        ledger.read(step)
+        self._read += step.tokens
+        return step
+
+    async def _again(self, first: Step, ledger: Ledger, joiner: str) -> Step | None:
+        """Ask once more with the degenerate text appended (as the paper's runs do); both token counts are charged."""
+        if first.finish is not Finish.SEPARATOR:  # an empty end: nothing to keep
+            ledger.discard(self._role, first.tokens)
+            return None
+        await self.close(ledger)
+        kept = (*self._kept, *self._texts, first.text)
+        most = self._options.max_tokens
+        options = replace(self._options, limit=1, max_tokens=None if most is None else max(0, most - self._read))
+        resample = StepReader(self._generator, self._role, self._question, kept, options)
+        self._stream = None
+        self.spent = True
+        try:
+            second = await resample._pull(ledger)
+        finally:
+            await resample.close(ledger)
+        if second is None or (second.finish is not Finish.SEPARATOR and not second.text):
+            ledger.discard(self._role, first.tokens + (second.tokens if second else 0))
+            return None
+        text = first.text + joiner + second.text if first.text else second.text
+        return replace(second, text=text, tokens=first.tokens + second.tokens)
+
+    async def close(self, ledger: Ledger) -> None:
+        """Cancel the request upstream and count what was read of an unfinished step."""
+        stream, self._stream = self._stream, None
+        if stream is None:
+            return
+        ledger.discard(self._role, 0, stream.pending_tokens)
+        prompt = stream.pending_prompt
+        ledger.usage[self._role].prompt_tokens += prompt.tokens
+        ledger.usage[self._role].cached_tokens += prompt.cached
+        await stream.aclose()

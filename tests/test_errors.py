@@ -1,0 +1,48 @@
+"""What errors say to do is possible."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from trim.errors import MissingExtra
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
+RAISED = sorted(
+    (str(path.relative_to(ROOT)), *(ast.unparse(argument) for argument in node.args))
+    for path in (ROOT / "src").rglob("*.py")
+    for node in ast.walk(ast.parse(path.read_text()))
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "MissingExtra"
+)
+
+
+def brings(requirements: list[str], package: str) -> bool:
+    names = {requirement.split(">")[0].split("=")[0].replace("-", "_") for requirement in requirements}
+    return package.replace("-", "_") in names
+
+
+@pytest.mark.parametrize("use", RAISED, ids=" ".join)
+def test_the_extra_that_a_message_names_exists_and_brings_the_package(use: tuple[str, ...]) -> None:
+    where, package, *extra = use
+    requirements = EXTRAS[ast.literal_eval(extra[0])] if extra else PROJECT["dependencies"]
+    if package.startswith(("'", '"')):
+        assert brings(requirements, ast.literal_eval(package)), where
+
+
+def test_every_use_is_looked_at() -> None:
+    assert len(RAISED) >= 8
+
+
+def test_what_to_install_is_what_works_today() -> None:
+    """The package is on no registry: from a clone, or from the repository."""
+    words = str(MissingExtra("math-verify", "math"))
+    assert words == (
+        "math-verify is needed for this: pip install '.[math]' in a clone of TRIM, "
+        'or pip install "trim-router[math] @ git+URL" with the URL that you would clone'
+    )
+    assert "pip install . in a clone" in str(MissingExtra("reasoning-gym"))
