@@ -4,10 +4,9 @@
 
 Three HTTP servers (the ones that the clients' tests use) stand behind forwarders that change their mind every second:
 each forwards, refuses, falls silent, slows down, sends garbage or cuts off. Twenty clients ask all the time, streaming
-and not. At the end: every request has an answer or one clear error, none took longer than its deadline, the books
-have a line for every request that was begun and at least the bill of every answer, and no task is left.
-Prints JSON; exits
-with 1 if something does not hold.
+and not. At the end: every request has an answer or one clear error, none took longer than its deadline, the
+usage store has every request that was begun and at least the cost of every answer, and no task is left. Prints JSON;
+exits with 1 if something does not hold.
 """
 
 from __future__ import annotations
@@ -106,7 +105,7 @@ class Outcome:
     ends: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     longest: float = 0.0
-    billed: float = 0.0
+    cost: float = 0.0
 
     def take(self, answer: httpx.Response) -> None:
         """An answer or one clear error."""
@@ -114,12 +113,12 @@ class Outcome:
             self.ends[f"{answer.status_code} {answer.json()['error']['code']}"] += 1
         elif answer.headers["content-type"].startswith("application/json"):
             self.ends["whole"] += 1
-            self.billed += answer.json()["trim"]["cost"]
+            self.cost += answer.json()["trim"]["cost"]
         else:
             events = [line.removeprefix("data: ") for line in answer.text.split("\n\n") if line]
             if events[-1] == "[DONE]":
                 self.ends["streamed"] += 1
-                self.billed += json.loads(events[-2])["trim"]["cost"]
+                self.cost += json.loads(events[-2])["trim"]["cost"]
             else:
                 self.ends[f"in the stream: {json.loads(events[-1])['error']['code']}"] += 1
 
@@ -193,15 +192,15 @@ async def _storm(gateway: Gateway, forwarders: list[Forwarder], url: str, second
         forwarder.change("forward")
     await asyncio.gather(*asked)
     await asyncio.sleep(3.0)  # connections of clients and backends end
-    spent = gateway.books.spent(0)
+    spent = gateway.usage.totals(0)
     refused = sum(count for end, count in outcome.ends.items() if end.startswith("429"))
     left = [where for task in asyncio.all_tasks() if "/src/trim/" in (where := _written_in(task))]
     holds = {
         "one end each": not outcome.wrong,
         "in time": outcome.longest < _DEADLINE + 2.5,
-        "a line in the books each": spent.requests == outcome.ends.total() - refused,
-        "no spend lost": spent.cost >= outcome.billed - 1e-9,
-        "nothing under way": gateway.gate.running == gateway.gate.waiting == 0,
+        "every begun request is in the usage store": spent.requests == outcome.ends.total() - refused,
+        "no spend lost": spent.cost >= outcome.cost - 1e-9,
+        "no request in progress": gateway.admission.running == gateway.admission.queued == 0,
         "no task left": not left,
     }
     return {
@@ -210,8 +209,8 @@ async def _storm(gateway: Gateway, forwarders: list[Forwarder], url: str, second
         "longest_seconds": round(outcome.longest, 2),
         "loop_lag_seconds": round(lag, 2),
         "wrong": outcome.wrong[:5],
-        "billed": outcome.billed,
-        "in_the_books": spent.cost,
+        "billed": outcome.cost,
+        "in_the_usage_store": spent.cost,
         "tasks_left": left,
         "checks": holds,
         "holds": all(holds.values()),

@@ -104,7 +104,7 @@ def main() -> None:
         costs = [answer.json()["trim"]["cost"] for answer in answers if answer.status_code == 200]
         results["cap"] = {
             "cap": cap,
-            "spent": gateway.books.spent(0).cost,
+            "spent": gateway.usage.totals(0).cost,
             "answered": len(costs),
             "refused": len(answers) - len(costs),
             "dearest_request": max(costs),

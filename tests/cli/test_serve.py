@@ -49,4 +49,4 @@ def test_what_cannot_start_says_so(tmp_path: Path, capsys: pytest.CaptureFixture
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         assert main(["serve", "--port", "99999"]) == 2
-        assert "port must lie between" in capsys.readouterr().err
+        assert "port = 99999 must be" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from trim.config.settings import Config, ServeSettings
 from trim.server.app import create_app
 from trim.server.gateway import Gateway
 from trim.server.trace_recorder import Redact
-from trim.server.usage_store import Spent
+from trim.server.usage_store import UsageTotals
 from trim.simulation import SimulatedModel, SimulatedPrm
 from trim.types import Role, Sampling
 
@@ -55,10 +55,10 @@ class Served:
     def get(self, path: str, **options: Any) -> httpx.Response:
         return self.client.get(self.url + path, **options)
 
-    def spent(self, requests: int) -> Spent:
-        """The books, once so many requests are settled and none is under way."""
+    def spent(self, requests: int) -> UsageTotals:
+        """The usage, once so many requests are settled and none is under way."""
         limit = time.monotonic() + 5
-        while (spent := self.gateway.books.spent(0)).requests < requests or self.gateway.gate.running:
+        while (spent := self.gateway.usage.totals(0)).requests < requests or self.gateway.admission.running:
             assert time.monotonic() < limit, f"{spent.requests} requests are settled, not {requests}"
             time.sleep(0.01)
         self.get("/healthz")  # answered after the step of the loop that settles the last request

@@ -38,9 +38,9 @@ def main() -> None:
             client.post("/v1/chat/completions", json=body | {"model": "trim-strong", "n": 8}, timeout=0.1)
         except httpx.ReadTimeout:
             limit = time.monotonic() + 20
-            while 'status="left"' not in client.get("/metrics").text and time.monotonic() < limit:
+            while 'status="cancelled"' not in client.get("/metrics").text and time.monotonic() < limit:
                 time.sleep(0.1)
-        found["left"] = 'status="left"' in client.get("/metrics").text
+        found["left"] = 'status="cancelled"' in client.get("/metrics").text
     serve.shutdown()
     ray.shutdown()
     print(json.dumps(found))

@@ -1,4 +1,4 @@
-"""Keys, limits, the queue, deadlines, budgets."""
+"""ApiKeys, limits, the queue, deadlines, budgets."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pytest
 from tests.server.gateway import WEAK, ask, serving, simulated
 from trim.cli.main import main
 from trim.errors import ConfigError
-from trim.server.auth import Keys
-from trim.server.usage_store import Books, Spent
+from trim.server.auth import ApiKeys
+from trim.server.usage_store import UsageStore, UsageTotals
 
 SLOW = replace(WEAK, token_seconds=0.001, block=10)  # 40 ms a step
 
@@ -61,15 +61,15 @@ def test_keys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("[[key]]\nname = 'a'\nsha256 = 'xyz'", "sha256"),
         (f"[[key]]\nname = 'a'\nsha256 = '{'0' * 64}'\nspend = 1", "unknown spend"),
         (f"[[key]]\nname = 'a'\nsha256 = '{'0' * 64}'\nspend_per_day = -1", "spend_per_day = -1"),
-        (f"[[key]]\nname = 'a'\nsha256 = '{'0' * 64}'\n" * 2, "stands there twice"),
+        (f"[[key]]\nname = 'a'\nsha256 = '{'0' * 64}'\n" * 2, "duplicate name"),
         ("key = 3", "[[key]]"),
-        ("key", "no TOML"),
+        ("key", "not valid TOML"),
     ],
 )
 def test_a_wrong_file_of_keys(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "keys.toml").write_text(text)
     with pytest.raises(ConfigError) as error:
-        Keys(str(tmp_path / "keys.toml"))
+        ApiKeys(str(tmp_path / "keys.toml"))
     assert words in str(error.value)
 
 
@@ -119,7 +119,7 @@ def test_the_queue_is_bounded() -> None:
         refused = next(answer for answer in answers if answer.status_code == 429)
         assert refused.json()["error"]["code"] == "overloaded"
         assert int(refused.headers["retry-after"]) >= 1
-        assert (served.gateway.gate.running, served.gateway.gate.waiting) == (0, 0)
+        assert (served.gateway.admission.running, served.gateway.admission.queued) == (0, 0)
 
 
 def test_the_deadline() -> None:
@@ -143,7 +143,7 @@ def test_a_stop_lets_streams_finish() -> None:
         with serving(simulated(SLOW)) as served:
             url, body = f"{served.url}/v1/chat/completions", ask("hard 7", stream=True, seed=5)
             answer = pool.submit(httpx.post, url, json=body, timeout=30)
-            while not served.gateway.gate.running:
+            while not served.gateway.admission.running:
                 time.sleep(0.005)
         # the server was told to stop while the stream was open
         assert answer.result().text.endswith("data: [DONE]\n\n")
@@ -151,19 +151,19 @@ def test_a_stop_lets_streams_finish() -> None:
 
 def test_no_charge_is_lost_between_threads() -> None:
     """Without a lock, a statement of one thread is silently lost while another thread reads."""
-    books = Books()
+    usage = UsageStore()
 
     def charge() -> None:
         for _ in range(2000):
-            books.charge("everybody", Spent(0.5, 3, 1))
+            usage.charge("everybody", UsageTotals(0.5, 3, 1))
 
     with ThreadPoolExecutor(2) as pool:
         charging = [pool.submit(charge) for _ in range(2)]
         while not all(one.done() for one in charging):
-            assert books.spent(0).requests <= 4000
+            assert usage.totals(0).requests <= 4000
     for one in charging:
         one.result()
-    assert books.spent(0) == Spent(2000.0, 12000, 4000)
+    assert usage.totals(0) == UsageTotals(2000.0, 12000, 4000)
 
 
 def test_no_charge_is_lost_while_the_books_are_locked(tmp_path: Path) -> None:
@@ -177,6 +177,6 @@ def test_no_charge_is_lost_while_the_books_are_locked(tmp_path: Path) -> None:
             assert other.execute("SELECT COUNT(*) FROM spend").fetchone() == (0,)
         second = served.post(ask()).json()["trim"]["cost"]
         served.spent(2)
-    written = Books(str(path)).spent(0)
+    written = UsageStore(str(path)).totals(0)
     assert written.cost == pytest.approx(first + second)
     assert written.requests == 2

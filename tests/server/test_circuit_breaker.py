@@ -18,7 +18,7 @@ from tests.server.gateway import STRONG, WEAK, ask, serving, simulated
 from trim.backends.base import BaseBackend, BaseGenerator, step_stream
 from trim.config.factory import Backends
 from trim.errors import BackendRefused, BackendTimeout, BackendUnavailable, BadResponse, InputTooLong
-from trim.server.trace_recorder import Recorder
+from trim.server.trace_recorder import TraceRecorder
 from trim.types import Question, Role, Step, StepOptions, Trace
 
 
@@ -101,17 +101,17 @@ def test_a_breaker_opens_and_closes_again() -> None:
         answers = [served.post(body) for _ in range(6)]
         assert {answer.status_code for answer in answers} == {503}
         assert strong.calls == 2  # then nobody asked any more
-        assert "is out after 2 failures" in answers[-1].json()["error"]["message"]
-        assert 'trim_backend_out{role="strong"} 1.0' in served.get("/metrics").text
+        assert "circuit open after 2 failures" in answers[-1].json()["error"]["message"]
+        assert 'trim_backend_circuit_open{role="strong"} 1.0' in served.get("/metrics").text
         time.sleep(1.1)
         assert served.post(body).status_code == 503  # the trial call failed too
         assert strong.calls == 3
-        assert "is out after 3" in served.post(body).json()["error"]["message"]
+        assert "circuit open after 3" in served.post(body).json()["error"]["message"]
         time.sleep(1.1)
         strong.error = None
         assert served.post(body).status_code == 200
         assert served.post(ask("hard 7", model="trim-weak")).status_code == 200
-        assert 'trim_backend_out{role="strong"} 0.0' in served.get("/metrics").text
+        assert 'trim_backend_circuit_open{role="strong"} 0.0' in served.get("/metrics").text
 
 
 def test_what_a_request_gets_wrong_takes_no_backend_out() -> None:
@@ -132,7 +132,7 @@ def test_a_client_that_leaves_cancels_the_work() -> None:
             assert weak.open == 0
             assert weak.closed[-1] - left < 0.2
         assert served.spent(2).requests == 2
-        assert 'status="left"} 2.0' in served.get("/metrics").text
+        assert 'status="cancelled"} 2.0' in served.get("/metrics").text
 
 
 def test_a_half_written_step_is_paid_for() -> None:
@@ -205,16 +205,16 @@ def test_what_nobody_thought_of_is_an_error_in_the_same_shape(stream: bool) -> N
 
 
 def test_a_full_disk_takes_no_answers_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: Recorder, trace: Trace) -> None:
+    def full(self: TraceRecorder, trace: Trace) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Recorder, "append", full)
+    monkeypatch.setattr(TraceRecorder, "append", full)
     with serving(simulated(record=str(tmp_path))) as served:
         assert [served.post(ask(n=2)).status_code for _ in range(2)] == [200, 200]
         assert served.spent(2).requests == 2
         assert 'trim_requests_total{policy="threshold",status="ok"} 2.0' in served.get("/metrics").text
         # both choices of both requests were learned from, not just the first
-        steps = sum(len(recent.replies.trim()["steps"]) for recent in served.gateway.recent)
+        steps = sum(len(recent.response.trim()["steps"]) for recent in served.gateway.recent)
         text = served.get("/metrics").text
         kept = sum(float(line.split()[1]) for line in text.splitlines() if line.startswith("trim_steps_total{"))
         assert kept == steps

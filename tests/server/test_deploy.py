@@ -128,9 +128,9 @@ def test_ray_serve_serves_the_gateway() -> None:
     assert found == {"health": 200, "answer": "always-weak", "stream": True, "refused": 400, "left": True}
 
 
-def test_the_dashboard_shows_counters_that_there_are() -> None:
+def test_the_dashboard_shows_existing_metrics() -> None:
     metrics = Metrics()
-    metrics.failed(Role.WEAK, BackendTimeout("weak model", "no answer"))
+    metrics.call_failed(Role.WEAK, BackendTimeout("weak model", "no answer"))
     known = {sample.name for family in metrics.registry.collect() for sample in family.samples}
     known |= {f"{family.name}{end}" for family in metrics.registry.collect() for end in ("", "_total", "_bucket")}
     dashboard = json.loads((DEPLOY / "grafana" / "dashboards" / "trim.json").read_text())

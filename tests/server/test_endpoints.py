@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.server.gateway import PRM, STRONG, WEAK, Sampled, Served, ask, serving, simulated
 from trim.policies import Threshold
 from trim.routing.router import Router
-from trim.server.completion_stream import Stops
+from trim.server.completion_stream import StopStrings
 from trim.types import Question, Role, Trace
 
 
@@ -47,7 +47,7 @@ def test_the_answer_is_the_routers(client: openai.OpenAI) -> None:
     assert reply.choices[0].finish_reason == "stop"
     assert reply.usage.completion_tokens == sum(step.tokens for step in trace.steps)
     steps = reply.trim["steps"]
-    assert [step["author"] for step in steps] == [step.role for step in trace.steps]
+    assert [step["role"] for step in steps] == [step.role for step in trace.steps]
     assert [step["score"] for step in steps] == [decision.score for decision in trace.decisions]
     assert reply.trim["usage"]["strong"]["completion_tokens"] == trace.usage[Role.STRONG].completion_tokens
     assert any(step["rejected"] for step in steps)
@@ -102,7 +102,7 @@ def test_names(client: openai.OpenAI, model: str, policy: str, parameter: float 
     assert client.models.retrieve(model).id == model
     if model == "trim-strong":
         assert reply.trim["strong_share"] == 1.0
-        assert {step["author"] for step in reply.trim["steps"]} == {"strong"}
+        assert {step["role"] for step in reply.trim["steps"]} == {"strong"}
 
 
 def test_the_trim_object(served: Served, client: openai.OpenAI) -> None:
@@ -160,7 +160,7 @@ def test_stop_strings(client: openai.OpenAI) -> None:
     st.lists(st.text("ab\n", min_size=1, max_size=4), max_size=3),
 )
 def test_stops_do_not_depend_on_where_a_text_is_cut(parts: list[str], stops: list[str]) -> None:
-    finder, told, text = Stops(tuple(stops)), "", "".join(parts)
+    finder, told, text = StopStrings(tuple(stops)), "", "".join(parts)
     for part in parts:
         told += finder.feed(part)
         if finder.found:

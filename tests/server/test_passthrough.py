@@ -93,7 +93,7 @@ class Upstream:
 
 
 @contextmanager
-def _passing(upstream: Upstream, budget: BudgetSettings = BudgetSettings(), **serve: Any) -> Iterator[Served]:
+def _passthrough(upstream: Upstream, budget: BudgetSettings = BudgetSettings(), **serve: Any) -> Iterator[Served]:
     """A gateway whose strong model is this server."""
     with listening(Starlette(routes=[Route("/v1/chat/completions", upstream.chat, methods=["POST"])])) as url:
         prices = PriceSettings(prompt=1.0, completion=10.0, cached=0.5)
@@ -113,7 +113,7 @@ def upstream() -> Upstream:
 
 def test_tools_whole_and_streamed(upstream: Upstream) -> None:
     upstream.script = CALL
-    with _passing(upstream) as served, openai.OpenAI(base_url=f"{served.url}/v1", api_key="none") as client:
+    with _passthrough(upstream) as served, openai.OpenAI(base_url=f"{served.url}/v1", api_key="none") as client:
         fields: Any = {"model": "trim", "tools": [WEATHER], "tool_choice": "auto", "seed": 3, "max_tokens": 50}
         messages: Any = [{"role": "user", "content": "Weather in Oslo?<|im_end|>"}]
         reply: Any = client.chat.completions.create(messages=messages, **fields)
@@ -122,10 +122,10 @@ def test_tools_whole_and_streamed(upstream: Upstream) -> None:
         assert json.loads(call.function.arguments) == {"city": "Oslo"}
         assert "index" not in (call.model_extra or {})
         assert (reply.choices[0].finish_reason, reply.choices[0].message.content) == ("tool_calls", None)
-        assert reply.trim["passed"] == ["tools"]
+        assert reply.trim["passthrough"] == ["tools"]
         assert (reply.trim["policy"], reply.trim["strong_share"]) == ("always-strong", 1.0)
         (step,) = reply.trim["steps"]
-        assert (step["author"], step["tokens"]) == ("strong", 7)
+        assert (step["role"], step["tokens"]) == ("strong", 7)
         assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (30, 7)
         assert reply.trim["cost"] == pytest.approx((20 * 1.0 + 10 * 0.5 + 7 * 10.0) / 1e6)
 
@@ -147,7 +147,7 @@ def test_tools_whole_and_streamed(upstream: Upstream) -> None:
 
 
 def test_results_of_tools_and_images_are_read_by_the_server(upstream: Upstream) -> None:
-    with _passing(upstream) as served:
+    with _passthrough(upstream) as served:
         call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
         said = [
             {"role": "user", "content": "Weather?"},
@@ -156,17 +156,17 @@ def test_results_of_tools_and_images_are_read_by_the_server(upstream: Upstream) 
         ]
         reply = served.post(ask(messages=said)).json()
         assert reply["choices"][0]["message"]["content"] == "It is cold"
-        assert reply["trim"]["passed"] == ["messages[1].tool_calls", "messages[2].role"]
+        assert reply["trim"]["passthrough"] == ["messages[1].tool_calls", "messages[2].role"]
         assert upstream.seen[-1]["messages"] == said
         image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
         said = [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, image]}]
         reply = served.post(ask(messages=said)).json()
-        assert reply["trim"]["passed"] == ["messages[0].content"]
+        assert reply["trim"]["passthrough"] == ["messages[0].content"]
         assert upstream.seen[-1]["messages"] == said
 
 
 def test_logprobs_and_several_choices(upstream: Upstream) -> None:
-    with _passing(upstream) as served:
+    with _passthrough(upstream) as served:
         body = ask(logprobs=True, top_logprobs=2, n=2, seed=8, stream_options={"include_usage": True})
         reply = served.post(body).json()
         assert [choice["index"] for choice in reply["choices"]] == [0, 1]
@@ -177,11 +177,11 @@ def test_logprobs_and_several_choices(upstream: Upstream) -> None:
         events = served.post(body | {"stream": True}).text.split("\n\n")
         counts = json.loads(events[-3].removeprefix("data: "))
         assert (counts["choices"], counts["usage"]) == ([], reply["usage"])
-        assert counts["trim"]["passed"] == ["logprobs", "top_logprobs"]
+        assert counts["trim"]["passthrough"] == ["logprobs", "top_logprobs"]
 
 
 def test_what_is_not_asked_for_is_routed(upstream: Upstream) -> None:
-    with _passing(upstream) as served:
+    with _passthrough(upstream) as served:
         answer = served.post(ask(model="trim-weak", tools=[], logprobs=False))
         assert answer.json()["error"]["message"].startswith("weak model small")  # which has no /completions here
         assert not upstream.seen
@@ -202,14 +202,14 @@ def test_what_is_not_asked_for_is_routed(upstream: Upstream) -> None:
     ids=str,
 )
 def test_what_cannot_be_passed_is_refused(upstream: Upstream, fields: dict[str, Any], param: str) -> None:
-    with _passing(upstream) as served:
+    with _passthrough(upstream) as served:
         answer = served.post(ask(tools=[WEATHER]) | fields)
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), answer.text
         assert not upstream.seen
 
 
 def test_caps_hold(upstream: Upstream) -> None:
-    with _passing(upstream, BudgetSettings(max_strong_tokens=20), max_tokens=100, spend_per_hour=1e-4) as served:
+    with _passthrough(upstream, BudgetSettings(max_strong_tokens=20), max_tokens=100, spend_per_hour=1e-4) as served:
         assert served.post(ask(tools=[WEATHER], max_tokens=50)).status_code == 200
         assert upstream.seen[0]["max_tokens"] == 20
         assert served.spent(1).cost > 0.9e-4
@@ -220,7 +220,7 @@ def test_caps_hold(upstream: Upstream) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_leaves_ends_it_and_pays(upstream: Upstream, stream: bool) -> None:
     upstream.script, upstream.delay = [WORDS[0], *WORDS[1:4] * 100, WORDS[4]], 0.02
-    with _passing(upstream) as served:
+    with _passthrough(upstream) as served:
         with pytest.raises(httpx.ReadTimeout), httpx.Client(timeout=httpx.Timeout(5, read=0.5)) as client:
             if stream:
                 with client.stream(
@@ -238,7 +238,7 @@ def test_a_client_that_leaves_ends_it_and_pays(upstream: Upstream, stream: bool)
         assert upstream.cancelled == 1
         assert time.monotonic() - left < 0.5
         assert served.spent(1).strong_tokens > 5
-        assert 'status="left"} 1.0' in served.get("/metrics").text
+        assert 'status="cancelled"} 1.0' in served.get("/metrics").text
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -263,7 +263,7 @@ def test_a_failure_is_one_clear_error(
         setattr(upstream, name, value)
     if change == {"script": [7]}:
         upstream.events = _garbage  # type: ignore[method-assign]
-    with _passing(upstream, deadline=1.0) as served:
+    with _passthrough(upstream, deadline=1.0) as served:
         answer = served.post(ask(tools=[WEATHER], stream=stream))
         if answer.status_code == 200:  # the stream had begun
             assert stream
@@ -277,7 +277,7 @@ def test_a_failure_is_one_clear_error(
 
 def test_odd_parts_are_no_error(upstream: Upstream) -> None:
     upstream.script = [{"delta": {"content": "half \ud83d"}}, {"delta": None, "finish_reason": "stop"}]
-    with _passing(upstream) as served:
+    with _passthrough(upstream) as served:
         reply = served.post(ask(tools=[WEATHER])).json()
         assert reply["choices"][0]["message"]["content"] == "half ?"
         assert served.post(ask(tools=[WEATHER], stream=True)).text.endswith("data: [DONE]\n\n")
@@ -289,11 +289,11 @@ async def _garbage() -> AsyncIterator[str]:
 
 def test_the_breaker_stands_before_it_too(upstream: Upstream) -> None:
     upstream.status = 503
-    with _passing(upstream, breaker_failures=2, breaker_cooldown=60) as served:
+    with _passthrough(upstream, breaker_failures=2, breaker_cooldown=60) as served:
         answers = [served.post(ask(tools=[WEATHER])) for _ in range(4)]
         assert [answer.status_code for answer in answers] == [503] * 4
         assert len(upstream.seen) == 2
-        assert "is out" in answers[-1].json()["error"]["message"]
+        assert "circuit open" in answers[-1].json()["error"]["message"]
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pytest
 from tests.server.gateway import PRM, STRONG, WEAK, ask, serving, simulated
 from trim.errors import ConfigError
 from trim.policies import AlwaysWeak, RandomSteps, Threshold
-from trim.server.budget_controller import Controller, Controllers, Outcome
-from trim.server.usage_store import Books
+from trim.server.budget_controller import AnswerOutcome, ShareController, TargetControllers
+from trim.server.usage_store import UsageStore
 from trim.traces import read_traces
 from trim.types import Trace
 
@@ -56,11 +56,11 @@ def test_metrics(tmp_path: Path) -> None:
         text = served.get("/metrics").text
     strong = trim["usage"]["strong"]["completion_tokens"]
     assert f'trim_tokens_total{{kind="completion",role="strong"}} {strong:.1f}' in text
-    assert 'trim_refused_total{status="400"} 1.0' in text
+    assert 'trim_requests_rejected_total{status="400"} 1.0' in text
     assert 'trim_requests_total{policy="threshold",status="ok"} 1.0' in text
     assert f"trim_cost_total {trim['cost']}" in text
-    authors = [step["author"] for step in trim["steps"]]
-    assert f'trim_steps_total{{author="weak"}} {authors.count("weak"):.1f}' in text
+    roles = [step["role"] for step in trim["steps"]]
+    assert f'trim_steps_total{{role="weak"}} {roles.count("weak"):.1f}' in text
 
 
 @pytest.mark.parametrize("policy", ["threshold", "random"])
@@ -68,7 +68,7 @@ def test_metrics(tmp_path: Path) -> None:
 def test_a_share_is_held_on_drifting_questions(policy: str, target: float) -> None:
     """The share realised over 1,000 answers is within two points, though questions get harder and easier again."""
     controller, draw = (
-        Controller(Threshold(0.5) if policy == "threshold" else RandomSteps(0.5), target),
+        ShareController(Threshold(0.5) if policy == "threshold" else RandomSteps(0.5), target),
         random.Random(1),
     )
     for index in range(1_000):
@@ -80,9 +80,9 @@ def test_a_share_is_held_on_drifting_questions(policy: str, target: float) -> No
             tokens += size
             asked = score < now.threshold if isinstance(now, Threshold) else draw.random() < now.parameter  # type: ignore[operator]
             strong += size * asked
-        controller.learn(Outcome(strong, tokens, scores=scores))
-    assert controller.held.share == pytest.approx(target, abs=0.02)
-    assert controller.held.answers == 1_000
+        controller.update(AnswerOutcome(strong, tokens, scores=scores))
+    assert controller.state.share == pytest.approx(target, abs=0.02)
+    assert controller.state.answers == 1_000
 
 
 def test_held_shares_survive_a_restart(tmp_path: Path) -> None:
@@ -91,36 +91,36 @@ def test_held_shares_survive_a_restart(tmp_path: Path) -> None:
         for seed in range(30):
             assert served.post(ask("hard 7", model="trim-threshold-30%", seed=seed)).status_code == 200
         assert served.spent(30).requests == 30
-        before = served.gateway.controllers.of(Threshold(0.5), 0.3)
-        assert before.held.answers == 30
-        assert 'trim_held_share{policy="threshold",target="0.3"}' in served.get("/metrics").text
+        before = served.gateway.controllers.get(Threshold(0.5), 0.3)
+        assert before.state.answers == 30
+        assert 'trim_strong_share{policy="threshold",target="0.3"}' in served.get("/metrics").text
     with serving(backends) as served:
-        after = served.gateway.controllers.of(Threshold(0.5), 0.3)
-        assert after.held == before.held
+        after = served.gateway.controllers.get(Threshold(0.5), 0.3)
+        assert after.state == before.state
         assert after.policy().parameter == pytest.approx(before.policy().parameter, abs=1e-3)
 
 
 def test_shares_that_cannot_be_held() -> None:
-    controllers = Controllers(Books())
+    controllers = TargetControllers(UsageStore())
     with pytest.raises(ConfigError, match="no parameter"):
-        controllers.of(AlwaysWeak(), 0.2)
+        controllers.get(AlwaysWeak(), 0.2)
 
 
 def test_many_shares_put_the_oldest_away_and_lose_nothing() -> None:
-    controllers, policy = Controllers(Books()), Threshold(0.5)
-    controllers.of(policy, 0.5)
-    controllers.learn(("threshold", 0.5), Outcome(10, 40))
-    before = controllers.of(policy, 0.5).held
+    controllers, policy = TargetControllers(UsageStore()), Threshold(0.5)
+    controllers.get(policy, 0.5)
+    controllers.update(("threshold", 0.5), AnswerOutcome(10, 40))
+    before = controllers.get(policy, 0.5).state
     for share in range(200):
-        controllers.of(policy, share / 1_000)
+        controllers.get(policy, share / 1_000)
     assert len(controllers.items()) == 64
-    controllers.learn(("threshold", 0.5), Outcome(10, 40))  # an answer that was under way
-    assert controllers.of(policy, 0.5).held == before
+    controllers.update(("threshold", 0.5), AnswerOutcome(10, 40))  # an answer that was under way
+    assert controllers.get(policy, 0.5).state == before
 
 
 def test_the_configured_share_is_held_for_trim() -> None:
     with serving(simulated(target_strong_share=0.25)) as served:
         for seed in range(150):
             served.post(ask(f"q{seed}", seed=seed))
-        held = served.gateway.controllers.of(Threshold(0.5), 0.25).held
+        held = served.gateway.controllers.get(Threshold(0.5), 0.25).state
     assert held.share == pytest.approx(0.25, abs=0.06)

@@ -13,9 +13,9 @@ from tests.server.gateway import WEAK, ask, serving, simulated
 from trim.config.settings import Config, load_config
 from trim.errors import ConfigError
 from trim.policies import RandomSteps, Threshold
-from trim.server.budget_controller import Outcome, SpendController
+from trim.server.budget_controller import AnswerOutcome, SpendController
 from trim.server.gateway import Gateway
-from trim.server.usage_store import Books, Spent
+from trim.server.usage_store import UsageStore, UsageTotals
 
 HOUR = 3600.0
 START = 480_000 * HOUR  # a day begins
@@ -30,7 +30,7 @@ class Clock:
 
 
 def traffic(
-    controller: SpendController, books: Books, clock: Clock, draw: random.Random, *, answers: int, hard: float
+    controller: SpendController, usage: UsageStore, clock: Clock, draw: random.Random, *, answers: int, hard: float
 ) -> None:
     """An hour of answers at random moments; a strong token costs twenty weak ones."""
     end = clock.now + HOUR
@@ -44,45 +44,45 @@ def traffic(
             tokens += size
             strong += size * asked
             cost += size + 20 * size * asked
-        books.charge("a", Spent(cost, strong, 1))
-        controller.learn(Outcome(strong, tokens, cost, 20.0 * tokens, scores))
+        usage.charge("a", UsageTotals(cost, strong, 1))
+        controller.update(AnswerOutcome(strong, tokens, cost, 20.0 * tokens, scores))
     clock.now = end
 
 
 @pytest.mark.parametrize("policy", [Threshold(0.5), RandomSteps(0.5)], ids=lambda policy: policy.name)
 def test_an_hours_spend_is_held_while_traffic_and_questions_drift(policy: Threshold | RandomSteps) -> None:
     clock, draw = Clock(), random.Random(3)
-    books, target = Books(clock=clock), 400_000.0
-    controller = SpendController(policy, {1: target}, books)
+    usage, target = UsageStore(clock=clock), 400_000.0
+    controller = SpendController(policy, {1: target}, usage)
     spent = []
     for answers, hard in ((400, 1.0), (400, 3.0), (1_000, 1.0), (250, 2.0), (400, 1.0)):
-        hour = books.hour()
-        traffic(controller, books, clock, draw, answers=answers, hard=hard)
-        spent.append((books.spent(hour).cost - books.spent(hour + 1).cost) / target)
+        hour = usage.hour()
+        traffic(controller, usage, clock, draw, answers=answers, hard=hard)
+        spent.append((usage.totals(hour).cost - usage.totals(hour + 1).cost) / target)
     assert all(0.9 < one < 1.05 for one in spent[1:]), spent
     assert 0.7 < spent[0] < 1.1  # it begins in the middle
 
 
 def test_a_days_spend_is_spread_over_the_day() -> None:
     clock, draw = Clock(), random.Random(4)
-    books, target = Books(clock=clock), 5_000_000.0
-    controller = SpendController(Threshold(0.5), {24: target}, books)
+    usage, target = UsageStore(clock=clock), 5_000_000.0
+    controller = SpendController(Threshold(0.5), {24: target}, usage)
     sums = []
     for hour in range(24):
-        traffic(controller, books, clock, draw, answers=20 if hour < 6 else 200, hard=1.0)
-        sums.append(books.spent(480_000).cost / target)
+        traffic(controller, usage, clock, draw, answers=20 if hour < 6 else 200, hard=1.0)
+        sums.append(usage.totals(480_000).cost / target)
     assert sums[11] < 0.7
     assert sums[23] == pytest.approx(1.0, abs=0.05)
 
 
 def test_the_nearest_of_two_targets_counts() -> None:
     clock, draw = Clock(), random.Random(5)
-    books = Books(clock=clock)
-    controller = SpendController(Threshold(0.5), {1: 400_000.0, 24: 1_200_000.0}, books)
+    usage = UsageStore(clock=clock)
+    controller = SpendController(Threshold(0.5), {1: 400_000.0, 24: 1_200_000.0}, usage)
     for _ in range(6):
-        traffic(controller, books, clock, draw, answers=400, hard=1.0)
+        traffic(controller, usage, clock, draw, answers=400, hard=1.0)
     # what is left of the day's is spread over the day: less than the hour's in each hour
-    assert books.spent(480_005).cost < 200_000
+    assert usage.totals(480_005).cost < 200_000
 
 
 def test_the_gateway_holds_it_and_a_restart_goes_on(tmp_path: Path) -> None:
@@ -98,28 +98,28 @@ def test_the_gateway_holds_it_and_a_restart_goes_on(tmp_path: Path) -> None:
     def ask_for_an_hour(hours: int) -> list[float]:
         spent = []
         for _ in range(hours):
-            first = served.gateway.books.hour()
+            first = served.gateway.usage.hour()
             for i in range(200):
                 assert served.post(ask(f"q{i}", seed=int(clock.now))).status_code == 200
                 asked.append(i)
                 served.spent(len(asked))
                 clock.now += HOUR / 200
             clock.now = (first + 1) * HOUR
-            spent.append(served.gateway.books.spent(first).cost)
+            spent.append(served.gateway.usage.totals(first).cost)
         return spent
 
     with serving(backends, clock=clock) as served:
         first, second = ask_for_an_hour(2)
         assert second == pytest.approx(target, rel=0.1)
-        held = served.gateway.controllers.of(Threshold(0.5), None).held
+        held = served.gateway.controllers.get(Threshold(0.5), None).state
         text = served.get("/metrics").text
-        assert 'trim_held_effort{policy="threshold",target="spend"}' in text
+        assert 'trim_controller_effort{policy="threshold",target="spend"}' in text
         assert f'trim_spend_target{{window="hour"}} {target}' in text
         (day,) = (line for line in text.splitlines() if line.startswith('trim_spend{window="day"}'))
         assert float(day.split()[1]) == pytest.approx(first + second)
     with serving(backends, clock=clock) as served:
-        again = served.gateway.controllers.of(Threshold(0.5), None)
-        assert again.held == held
+        again = served.gateway.controllers.get(Threshold(0.5), None)
+        assert again.state == held
         (third,) = ask_for_an_hour(1)
         assert third == pytest.approx(target, rel=0.1)
 
@@ -130,7 +130,7 @@ def test_a_hard_cap_holds_over_the_target() -> None:
     backends = simulated(slow, target_spend_per_hour=1.0, spend_per_hour=cap, max_requests=8)
     with serving(backends, clock=clock) as served, ThreadPoolExecutor(8) as pool:
         for _ in range(2):  # the next hour has a budget of its own
-            before = served.gateway.books.spent(0)
+            before = served.gateway.usage.totals(0)
             answers = list(pool.map(lambda i: served.post(ask(f"hard {i}", seed=i)), range(60)))
             done = [answer.json()["trim"]["cost"] for answer in answers if answer.status_code == 200]
             assert {answer.status_code for answer in answers} == {200, 429}

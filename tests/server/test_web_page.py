@@ -53,14 +53,14 @@ def test_steps_scores_and_rejected_drafts(page: Any, monkeypatch: pytest.MonkeyP
         page.check("#compare")
         _ask(page, "hard 7")
         steps = page.locator("#steps li")
-        authors = {steps.nth(i).get_attribute("class") for i in range(steps.count())}
-        assert authors == {"step weak", "step strong"}
+        roles = {steps.nth(i).get_attribute("class") for i in range(steps.count())}
+        assert roles == {"step weak", "step strong"}
         rewritten = page.locator("#steps li.strong").first
         assert not rewritten.locator(".rejected").is_visible()
         rewritten.hover()
         assert "by weak draft 1" in rewritten.locator(".rejected").inner_text()
         assert "score" in rewritten.locator(".rejected").inner_text()
-        rows = page.locator("#bill tbody tr").all_inner_texts()
+        rows = page.locator("#costs tbody tr").all_inner_texts()
         assert [row.split("\t")[0] for row in rows] == ["threshold 0.9", "always-weak", "always-strong"]
         assert page.locator("#recent tbody tr").first.is_visible()
         assert "3 requests" in page.locator("#spend").inner_text()

@@ -106,7 +106,7 @@ def test_the_page_over_real_servers(servers: dict[str, VllmServer]) -> None:
         page.locator("#status", has_text="Done").wait_for(timeout=60_000)
         assert "####" in steps.last.inner_text()
         assert page.locator("#steps li.strong").count() > 0
-        assert page.locator("#bill tbody tr").count() == 3
+        assert page.locator("#costs tbody tr").count() == 3
         page.locator("#recent tbody tr").nth(2).wait_for()
         page.locator("#steps li.strong").first.hover()
         if folder := os.environ.get("TRIM_SCREENSHOTS"):

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -95,9 +95,9 @@ class PomdpPolicy(Tunable):
         """The price."""
         return self.price
 
-    @property
+    @cached_property
     def solution(self) -> PomdpSolution:
-        """The solution for this price, solved when first asked for."""
+        """The solution for this price, solved when first asked for. A policy keeps its own, whatever others solve."""
         return _solution(self.model, self.price, self.take_over, self.bill, self.resamples, self.max_revisions)
 
     def prepare(self) -> None:

@@ -1,4 +1,4 @@
-"""Who may come in, and when: limits of a key, a bounded queue, hard caps on spend. Who must wait is told how long."""
+"""Admission control: rate limits of keys, a bounded queue, hard caps on spend. Clients are told when to retry."""
 
 from __future__ import annotations
 
@@ -9,120 +9,119 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from trim.config.settings import ServeSettings
-from trim.server.auth import Key
-from trim.server.schemas import Refusal
-from trim.server.usage_store import Books
+from trim.server.api_error import ApiError
+from trim.server.auth import ApiKey
+from trim.server.usage_store import UsageStore
 
 _QUOTA = "insufficient_quota"
-_FORGETTING = 0.999  # of the dearest request, per request
+_DECAY = 0.999  # of the highest cost of a request, per request
 
 
 @dataclass(frozen=True, slots=True)
 class _Cap:
-    """What may be spent in the hours [since, until), by a key or (None) by all, and how many requests are under way."""
+    """A cap on spend in the hours [since, until), for one key or (None) for all of them."""
 
-    most: float | None
+    limit: float | None
     since: int
     until: int
     key: str | None
-    under_way: int
-    words: str
+    in_progress: int
+    scope: str
 
 
-class Gate:
-    """Lets requests in.
+class AdmissionControl:
+    """Decides which requests run now, wait, or are rejected.
 
     Args:
         settings: limits over all requests.
-        books: what was spent.
+        usage: what was spent so far.
     """
 
-    def __init__(self, settings: ServeSettings, books: Books) -> None:
-        self.waiting = 0
+    def __init__(self, settings: ServeSettings, usage: UsageStore) -> None:
+        self.queued = 0
         self.running = 0
         self._settings = settings
-        self._books = books
-        self._turns = asyncio.Semaphore(settings.max_requests)
-        self._under_way: dict[str, int] = {}
-        self._tokens: dict[str, tuple[float, float]] = {}  # a key's bucket: requests left, and when that was
-        self._dearest = 0.0  # cost of a request, of late
-        self._seconds = 1.0  # that a request took lately
+        self._usage = usage
+        self._slots = asyncio.Semaphore(settings.max_requests)
+        self._in_progress: dict[str, int] = {}
+        self._buckets: dict[str, tuple[float, float]] = {}  # a key's token bucket: requests left, and when that was
+        self._highest_cost = 0.0  # of a recent request
+        self._mean_seconds = 1.0  # of recent requests, an exponential moving average
 
     @asynccontextmanager
-    async def enter(self, key: Key) -> AsyncIterator[None]:
-        """Wait for a turn and have it.
+    async def enter(self, key: ApiKey) -> AsyncIterator[None]:
+        """Wait for a slot and hold it.
 
         Raises:
-            Refusal: 429; says when to come again.
+            ApiError: 429; says when to retry.
         """
         self._check(key)
-        self._under_way[key.name] = self._under_way.get(key.name, 0) + 1
+        self._in_progress[key.name] = self._in_progress.get(key.name, 0) + 1
         try:
-            async with self._turn():
+            async with self._slot():
                 started = time.monotonic()
                 try:
                     yield
                 finally:
-                    self._seconds += 0.1 * (time.monotonic() - started - self._seconds)
+                    self._mean_seconds += 0.1 * (time.monotonic() - started - self._mean_seconds)
         finally:
-            self._under_way[key.name] -= 1
+            self._in_progress[key.name] -= 1
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        if self._turns.locked() and self.waiting >= self._settings.queue:
-            after = self._seconds * (self.waiting + 1) / self._settings.max_requests
-            raise Refusal(
-                429, "too many requests are waiting", "overloaded", kind="rate_limit_error", retry_after=after
-            )
-        self.waiting += 1
+    async def _slot(self) -> AsyncIterator[None]:
+        if self._slots.locked() and self.queued >= self._settings.queue:
+            wait = self._mean_seconds * (self.queued + 1) / self._settings.max_requests
+            raise ApiError(429, "the queue is full", "overloaded", kind="rate_limit_error", retry_after=wait)
+        self.queued += 1
         try:
-            await self._turns.acquire()
+            await self._slots.acquire()
         finally:
-            self.waiting -= 1
+            self.queued -= 1
         self.running += 1
         try:
             yield
         finally:
             self.running -= 1
-            self._turns.release()
+            self._slots.release()
 
-    def _check(self, key: Key) -> None:
+    def _check(self, key: ApiKey) -> None:
         self._check_spend(key)
-        if key.max_requests is not None and self._under_way.get(key.name, 0) >= key.max_requests:
-            raise _limited(f"{key.max_requests} requests at the same time are allowed", self._seconds)
+        if key.max_requests is not None and self._in_progress.get(key.name, 0) >= key.max_requests:
+            raise _rate_limited(f"this key may have {key.max_requests} requests at the same time", self._mean_seconds)
         if key.requests_per_minute is None:
             return
-        most, now = float(key.requests_per_minute), time.monotonic()
-        left, then = self._tokens.get(key.name, (most, now))
-        left = min(most, left + (now - then) * most / 60)
-        self._tokens[key.name] = (left, now)
+        size, now = float(key.requests_per_minute), time.monotonic()
+        left, then = self._buckets.get(key.name, (size, now))
+        left = min(size, left + (now - then) * size / 60)
+        self._buckets[key.name] = (left, now)
         if left < 1:
-            raise _limited(f"{most:g} requests a minute are allowed", (1 - left) * 60 / most if most else 60.0)
-        self._tokens[key.name] = (left - 1, now)
+            wait = (1 - left) * 60 / size if size else 60.0
+            raise _rate_limited(f"this key may send {size:g} requests a minute", wait)
+        self._buckets[key.name] = (left - 1, now)
 
-    def paid(self, cost: float) -> None:
-        """A request is over and cost this much."""
-        self._dearest = max(cost, self._dearest * _FORGETTING)
+    def record_cost(self, cost: float) -> None:
+        """A request has ended and cost this much."""
+        self._highest_cost = max(cost, self._highest_cost * _DECAY)
 
-    def _check_spend(self, key: Key) -> None:
-        """Refuse what could exceed a cap: every request under way may cost as much as the dearest of late."""
-        hour = self._books.hour()
+    def _check_spend(self, key: ApiKey) -> None:
+        """Reject what could exceed a cap: every running request may cost as much as the most expensive recent one."""
+        hour = self._usage.hour()
         day = hour - hour % 24
-        everybody, own = sum(self._under_way.values()), self._under_way.get(key.name, 0)
+        everyone, own = sum(self._in_progress.values()), self._in_progress.get(key.name, 0)
         for cap in (
-            _Cap(self._settings.spend_per_hour, hour, hour + 1, None, everybody, "of the gateway for this hour"),
-            _Cap(self._settings.spend_per_day, day, day + 24, None, everybody, "of the gateway for this day"),
+            _Cap(self._settings.spend_per_hour, hour, hour + 1, None, everyone, "of the gateway for this hour"),
+            _Cap(self._settings.spend_per_day, day, day + 24, None, everyone, "of the gateway for this day"),
             _Cap(key.spend_per_day, day, day + 24, key.name, own, "of this key for this day"),
         ):
-            if cap.most is None:
+            if cap.limit is None:
                 continue
-            spent = self._books.spent(cap.since, cap.key).cost
-            if spent >= cap.most or spent + self._dearest > cap.most:
-                after = cap.until * 3600 - self._books.clock()
-                raise Refusal(429, f"the budget {cap.words} is spent", _QUOTA, kind=_QUOTA, retry_after=after)
-            if spent + self._dearest * (cap.under_way + 1) > cap.most:
-                raise _limited(f"what is under way may spend the budget {cap.words}", self._seconds)
+            spent = self._usage.totals(cap.since, cap.key).cost
+            if spent >= cap.limit or spent + self._highest_cost > cap.limit:
+                wait = cap.until * 3600 - self._usage.clock()
+                raise ApiError(429, f"the budget {cap.scope} is spent", _QUOTA, kind=_QUOTA, retry_after=wait)
+            if spent + self._highest_cost * (cap.in_progress + 1) > cap.limit:
+                raise _rate_limited(f"the running requests may use up the budget {cap.scope}", self._mean_seconds)
 
 
-def _limited(words: str, after: float) -> Refusal:
-    return Refusal(429, words, "rate_limit_exceeded", kind="rate_limit_error", retry_after=after)
+def _rate_limited(message: str, wait: float) -> ApiError:
+    return ApiError(429, message, "rate_limit_exceeded", kind="rate_limit_error", retry_after=wait)

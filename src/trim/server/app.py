@@ -1,14 +1,10 @@
-"""The gateway's HTTP application: routes, and errors in OpenAI's shape on all of them."""
+"""The HTTP application of the gateway: its routes, and errors in OpenAI's shape on all of them."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -18,24 +14,23 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from trim import __version__
-from trim.config.settings import Config, load_config
 from trim.protocols import Backend
-from trim.server.endpoints import INTERNAL, Endpoint, refuse
-from trim.server.gateway import Gateway, open_gateway
+from trim.server.api_error import INTERNAL_ERROR, ApiError
+from trim.server.endpoints import Endpoint, error_response
+from trim.server.gateway import Gateway
 from trim.server.openapi import document
 from trim.server.prometheus import CONTENT_TYPE
-from trim.server.schemas import ChatRequest, CompletionRequest, Refusal
+from trim.server.schemas import ChatRequest, CompletionRequest
 from trim.server.web_page import PAGE, POLICY
 
-_SETTINGS = "TRIM_SERVE"  # environment variable by which worker processes get their settings
 PROBE_SECONDS = 5.0
 
 
 def create_app(opened: Callable[[], AbstractAsyncContextManager[Gateway]]) -> Starlette:
-    """The application.
+    """The ASGI application.
 
     Args:
-        opened: opens the gateway when the server starts; it is closed when the server stops.
+        opened: opens the gateway when the server starts and closes it when the server stops.
     """
 
     @asynccontextmanager
@@ -56,25 +51,8 @@ def create_app(opened: Callable[[], AbstractAsyncContextManager[Gateway]]) -> St
         Route("/metrics", _metrics),
         Route("/openapi.json", _openapi),
     ]
-    handlers: Any = {HTTPException: _http_error, Refusal: _refused, Exception: _bug}
+    handlers: Any = {HTTPException: _http_error, ApiError: _api_error, Exception: _internal_error}
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
-
-
-def settings_for_workers(config: Path | None, changes: dict[str, Any]) -> dict[str, str]:
-    """The environment from which `from_environment` makes the same application in a process of its own."""
-    return {_SETTINGS: json.dumps({"config": None if config is None else str(config), "changes": changes})}
-
-
-def from_environment() -> Starlette:
-    """The application of a worker process."""
-    told = json.loads(os.environ[_SETTINGS])
-    config = load_config(Path(told["config"]) if told["config"] else None)
-    return create_app(lambda: open_gateway(with_changes(config, told["changes"])))
-
-
-def with_changes(config: Config, changes: dict[str, Any]) -> Config:
-    """The configuration with other settings in `[serve]`."""
-    return replace(config, serve=replace(config.serve, **changes))
 
 
 def _gateway(request: Request) -> Gateway:
@@ -82,21 +60,21 @@ def _gateway(request: Request) -> Gateway:
     return gateway
 
 
-def _described(name: str) -> dict[str, Any]:
+def _model_object(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "trim"}
 
 
 async def _models(request: Request) -> Response:
     gateway = _gateway(request)
-    gateway.keys.who(request.headers.get("authorization"))
-    return JSONResponse({"object": "list", "data": [_described(name) for name in gateway.models.names()]})
+    gateway.keys.authenticate(request.headers.get("authorization"))
+    return JSONResponse({"object": "list", "data": [_model_object(name) for name in gateway.models.names()]})
 
 
 async def _model(request: Request) -> Response:
     gateway, name = _gateway(request), request.path_params["model"]
-    gateway.keys.who(request.headers.get("authorization"))
+    gateway.keys.authenticate(request.headers.get("authorization"))
     gateway.models.choose(name)
-    return JSONResponse(_described(name))
+    return JSONResponse(_model_object(name))
 
 
 async def _page(request: Request) -> Response:
@@ -105,7 +83,7 @@ async def _page(request: Request) -> Response:
 
 async def _recent(request: Request) -> Response:
     gateway = _gateway(request)
-    return JSONResponse(gateway.summary(gateway.keys.who(request.headers.get("authorization"))))
+    return JSONResponse(gateway.summary(gateway.keys.authenticate(request.headers.get("authorization"))))
 
 
 async def _healthz(request: Request) -> Response:
@@ -113,7 +91,7 @@ async def _healthz(request: Request) -> Response:
 
 
 async def _readyz(request: Request) -> Response:
-    """Whether every backend answers. One that another role stands in for does not count."""
+    """Whether every backend answers. One with a fallback (`on_error`) may be down."""
     gateway = _gateway(request)
     roles = gateway.backends.config.roles()
     models = (gateway.backends.weak, gateway.backends.strong, gateway.backends.prm)
@@ -144,17 +122,17 @@ async def _openapi(request: Request) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    words = f"{request.method} {request.url.path}: {error.detail}"
+    message = f"{request.method} {request.url.path}: {error.detail}"
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
-    response = refuse(Refusal(error.status_code, words[:500], code))
+    response = error_response(ApiError(error.status_code, message[:500], code))
     response.headers.update(error.headers or {})
     return response
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refusal)
-    return refuse(error)
+async def _api_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return error_response(error)
 
 
-async def _bug(request: Request, error: Exception) -> Response:
-    return refuse(INTERNAL)
+async def _internal_error(request: Request, error: Exception) -> Response:
+    return error_response(INTERNAL_ERROR)

@@ -2,12 +2,12 @@
 
     [[key]]
     name = "alice"
-    sha256 = "..."             # of the key; `trim key alice` makes both
+    sha256 = "..."             # of the key; `trim key alice` prints both
     requests_per_minute = 60   # this and the following are optional
     max_requests = 4           # at the same time
     spend_per_day = 1.5        # UTC, in the unit of the prices
 
-A key has 256 random bits, so a plain hash cannot be searched for; comparison takes the same time for every key.
+A key has 256 random bits, so a plain hash cannot be reversed by search. A comparison takes the same time for every key.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from hashlib import sha256
 from pathlib import Path
 
 from trim.errors import ConfigError
-from trim.server.schemas import Refusal
+from trim.server.api_error import ApiError
 
 
 @dataclass(frozen=True)
-class Key:
-    """Who asks, and what they may do. None: no limit."""
+class ApiKey:
+    """A client and its limits. None: no limit."""
 
     name: str
     sha256: str = ""
@@ -34,78 +34,81 @@ class Key:
     spend_per_day: float | None = None
 
 
-EVERYBODY = Key("everybody")
-"""Whoever asks where there is no file of keys."""
+ANONYMOUS = ApiKey("everybody")
+"""Every client of a gateway without a file of keys; usage is stored under this name."""
 
 
-def new_secret() -> str:
-    """A new API key."""
+def generate_key() -> str:
+    """A new random API key."""
     return f"trim-{secrets.token_urlsafe(32)}"
 
 
-def hash_of(secret: str) -> str:
-    """What stands in the file."""
+def hash_key(secret: str) -> str:
+    """The hash of a key, as the file has it."""
     return sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-class Keys:
-    """The keys of a file; without one everybody may ask.
+class ApiKeys:
+    """The keys in a file. Without a file no key is needed.
 
     Raises:
-        ConfigError: unreadable, or an entry is wrong; says which.
+        ConfigError: the file cannot be read, or an entry is not valid; says which.
     """
 
     def __init__(self, path: str = "") -> None:
         self._keys = _read(Path(path)) if path else None
 
-    def who(self, authorization: str | None) -> Key:
-        """Whose key a request's `Authorization` header has.
+    def authenticate(self, authorization: str | None) -> ApiKey:
+        """The key in a request's `Authorization` header.
 
         Raises:
-            Refusal: 401, none or an unknown one.
+            ApiError: 401, it has none or an unknown one.
         """
         if self._keys is None:
-            return EVERYBODY
-        kind, _, secret = (authorization or "").partition(" ")
-        if kind.lower() != "bearer" or not secret:
-            raise Refusal(401, "an API key is needed: Authorization: Bearer KEY", "invalid_api_key")
-        given, found = hash_of(secret.strip()), None
-        for key in self._keys:  # all of them, whichever it is
+            return ANONYMOUS
+        scheme, _, secret = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not secret:
+            raise ApiError(401, "an API key is needed: Authorization: Bearer KEY", "invalid_api_key")
+        given, found = hash_key(secret.strip()), None
+        for key in self._keys:  # compare with all of them, so that the time does not tell which one matched
             if hmac.compare_digest(key.sha256, given):
                 found = key
         if found is None:
-            raise Refusal(401, "the API key is not known", "invalid_api_key")
+            raise ApiError(401, "unknown API key", "invalid_api_key")
         return found
 
 
-def _read(path: Path) -> list[Key]:
+def _read(path: Path) -> list[ApiKey]:
     try:
         entries = tomllib.loads(path.read_text("utf-8")).get("key", [])
     except OSError as error:
         raise ConfigError(f"[serve] keys: {path}: {error.strerror or error}") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"[serve] keys: {path} is no TOML: {error}") from None
+        raise ConfigError(f"[serve] keys: {path} is not valid TOML: {error}") from None
     if not isinstance(entries, list):
         raise ConfigError(f"[serve] keys: {path}: write each key as [[key]]")
     keys = [_entry(entry, f"{path}, key {number}") for number, entry in enumerate(entries, 1)]
     names = [key.name for key in keys]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise ConfigError(f"[serve] keys: {path}: {', '.join(sorted(twice))} stands there twice")
+    if duplicates := {name for name in names if names.count(name) > 1}:
+        raise ConfigError(f"[serve] keys: {path}: duplicate name {', '.join(sorted(duplicates))}")
     return keys
 
 
-def _entry(entry: object, where: str) -> Key:
-    known = {field.name: field for field in fields(Key)}
-    if not isinstance(entry, dict) or (unknown := set(entry) - set(known)):
-        raise ConfigError(f"{where}: unknown {', '.join(sorted(unknown)) if isinstance(entry, dict) else 'entry'}")
+def _entry(entry: object, where: str) -> ApiKey:
+    known = {field.name: field for field in fields(ApiKey)}
+    if not isinstance(entry, dict):
+        raise ConfigError(f"{where}: write each key as [[key]]")
+    if unknown := set(entry) - set(known):
+        raise ConfigError(f"{where}: unknown {', '.join(sorted(unknown))}")
     for name, value in entry.items():
         if known[name].default in (MISSING, ""):
-            right = isinstance(value, str)
+            valid, expected = isinstance(value, str), "a text"
         else:
-            right = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-        if not right:
-            raise ConfigError(f"{where}: {name} = {value!r} is not what belongs there")
+            valid = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+            expected = "a number, 0 or more"
+        if not valid:
+            raise ConfigError(f"{where}: {name} = {value!r} is not valid: it must be {expected}")
     name, digest = entry.get("name"), entry.get("sha256", "")
     if not name or len(digest) != 64 or set(digest) - set("0123456789abcdef"):
         raise ConfigError(f"{where}: name and sha256 (64 hexadecimal digits) are needed")
-    return Key(**entry)
+    return ApiKey(**entry)

@@ -1,50 +1,51 @@
-"""Holds a strong share, or a rate of spend, over time by moving a policy's one parameter after every answer.
+"""Follows a target strong share, or a target spend, by moving a policy's one parameter after every answer.
 
-The share held is strong tokens over tokens of the answers: what the strong model alone would have written is not known
-while serving, an answer's length stands for it. The controller moves an effort in [0, 1], which the policy turns into
-its own parameter (`Tunable.at_effort`): a target share begins as that effort.
+The strong share here is strong tokens over tokens of the answers: what the strong model alone would have written is not
+known while serving, so an answer's length stands in for it. The controller moves an effort in [0, 1], which the policy
+turns into its own parameter (`Tunable.at_effort`). The effort starts at the target share.
 
-Two terms move it: the last answers' deviation from the share, and the debt, tokens that were spent too much since the
-beginning, to be paid back over the next hundred answers. With both, the mean over all answers comes to the share even
-if questions drift.
+Two terms move it: how far the last answer was from the target, and the accumulated error, strong tokens above the
+target since the beginning, which is corrected over the next hundred answers. With both, the mean over all answers
+approaches the target even if questions drift.
 
-Spend is held as a share too: an answer's cost over what the strong model alone would have cost. Its aim changes with
-time: what is left of the target is spread evenly over what is left of the hour or day, and divided by what the answers
-that come in that time would cost if the strong model wrote them.
+Spend is followed as a share too: an answer's cost over what the strong model alone would have cost. Its target changes
+with time: what is left of the budget is spread evenly over what is left of the hour or day, and divided by what the
+answers that come in that time would cost if the strong model wrote them.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from trim.errors import ConfigError
 from trim.protocols import Policy, Tunable
-from trim.server.usage_store import Books
+from trim.server.usage_store import UsageStore
 
 _GAIN = 0.04  # of the effort, per answer and unit of share
-_PAYBACK = 100  # answers
-_RECENT = 0.05  # weight of an answer in what is of late
-_LAST = 0.05  # of an hour or day: what is left of the target is not spent faster than over so much of it
-_SCORES = 1_000  # recent ones that quantiles are taken of
+_CORRECTION = 100  # answers over which the accumulated error is corrected
+_SMOOTHING = 0.05  # weight of an answer in moving averages
+_LAST_PART = 0.05  # of an hour or day: what is left of the target is never spent faster than over this part of it
+_MAX_SCORES = 1_000  # recent ones that quantiles are taken of
+_AHEAD = (0.125, 0.25, 0.5, 0.75, 1.0)  # of the gain: how far the next answer may move the effort
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """Where a held share stands. Tokens are sums over all answers so far."""
+class TargetState:
+    """What a controller has seen. Tokens are sums over all answers so far."""
 
     effort: float
     strong_tokens: int = 0
     tokens: int = 0
     answers: int = 0
-    full: float = 0.0  # of late, for spend: an answer's cost by the strong model alone, and seconds between answers
-    seconds: float = 0.0
+    full: float = 0.0  # for spend, moving averages: an answer's cost by the strong model alone,
+    seconds: float = 0.0  # and the time between answers
 
-    def moved(self, aim: float, realised: float, weight: float) -> Held:
-        """The same with the effort moved towards where an answer of this weight (1: the mean) meets the aim."""
-        moved = self.effort + _GAIN * (min(max(aim, 0.0), 1.0) - realised) * min(weight, 4.0)
-        return replace(self, effort=min(max(moved, 0.0), 1.0))
+    def moved(self, target: float, realised: float, weight: float) -> TargetState:
+        """The effort moved from the realised share towards the target, by an answer of this weight (mean 1)."""
+        effort = self.effort + _GAIN * (min(max(target, 0.0), 1.0) - realised) * min(weight, 4.0)
+        return replace(self, effort=min(max(effort, 0.0), 1.0))
 
     @property
     def share(self) -> float:
@@ -53,8 +54,8 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What an answer came to. `full` is what the strong model alone would have cost, `scores` are those that decisions
+class AnswerOutcome:
+    """What an answer used. `full` is what the strong model alone would have cost; `scores` are those that decisions
     were made on.
     """
 
@@ -65,142 +66,151 @@ class Outcome:
     scores: Sequence[float] = ()
 
 
-class Controller:
-    """Holds one share for one policy.
+class ShareController:
+    """Follows a target share with one policy.
 
     Args:
-        policy: a `Tunable` one; its parameter is what gets moved.
-        share: to hold, in [0, 1].
+        policy: a `Tunable` one; its parameter is moved.
+        share: the target, in [0, 1].
 
     Raises:
-        ConfigError: a policy without a parameter to move.
+        ConfigError: the policy has no parameter to move.
     """
 
     def __init__(self, policy: Policy, share: float) -> None:
         if not isinstance(policy, Tunable):
-            raise ConfigError(f"the policy {policy.name} has no parameter that a strong share could be held with")
+            raise ConfigError(f"the policy {policy.name} has no parameter that could follow a target share or spend")
         self.share = share
-        self.held = Held(share)
-        self.scores: deque[float] = deque(maxlen=_SCORES)
+        self.state = TargetState(share)
+        self.scores: deque[float] = deque(maxlen=_MAX_SCORES)
         self._policy = policy
 
     def policy(self) -> Policy:
-        """The policy as the next answer shall be routed."""
-        return self._policy.at_effort(self.held.effort, self.scores)
+        """The policy for the next answer."""
+        return self._policy.at_effort(self.state.effort, self.scores)
 
-    def learn(self, outcome: Outcome) -> None:
-        """Take in an answer."""
+    def upcoming(self) -> Iterator[Policy]:
+        """Policies that the next answer may lead to, the nearest first."""
+        for part in _AHEAD:
+            for effort in (self.state.effort + part * _GAIN, self.state.effort - part * _GAIN):
+                yield self._policy.at_effort(min(max(effort, 0.0), 1.0), self.scores)
+
+    def update(self, outcome: AnswerOutcome) -> None:
+        """Move the effort after an answer."""
         self.scores.extend(outcome.scores)
         if outcome.tokens <= 0:
             return
-        held = self.held
-        held = replace(
-            held,
-            strong_tokens=held.strong_tokens + outcome.strong_tokens,
-            tokens=held.tokens + outcome.tokens,
-            answers=held.answers + 1,
+        state = replace(
+            self.state,
+            strong_tokens=self.state.strong_tokens + outcome.strong_tokens,
+            tokens=self.state.tokens + outcome.tokens,
+            answers=self.state.answers + 1,
         )
-        mean = held.tokens / held.answers
-        debt = (held.strong_tokens - self.share * held.tokens) / mean
-        share = outcome.strong_tokens / outcome.tokens
-        self.held = held.moved(self.share - debt / _PAYBACK, share, outcome.tokens / mean)
+        mean = state.tokens / state.answers
+        error = (state.strong_tokens - self.share * state.tokens) / mean
+        realised = outcome.strong_tokens / outcome.tokens
+        self.state = state.moved(self.share - error / _CORRECTION, realised, outcome.tokens / mean)
 
 
-class SpendController(Controller):
-    """Holds spend in an hour or day, of all that the books count.
+class SpendController(ShareController):
+    """Follows a target spend in an hour or day; all that the usage store counts is spend.
 
     Args:
         policy: as for a share.
-        targets: spend by the hours that it is for, 1 or 24.
-        books: what was spent, and the time.
+        targets: target spend by the hours that it is for, 1 or 24.
+        usage: what was spent, and the time.
     """
 
-    def __init__(self, policy: Policy, targets: Mapping[int, float], books: Books) -> None:
+    def __init__(self, policy: Policy, targets: Mapping[int, float], usage: UsageStore) -> None:
         super().__init__(policy, 0.5)
         self._targets = targets
-        self._books = books
-        self._last: float | None = None
+        self._usage = usage
+        self._last_answer: float | None = None
 
-    def learn(self, outcome: Outcome) -> None:
-        """Take in an answer that the books have."""
+    def update(self, outcome: AnswerOutcome) -> None:
+        """Move the effort after an answer, which the usage store already counts."""
         self.scores.extend(outcome.scores)
         if outcome.full <= 0:
             return
-        held, now = self.held, self._books.clock()
-        seconds = held.seconds if self._last is None else now - self._last
-        self._last = now
-        held = replace(
-            held,
-            strong_tokens=held.strong_tokens + outcome.strong_tokens,
-            tokens=held.tokens + outcome.tokens,
-            answers=held.answers + 1,
-            full=held.full + _RECENT * (outcome.full - held.full) if held.answers else outcome.full,
+        old, now = self.state, self._usage.clock()
+        seconds = old.seconds if self._last_answer is None else now - self._last_answer
+        self._last_answer = now
+        state = replace(
+            old,
+            strong_tokens=old.strong_tokens + outcome.strong_tokens,
+            tokens=old.tokens + outcome.tokens,
+            answers=old.answers + 1,
+            full=old.full + _SMOOTHING * (outcome.full - old.full) if old.answers else outcome.full,
             # A quiet night says little about the morning: one pause counts for ten at most.
-            seconds=held.seconds + _RECENT * (min(seconds, 10 * held.seconds) - held.seconds)
-            if held.seconds
+            seconds=old.seconds + _SMOOTHING * (min(seconds, 10 * old.seconds) - old.seconds)
+            if old.seconds
             else seconds,
         )
-        aim = self._rate(now) * held.seconds / held.full
-        self.held = held.moved(aim, outcome.cost / outcome.full, outcome.full / held.full)
+        target = self._rate(now) * state.seconds / state.full
+        self.state = state.moved(target, outcome.cost / outcome.full, outcome.full / state.full)
 
     def _rate(self, now: float) -> float:
-        """Spend in a second that comes to the nearest target."""
+        """The spend per second that meets the nearest target."""
         rates = []
         for hours, target in self._targets.items():
-            first = self._books.hour() // hours * hours
-            left = max((first + hours) * 3600 - now, hours * 3600 * _LAST)
-            rates.append(max(0.0, target - self._books.spent(first).cost) / left)
+            first = self._usage.hour() // hours * hours
+            left = max((first + hours) * 3600 - now, hours * 3600 * _LAST_PART)
+            rates.append(max(0.0, target - self._usage.totals(first).cost) / left)
         return min(rates)
 
 
-class Controllers:
-    """A controller for each policy and share that is asked for, and for spend, kept in the books. Those that nobody has
-    asked for the longest are put away when there are too many.
+class TargetControllers:
+    """A controller for each policy and target share that is asked for, and for target spend. Their states are kept in
+    the usage store. If there are too many, the one that was not used for the longest time is dropped from memory.
 
     Args:
-        books: keep them.
-        targets: spend to hold, see `SpendController`.
+        usage: keeps their states.
+        spend_targets: see `SpendController`.
     """
 
-    _MOST = 64
+    _MAX_CONTROLLERS = 64
 
-    def __init__(self, books: Books, targets: Mapping[int, float] | None = None) -> None:
-        self._books = books
-        self._targets = targets or {}
-        self._controllers: dict[tuple[str, float | None], Controller] = {}
+    def __init__(self, usage: UsageStore, spend_targets: Mapping[int, float] | None = None) -> None:
+        self._usage = usage
+        self._spend_targets = spend_targets or {}
+        self._controllers: dict[tuple[str, float | None], ShareController] = {}
 
-    def of(self, policy: Policy, share: float | None) -> Controller:
-        """The controller that holds this share; None: the one that holds spend.
+    def get(self, policy: Policy, share: float | None) -> ShareController:
+        """The controller that follows this target share; None: the one that follows the target spend.
 
         Raises:
-            ConfigError: the policy has no parameter to hold it with.
+            ConfigError: the policy has no parameter to move.
         """
         share = None if share is None else round(share, 3)
         found = self._controllers.pop((policy.name, share), None)
         if found is not None:
-            self._controllers[policy.name, share] = found  # the newest stand last
+            self._controllers[policy.name, share] = found  # in the order of their last use
             return found
-        made = SpendController(policy, self._targets, self._books) if share is None else Controller(policy, share)
-        if (kept := self._books.kept(_name(policy.name, share))) is not None:
-            made.scores.extend(kept.pop("scores"))
-            made.held = Held(**kept)
-        if len(self._controllers) >= self._MOST:
+        if share is None:
+            made: ShareController = SpendController(policy, self._spend_targets, self._usage)
+        else:
+            made = ShareController(policy, share)
+        if (saved := self._usage.load_state(_key(policy.name, share))) is not None:
+            made.scores.extend(saved.pop("scores"))
+            made.state = TargetState(**saved)
+        if len(self._controllers) >= self._MAX_CONTROLLERS:
             del self._controllers[next(iter(self._controllers))]
         self._controllers[policy.name, share] = made
         return made
 
-    def learn(self, held: tuple[str, float | None], outcome: Outcome) -> None:
-        """Take in an answer that was routed by `of(...)`."""
-        if (controller := self._controllers.get(held)) is None:
-            return  # put away while the answer was written
-        controller.learn(outcome)
+    def update(self, target: tuple[str, float | None], outcome: AnswerOutcome) -> ShareController | None:
+        """Tell the controller of a target about an answer; None: it was dropped while the answer was written."""
+        if (controller := self._controllers.get(target)) is None:
+            return None
+        controller.update(outcome)
         recent = [round(score, 4) for score in list(controller.scores)[-200:]]
-        self._books.keep(_name(*held), asdict(controller.held) | {"scores": recent})
+        self._usage.save_state(_key(*target), asdict(controller.state) | {"scores": recent})
+        return controller
 
-    def items(self) -> list[tuple[str, Controller]]:
-        """All of them, with what they hold: a share, or spend."""
+    def items(self) -> list[tuple[str, ShareController]]:
+        """All controllers, each with its target: a share, or `spend`."""
         return [("spend" if share is None else f"{share:g}", c) for (_, share), c in self._controllers.items()]
 
 
-def _name(policy: str, share: float | None) -> str:
+def _key(policy: str, share: float | None) -> str:
     return f"{policy} spend" if share is None else f"{policy} {share:g}"

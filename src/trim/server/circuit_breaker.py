@@ -1,13 +1,13 @@
-"""A circuit breaker in front of every backend: what is down is not asked again and again by every request.
+"""A circuit breaker in front of every backend: a backend that is down is not called again by every request.
 
-After some failures in a row a backend is out: it fails at once, for `on_error` to turn into a way on. When its cooldown
-is over, one call is let through; it decides whether the backend is back.
+After some failures in a row the circuit is open: calls fail at once, and `on_error` may turn that into a fallback.
+After the cooldown one call is let through (half-open); it decides whether the circuit closes.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal
@@ -18,148 +18,160 @@ from trim.config.settings import ServeSettings
 from trim.errors import BackendError, BackendRefused, BackendUnavailable
 from trim.protocols import Judge, PendingPrompt, StepGenerator, StepStream
 from trim.server.prometheus import Metrics
-from trim.server.tracing import Spans
+from trim.server.tracing import SpanAttributes, Tracing
 from trim.types import Question, Role, Sampling, Scores, Step, StepOptions
 
 
-class Breaker:
-    """Counts a backend's failures.
+class CircuitBreaker:
+    """Counts the failures of a backend and opens its circuit.
 
     Args:
-        role: whose failures.
-        settings: `failures` in a row take it out (0: never), after `cooldown` seconds it is tried again.
-        metrics: told about calls and failures.
-        spans: around each call.
+        role: of the backend.
+        model: its name, for spans.
+        settings: `breaker_failures` in a row open the circuit (0: never); a call is let through after
+        `breaker_cooldown` seconds.
+        metrics: count calls and failures.
+        tracing: opens a span around each call.
     """
 
-    def __init__(self, role: Role, settings: ServeSettings, metrics: Metrics, spans: Spans) -> None:
+    def __init__(self, role: Role, model: str, settings: ServeSettings, metrics: Metrics, tracing: Tracing) -> None:
         self.role = role
-        self._most = settings.breaker_failures
+        self._model = model
+        self._max_failures = settings.breaker_failures
         self._cooldown = settings.breaker_cooldown
         self._metrics = metrics
-        self._spans = spans
-        self._failed = 0
-        self._until = 0.0
-        self._trying = False
+        self._tracing = tracing
+        self._failures = 0
+        self._open_until = 0.0
+        self._probing = False
 
     @property
     def state(self) -> Literal["closed", "open", "half-open"]:
-        """Closed: all is well. Half-open: the next call decides."""
-        if not self._most or self._failed < self._most:
+        """Closed: calls go through. Open: they fail at once. Half-open: the next call decides."""
+        if not self._max_failures or self._failures < self._max_failures:
             return "closed"
-        return "open" if time.monotonic() < self._until or self._trying else "half-open"
+        return "open" if time.monotonic() < self._open_until or self._probing else "half-open"
 
     @contextmanager
-    def watch(self) -> Iterator[None]:
-        """Around a call: refuses it while the backend is out, and learns how it ends.
+    def call(self) -> Iterator[SpanAttributes]:
+        """Wraps a call of the backend and counts how it ends.
 
         Raises:
-            BackendUnavailable: the backend is out.
+            BackendUnavailable: the circuit is open.
         """
         state = self.state
         if state == "open":
-            left = max(0.0, self._until - time.monotonic())
-            words = f"is out after {self._failed} failures in a row"
-            raise BackendUnavailable(f"{self.role.value} backend", words, f"it is tried again in {left:.0f} s")
-        trying = state == "half-open"
-        self._trying = self._trying or trying
+            left = max(0.0, self._open_until - time.monotonic())
+            reason = f"circuit open after {self._failures} failures in a row"
+            raise BackendUnavailable(f"{self.role.value} backend", reason, f"the next try is in {left:.0f} s")
+        probing = state == "half-open"
+        self._probing = self._probing or probing
         started = time.monotonic()
         try:
-            with self._spans.call(self.role):
-                yield
+            with self._tracing.call(self.role, self._model) as span:
+                yield span
         except BackendError as error:
-            self.failed(error)
+            self.record_failure(error)
             raise
         except StopAsyncIteration:
-            self._failed = 0
+            self._failures = 0
             raise
         else:
-            self._failed = 0
-            self._metrics.called(self.role, time.monotonic() - started)
+            self._failures = 0
+            self._metrics.call_succeeded(self.role, time.monotonic() - started)
         finally:
-            if trying:
-                self._trying = False
+            if probing:
+                self._probing = False
 
-    def failed(self, error: BackendError) -> None:
+    def record_failure(self, error: BackendError) -> None:
         """Count a failure."""
-        if isinstance(error, BackendRefused):  # it answers; the request is at fault
-            self._failed = 0
+        if isinstance(error, BackendRefused):  # the backend works; the request is at fault
+            self._failures = 0
         else:
-            self._failed += 1
-            self._until = time.monotonic() + self._cooldown
-        self._metrics.failed(self.role, error)
+            self._failures += 1
+            self._open_until = time.monotonic() + self._cooldown
+        self._metrics.call_failed(self.role, error)
 
 
-class GuardedGenerator(WrappedBackend):
-    """A `StepGenerator` behind a breaker."""
+class BreakerGenerator(WrappedBackend):
+    """A `StepGenerator` behind a circuit breaker."""
 
-    def __init__(self, model: StepGenerator, breaker: Breaker) -> None:
+    def __init__(self, model: StepGenerator, breaker: CircuitBreaker) -> None:
         super().__init__(model)
         self._breaker = breaker
         self._model = model
 
     def steps(self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()) -> StepStream:
         """Continue `kept`; see `trim.protocols.StepGenerator`."""
-        return _GuardedStream(self._model.steps(question, kept, options), self._breaker)
+        return _BreakerStream(self._model.steps(question, kept, options), self._breaker)
 
     def sampled(self, sampling: Sampling) -> StepGenerator:
-        """The same model with another sampling, behind the same breaker."""
-        return GuardedGenerator(self._model.sampled(sampling), self._breaker)
+        """The same model with another sampling, behind the same circuit breaker."""
+        return BreakerGenerator(self._model.sampled(sampling), self._breaker)
 
 
-class _GuardedStream:
-    def __init__(self, stream: StepStream, breaker: Breaker) -> None:
+class _BreakerStream:
+    def __init__(self, stream: StepStream, breaker: CircuitBreaker) -> None:
         self._stream = stream
         self._breaker = breaker
 
-    def __aiter__(self) -> _GuardedStream:
+    def __aiter__(self) -> _BreakerStream:
         return self
 
     @property
     def pending_tokens(self) -> int:
-        """Tokens of the unfinished step."""
         return self._stream.pending_tokens
 
     @property
     def pending_prompt(self) -> PendingPrompt:
-        """Prompt tokens of a request whose first step was not handed over."""
         return self._stream.pending_prompt
 
     async def __anext__(self) -> Step:
-        with self._breaker.watch():
-            return await anext(self._stream)
+        with self._breaker.call() as span:
+            step = await anext(self._stream)
+            span.set_tokens(step.prompt_tokens, step.tokens)
+            return step
 
     async def aclose(self) -> None:
         """Cancel the request upstream."""
         await self._stream.aclose()
 
 
-class GuardedPrm(WrappedBackend):
-    """A `Judge` behind a breaker."""
+class BreakerJudge(WrappedBackend):
+    """A `Judge` behind a circuit breaker."""
 
-    def __init__(self, prm: Judge, breaker: Breaker) -> None:
-        super().__init__(prm)
+    def __init__(self, judge: Judge, breaker: CircuitBreaker) -> None:
+        super().__init__(judge)
         self._breaker = breaker
-        self._prm = prm
+        self._judge = judge
 
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
         """Score `steps`; see `trim.protocols.Judge`."""
-        with self._breaker.watch():
-            return await self._prm.score(question, steps)
+        with self._breaker.call() as span:
+            scores = await self._judge.score(question, steps)
+            span.set_tokens(scores.tokens, 0)
+            return scores
 
 
-class Guards:
-    """The breakers of the three backends, as `[serve]` sets them."""
+class CircuitBreakers:
+    """The circuit breakers of the three backends, as `[serve]` sets them.
 
-    def __init__(self, settings: ServeSettings, metrics: Metrics, spans: Spans) -> None:
-        self.breakers = {role: Breaker(role, settings, metrics, spans) for role in Role}
+    Args:
+        models: the names of the backends, for spans.
+        settings: see `CircuitBreaker`.
+        metrics: count calls and failures.
+        tracing: opens spans.
+    """
+
+    def __init__(self, models: Mapping[Role, str], settings: ServeSettings, metrics: Metrics, tracing: Tracing) -> None:
+        self.by_role = {role: CircuitBreaker(role, models[role], settings, metrics, tracing) for role in Role}
 
     def around(self, backends: Backends) -> Backends:
         """The same models, each behind its breaker."""
-        weak, strong, prm = (self.breakers[role] for role in (Role.WEAK, Role.STRONG, Role.PRM))
+        weak, strong, prm = (self.by_role[role] for role in (Role.WEAK, Role.STRONG, Role.PRM))
         return replace(
             backends,
-            weak=GuardedGenerator(backends.weak, weak),
-            strong=GuardedGenerator(backends.strong, strong),
-            prm=GuardedPrm(backends.prm, prm),
+            weak=BreakerGenerator(backends.weak, weak),
+            strong=BreakerGenerator(backends.strong, strong),
+            prm=BreakerJudge(backends.prm, prm),
         )

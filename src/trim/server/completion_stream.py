@@ -1,7 +1,7 @@
-"""One answer being written: steps from the Router become pieces of text, cut at stop strings.
+"""One answer as it is written: the Router's steps become pieces of text, cut at stop strings.
 
-A stop string may begin in one step and end in another. So text that could be the beginning of one is held back until
-it is certain, and what a client gets is the same whether it streams or not.
+A stop string may begin in one step and end in another. Text that could be the beginning of one is therefore held back
+until that is certain, and a client gets the same text whether it streams or not.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from trim.routing.router import Router
 from trim.routing.usage import Ledger
 from trim.types import Decision, Question, Role, StopReason, Trace
 
-_CUT = (StopReason.STEP_LIMIT, StopReason.STEP_LENGTH, StopReason.MAX_TOKENS)
+_CUT_OFF = (StopReason.STEP_LIMIT, StopReason.STEP_LENGTH, StopReason.MAX_TOKENS)
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Text to hand over, and the decision that it comes from; None: what was held back. `raw` is a choice's part of a
-    chunk, of an answer that is passed through.
+class Delta:
+    """New text of an answer, and the decision that it comes from; None: text that was held back. `raw` is a choice's
+    part of a chunk, of an answer that is passed through.
     """
 
     text: str
@@ -29,29 +29,29 @@ class Piece:
     raw: dict[str, Any] | None = None
 
 
-class Stops:
+class StopStrings:
     """Finds the first stop string in a growing text."""
 
     def __init__(self, stops: tuple[str, ...]) -> None:
         self.found = False
         self._stops = stops
-        self._held = ""
+        self._held_back = ""
 
     def feed(self, text: str) -> str:
-        """What may be handed over."""
-        text = self._held + text
+        """Append text; returns what is certain to stand before a stop string."""
+        text = self._held_back + text
         ends = [at for stop in self._stops if (at := text.find(stop)) >= 0]
         if ends:
-            self.found, self._held = True, ""
+            self.found, self._held_back = True, ""
             return text[: min(ends)]
-        keep = max((_overlap(text, stop) for stop in self._stops), default=0)
-        self._held = text[len(text) - keep :]
-        return text[: len(text) - keep]
+        length = max((_overlap(text, stop) for stop in self._stops), default=0)
+        self._held_back = text[len(text) - length :]
+        return text[: len(text) - length]
 
     def rest(self) -> str:
-        """What was held back; the text is over."""
-        held, self._held = self._held, ""
-        return held
+        """What was held back, once the text has ended."""
+        rest, self._held_back = self._held_back, ""
+        return rest
 
 
 def _overlap(text: str, stop: str) -> int:
@@ -60,15 +60,15 @@ def _overlap(text: str, stop: str) -> int:
 
 
 class Answer:
-    """One answer (a choice, in OpenAI's words).
+    """One answer to a question, a choice in OpenAI's API.
 
     Args:
-        router: routes.
-        question: what is asked.
+        router: routes its steps.
+        question: the question.
         seed: of this answer.
         stops: strings that end the text.
 
-    `ledger` holds what was spent at any time, also when the answer fails or is left.
+    `ledger` has the usage at any time, also if the answer fails or is cancelled.
     """
 
     def __init__(self, router: Router, question: Question, seed: int, stops: tuple[str, ...] = ()) -> None:
@@ -79,36 +79,36 @@ class Answer:
         self.router = router
         self.seed = seed
         self._question = question
-        self._stops = Stops(stops)
+        self._stops = StopStrings(stops)
 
-    async def pieces(self) -> AsyncGenerator[Piece, None]:
+    async def deltas(self) -> AsyncGenerator[Delta, None]:
         """The text as it is decided.
 
         Raises:
-            BackendError: a backend failed and nobody stands in for it.
+            BackendError: a backend failed and there is no fallback.
         """
         async with aclosing(self.router.stream(self._question, seed=self.seed, ledger=self.ledger)) as items:
             async for item in items:
                 if isinstance(item, Trace):
                     self.trace = item
-                    self.finish = "length" if item.stop_reason in _CUT else "stop"
+                    self.finish = "length" if item.stop_reason in _CUT_OFF else "stop"
                     continue
                 joiner = self.router.form.joiner if self.decisions else ""
                 self.decisions.append(item)
-                yield Piece(self._stops.feed(joiner + item.step.text), item)
+                yield Delta(self._stops.feed(joiner + item.step.text), item)
                 if self._stops.found:
                     return
         if rest := self._stops.rest():
-            yield Piece(rest)
+            yield Delta(rest)
 
     @property
     def cost(self) -> float:
-        """The bill so far."""
+        """The total cost so far, in the unit of the prices."""
         return self.router.prices.of(self.ledger.usage)
 
     @property
     def prompt_tokens(self) -> int:
-        """Tokens of the prompt as the first request for it counted them."""
+        """Tokens of the prompt, as counted by the first request for it; 0 before the first decision."""
         for decision in self.decisions[:1]:
             first = decision.rejected[0].step if decision.rejected else decision.step
             return first.prompt_tokens
@@ -121,5 +121,5 @@ class Answer:
 
     @property
     def strong_tokens(self) -> int:
-        """All that the strong model has written."""
+        """Completion tokens of the strong model, kept or not."""
         return self.ledger.usage[Role.STRONG].completion_tokens

@@ -12,8 +12,9 @@ from trim.policies import SAVED, PolicySpec
 from trim.policies.learned.policy import LearnedPolicy
 from trim.policies.pomdp import PomdpPolicy
 from trim.protocols import Policy
-from trim.server.budget_controller import Controllers
-from trim.server.schemas import Refusal, TrimOptions
+from trim.server.api_error import ApiError
+from trim.server.budget_controller import TargetControllers
+from trim.server.schemas import TrimOptions
 from trim.types import Budget
 
 _NAME = re.compile(r"trim-(random|threshold|pomdp)(?:-(?:(?P<share>[\d.]+)%|(?P<parameter>[\d.]+(?:e-?\d+)?)))?")
@@ -48,12 +49,12 @@ class Models:
         ConfigError: the configured policy has no parameter to hold anything with.
     """
 
-    def __init__(self, config: Config, controllers: Controllers) -> None:
+    def __init__(self, config: Config, controllers: TargetControllers) -> None:
         self._config = config
         self._controllers = controllers
         self._saved = self._load()
         if (wish := self._named("trim")).spend or wish.share is not None:
-            controllers.of(self._build(wish), wish.share)
+            controllers.get(self._build(wish), wish.share)
 
     def names(self) -> list[str]:
         """Names that are listed; parameters other than these are understood too."""
@@ -64,7 +65,7 @@ class Models:
         """The policy and budget of a request.
 
         Raises:
-            Refusal: no such model (404), or a value that cannot be (400).
+            ApiError: no such model (404), or a value that cannot be (400).
         """
         options = options or TrimOptions()
         wish = self._named(model)
@@ -80,9 +81,9 @@ class Models:
             policy = self._build(wish)
             if wish.share is None and not wish.spend:
                 return Choice(policy, budget)
-            return Choice(self._controllers.of(policy, wish.share).policy(), budget, (policy.name, wish.share))
+            return Choice(self._controllers.get(policy, wish.share).policy(), budget, (policy.name, wish.share))
         except ConfigError as error:
-            raise Refusal(400, str(error), "invalid_value", where) from None
+            raise ApiError(400, str(error), "invalid_value", where) from None
 
     def _load(self) -> PomdpPolicy | LearnedPolicy | None:
         """The saved policy that is configured, or beside another one the pomdp that `[policy] path` names, or the one
@@ -114,34 +115,34 @@ class Models:
         match = _NAME.fullmatch(model)
         if match is None or (match[1] == "pomdp" and not isinstance(self._saved, PomdpPolicy)):
             known = ", ".join(self.names())
-            raise Refusal(
+            raise ApiError(
                 404, f"the model {model[:100]!r} does not exist; there are {known}", "model_not_found", "model"
             )
         try:
             share, parameter = (float(match[key]) if match[key] else None for key in ("share", "parameter"))
         except ValueError:
-            raise Refusal(400, f"{model[:100]!r} has no number at its end", "invalid_value", "model") from None
+            raise ApiError(400, f"{model[:100]!r} has no number at its end", "invalid_value", "model") from None
         if parameter == math.inf:
-            raise Refusal(400, f"{model[:100]!r}: the number is too large", "invalid_value", "model")
+            raise ApiError(400, f"{model[:100]!r}: the number is too large", "invalid_value", "model")
         if share is not None and share > 100:
-            raise Refusal(400, "a strong share is at most 100%", "invalid_value", "model")
+            raise ApiError(400, "a strong share is at most 100%", "invalid_value", "model")
         return _Wish(match[1], parameter, None if share is None else share / 100)
 
     def _wished(self, model: str, options: TrimOptions) -> _Wish:
         """What the `trim` object asks for."""
         if model != "trim":
-            raise Refusal(400, f"{model} and the trim object both choose a policy; use the model 'trim'", None, "trim")
+            raise ApiError(400, f"{model} and the trim object both choose a policy; use the model 'trim'", None, "trim")
         policy = options.policy or self._config.policy.name
         if options.price is not None and options.policy is None and self._saved is not None:
             policy = self._saved.name
         saved = () if self._saved is None else (PolicySpec.parse(self._saved.name).family, self._saved.name)
         if "=" in policy or (_is_saved(policy) and policy not in saved):
-            raise Refusal(400, f"the policy {policy[:100]!r} is not served here", "invalid_value", "trim.policy")
+            raise ApiError(400, f"the policy {policy[:100]!r} is not served here", "invalid_value", "trim.policy")
         given = [name for name in ("parameter", "price", "strong_share") if getattr(options, name) is not None]
         if len(given) > 1:
-            raise Refusal(400, f"{' and '.join(given)}: give one of them", "invalid_value", f"trim.{given[1]}")
+            raise ApiError(400, f"{' and '.join(given)}: give one of them", "invalid_value", f"trim.{given[1]}")
         if options.price is not None and not _is_saved(policy):
-            raise Refusal(400, f"the policy {policy} has no price", "invalid_value", "trim.price")
+            raise ApiError(400, f"the policy {policy} has no price", "invalid_value", "trim.price")
         parameter = options.price if options.parameter is None else options.parameter
         return _Wish(policy, parameter, options.strong_share)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from trim import __version__
-from trim.server.schemas import Asked, ChatRequest, CompletionRequest
+from trim.server.schemas import BaseRequest, ChatRequest, CompletionRequest
+from trim.types import Action
 
 Json = dict[str, Any]
 
@@ -28,20 +29,20 @@ def _list(schema: Json) -> Json:
     return {"type": "array", "items": schema}
 
 
-def _reply(kind: str, **said: Json) -> Json:
+def _completion(kind: str, **content: Json) -> Json:
     choice = _object(
         {"index": _INT, "finish_reason": {"enum": ["stop", "length", "tool_calls", "content_filter", "function_call"]}}
-        | said
+        | content
     )
     head = {"id": _TEXT, "object": {"const": kind}, "created": _INT, "model": _TEXT}
     return _object(head | {"choices": _list(choice), "usage": _ref("Usage"), "trim": _ref("Trim")})
 
 
-_AUTHOR = {"enum": ["weak", "strong"]}
-_ACTION = {"enum": ["CONTINUE", "REGENERATE", "RESAMPLE", "REVISE", "TAKE_OVER"]}
-_DRAFT = {"author": _AUTHOR, "tokens": _INT, "score": _nullable(_NUMBER), "action": _ACTION}
+_ROLE = {"enum": ["weak", "strong"]}
+_ACTION = {"enum": [action.value for action in Action]}
+_DRAFT = {"role": _ROLE, "tokens": _INT, "score": _nullable(_NUMBER), "action": _ACTION}
 
-_SPENT = _object({"cost": _NUMBER, "strong_tokens": _INT, "requests": _INT})
+_USED = _object({"cost": _NUMBER, "strong_tokens": _INT, "requests": _INT})
 
 _SCHEMAS: Json = {
     "Error": _object(
@@ -65,63 +66,65 @@ _SCHEMAS: Json = {
             "discarded_tokens": _INT,
             "usage": {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": _INT}},
             "fallbacks": _list(_object({"choice": _INT, "step": _INT, "role": _TEXT, "to": _TEXT, "error": _TEXT})),
-            "passed": _list(_TEXT),
+            "passthrough": _list(_TEXT),
         }
     ),
-    "ChatCompletion": _reply(
+    "ChatCompletion": _completion(
         "chat.completion", message=_object({"role": {"const": "assistant"}, "content": _nullable(_TEXT)})
     ),
-    "TextCompletion": _reply("text_completion", text=_TEXT),
-    "Recent": _object({"hour": _SPENT, "day": _SPENT, "recent": _list({"type": "object"})}),
+    "TextCompletion": _completion("text_completion", text=_TEXT),
+    "Recent": _object({"hour": _USED, "day": _USED, "recent": _list({"type": "object"})}),
     "Health": _object({"status": _TEXT, "version": _TEXT}),
     "Ready": _object({"ready": {"type": "boolean"}, "backends": {"type": "object", "additionalProperties": _TEXT}}),
 }
 
 
-def _answer(words: str, schema: Json, media: str = "application/json") -> Json:
+def _response(words: str, schema: Json, media: str = "application/json") -> Json:
     return {"description": words, "content": {media: {"schema": schema}}}
 
 
 _ERRORS = {
-    "400": "the request is wrong; `param` names the field",
+    "400": "the request is not valid; `param` names the field",
     "401": "no API key, or an unknown one",
     "404": "no such model",
-    "408": "the body did not come in time",
+    "408": "the body took too long",
     "413": "the body is too long",
-    "429": "a limit or a budget; `Retry-After` says when to come again",
-    "502": "a backend broke the contract",
+    "429": "a limit or a budget is reached; `Retry-After` says when to retry",
+    "502": "a backend failed, or its response is not valid",
     "503": "a backend cannot be reached",
     "504": "a backend, or the whole answer, took too long",
 }
 
 
 def _errors(*statuses: str) -> Json:
-    return {status: _answer(_ERRORS[status], _ref("Error")) for status in statuses}
+    return {status: _response(_ERRORS[status], _ref("Error")) for status in statuses}
 
 
 def document() -> Json:
     """The OpenAPI 3.1 document of all routes."""
     schemas: Json = {}
-    chat = _answering(ChatRequest, "createChatCompletion", "Answer a conversation", "ChatCompletion", schemas)
-    text = _answering(CompletionRequest, "createCompletion", "Answer prompts", "TextCompletion", schemas)
+    chat = _generation(ChatRequest, "createChatCompletion", "Answer a conversation", "ChatCompletion", schemas)
+    text = _generation(CompletionRequest, "createCompletion", "Answer prompts", "TextCompletion", schemas)
     name = {"name": "model", "in": "path", "required": True, "schema": _TEXT}
     paths: Json = {
         "/v1/chat/completions": {"post": chat},
         "/v1/completions": {"post": text},
-        "/v1/models": _get("List models", _answer("models", _ref("Models")), **_errors("401")),
-        "/v1/models/{model}": _get("A model", _answer("it", _ref("Model")), **_errors("400", "401", "404")),
-        "/": _get("The page", _answer("HTML", _TEXT, "text/html")),
+        "/v1/models": _get("List models", _response("models", _ref("Models")), **_errors("401")),
+        "/v1/models/{model}": _get("A model", _response("the model", _ref("Model")), **_errors("400", "401", "404")),
+        "/": _get("The web page", _response("HTML", _TEXT, "text/html")),
         "/v1/trim/recent": _get(
-            "What the key spent, and its last requests", _answer("it", _ref("Recent")), **_errors("401")
+            "What the key has used, and its latest requests",
+            _response("usage and requests", _ref("Recent")),
+            **_errors("401"),
         ),
-        "/healthz": _get("Whether the process is alive", _answer("alive", _ref("Health"))),
+        "/healthz": _get("Whether the process is alive", _response("alive", _ref("Health"))),
         "/readyz": _get(
             "Whether every backend answers",
-            _answer("they do", _ref("Ready")),
-            **{"503": _answer("one does not", _ref("Ready"))},
+            _response("they do", _ref("Ready")),
+            **{"503": _response("one does not", _ref("Ready"))},
         ),
-        "/metrics": _get("Counters for Prometheus", _answer("counters", _TEXT, "text/plain")),
-        "/openapi.json": _get("This document", _answer("it", {"type": "object"})),
+        "/metrics": _get("Metrics for Prometheus", _response("metrics", _TEXT, "text/plain")),
+        "/openapi.json": _get("This document", _response("OpenAPI 3.1", {"type": "object"})),
     }
     paths["/v1/models/{model}"]["parameters"] = [name]
     return {
@@ -136,14 +139,14 @@ def document() -> Json:
     }
 
 
-def _answering(kind: type[Asked], name: str, words: str, reply: str, schemas: Json) -> Json:
-    """A route that answers; adds the schemas of its requests."""
+def _generation(kind: type[BaseRequest], name: str, words: str, reply: str, schemas: Json) -> Json:
+    """A route that answers questions; adds the schemas of its requests."""
     request = kind.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= request.pop("$defs", {}) | {kind.__name__: request}
-    answer = _answer("the answer, whole or, with `stream`, as events", _ref(reply))
+    answer = _response("the answer; with `stream` as server-sent events", _ref(reply))
     answer["content"]["text/event-stream"] = {"schema": {}}  # chunks as in OpenAI's documentation
     return {
-        "summary": f"{words}, every step by the weak or the strong model",
+        "summary": f"{words}; every step is written by the weak or the strong model",
         "operationId": name,
         "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(kind.__name__)}}},
         "responses": {"200": answer, **_errors(*_ERRORS)},

@@ -1,4 +1,4 @@
-"""What Prometheus reads at `/metrics`. Counters of this process; several processes are several targets."""
+"""The metrics at `/metrics`, for Prometheus. They count this process; several processes are several targets."""
 
 from __future__ import annotations
 
@@ -13,59 +13,67 @@ _REQUEST_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
 class Metrics:
-    """All counters of a gateway, in a registry of their own."""
+    """All metrics of a gateway, in a registry of their own. The client adds `_total` to the names of counters."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "trim_requests", "Requests by policy and how they ended", ["policy", "status"], registry=self.registry
+        self.registry = registry = CollectorRegistry()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"trim_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"trim_{name}", text, labels, registry=registry)
+
+        def seconds(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(f"trim_{name}_seconds", text, labels, buckets=buckets, registry=registry)
+
+        self.requests = counter("requests", "Requests by policy and outcome", "policy", "status")
+        self.rejected = counter("requests_rejected", "Requests answered with an error, by HTTP status", "status")
+        self.in_progress = gauge("requests_in_progress", "Requests that are being answered")
+        self.queued = gauge("requests_queued", "Requests that wait in the queue")
+        self.duration = seconds("request_duration", "Duration of a request", _REQUEST_SECONDS)
+        self.first_step = seconds("time_to_first_step", "Time to the first step of a stream", _STEP_SECONDS)
+        self.preparation = seconds(
+            "policy_preparation_duration", "Duration of preparing a policy, such as solving", _STEP_SECONDS
         )
-        self.refused = Counter("trim_refused", "Requests refused, by status", ["status"], registry=self.registry)
-        self.running = Gauge("trim_requests_running", "Requests under way", registry=self.registry)
-        self.waiting = Gauge("trim_requests_waiting", "Requests in the queue", registry=self.registry)
-        self.seconds = Histogram(
-            "trim_request_seconds", "Seconds of a request", buckets=_REQUEST_SECONDS, registry=self.registry
-        )
-        self.first = Histogram(
-            "trim_first_step_seconds", "Seconds to the first step", buckets=_STEP_SECONDS, registry=self.registry
-        )
-        self.steps = Counter("trim_steps", "Kept steps by author", ["author"], registry=self.registry)
-        self.rejected = Counter("trim_rejected_drafts", "Drafts not kept", registry=self.registry)
-        self.tokens = Counter("trim_tokens", "Tokens by role and kind", ["role", "kind"], registry=self.registry)
-        self.cost = Counter("trim_cost", "Spend, in the unit of the prices", registry=self.registry)
-        self.fallbacks = Counter("trim_fallbacks", "Ways on after a failure", ["role"], registry=self.registry)
-        self.backend_seconds = Histogram(
-            "trim_backend_seconds", "Seconds of a call", ["role"], buckets=_STEP_SECONDS, registry=self.registry
-        )
-        self.backend_errors = Counter(
-            "trim_backend_errors", "Failed calls by role and kind", ["role", "kind"], registry=self.registry
-        )
-        self.backend_out = Gauge("trim_backend_out", "1 while a backend is out", ["role"], registry=self.registry)
-        held = ["policy", "target"]
-        self.share = Gauge("trim_held_share", "Realised strong share", held, registry=self.registry)
-        self.effort = Gauge("trim_held_effort", "Effort that holds it", held, registry=self.registry)
-        self.spend = Gauge("trim_spend", "Spend in this hour or day (UTC)", ["window"], registry=self.registry)
-        self.spend_target = Gauge("trim_spend_target", "Spend that is held", ["window"], registry=self.registry)
-        self._calls = {role: self.backend_seconds.labels(role.value) for role in Role}
+        self.steps = counter("steps", "Kept steps by the role that wrote them", "role")
+        self.rejected_drafts = counter("rejected_drafts", "Drafts that were not kept")
+        self.tokens = counter("tokens", "Tokens by role and kind", "role", "kind")
+        self.cost = counter("cost", "Total cost, in the unit of the prices")
+        self.fallbacks = counter("fallbacks", "Fallbacks by the role that failed", "role")
+        self.backend_duration = seconds("backend_call_duration", "Duration of a backend call", _STEP_SECONDS, "role")
+        self.backend_errors = counter("backend_errors", "Failed backend calls by role and kind", "role", "kind")
+        self.circuit_open = gauge("backend_circuit_open", "1 while the circuit of a backend is open", "role")
+        self.share = gauge("strong_share", "Realised strong share, by the target that it follows", "policy", "target")
+        self.effort = gauge("controller_effort", "Effort, in [0, 1], that follows a target", "policy", "target")
+        self.spend = gauge("spend", "Spend in this hour or day (UTC), in the unit of the prices", "window")
+        self.spend_target = gauge("spend_target", "Target spend of an hour or day", "window")
+        self._calls = {role: self.backend_duration.labels(role.value) for role in Role}
         for role in Role:
-            self.backend_out.labels(role.value).set(0)
+            self.circuit_open.labels(role.value).set(0)
 
-    def called(self, role: Role, seconds: float) -> None:
-        """A call went well."""
-        self._calls[role].observe(seconds)
+    def call_succeeded(self, role: Role, duration: float) -> None:
+        """Count a backend call, in seconds."""
+        self._calls[role].observe(duration)
 
-    def failed(self, role: Role, error: BackendError) -> None:
-        """A call failed."""
+    def call_failed(self, role: Role, error: BackendError) -> None:
+        """Count a failed backend call."""
         self.backend_errors.labels(role.value, type(error).__name__).inc()
 
-    def used(self, usage: dict[Role, Usage], cost: float) -> None:
-        """A request's usage, once it is over."""
+    def add_usage(self, usage: dict[Role, Usage], cost: float) -> None:
+        """Count the tokens and the cost of a request that has ended."""
         for role, used in usage.items():
-            for kind in ("prompt", "cached", "completion", "discarded"):
-                if amount := getattr(used, f"{kind}_tokens"):
+            kinds = {
+                "prompt": used.prompt_tokens,
+                "cached": used.cached_tokens,
+                "completion": used.completion_tokens,
+                "discarded": used.discarded_tokens,
+            }
+            for kind, amount in kinds.items():
+                if amount:
                     self.tokens.labels(role.value, kind).inc(amount)
         self.cost.inc(cost)
 
     def text(self) -> bytes:
-        """The page."""
+        """The response of `/metrics`."""
         return generate_latest(self.registry)

@@ -1,4 +1,4 @@
-"""What clients get: OpenAI's objects with a `trim` object that says who wrote what, and what it cost."""
+"""Response bodies: OpenAI's objects with a `trim` object that says which model wrote what, and what it cost."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 from uuid import uuid4
 
-from trim.server.completion_stream import Answer, Piece
+from trim.server.completion_stream import Answer, Delta
 from trim.types import Decision, Draft, Role, Usage
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Replies:
-    """The replies to one chat request.
+class ChatResponse:
+    """The response to a chat request, whole or in chunks.
 
     Args:
         model: the name that was asked for.
         answers: one per choice.
         count: answers to each question.
-        drafts: show the texts of rejected drafts.
+        drafts: include the texts of rejected drafts.
         include_usage: streams end with a chunk of token counts, as asked for in `stream_options`.
     """
 
@@ -33,48 +33,47 @@ class Replies:
     include_usage: bool = False
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
-    _kind: ClassVar[str] = "chat.completion"
-    _chunk_kind: ClassVar[str] = "chat.completion.chunk"
-    _end: ClassVar[Json] = {"delta": {}}
+    _object: ClassVar[str] = "chat.completion"
+    _chunk_object: ClassVar[str] = "chat.completion.chunk"
+    _empty_delta: ClassVar[Json] = {"delta": {}}
 
     def completion(self, texts: Sequence[str]) -> Json:
-        """The whole reply."""
+        """The whole response; `texts` has the text of each choice."""
         choices = [
-            {"index": index} | self._whole(text) | {"logprobs": None, "finish_reason": answer.finish}
+            {"index": index} | self._message(text) | {"logprobs": None, "finish_reason": answer.finish}
             for index, (answer, text) in enumerate(zip(self.answers, texts, strict=True))
         ]
-        return self._head(self._kind) | {"choices": choices, "usage": self.usage(), "trim": self.trim()}
+        return self._head(self._object) | {"choices": choices, "usage": self.usage(), "trim": self.trim()}
 
-    def opening(self, index: int) -> Json | None:
-        """The first chunk of a choice, if it has one of its own."""
+    def first_chunk(self, index: int) -> Json | None:
+        """The chunk that a choice begins with; None: it begins with its text."""
         return self._chunk(index, {"delta": {"role": "assistant", "content": ""}})
 
-    def piece(self, index: int, piece: Piece) -> Json | None:
-        """The chunk of an accepted step; None: nothing to say yet."""
-        if not piece.text and piece.decision is None:
+    def chunk(self, index: int, delta: Delta) -> Json | None:
+        """The chunk of a kept step; None: there is nothing to send yet."""
+        if not delta.text and delta.decision is None:
             return None
-        step = {} if piece.decision is None else {"trim": {"step": self.step(index, piece.decision)}}
-        return self._chunk(index, self._part(piece.text)) | step
+        step = {} if delta.decision is None else {"trim": {"step": self.step(index, delta.decision)}}
+        return self._chunk(index, self._delta(delta.text)) | step
 
-    def closing(self, index: int, *, last: bool) -> Json:
-        """The chunk that ends a choice; the last of them has the `trim` object."""
-        chunk = self._chunk(index, self._end, self.answers[index].finish)
+    def last_chunk(self, index: int, *, last: bool) -> Json:
+        """The chunk that ends a choice; that of the last choice has the `trim` object."""
+        chunk = self._chunk(index, self._empty_delta, self.answers[index].finish)
         return chunk | {"trim": self.trim()} if last else chunk
 
-    def counts(self) -> Json:
+    def usage_chunk(self) -> Json:
         """The chunk with the token counts."""
-        return self._head(self._chunk_kind) | {"choices": [], "usage": self.usage(), "trim": self.trim()}
+        return self._head(self._chunk_object) | {"choices": [], "usage": self.usage(), "trim": self.trim()}
 
     def usage(self) -> Json:
-        """Tokens as a client of one model would count them: its prompt once, and the text it got."""
+        """Tokens as a client of one model would count them: each prompt once, and the text it got."""
         prompt = sum(answer.prompt_tokens for answer in self.answers[:: self.count])
         completion = sum(answer.tokens for answer in self.answers)
         return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
     def trim(self) -> Json:
-        """Who wrote what, and the whole bill."""
-        first, usage = self.answers[0], self.spent()
-        written = sum(answer.tokens for answer in self.answers)
+        """The `trim` object: the steps, who wrote them, and the total cost."""
+        first, usage = self.answers[0], self.usage_by_role()
         fallbacks = [
             {"choice": index, "step": fallback.step, "role": fallback.role, "to": fallback.to, "error": fallback.error}
             for index, answer in enumerate(self.answers)
@@ -87,22 +86,22 @@ class Replies:
             "seeds": [answer.seed for answer in self.answers],
             "stop_reasons": [None if a.trace is None else a.trace.stop_reason for a in self.answers],
             "steps": [self.step(i, decision) for i, answer in enumerate(self.answers) for decision in answer.decisions],
-            "strong_share": round(usage[Role.STRONG].completion_tokens / max(1, written), 4),
+            "strong_share": self.strong_share,
             "cost": self.cost,
             "discarded_tokens": sum(usage[role].discarded_tokens for role in (Role.WEAK, Role.STRONG)),
             "usage": {role.value: asdict(used) for role, used in usage.items()},
             "fallbacks": fallbacks,
-            "passed": [],
+            "passthrough": [],
         }
 
     def headers(self) -> dict[str, str]:
-        """What is known at the beginning."""
+        """Response headers that are known before the first step."""
         policy = self.answers[0].router.policy
         parameter = {} if policy.parameter is None else {"x-trim-parameter": f"{policy.parameter:.6g}"}
         return {"x-request-id": self.id, "x-trim-policy": policy.name} | parameter
 
     def totals(self) -> dict[str, str]:
-        """The totals as headers, for a reply that is not streamed."""
+        """Headers with the totals, for a response that is not streamed."""
         trim = self.trim()
         return {
             "x-trim-strong-share": f"{trim['strong_share']:.4f}",
@@ -115,14 +114,20 @@ class Replies:
 
     @property
     def cost(self) -> float:
-        """The bill so far, in the unit of the prices."""
+        """The total cost so far, in the unit of the prices."""
         return sum(answer.cost for answer in self.answers)
 
+    @property
+    def strong_share(self) -> float:
+        """Strong tokens over tokens of the answers so far."""
+        kept = sum(answer.tokens for answer in self.answers)
+        return round(sum(answer.strong_tokens for answer in self.answers) / max(1, kept), 4)
+
     def step(self, index: int, decision: Decision) -> Json:
-        """A kept step: who wrote it, and what was rejected for it."""
+        """A kept step: which model wrote it, and which texts were rejected before."""
         return {
             "choice": index,
-            "author": decision.step.role,
+            "role": decision.step.role,
             "tokens": decision.step.tokens,
             "score": decision.score,
             "action": decision.action,
@@ -131,27 +136,24 @@ class Replies:
         }
 
     def _draft(self, draft: Draft) -> Json:
-        told = {"author": draft.step.role, "tokens": draft.step.tokens, "score": draft.score, "action": draft.action}
-        return told | {"text": draft.step.text} if self.drafts else told
+        entry = {"role": draft.step.role, "tokens": draft.step.tokens, "score": draft.score, "action": draft.action}
+        return entry | {"text": draft.step.text} if self.drafts else entry
 
-    def spent(self) -> dict[Role, Usage]:
+    def usage_by_role(self) -> dict[Role, Usage]:
         """Usage of all answers so far."""
-        sums = {role: Usage() for role in Role}
-        for answer in self.answers:
-            for role, usage in answer.ledger.usage.items():
-                for name in Usage.__slots__:
-                    setattr(sums[role], name, getattr(sums[role], name) + getattr(usage, name))
-        return sums
+        ledgers = [answer.ledger.usage for answer in self.answers]
+        counts = {role: [asdict(usage[role]).values() for usage in ledgers] for role in Role}
+        return {role: Usage(*map(sum, zip(*counts[role], strict=True))) for role in Role}
 
-    def _whole(self, text: str) -> Json:
+    def _message(self, text: str) -> Json:
         return {"message": {"role": "assistant", "content": text, "refusal": None}}
 
-    def _part(self, text: str) -> Json:
+    def _delta(self, text: str) -> Json:
         return {"delta": {"content": text}}
 
     def _chunk(self, index: int, part: Json, finish: str | None = None) -> Json:
         choice = {"index": index, "logprobs": None, "finish_reason": finish} | part
-        chunk = self._head(self._chunk_kind) | {"choices": [choice]}
+        chunk = self._head(self._chunk_object) | {"choices": [choice]}
         return chunk | {"usage": None} if self.include_usage else chunk
 
     def _head(self, kind: str) -> Json:
@@ -159,20 +161,20 @@ class Replies:
 
 
 @dataclass(frozen=True)
-class TextReplies(Replies):
-    """The replies to one completion request: prompts' answers stand in the order of the prompts."""
+class CompletionResponse(ChatResponse):
+    """The response to a completion request. The choices stand in the order of the prompts."""
 
     id: str = field(default_factory=lambda: f"cmpl-{uuid4().hex}")
-    _kind: ClassVar[str] = "text_completion"
-    _chunk_kind: ClassVar[str] = "text_completion"
-    _end: ClassVar[Json] = {"text": ""}
+    _object: ClassVar[str] = "text_completion"
+    _chunk_object: ClassVar[str] = "text_completion"
+    _empty_delta: ClassVar[Json] = {"text": ""}
 
-    def opening(self, index: int) -> Json | None:
-        """None."""
+    def first_chunk(self, index: int) -> Json | None:
+        """None: choices begin with their text."""
         return None
 
-    def _whole(self, text: str) -> Json:
-        return self._part(text)
+    def _message(self, text: str) -> Json:
+        return self._delta(text)
 
-    def _part(self, text: str) -> Json:
+    def _delta(self, text: str) -> Json:
         return {"text": text}

@@ -1,7 +1,7 @@
-"""Traces of what was asked, for `trim fit`, `trim calibrate` and `trim report`: crash-safe, in files that rotate.
+"""Records traces of requests for `trim fit`, `trim calibrate` and `trim report`.
 
-A folder gets `traces-TIME-PID.jsonl` files of `trim.traces`; a new one is begun when one is full. Nothing is recorded
-unless it is asked for. A hook may rewrite or drop a trace before it is written.
+A folder gets `traces-TIME-PID.jsonl` files in the format of `trim.traces`; a full file is followed by another. Nothing
+is recorded unless `[serve] record` is set. A hook may rewrite or drop a trace before it is written.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from trim.types import Trace
 Redact = Callable[[Trace], Trace | None]
 
 
-class Recorder:
-    """Appends traces.
+class TraceRecorder:
+    """Appends traces to files that rotate.
 
     Args:
-        folder: where; made if it is not there.
-        most: bytes of a file; the next is begun behind the trace that exceeds it.
-        redact: gives the trace to write, or None to write nothing.
+        folder: where the files go; made if it does not exist.
+        max_bytes: of a file; the trace that exceeds it is the file's last.
+        redact: returns the trace to write, or None to write nothing.
 
     Raises:
-        ConfigError: the folder cannot be written to.
+        ConfigError: the folder cannot be made.
     """
 
-    def __init__(self, folder: Path, most: float, redact: Redact | None = None) -> None:
+    def __init__(self, folder: Path, max_bytes: float, redact: Redact | None = None) -> None:
         self._folder = folder
-        self._most = most
+        self._max_bytes = max_bytes
         self._redact = redact
         self._writer: TraceWriter | None = None
         self._path = folder
@@ -43,21 +43,25 @@ class Recorder:
             raise ConfigError(f"[serve] record {folder}: {error.strerror or error}") from None
 
     def append(self, trace: Trace) -> None:
-        """Write a trace, unless it is redacted away."""
-        kept = trace if self._redact is None else self._redact(trace)
-        if kept is None:
+        """Write a trace, unless the hook drops it.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        redacted = trace if self._redact is None else self._redact(trace)
+        if redacted is None:
             return
         if self._writer is None:
             self._number += 1
             stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
             self._path = self._folder / f"traces-{stamp}-{os.getpid()}-{self._number:04}.jsonl"
             self._writer = TraceWriter(self._path)
-        self._writer.append(kept)
-        if self._path.stat().st_size >= self._most:
+        self._writer.append(redacted)
+        if self._path.stat().st_size >= self._max_bytes:
             self.close()
 
     def close(self) -> None:
-        """Flush to the disk and close the file; the next trace begins another."""
+        """Flush the file to disk and close it; the next trace starts another."""
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close()

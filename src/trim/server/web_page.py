@@ -1,4 +1,4 @@
-"""The page at `/`: one file, no build step, nothing from elsewhere; its policy allows just its own script and style."""
+"""The page at `/`: one file without a build step. Its content security policy allows only its own script and style."""
 
 from __future__ import annotations
 

@@ -1,0 +1,96 @@
+"""Runs the gateway under uvicorn, in this process or in several worker processes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TypedDict
+
+import uvicorn
+from starlette.applications import Starlette
+from uvicorn.supervisors import Multiprocess
+
+from trim.config.settings import Config, ServeSettings, load_config
+from trim.errors import ConfigError
+from trim.server.app import create_app
+from trim.server.gateway import Gateway, open_gateway
+
+_ENVIRONMENT = "TRIM_SERVE"  # the variable by which worker processes get their arguments
+
+
+class Overrides(TypedDict, total=False):
+    """Settings of `[serve]` that replace those of the configuration."""
+
+    host: str
+    port: int
+    keys: str
+    record: str
+    state: str
+
+
+async def run(path: Path | None, overrides: Overrides) -> None:
+    """Serve until the process is told to stop.
+
+    Args:
+        path: of the configuration; None: the shipped models.
+        overrides: settings of `[serve]` that replace its own.
+
+    Raises:
+        ConfigError: the configuration is not valid, a backend cannot be opened, or the address is taken.
+    """
+    config = _config(path, overrides)
+    serve = config.serve
+    async with AsyncExitStack() as stack:  # opened before the server starts: then an error is one sentence
+        gateway = await stack.enter_async_context(open_gateway(config))
+        opened = stack.pop_all()
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[Gateway]:
+        async with opened:
+            yield gateway
+
+    server = uvicorn.Server(_uvicorn(create_app(lifespan), serve))
+    await server.serve()
+    if not server.started:
+        await opened.aclose()
+        raise ConfigError(f"cannot listen at {serve.host}:{serve.port}; the line above says why")
+
+
+def run_workers(path: Path | None, overrides: Overrides, workers: int) -> None:
+    """Serve with several processes until told to stop; a process that dies is replaced. Arguments as of `run`."""
+    serve = _config(path, overrides).serve
+    os.environ[_ENVIRONMENT] = json.dumps({"config": None if path is None else str(path), "overrides": overrides})
+    config = _uvicorn("trim.server.run:worker_app", serve, workers=workers)
+    Multiprocess(config, sockets=[config.bind_socket()]).run()
+
+
+def worker_app() -> Starlette:
+    """The application of a worker process, from the environment that `run_workers` has set."""
+    arguments = json.loads(os.environ[_ENVIRONMENT])
+    config = _config(Path(arguments["config"]) if arguments["config"] else None, arguments["overrides"])
+    return create_app(lambda: open_gateway(config))
+
+
+def _config(path: Path | None, overrides: Overrides) -> Config:
+    config = load_config(path)
+    return replace(config, serve=replace(config.serve, **overrides))
+
+
+def _uvicorn(app: str | Callable[..., object], serve: ServeSettings, workers: int | None = None) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        host=serve.host,
+        port=serve.port,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        timeout_graceful_shutdown=max(1, round(serve.grace)),
+        workers=workers,
+        factory=isinstance(app, str),
+    )
