@@ -63,7 +63,7 @@ def rewrites(policy: PomdpPolicy, seen: Sequence[LabelledDraft]) -> np.ndarray:
 
 def figures(fitted: PomdpFit) -> dict[str, list[float]]:
     """Value, low and high."""
-    names = ("weak_accuracy", "strong_accuracy", "after_right", "after_wrong")
+    names = ("weak_accuracy", "strong_accuracy", "strong_accuracy_if_correct", "strong_accuracy_if_wrong")
     found = {name: getattr(fitted, name) for name in names}
     return {name: [round(v, 3) for v in (e.value, e.low, e.high)] for name, e in found.items() if e is not None}
 
@@ -85,7 +85,7 @@ def study(name: str, traces: list[Trace], label: Labeller) -> None:
             key: round(
                 float(np.sqrt(np.mean([(figures(p)[key][0] - figures(reference)[key][0]) ** 2 for p in parts]))), 3
             )
-            for key in ("weak_accuracy", "strong_accuracy", "after_wrong")
+            for key in ("weak_accuracy", "strong_accuracy", "strong_accuracy_if_wrong")
         }
         row = {"traces": size, "parts": len(parts), **figures(parts[0]), "off": off}
         row |= {"log_state": [round(float(f(logs)), 3) for f in (np.mean, np.min)]}

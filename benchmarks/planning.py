@@ -70,9 +70,9 @@ def play(model: PomdpModel, rewrites: Rewrites, seed: int = 0) -> Point:
         snapshot = likelihood / likelihood.sum(axis=1, keepdims=True)
         drafts = Drafts(centers[seen % len(centers)], filtered, snapshot)
         rewrite = np.where(final, rewrites(step, drafts, True), rewrites(step, drafts, False))
-        succeeds = np.where(draft_right, model.after_right, model.after_wrong * steps_right)
+        succeeds = np.where(draft_right, model.strong_accuracy_if_correct, model.strong_accuracy_if_wrong * steps_right)
         steps_right = np.where(rewrite, rng.random(n) < succeeds, draft_right)
-        fixed = filtered[:, 0] * model.after_right + filtered[:, 1] * model.after_wrong
+        fixed = filtered[:, 0] * model.strong_accuracy_if_correct + filtered[:, 1] * model.strong_accuracy_if_wrong
         kept = np.where(rewrite, fixed, filtered[:, 0])
         calls += int(rewrite.sum())
         right_answers += int(steps_right[final].sum())

@@ -69,7 +69,7 @@ class SimplexGrid:
         model, cost = self.model, self.price * self.model.step_tokens
         i, j = np.array([(i, j) for i in range(self.n + 1) for j in range(self.n + 1 - i)]).T
         correct, recoverable = i / self.n, j / self.n
-        fixed = model.after_right * correct + model.after_wrong * recoverable
+        fixed = model.strong_accuracy_if_correct * correct + model.strong_accuracy_if_wrong * recoverable
         at_end = np.maximum(correct, fixed - cost)
         later = [self._futures(correct), self._futures(fixed)]
         value = np.zeros(len(i))

@@ -60,11 +60,11 @@ def brute_force(
     draft_cost: float = 0.0,
     resamples: int = 0,
     drafts: int = 1,
-    mixed: bool = False,
+    differing: bool = False,
     revisions: int = 0,
 ) -> float:
     """The optimal value by the whole tree over the three-state belief: transition, observation, Bayes, maximum."""
-    succeeds = np.array([model.after_right, model.after_wrong, 0.0])
+    succeeds = np.array([model.strong_accuracy_if_correct, model.strong_accuracy_if_wrong, 0.0])
     ends = model.hazard[step] if step < len(model.hazard) else 1.0
 
     def keep(belief: np.ndarray) -> float:
@@ -89,14 +89,16 @@ def brute_force(
         """Of the strong model's text, the best of so many: kept, or written once more."""
         if written > revisions:
             return keep(text)
-        assert model.revise is not None
-        outcomes = redrafted(model.revise.after(written, mixed=differ), model.strong_observation, text)
+        assert model.revise_model is not None
+        outcomes = outcomes_of_next_text(
+            model.revise_model.given(written, differing=differ), model.strong_observation, text
+        )
         again = sum(p * reviewed(b, written + 1, differ=differ or n > 0) for n, (p, b) in enumerate(outcomes))
         return max(keep(text), again - price * model.step_tokens)
 
     values = [keep(belief)]
     if revisions:
-        (same, agreed), *others = rewritten(model, belief)
+        (same, agreed), *others = outcomes_of_regenerate(model, belief)
         differs = sum(chance * reviewed(b) for chance, b in others)
         values.append(same * keep(agreed) + differs - price * tokens)
     else:
@@ -106,29 +108,33 @@ def brute_force(
         values.append(float(belief @ succeeds) * alone(model, step) - price * (tokens + paid(model, step)))
     if drafts <= resamples:
         value = -draft_cost
-        assert model.resamples is not None
-        again = model.resamples.after(drafts, mixed=mixed)
-        for n, (chance, kept_belief) in enumerate(redrafted(again, model.observation, belief)):
+        assert model.resample_model is not None
+        again = model.resample_model.given(drafts, differing=differing)
+        for n, (chance, kept_belief) in enumerate(outcomes_of_next_text(again, model.observation, belief)):
             value += chance * brute_force(
                 model, price, step, kept_belief, model.step_tokens,
                 final=final, take_over=take_over, draft_cost=draft_cost, resamples=resamples, drafts=drafts + 1,
-                mixed=mixed or n > 0, revisions=revisions,
+                differing=differing or n > 0, revisions=revisions,
             )  # fmt: skip
         values.append(value)
     return max(values)
 
 
-def redrafted(again: ResampleModel, scores: ObservationBins, belief: np.ndarray) -> list[tuple[float, np.ndarray]]:
+def outcomes_of_next_text(
+    again: ResampleModel, scores: ObservationBins, belief: np.ndarray
+) -> list[tuple[float, np.ndarray]]:
     """What may be seen of another text, first that it is the same, and the belief about the one that is then kept, by
     counting worlds.
     """
     worlds: dict[int, dict[tuple[int, int], float]] = {}  # observation (-1: the same text) -> states of old, new
     for old, chance in enumerate(belief):
-        worlds.setdefault(-1, {})[old, old] = chance * again.same[old]
-        right = (again.after_right, again.after_wrong, 0.0)[old]
+        worlds.setdefault(-1, {})[old, old] = chance * again.repeat_probability[old]
+        right = (again.accuracy_if_correct, again.accuracy_if_wrong, 0.0)[old]
         for new, share in ((0, right), (1 if old < 2 else 2, 1 - right)):
             for seen, likelihood in enumerate(scores.mass.sum(axis=1)[new]):
-                worlds.setdefault(seen, {})[old, new] = chance * (1 - again.same[old]) * share * likelihood
+                worlds.setdefault(seen, {})[old, new] = (
+                    chance * (1 - again.repeat_probability[old]) * share * likelihood
+                )
     found = []
     for outcome in worlds.values():
         total = sum(outcome.values())
@@ -140,11 +146,11 @@ def redrafted(again: ResampleModel, scores: ObservationBins, belief: np.ndarray)
     return found
 
 
-def rewritten(model: PomdpModel, belief: np.ndarray) -> list[tuple[float, np.ndarray]]:
+def outcomes_of_regenerate(model: PomdpModel, belief: np.ndarray) -> list[tuple[float, np.ndarray]]:
     """What may be seen of the strong model's text, and the belief about it: the draft again, or another one."""
     agreement = np.array(model.agreement or (0.0, 0.0, 0.0))
-    right = np.array([model.after_right - agreement[0], model.after_wrong, 0.0])
-    wrong = np.array([1 - model.after_right, 1 - agreement[1] - model.after_wrong, 0.0])
+    right = np.array([model.strong_accuracy_if_correct - agreement[0], model.strong_accuracy_if_wrong, 0.0])
+    wrong = np.array([1 - model.strong_accuracy_if_correct, 1 - agreement[1] - model.strong_accuracy_if_wrong, 0.0])
     states = np.array([belief @ right, belief @ wrong, belief[2] * (1 - agreement[2])])
     joint = [belief * agreement, *(states * seen for seen in model.strong_observation.mass.sum(axis=1).T)]
     return [(float(part.sum()), part / max(part.sum(), 1e-300)) for part in joint]
@@ -154,7 +160,7 @@ def alone(model: PomdpModel, step: int) -> float:
     """P(the strong model gets every step after this one right)."""
     ends = model.hazard[step] if step < len(model.hazard) else 1.0
     right = model.draft_accuracy(final=True)
-    last = right * model.after_right + (1 - right) * model.after_wrong
+    last = right * model.strong_accuracy_if_correct + (1 - right) * model.strong_accuracy_if_wrong
     return ends * last + ((1 - ends) * model.strong_accuracy * alone(model, step + 1) if ends < 1 else 0.0)
 
 

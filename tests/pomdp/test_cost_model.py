@@ -1,4 +1,4 @@
-"""The rest of the bill on simulated traces whose prices are known."""
+"""The cost model on simulated traces whose prices are known."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from trim.pomdp.cost_model import CostModel, measure_cost_model
 from trim.types import Price, Prices, Role
 
 
-def test_a_draft_and_a_rewrite_are_told_apart() -> None:
-    """A draft has 40 tokens at a twentieth of the strong model's price; a rewrite reads a prompt at a quarter of it."""
+def test_costs_per_draft_and_per_strong_step_are_recovered() -> None:
+    """A draft has 40 tokens at a twentieth of the strong model's price; a strong step a prompt of 8 at a quarter."""
     traces = record(RandomSteps(0.5, resamples=1), 200)
     for trace in traces:
         usage = trace.usage[Role.STRONG]
         usage.prompt_tokens = 8 * usage.calls
-    bill = measure_cost_model(traces, Prices(Price(0, 1), Price(5, 20)))
-    assert bill.draft == pytest.approx(2.0, abs=0.1)
-    assert bill.rewrite == pytest.approx(2.0, abs=0.1)
+    costs = measure_cost_model(traces, Prices(Price(0, 1), Price(5, 20)))
+    assert costs.per_draft == pytest.approx(2.0, abs=0.1)
+    assert costs.per_strong_step == pytest.approx(2.0, abs=0.1)
 
 
-def test_without_a_price_there_is_no_bill() -> None:
+def test_prices_and_traces_are_required() -> None:
     with pytest.raises(ConfigError, match=r"strong\.prices"):
         measure_cost_model([], Prices())
     with pytest.raises(TraceError, match="0 traces"):

@@ -41,7 +41,10 @@ BINS = [Seen(0), Seen(1)]
 
 def kept(ours: PomdpModel, solution: int, action: Action) -> float:
     """P(the kept prefix is right)."""
-    after = {Action.CONTINUE: (1.0, 0.0, 0.0), Action.REGENERATE: (ours.after_right, ours.after_wrong, 0.0)}
+    after = {
+        Action.CONTINUE: (1.0, 0.0, 0.0),
+        Action.REGENERATE: (ours.strong_accuracy_if_correct, ours.strong_accuracy_if_wrong, 0.0),
+    }
     return after[action][solution]
 
 

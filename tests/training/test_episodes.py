@@ -83,6 +83,6 @@ def test_validation_questions_are_held_out() -> None:
 
 def test_the_textbook_pair_is_what_it_says() -> None:
     model = textbook()
-    assert model.after_right == pytest.approx(1.0)
+    assert model.strong_accuracy_if_correct == pytest.approx(1.0)
     assert price_range(model.step_tokens).low == pytest.approx(0.002 / 60, rel=0.02)
     assert price_range(model.step_tokens).high == pytest.approx(0.5 / 60, rel=0.02)

@@ -238,7 +238,7 @@ def _numbers(simulation: _Simulation, prices: Prices) -> dict[str, object]:
     """What decides what comes out."""
     model = simulation.planner.model
     return {
-        "repair_accuracy": model.after_wrong,
+        "repair_accuracy": model.strong_accuracy_if_wrong,
         "difficulty": simulation.world.weak.difficulty,
         "ends": simulation.world.weak.ends,
         "scores": model.observation.mass.round(6).tolist(),

@@ -199,7 +199,8 @@ async def _fit(args: argparse.Namespace) -> int:
     else:
         _print(_fit_table(fitted, task.name))
         if args.bill:
-            _print(f"besides, in strong tokens: a draft and its score {bill.draft:.2f}, a rewrite {bill.rewrite:.2f}")
+            costs = f"a draft and its score {bill.per_draft:.2f}, a strong step {bill.per_strong_step:.2f}"
+            _print(f"besides, in strong tokens: {costs}")
         files = "policy.json, arrays.npz, fit.json, decisions.png, hazard.png, scores.png"
         _print(f"Saved with a price of {policy.price:g} in {args.out}: {files}")
     return 0
@@ -244,7 +245,14 @@ async def _observation(path: Path, config: Config, models: Models) -> Mapping[st
 
 def _estimates(fitted: PomdpFit) -> dict[str, object]:
     """All that was estimated, as JSON."""
-    names = ("weak_accuracy", "final_accuracy", "strong_accuracy", "after_right", "after_wrong", "step_tokens")
+    names = (
+        "weak_accuracy",
+        "final_accuracy",
+        "strong_accuracy",
+        "strong_accuracy_if_correct",
+        "strong_accuracy_if_wrong",
+        "step_tokens",
+    )
     found = {name: getattr(fitted, name) for name in names}
     return {
         **{name: asdict(estimate) if estimate else None for name, estimate in found.items()},
@@ -281,25 +289,25 @@ def _fit_table(fitted: PomdpFit, task: str) -> Table:
     if fitted.final_accuracy is not None:
         row("p_w of the final step", fitted.final_accuracy, "drafts")
     row("p_s: strong step right", fitted.strong_accuracy, "steps")
-    row("q_C: strong step right, draft right", fitted.after_right, "steps")
-    row("q_R: strong step right, draft wrong", fitted.after_wrong, "steps")
+    row("q_C: strong step right, draft right", fitted.strong_accuracy_if_correct, "steps")
+    row("q_R: strong step right, draft wrong", fitted.strong_accuracy_if_wrong, "steps")
     row("tokens of a draft", fitted.step_tokens, "drafts", 1)
     resamples = fitted.resamples
     kinds = [("next draft", resamples), ("revised strong step", fitted.revise)]
     if resamples is not None:
         kinds[1:1] = [
-            ("later draft, earlier alike,", resamples.steady),
-            ("later draft, earlier differ,", resamples.mixed),
+            ("later draft, earlier alike,", resamples.after_identical),
+            ("later draft, earlier differ,", resamples.after_differing),
         ]
     for text, again in kinds:
         if again is None:
             continue
-        for state, estimate in zip(fitted.scores, again.same, strict=True):
+        for state, estimate in zip(fitted.scores, again.repeat_probability, strict=True):
             row(f"{text} the same, {state}", estimate, "pairs")
-        row(f"{text} right, the one before right", again.after_right, "different pairs")
-        row(f"{text} right, the one before wrong", again.after_wrong, "different pairs")
-        if again.correlation is not None:
-            table.add_row("correlation of their scores", f"{again.correlation:.3f}", "", "taken to be 0")
+        row(f"{text} right, the one before right", again.accuracy_if_correct, "different pairs")
+        row(f"{text} right, the one before wrong", again.accuracy_if_wrong, "different pairs")
+        if again.score_correlation is not None:
+            table.add_row("correlation of their scores", f"{again.score_correlation:.3f}", "", "taken to be 0")
     if fitted.repeat_weight is not None:
         table.add_row("what a repeated draft counts for", f"{fitted.repeat_weight:g}", "", "0: nothing")
     for state, estimate in fitted.scores.items():

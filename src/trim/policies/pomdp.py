@@ -43,8 +43,8 @@ _STEP_COSTS = (0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0.03, 0.015, 0.006, 0.00
 def _solution(
     model: PomdpModel, price: float, take_over: bool, bill: CostModel, resamples: int, revisions: int
 ) -> PomdpSolution:
-    dearer = replace(model, step_tokens=model.step_tokens + bill.rewrite) if bill.rewrite else model
-    draft_cost = price * bill.draft
+    dearer = replace(model, step_tokens=model.step_tokens + bill.per_strong_step) if bill.per_strong_step else model
+    draft_cost = price * bill.per_draft
     return solve(dearer, price, take_over=take_over, draft_cost=draft_cost, resamples=resamples, revisions=revisions)
 
 
@@ -85,9 +85,9 @@ class PomdpPolicy(Tunable):
             raise ConfigError(f"pomdp: the price must not be negative: {self.price}")
         if self.belief not in ("filter", "snapshot"):
             raise ConfigError(f"pomdp: belief is filter or snapshot, not {self.belief!r}")
-        if self.resamples < 0 or (self.resamples and self.model.resamples is None):
+        if self.resamples < 0 or (self.resamples and self.model.resample_model is None):
             raise ConfigError(f"pomdp: {self.resamples} resamples need a fit to traces with resamples: {_RECORD}")
-        if self.max_revisions < 0 or (self.max_revisions and self.model.revise is None):
+        if self.max_revisions < 0 or (self.max_revisions and self.model.revise_model is None):
             raise ConfigError(f"pomdp: revised steps need a fit to traces with revised steps: {_RECORD}")
 
     @property
@@ -155,11 +155,17 @@ class PomdpPolicy(Tunable):
         return action
 
     def _best(self, solution: PomdpSolution, belief: Belief, seen: Observation) -> object:
-        step, tokens = len(seen.tokens) - 1, seen.tokens[-1] + self.bill.rewrite
+        step, tokens = len(seen.tokens) - 1, seen.tokens[-1] + self.bill.per_strong_step
         texts = seen.strong_scores if seen.strong_texts else seen.draft_scores
-        mixed = len(set(texts[-1])) > 1 if texts else False
+        differing = len(set(texts[-1])) > 1 if texts else False
         return solution.action(
-            step, belief, tokens, final=seen.final, drafts=seen.drafts, mixed=mixed, strong_texts=seen.strong_texts
+            step,
+            belief,
+            tokens,
+            final=seen.final,
+            drafts=seen.drafts,
+            differing=differing,
+            strong_texts=seen.strong_texts,
         )
 
     def flip_price(self, observation: Observation) -> float | None:
@@ -196,8 +202,8 @@ class PomdpPolicy(Tunable):
             "take_over": self.take_over,
             "resamples": self.resamples,
             "max_revisions": self.max_revisions,
-            "draft_tokens": self.bill.draft,
-            "rewrite_tokens": self.bill.rewrite,
+            "cost_per_draft": self.bill.per_draft,
+            "cost_per_strong_step": self.bill.per_strong_step,
         }
         arrays = {
             "hazard": np.array(model.hazard),
@@ -205,12 +211,18 @@ class PomdpPolicy(Tunable):
             "score_edges": model.observation.score_edges,
             "mass": model.observation.mass,
         }
-        for name, again in (("resamples", model.resamples), ("revise", model.revise)):
-            if again is not None:
+        for name, found in (("resample_model", model.resample_model), ("revise_model", model.revise_model)):
+            if found is not None:
                 arrays |= {
-                    f"{name}{kind}": np.array([*found.same, found.after_right, found.after_wrong])
-                    for kind, found in (("", again), ("_steady", again.steady), ("_mixed", again.mixed))
-                    if found is not None
+                    f"{name}{suffix}": np.array(
+                        [*later.repeat_probability, later.accuracy_if_correct, later.accuracy_if_wrong]
+                    )
+                    for suffix, later in (
+                        ("", found),
+                        ("_after_identical", found.after_identical),
+                        ("_after_differing", found.after_differing),
+                    )
+                    if later is not None
                 }
         for name, scores in (("repair", model.repair_observation), ("resample", model.resample_observation)):
             if scores is not None:
@@ -230,17 +242,16 @@ class PomdpPolicy(Tunable):
         """
         artifact = Artifact.load(folder, kind="pomdp", models=models, on_mismatch=on_mismatch)
         arrays = {_renamed(name): array for name, array in artifact.arrays.items()}
-        settings = {_EARLIER_SETTINGS.get(name, name): value for name, value in artifact.settings.items()}
+        settings = {_OLD_SETTINGS.get(name, name): value for name, value in artifact.settings.items()}
         try:
             observation = ObservationBins(arrays["minimum_edges"], arrays["score_edges"], arrays["mass"])
             names = ("weak_accuracy", "strong_accuracy", "step_tokens", "repair_accuracy")
             numbers = {name: settings.pop(name) for name in names}
-            resamples, revise = (_resamples(arrays, name) for name in ("resamples", "revise"))
             model = PomdpModel(
                 hazard=tuple(arrays["hazard"]),
                 observation=observation,
-                resamples=resamples,
-                revise=revise,
+                resample_model=_resample_model(arrays, "resample_model"),
+                revise_model=_resample_model(arrays, "revise_model"),
                 repair_observation=_scores(arrays, "repair"),
                 resample_observation=_scores(arrays, "resample"),
                 agreement=tuple(arrays["agreement"].tolist()) if "agreement" in arrays else None,
@@ -248,19 +259,36 @@ class PomdpPolicy(Tunable):
                 past_weight=settings.pop("past_weight", 1.0),  # type: ignore[arg-type]
                 **numbers,  # type: ignore[arg-type]
             )
-            bill = CostModel(settings.pop("draft_tokens"), settings.pop("rewrite_tokens"))  # type: ignore[arg-type]
+            bill = CostModel(settings.pop("cost_per_draft"), settings.pop("cost_per_strong_step"))  # type: ignore[arg-type]
             return cls(model, bill=bill, **settings)  # type: ignore[arg-type]
         except (KeyError, TypeError, IndexError) as error:
             raise ConfigError(f"{folder}: not a saved POMDP policy ({error!r})") from None
 
 
-_EARLIER_SETTINGS = {"retries": "resamples", "redos": "max_revisions", "revisions": "max_revisions"}
-"""Today's names of settings that earlier versions saved under another one."""
+_OLD_SETTINGS = {
+    "retries": "resamples",
+    "redos": "max_revisions",
+    "revisions": "max_revisions",
+    "draft_tokens": "cost_per_draft",
+    "rewrite_tokens": "cost_per_strong_step",
+}
+"""Settings that earlier versions of TRIM saved under other names."""
+
+_OLD_ARRAYS = (
+    ("^retry_", "resample_"),
+    ("^(retries|resamples)(?=_|$)", "resample_model"),
+    ("^(redo|revise)(?=_steady|_mixed|$)", "revise_model"),
+    ("_steady$", "_after_identical"),
+    ("_mixed$", "_after_differing"),
+)
+"""The same of arrays: pattern and replacement, applied one after the other."""
 
 
 def _renamed(name: str) -> str:
-    """Today's name of an array that version 0.1 of TRIM may have saved under another one."""
-    return re.sub("^retry_", "resample_", re.sub("^redo", "revise", re.sub("^retries", "resamples", name)))
+    """Today's name of an array that an earlier version of TRIM may have saved under another one."""
+    for pattern, replacement in _OLD_ARRAYS:
+        name = re.sub(pattern, replacement, name)
+    return name
 
 
 def _scores(arrays: Mapping[str, np.ndarray], name: str) -> ObservationBins | None:
@@ -270,10 +298,10 @@ def _scores(arrays: Mapping[str, np.ndarray], name: str) -> ObservationBins | No
     return ObservationBins(np.array([0.0, 1.0]), arrays[f"{name}_score_edges"], arrays[f"{name}_mass"])
 
 
-def _resamples(arrays: Mapping[str, np.ndarray], name: str) -> ResampleModel | None:
+def _resample_model(arrays: Mapping[str, np.ndarray], name: str) -> ResampleModel | None:
     """As `PomdpPolicy.save` has written them."""
     if name not in arrays:
         return None
-    later = (_resamples(arrays, name + kind) for kind in ("_steady", "_mixed"))
+    later = (_resample_model(arrays, name + suffix) for suffix in ("_after_identical", "_after_differing"))
     correct, recoverable, lost, *rest = arrays[name].tolist()
     return ResampleModel((correct, recoverable, lost), *rest, *later)

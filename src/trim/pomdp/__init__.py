@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trim.pomdp.belief import Belief, filter_belief, snapshot_belief
-from trim.pomdp.cost_model import CostModel
+from trim.pomdp.cost_model import CostModel, measure_cost_model
 from trim.pomdp.model import PomdpModel, ResampleModel
 from trim.pomdp.observation import STATES, ObservationBins, quantile_bins, read_points, reflected_kde
 from trim.pomdp.pomdpx import to_pomdpx
@@ -18,6 +18,7 @@ __all__ = [
     "PomdpSolution",
     "ResampleModel",
     "filter_belief",
+    "measure_cost_model",
     "quantile_bins",
     "read_points",
     "reflected_kde",

@@ -1,4 +1,4 @@
-"""From an observation to a belief over (CORRECT, RECOVERABLE, LOST): the paper's snapshot, and a filter."""
+"""From an observation to a belief over (CORRECT, RECOVERABLE, LOST): the paper's snapshot, and a Bayes filter."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from trim.pomdp.model import PomdpModel, ResampleModel
 from trim.pomdp.observation import ObservationBins
 from trim.types import Action, Observation
 
-_NEVER = (0.0, 0.0, 0.0)
-_SAME = 1e-4  # scores of one text differ by less, whoever computes them
+_NO_AGREEMENT = (0.0, 0.0, 0.0)
+_SCORE_TOLERANCE = 1e-4  # two scores of one text differ by less, whoever computes them
+
+_Masses = tuple[float, float, float]  # of the three states, not normalised
 
 
 class Belief(NamedTuple):
@@ -21,8 +23,9 @@ class Belief(NamedTuple):
 
 
 def snapshot_belief(bins: ObservationBins, observation: Observation) -> Belief:
-    """Bayes with a uniform prior on the newest (min of previous scores, score) alone, as the paper's code has it. Of
-    several texts by the same author the best-scored one counts.
+    """Bayes with a uniform prior on the newest (min of previous scores, score) alone, as in the paper's released code.
+
+    Of several texts of a step by one model the best-scored one counts.
     """
     texts = observation.strong_scores if observation.strong_texts else observation.draft_scores
     score = max((observation.score, *(texts[-1] if texts else ())))
@@ -36,93 +39,124 @@ def filter_belief(model: PomdpModel, observation: Observation) -> Belief:
 
     A step that the strong model wrote gives two pieces of evidence: the rejected drafts' scores (where the observation
     has them) and the score of the text that was kept. Where that is the draft's text again, told by its score, the
-    score is no news, but that the strong model agrees is (`PomdpModel.agreement`). A draft that ends the solution is
-    right with a probability of its own (`PomdpModel.final_accuracy`); that it ends tells nothing of the steps before.
+    score is no new evidence, but the strong model's agreement is (`PomdpModel.agreement`). A draft that ends the
+    solution is correct with a probability of its own (`PomdpModel.final_accuracy`); that it ends is no evidence about
+    the steps before.
 
-    The evidence of a score r_t is P(r_t | min of r_1..r_{t-1}, state), not the pair's P(min, r_t | state): the earlier
-    scores, and with them their min, have moved the belief already, and would count again at every later step. Scores
-    of one solution may err together: those before the draft's count with the power `PomdpModel.past_weight`.
+    The likelihood of a score r_t is P(r_t | min of r_1..r_{t-1}, state), not the pair's P(min, r_t | state): the
+    earlier scores, and with them their min, have moved the belief already, and would count again at every later step.
+    Scores of one solution may have correlated errors: the likelihoods of those before the draft's are raised to the
+    power `PomdpModel.past_weight`.
 
-    The belief is about the text on the table; after RESAMPLE, or where the strong model has written twice, about the
-    better-scored one, which is kept.
+    The belief is about the text on the table; after RESAMPLE or REVISE about the best-scored one, which is kept.
     """
     # Decisions wait for this loop: it works on plain floats and normalises once a step.
-    evidence = model.observation.score_likelihood
-    repair_evidence = model.strong_observation.score_likelihood
-    after_right, after_wrong = model.after_right, model.after_wrong
-    again, revise = (
-        model.resamples,
-        model.revise,
-    )  # None: nothing is known of how texts hang together, the best one counts
     drafts, written = observation.draft_scores, observation.strong_scores
     lowest, last = 1.0, len(observation.scores) - 1
-    kept = 1.0
+    prefix_correct = 1.0
     for position, score in enumerate(observation.scores):
         accuracy = model.draft_accuracy(final=observation.final and position == last)
-        correct, recoverable, lost = kept * accuracy, kept * (1.0 - accuracy), 1.0 - kept
+        masses = prefix_correct * accuracy, prefix_correct * (1.0 - accuracy), 1.0 - prefix_correct
         action = observation.actions[position] if position < len(observation.actions) else None
         scores = drafts[position] if position < len(drafts) else ()
         strong = written[position] if position < len(written) else ()
-        rewritten = bool(strong) if action is None else action is not Action.CONTINUE
+        regenerated = bool(strong) if action is None else action is not Action.CONTINUE
         weight = 1.0 if action is None else model.past_weight
-        if scores or not rewritten:
-            first = (scores[0] if again else max(scores)) if scores else score
-            of_correct, of_recoverable, of_lost = evidence(lowest, first, weight)
-            correct, recoverable, lost = correct * of_correct, recoverable * of_recoverable, lost * of_lost
-        if again and len(scores) > 1:
-            table = model.resample_observation or model.observation, again
-            correct, recoverable, lost = _others(table, weight, (correct, recoverable, lost), lowest, scores)
-        first = strong[0] if strong and revise else score
-        agreement = model.agreement if rewritten and scores else None
-        if agreement is not None and abs(first - max(scores)) <= _SAME:
-            correct, recoverable, lost = correct * agreement[0], recoverable * agreement[1], lost * agreement[2]
-        elif rewritten:
-            same = agreement or _NEVER  # what agrees is out
-            right = correct * max(after_right - same[0], 0.0) + recoverable * after_wrong
-            wrong = correct * (1 - after_right) + recoverable * max(1 - same[1] - after_wrong, 0.0)
-            correct, recoverable, lost = right, max(wrong, 0.0), lost * (1 - same[2])
-            of_correct, of_recoverable, of_lost = repair_evidence(lowest, first, weight)
-            correct, recoverable, lost = correct * of_correct, recoverable * of_recoverable, lost * of_lost
-        if revise and len(strong) > 1:
-            table = model.strong_observation, revise
-            correct, recoverable, lost = _others(table, weight, (correct, recoverable, lost), lowest, strong)
+        if scores or not regenerated:
+            masses = _after_drafts(model, masses, scores or (score,), lowest=lowest, weight=weight)
+        if regenerated:
+            masses = _after_regenerate(
+                model, masses, strong or (score,), score=score, drafts=scores, lowest=lowest, weight=weight
+            )
+        correct, recoverable, lost = masses
         if action is None:
             break
-        kept = correct / (correct + recoverable + lost)
+        prefix_correct = correct / (correct + recoverable + lost)
         lowest = min(lowest, score)
     total = correct + recoverable + lost
     return Belief(correct / total, recoverable / total, lost / total)
 
 
-def _others(
-    table: tuple[ObservationBins, ResampleModel],
-    weight: float,
-    belief: tuple[float, float, float],
-    lowest: float,
-    scores: tuple[float, ...],
-) -> tuple[float, float, float]:
-    """From the belief about the first of several texts of a step to that about the best-scored one, not normalised;
-    scores count with `weight`. A score that was there before is that of the same text (`Observation.draft_scores`).
+def _after_drafts(
+    model: PomdpModel, masses: _Masses, scores: tuple[float, ...], *, lowest: float, weight: float
+) -> _Masses:
+    """Update by the scores of one or more drafts of a step, to the belief about the best-scored one.
+
+    Without a resample model nothing is known of how drafts of a step are correlated: the best score alone counts.
     """
-    bins, resamples = table
-    correct, recoverable, lost = belief
-    best, mixed = scores[0], False
+    first = scores[0] if model.resample_model else max(scores)
+    masses = _times(masses, model.observation.score_likelihood(lowest, first, weight))
+    if model.resample_model and len(scores) > 1:
+        bins = model.resample_observation or model.observation
+        masses = _after_resamples(model.resample_model, bins, masses, scores, lowest=lowest, weight=weight)
+    return masses
+
+
+def _after_regenerate(
+    model: PomdpModel,
+    masses: _Masses,
+    texts: tuple[float, ...],
+    *,
+    score: float,
+    drafts: tuple[float, ...],
+    lowest: float,
+    weight: float,
+) -> _Masses:
+    """Update by the scores of the strong model's `texts` in place of drafts; `score` is that of the kept text."""
+    first = texts[0] if model.revise_model else score
+    agreement = model.agreement if drafts else None
+    if agreement is not None and abs(first - max(drafts)) <= _SCORE_TOLERANCE:
+        masses = _times(masses, agreement)
+    else:
+        correct, recoverable, lost = masses
+        same = agreement or _NO_AGREEMENT  # the text differs: that it agrees is ruled out
+        if_correct, if_wrong = model.strong_accuracy_if_correct, model.strong_accuracy_if_wrong
+        fixed = correct * max(if_correct - same[0], 0.0) + recoverable * if_wrong
+        failed = correct * (1 - if_correct) + recoverable * max(1 - same[1] - if_wrong, 0.0)
+        masses = fixed, max(failed, 0.0), lost * (1 - same[2])
+        masses = _times(masses, model.strong_observation.score_likelihood(lowest, first, weight))
+    if model.revise_model and len(texts) > 1:
+        bins = model.strong_observation
+        masses = _after_resamples(model.revise_model, bins, masses, texts, lowest=lowest, weight=weight)
+    return masses
+
+
+def _after_resamples(
+    resamples: ResampleModel,
+    bins: ObservationBins,
+    masses: _Masses,
+    scores: tuple[float, ...],
+    *,
+    lowest: float,
+    weight: float,
+) -> _Masses:
+    """From the belief about the first of several texts of a step to that about the best-scored one.
+
+    A score that occurred before is that of the same text (`Observation.draft_scores`).
+    """
+    correct, recoverable, lost = masses
+    best, differing = scores[0], False
     for n in range(1, len(scores)):
-        score, again = scores[n], resamples.after(n, mixed=mixed)
-        same = again.same
+        score, model = scores[n], resamples.given(n, differing=differing)
+        same = model.repeat_probability
         if score == best:
             correct, recoverable, lost = correct * same[0], recoverable * same[1], lost * same[2]
             continue
-        mixed = True
+        differing = True
         correct, recoverable, lost = correct * (1 - same[0]), recoverable * (1 - same[1]), lost * (1 - same[2])
-        if score in scores[:n]:  # not the best: no news of its own
+        if score in scores[:n]:  # an earlier text again, not the best one: its score is no new evidence
             continue
         of_correct, of_recoverable, of_lost = bins.score_likelihood(lowest, score, weight)
         lost *= of_lost
-        both = correct * again.after_right * of_correct
-        old = correct * (1 - again.after_right) * of_recoverable
-        new = recoverable * again.after_wrong * of_correct
-        neither = recoverable * (1 - again.after_wrong) * of_recoverable
+        both = correct * model.accuracy_if_correct * of_correct
+        old = correct * (1 - model.accuracy_if_correct) * of_recoverable
+        new = recoverable * model.accuracy_if_wrong * of_correct
+        neither = recoverable * (1 - model.accuracy_if_wrong) * of_recoverable
         correct, recoverable = (both + new, old + neither) if score > best else (both + old, new + neither)
         best = max(best, score)
     return correct, recoverable, lost
+
+
+def _times(masses: _Masses, likelihood: list[float] | _Masses) -> _Masses:
+    correct, recoverable, lost = likelihood
+    return masses[0] * correct, masses[1] * recoverable, masses[2] * lost

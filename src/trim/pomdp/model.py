@@ -1,8 +1,8 @@
 """The routing problem as a partially observable Markov decision process (paper, section on TRIM-POMDP).
 
-Hidden state of the solution with the draft on the table: CORRECT, RECOVERABLE (the draft is the first wrong step) or
-LOST (an earlier kept step is wrong). An action leaves a kept prefix that is right with some probability k; the next
-draft is then CORRECT with k p_w, RECOVERABLE with k (1 - p_w) and LOST with 1 - k.
+The hidden state is that of the solution with the draft on the table: CORRECT, RECOVERABLE (the draft is the first wrong
+step) or LOST (an earlier kept step is wrong). An action leaves a kept prefix that is correct with some probability k;
+the next draft is then CORRECT with k p_w, RECOVERABLE with k (1 - p_w) and LOST with 1 - k.
 """
 
 from __future__ import annotations
@@ -15,44 +15,59 @@ from trim.pomdp.observation import ObservationBins
 
 @dataclass(frozen=True)
 class ResampleModel:
-    """What a model's next text for a step is like, given the best-scored one before it.
+    """The next text that one model writes for a step, given its best-scored text for that step so far.
+
+    RESAMPLE asks the weak model for it, REVISE the strong one. "Wrong" means the first wrong step of the solution.
 
     Args:
-        same: P(it repeats that one word for word | that one is CORRECT, RECOVERABLE, LOST).
-        after_right, after_wrong: P(it is right | it differs, and that one was right, or the first wrong step).
-        steady, mixed: the same of later texts, where all before were alike, and where they were not. A step on which a
-            model contradicts itself is a hard one: there even right texts are rarely repeated. None: unknown, that a
-            later text repeats another tells nothing.
+        repeat_probability: P(the next text repeats the best one word for word | that one is CORRECT, RECOVERABLE,
+            LOST).
+        accuracy_if_correct: P(the next text is correct | it is a different text, and the best one was correct).
+        accuracy_if_wrong: the same where the best one was wrong.
+        after_identical: the model of texts after two or more that were all identical.
+        after_differing: the model of texts after two or more that were not. A step on which a model contradicts itself
+            is a hard one: there even correct texts are rarely repeated.
+
+    Where `after_identical` or `after_differing` is None, later texts are taken to be correct as often as a second one,
+    and a repetition among them is no evidence.
 
     Raises:
         ConfigError: a probability out of its range.
     """
 
-    same: tuple[float, float, float]
-    after_right: float
-    after_wrong: float
-    steady: ResampleModel | None = None
-    mixed: ResampleModel | None = None
+    repeat_probability: tuple[float, float, float]
+    accuracy_if_correct: float
+    accuracy_if_wrong: float
+    after_identical: ResampleModel | None = None
+    after_differing: ResampleModel | None = None
 
     def __post_init__(self) -> None:
-        values = (*self.same, self.after_right, self.after_wrong)
+        values = (*self.repeat_probability, self.accuracy_if_correct, self.accuracy_if_wrong)
         if not all(0.0 <= value <= 1.0 for value in values):
-            raise ConfigError(f"POMDP: resamples must be probabilities in [0, 1], not {values}")
+            raise ConfigError(f"POMDP: a resample model's numbers must be probabilities in [0, 1], not {values}")
 
-    def weighed(self, weight: float) -> ResampleModel:
-        """The same with less, or at 0 no, difference between the states in how often a text is repeated: what a repeat
-        then counts for.
+    def with_repeat_weight(self, weight: float) -> ResampleModel:
+        """The same model with the evidence of a repetition scaled: 1 leaves it, 0 removes it.
+
+        Each state's repeat probability is moved towards that of RECOVERABLE; at 0 all three are equal.
         """
-        correct, wrong, lost = (weight * share + (1 - weight) * self.same[1] for share in self.same)
-        later = (None if kind is None else kind.weighed(weight) for kind in (self.steady, self.mixed))
-        return ResampleModel((correct, wrong, lost), self.after_right, self.after_wrong, *later)
+        correct, wrong, lost = (
+            weight * share + (1 - weight) * self.repeat_probability[1] for share in self.repeat_probability
+        )
+        later = (
+            None if model is None else model.with_repeat_weight(weight)
+            for model in (self.after_identical, self.after_differing)
+        )
+        return ResampleModel((correct, wrong, lost), self.accuracy_if_correct, self.accuracy_if_wrong, *later)
 
-    def after(self, texts: int, *, mixed: bool) -> ResampleModel:
-        """What the next one is like after so many."""
-        if texts == 1:
+    def given(self, earlier: int, *, differing: bool) -> ResampleModel:
+        """The model of the next text, given how many there are and whether they differ."""
+        if earlier == 1:
             return self
-        known = self.mixed if mixed else self.steady
-        return known or ResampleModel((self.same[1],) * 3, self.after_right, self.after_wrong)
+        later = self.after_differing if differing else self.after_identical
+        if later is not None:
+            return later
+        return ResampleModel((self.repeat_probability[1],) * 3, self.accuracy_if_correct, self.accuracy_if_wrong)
 
 
 @dataclass(frozen=True)
@@ -60,24 +75,25 @@ class PomdpModel:
     """A pair of models, a process reward model and a task, in numbers.
 
     Args:
-        weak_accuracy, strong_accuracy: p_w in (0, 1], p_s in [0, 1]: P(a step is right | everything before it is).
+        weak_accuracy: p_w in (0, 1], P(a weak step is correct | everything before it is).
+        strong_accuracy: p_s in [0, 1], the same of strong steps.
         hazard: hazard[t], t = 0, 1, ...: probability that the draft after step t is the final one; 1 past the end.
-        observation: scores given the state.
+        observation: distribution of scores given the state.
         step_tokens: mean tokens of a step, what REGENERATE costs at steps to come.
-        repair_accuracy: q_R, P(the strong step is right | the draft was wrong); None: p_s, as in the paper. Where the
-            draft was right the strong step is right with q_C, so that p_w q_C + (1 - p_w) q_R = p_s.
-        resamples: what another draft of the same step is like; None: unknown, there is no RESAMPLE.
-        resample_observation: scores of drafts that differ from all before them of the same step, given what they are.
-            They stand where steps are hard. None: as `observation`.
-        revise: what the strong model's second text for a step is like; None: unknown, it is not asked twice.
+        repair_accuracy: q_R, P(the strong step is correct | the draft was wrong); None: p_s, as in the paper. Where the
+            draft was correct the strong step is correct with q_C, so that p_w q_C + (1 - p_w) q_R = p_s.
+        resample_model: another weak draft of the same step; None: unknown, RESAMPLE is no action.
         agreement: P(the strong model writes the draft again word for word | the draft is CORRECT, RECOVERABLE, LOST);
-            None: unknown, every strong step counts as another text.
-        repair_observation: scores of strong steps that differ from the draft, given what they are (RECOVERABLE: wrong).
-            They stand where steps are hard, so right ones score lower than other right steps. None: as `observation`.
-        final_accuracy: P(a draft that ends the solution is right | everything before it is). Such a draft often only
-            says the result again. None: as any other, p_w; otherwise p_w and p_s are those of the steps before.
-        past_weight: what the scores of steps before the draft count for in the filter, the power of their likelihood.
-            1: independent given their states; less where the errors of the scores in one solution hang together.
+            None: unknown, every strong step counts as a different text.
+        repair_observation: scores of strong steps that differ from the draft, given their own state. They occur at hard
+            steps, so correct ones score lower than other correct steps. None: as `observation`.
+        final_accuracy: P(a draft that ends the solution is correct | everything before it is). Such a draft often only
+            repeats the result. None: p_w; otherwise p_w and p_s are those of the steps before.
+        past_weight: exponent in [0, 1] on the likelihood of scores of earlier steps in the filter. 1: scores are
+            independent given the states; less where the errors of the scores within a solution are correlated.
+        revise_model: another text of the strong model for the same step; None: unknown, REVISE is no action.
+        resample_observation: scores of drafts that differ from all earlier ones of their step, given their own state.
+            They occur at hard steps. None: as `observation`.
 
     Raises:
         ConfigError: a number out of its range, or a q_R that leaves no q_C in [0, 1].
@@ -89,12 +105,12 @@ class PomdpModel:
     observation: ObservationBins
     step_tokens: float
     repair_accuracy: float | None = None
-    resamples: ResampleModel | None = None
+    resample_model: ResampleModel | None = None
     agreement: tuple[float, float, float] | None = None
     repair_observation: ObservationBins | None = None
     final_accuracy: float | None = None
     past_weight: float = 1.0
-    revise: ResampleModel | None = None
+    revise_model: ResampleModel | None = None
     resample_observation: ObservationBins | None = None
 
     def __post_init__(self) -> None:
@@ -112,33 +128,37 @@ class PomdpModel:
             raise ConfigError(f"POMDP: the hazard needs at least one entry, all in [0, 1], not {self.hazard}")
         if not self.step_tokens > 0:
             raise ConfigError(f"POMDP: step_tokens must be positive, not {self.step_tokens}")
-        if (again := self.agreement) is not None and not (
-            0 <= again[0] <= self.after_right + 1e-9
-            and 0 <= again[1] <= 1 - self.after_wrong + 1e-9
-            and 0 <= again[2] <= 1
+        if (agreement := self.agreement) is not None and not (
+            0 <= agreement[0] <= self.strong_accuracy_if_correct + 1e-9
+            and 0 <= agreement[1] <= 1 - self.strong_accuracy_if_wrong + 1e-9
+            and 0 <= agreement[2] <= 1
         ):
-            raise ConfigError(f"POMDP: agreement {again} does not go with what strong steps get right")
-        if not 0.0 <= self.after_wrong <= 1.0 or not -1e-9 <= self.after_right <= 1.0 + 1e-9:
+            raise ConfigError(f"POMDP: agreement {agreement} contradicts the accuracy of strong steps")
+        if (
+            not 0.0 <= self.strong_accuracy_if_wrong <= 1.0
+            or not -1e-9 <= self.strong_accuracy_if_correct <= 1.0 + 1e-9
+        ):
             raise ConfigError(
-                f"POMDP: repair_accuracy {self.repair_accuracy} does not go with step accuracies {self.weak_accuracy} "
-                f"and {self.strong_accuracy}: after a right draft the strong step is right with {self.after_right:.3f}"
+                f"POMDP: repair_accuracy {self.repair_accuracy} contradicts step accuracies {self.weak_accuracy} and "
+                f"{self.strong_accuracy}: after a correct draft the strong step would be correct with probability "
+                f"{self.strong_accuracy_if_correct:.3f}"
             )
 
     def draft_accuracy(self, *, final: bool) -> float:
-        """P(a draft is right | everything before it is)."""
+        """P(a draft is correct | everything before it is), for a draft that ends the solution or for another."""
         return self.final_accuracy if final and self.final_accuracy is not None else self.weak_accuracy
 
     @property
     def strong_observation(self) -> ObservationBins:
-        """Scores of strong steps that are another text than the draft."""
+        """Scores of strong steps that differ from the draft."""
         return self.repair_observation or self.observation
 
     @property
-    def after_wrong(self) -> float:
-        """q_R: P(the strong step is right | the draft was the first wrong step)."""
+    def strong_accuracy_if_wrong(self) -> float:
+        """q_R: P(the strong step is correct | the draft was the first wrong step)."""
         return self.strong_accuracy if self.repair_accuracy is None else self.repair_accuracy
 
     @property
-    def after_right(self) -> float:
-        """q_C: P(the strong step is right | the draft was right)."""
-        return (self.strong_accuracy - (1 - self.weak_accuracy) * self.after_wrong) / self.weak_accuracy
+    def strong_accuracy_if_correct(self) -> float:
+        """q_C: P(the strong step is correct | the draft was correct)."""
+        return (self.strong_accuracy - (1 - self.weak_accuracy) * self.strong_accuracy_if_wrong) / self.weak_accuracy

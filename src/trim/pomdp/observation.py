@@ -1,4 +1,4 @@
-"""What the process reward model says in each hidden state: P(min of previous scores, current score | state) in bins.
+"""The observation model: P(min of previous scores, current score | hidden state), tabulated in bins.
 
 Three ways to get one: `ObservationBins.from_json` reads bins, `reflected_kde` is the paper's density, and
 `quantile_bins` is ours, which predicts held-out scores better (docs/log.md). Points are (min of previous scores,
@@ -24,10 +24,12 @@ FloatArray = NDArray[np.float64]
 Table = list[list[list[float]]]  # [bin of the min][bin of the score][state]
 
 STATES = ("CORRECT", "RECOVERABLE", "LOST")
-"""All steps right; the newest step the first wrong one; an earlier step wrong (paper: S0, S2, S1); order of beliefs."""
+"""All steps correct; the newest step the first wrong one; an earlier step wrong (paper: S0, S2, S1). Beliefs and tables
+have this order.
+"""
 
-_BACK_OFF = 0.02
-_NARROWEST = 0.01
+_BACK_OFF = 0.02  # probability of a min at which P(score | min, state) counts as much as P(score | state)
+_LEAST_BANDWIDTH = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +41,10 @@ class ObservationBins:
         score_edges: B + 1 rising edges from 0 to 1 for the current score.
         mass: shape (3, A, B), states in the order of `STATES`; each state's table sums to 1.
 
-    With A = 1 the past says nothing about the current score once the state is known.
+    With A = 1 the current score is independent of the previous ones given the state.
 
     Raises:
-        ConfigError: edges or tables are not as said.
+        ConfigError: edges or tables that do not fit this description.
     """
 
     minimum_edges: FloatArray
@@ -70,7 +72,7 @@ class ObservationBins:
         Bins are those of a regular n x n grid, in any order.
 
         Raises:
-            ConfigError: the file cannot be read or is not of this form.
+            ConfigError: the file cannot be read or has another layout.
         """
         try:
             data = json.loads(Path(path).read_text())
@@ -89,21 +91,21 @@ class ObservationBins:
         return cls(edges, edges, mass.reshape(len(STATES), side, side))
 
     def scores_only(self) -> ObservationBins:
-        """The same model of the current score, blind to the past."""
+        """The same distribution of the current score, summed over the min of previous ones."""
         return ObservationBins(np.array([0.0, 1.0]), self.score_edges, self.mass.sum(axis=1, keepdims=True))
 
     def pair_likelihood(self, minimum: float, score: float) -> list[float]:
-        """P(min, score | state) for the three states: evidence of a pair that is looked at alone."""
+        """P(min, score | state) for the three states: the likelihood of a pair on its own."""
         return self._pairs[bisect_right(self._inner_minimum, minimum)][bisect_right(self._inner_score, score)]
 
     def score_likelihood(self, minimum: float, score: float, weight: float = 1.0) -> list[float]:
-        """P(score | min, state) for the three states: evidence of the newest score where the past is known already.
+        """P(score | min, state) for the three states: the likelihood of the newest score, given the previous ones.
 
-        Where a state hardly ever has such a min, its table says nothing: P(score | min, state) is drawn towards
+        Where a state hardly ever has such a min, its table is not reliable: P(score | min, state) is shrunk towards
         P(score | state) with the weight of a probability of 0.02, and that a little towards equal bins, so that no
-        single score rules a state out. `weight` is a power that the probabilities are raised to.
+        single score rules a state out. `weight` is an exponent on the likelihoods.
         """
-        table = self._given_min if weight == 1.0 else self._weighed(weight)
+        table = self._given_min if weight == 1.0 else self._raised(weight)
         return table[bisect_right(self._inner_minimum, minimum)][bisect_right(self._inner_score, score)]
 
     def score_likelihoods(self, points: FloatArray) -> FloatArray:
@@ -113,7 +115,7 @@ class ObservationBins:
         found: FloatArray = np.array(self._given_min)[row, column]
         return found
 
-    def _weighed(self, weight: float) -> Table:
+    def _raised(self, weight: float) -> Table:
         if weight not in self._powers:
             self._powers[weight] = (np.array(self._given_min) ** weight).tolist()
         return self._powers[weight]
@@ -173,7 +175,9 @@ def reflected_kde(
 
     def cells(values: FloatArray) -> FloatArray:
         scott = float(values.std()) * len(values) ** (-1 / 6) if bandwidth is None else bandwidth
-        distance = [(edges - center[:, None]) / max(scott, _NARROWEST) for center in (values, -values, 2 - values)]
+        distance = [
+            (edges - center[:, None]) / max(scott, _LEAST_BANDWIDTH) for center in (values, -values, 2 - values)
+        ]
         mass = np.diff(_normal_cdf(np.stack(distance)), axis=-1).sum(axis=0)
         # Images further out than the first reflections hold what is missing to 1.
         normal: FloatArray = mass / mass.sum(axis=1, keepdims=True)
@@ -191,17 +195,17 @@ def quantile_bins(
     reach: int = 8,
     pseudo_counts: float = 60.0,
 ) -> ObservationBins:
-    """Our observation model: counts in bins of equal weight, drawn towards independence of min and score.
+    """Our observation model: counts in bins of equal weight, shrunk towards independence of min and score.
 
-    Scores of a process reward model crowd at 0 and 1, where a density with one bandwidth blurs what tells the states
-    apart. Edges are quantiles of the points with each state weighted equally; bins that would be empty are merged.
+    Scores of a process reward model crowd at 0 and 1, where a density with one bandwidth blurs the difference between
+    the states. Edges are quantiles of the points with each state weighted equally; bins that would be empty are merged.
     Counts are spread over neighbouring score bins with a triangular kernel of `reach` bins: a density whose bandwidth
     is a share of the points, and so narrow where they crowd.
     P(min, score | s) = (count + k P(min | s) P(score | s)) / (n + k) with k = `pseudo_counts`, and one pseudo-count
     for the two margins.
 
     Raises:
-        ConfigError: as `reflected_kde`.
+        ConfigError: as for `reflected_kde`.
     """
     checked = _points(points)
     weight = np.concatenate([np.full(len(p), 1 / len(p)) for p in checked.values()])

@@ -1,4 +1,4 @@
-"""The same problem for other solvers: an instance in the .pomdpx format that SARSOP (APPL) reads."""
+"""Export to the .pomdpx format, which SARSOP (APPL) and other POMDP solvers read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ACTIONS = (Action.CONTINUE, Action.REGENERATE)
 def to_pomdpx(
     model: PomdpModel, price: float, belief: tuple[float, float, float] | None = None, *, discount: float = 0.999999
 ) -> str:
-    """The problem from the first draft on, every draft of `step_tokens` tokens.
+    """The text of a .pomdpx file: the problem from the first draft on, every draft of `step_tokens` tokens.
 
     Its optimal value is `solve(model, price).value(0, belief, model.step_tokens)`, up to the discount, which the format
     wants below 1.
@@ -43,7 +43,10 @@ def to_pomdpx(
     follows += [(open_stages[t], open_stages[t + 1], 1 - h) for t, h in enumerate(hazard[:-1])]
     follows += [("final", "over", 1.0), ("over", "over", 1.0)]
     _table(moves, "stage_1", "action stage_0", [(f"* {a} {b}", [p]) for a, b, p in follows])
-    kept = {Action.CONTINUE: (1.0, 0.0, 0.0), Action.REGENERATE: (model.after_right, model.after_wrong, 0.0)}
+    kept = {
+        Action.CONTINUE: (1.0, 0.0, 0.0),
+        Action.REGENERATE: (model.strong_accuracy_if_correct, model.strong_accuracy_if_wrong, 0.0),
+    }
     drafts = [
         (f"{action} {stage} {state} -", (k * right, k * (1 - right), 1 - k))
         for action in _ACTIONS

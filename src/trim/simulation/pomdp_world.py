@@ -36,7 +36,10 @@ class World:
         strong_steps: float | tuple[float, ...] = model.strong_accuracy
         if model.final_accuracy is not None:  # simulated steps don't know that they are the last: mean by position
             weak_steps = tuple(end * model.final_accuracy + (1 - end) * model.weak_accuracy for end in ends)
-            strong_steps = tuple(right * model.after_right + (1 - right) * model.after_wrong for right in weak_steps)
+            strong_steps = tuple(
+                right * model.strong_accuracy_if_correct + (1 - right) * model.strong_accuracy_if_wrong
+                for right in weak_steps
+            )
         weak = SimulatedModel(
             Role.WEAK,
             weak_steps,
@@ -47,7 +50,7 @@ class World:
         )
         errors, slips = 1 - model.strong_accuracy, 1 - model.weak_accuracy
         together = min(1.0, errors / slips) if slips else errors
-        coupling = (1 - model.after_wrong - errors) / (together - errors) if together > errors else 0.0
+        coupling = (1 - model.strong_accuracy_if_wrong - errors) / (together - errors) if together > errors else 0.0
         strong = replace(
             weak,
             role=Role.STRONG,

@@ -6,15 +6,20 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
+from trim.pomdp.fit.estimation import PomdpFit, fit
+from trim.pomdp.fit.labels import label_by_rule
 from trim.protocols import Policy
 from trim.routing.router import Router
 from trim.simulation import SimulatedModel, SimulatedPrm, even_lengths, is_right
+from trim.stats import Estimate
+from trim.steps import StepFormat
 from trim.types import Decision, Price, Prices, Question, Role, Step, Trace
 
 WEAK, AFTER_RIGHT, AFTER_WRONG, LONGEST = 0.8, 0.98, 0.5, 8
 STRONG = WEAK * AFTER_RIGHT + (1 - WEAK) * AFTER_WRONG
 HAZARD = tuple(1 / (LONGEST - t) for t in range(1, LONGEST))  # lengths are uniform on 1 to LONGEST
 
+ENDS = StepFormat().has_answer
 PRICES = Prices(weak=Price(0, 1), strong=Price(0, 20))
 
 
@@ -38,6 +43,18 @@ def record(policy: Policy, count: int, *, prm: float = 0.9) -> list[Trace]:
         return [replace(trace, correct=is_right(tuple(s.text for s in trace.steps))) for trace in found]
 
     return asyncio.run(traces())
+
+
+def by_rule(traces: list[Trace]) -> PomdpFit:
+    """The fit to traces whose labels come from the simulated models' rule."""
+    return fit(traces, label_by_rule(rule), ENDS)
+
+
+def off(estimate: Estimate | None, truth: float) -> float:
+    """Distance from the truth in half widths of the interval; within 1 the interval holds it."""
+    assert estimate is not None
+    half = estimate.high - estimate.value if truth > estimate.value else estimate.value - estimate.low
+    return abs(truth - estimate.value) / half
 
 
 def as_chain(trace: Trace) -> Trace:

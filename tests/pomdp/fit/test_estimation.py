@@ -8,38 +8,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.pomdp.fit.recorded import AFTER_RIGHT, AFTER_WRONG, HAZARD, STRONG, WEAK, record, rule
+from tests.pomdp.fit.recorded import AFTER_RIGHT, AFTER_WRONG, ENDS, HAZARD, STRONG, WEAK, by_rule, off, record, rule
 from tests.pomdp.instances import small
 from trim.errors import TraceError
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
 from trim.pomdp import PomdpModel, ResampleModel, filter_belief
 from trim.pomdp.fit.estimation import _PAST_WEIGHTS, PomdpFit, _bins, _likeliest, fit
-from trim.pomdp.fit.labels import LabelledDraft, label_by_prm, label_by_rule, labelled_points
-from trim.stats import Estimate
-from trim.steps import StepFormat
+from trim.pomdp.fit.labels import LabelledDraft, label_by_prm, label_by_rule
 from trim.types import Action, Observation, Question, Trace
 
-ENDS = StepFormat().has_answer
 RANDOM = RandomSteps(0.5, uses_scores=True)
-
-
-def by_rule(traces: list[Trace]) -> PomdpFit:
-    return fit(traces, label_by_rule(rule), ENDS)
-
-
-def off(estimate: Estimate | None, truth: float) -> float:
-    """Distance from the truth in half widths of the interval; within 1 the interval holds it."""
-    assert estimate is not None
-    half = estimate.high - estimate.value if truth > estimate.value else estimate.value - estimate.low
-    return abs(truth - estimate.value) / half
 
 
 def distances(fitted: PomdpFit) -> list[float]:
     return [
         off(fitted.weak_accuracy, WEAK),
         off(fitted.strong_accuracy, STRONG),
-        off(fitted.after_right, AFTER_RIGHT),
-        off(fitted.after_wrong, AFTER_WRONG),
+        off(fitted.strong_accuracy_if_correct, AFTER_RIGHT),
+        off(fitted.strong_accuracy_if_wrong, AFTER_WRONG),
         *(off(counted, truth) for counted, truth in zip(fitted.hazard[:-1], HAZARD, strict=False)),
     ]
 
@@ -55,7 +41,9 @@ def test_random_steps_recover_the_truth(random_traces: list[Trace]) -> None:
     assert max(found) < 1.5
     assert sum(distance > 1 for distance in found) <= 2  # of ten 95% intervals, two of which move together
     model = fitted.model
-    assert model.after_right == pytest.approx(fitted.after_right and fitted.after_right.value)
+    assert model.strong_accuracy_if_correct == pytest.approx(
+        fitted.strong_accuracy_if_correct and fitted.strong_accuracy_if_correct.value
+    )
     assert model.step_tokens == 40
     assert len(model.hazard) == len(HAZARD)
     assert model.hazard == pytest.approx(HAZARD, abs=0.06)
@@ -75,8 +63,8 @@ def test_scores_are_sorted_by_state(random_traces: list[Trace]) -> None:
     assert fitted.points["CORRECT"][:, 0].max() == 1.0
 
 
-def test_what_a_threshold_chose_to_rewrite_does_not_bias() -> None:
-    """Wrong drafts are rewritten nine times as often as right ones; p_s is still that of any step."""
+def test_which_drafts_a_threshold_replaced_does_not_bias() -> None:
+    """Wrong drafts are replaced nine times as often as correct ones; p_s is still that of any step."""
     found = distances(by_rule(record(Threshold(0.5), 600)))
     assert max(found) < 1.5
     assert sum(distance > 1 for distance in found) <= 2
@@ -85,7 +73,7 @@ def test_what_a_threshold_chose_to_rewrite_does_not_bias() -> None:
 def test_the_two_ends_have_no_repair() -> None:
     traces = [*record(AlwaysWeak(uses_scores=True), 200), *record(AlwaysStrong(), 200)]
     fitted = by_rule(traces)
-    assert fitted.after_wrong is None
+    assert fitted.strong_accuracy_if_wrong is None
     assert fitted.model.repair_accuracy is None
     assert max(off(fitted.weak_accuracy, WEAK), off(fitted.strong_accuracy, STRONG)) < 1.5
     assert fitted.questions == 200
@@ -99,94 +87,15 @@ def test_hazard_counts_the_draft_after_a_step() -> None:
     assert fitted.hazard[0].count == len(traces)
 
 
-def test_the_shortcut_finds_first_wrong_steps() -> None:
-    """With a PRM that is never on the wrong side most blamed steps are the first wrong ones."""
-    traces = record(RANDOM, 600, prm=1.0)
-    thresholds = [replace(trace, policy="threshold") for trace in traces[:50]]
-    fitted = fit([*traces, *thresholds], label_by_prm, ENDS)
-    assert fitted.skipped == 50
-    assert fitted.after_wrong is None
-    assert fitted.weak_accuracy.value == pytest.approx(WEAK, abs=0.05)
-    assert fitted.strong_accuracy.value == pytest.approx(STRONG, abs=0.05)
-
-
-def test_the_shortcut_blames_a_low_score_or_else_the_lowest() -> None:
-    trace = next(t for t in record(RANDOM, 50) if len(t.steps) == 4 and not t.correct)
-
-    def labels(*scores: float) -> tuple[bool, ...]:
-        decisions = tuple(replace(d, kept_score=s) for d, s in zip(trace.decisions, scores, strict=True))
-        found = label_by_prm(replace(trace, decisions=decisions))
-        assert found is not None
-        return found.kept
-
-    assert labels(0.9, 0.34, 0.1, 0.9) == (True, False, False, False)
-    assert labels(0.9, 0.8, 0.5, 0.6) == (True, True, False, False)
-    assert label_by_prm(replace(trace, correct=None)) is None
-    right = label_by_prm(replace(trace, correct=True))
-    assert right is not None
-    assert right.kept == (True,) * 4
-
-
 def test_too_few_data_are_refused_with_numbers() -> None:
     with pytest.raises(TraceError, match=r"too few data from 20 questions: .*first wrong.*30 needed.*more questions"):
         by_rule(record(RANDOM, 20))
-    with pytest.raises(TraceError, match=r"0 scores of right steps.*--score"):
+    with pytest.raises(TraceError, match=r"0 scores of correct steps.*--score"):
         by_rule(record(RandomSteps(0.5), 200))
     with pytest.raises(TraceError, match=r"200 traces have no labels"):
         fit(record(Threshold(0.5), 200), label_by_prm, ENDS)
     with pytest.raises(TraceError, match="too few data from 0 questions"):
         by_rule([])
-
-
-def test_resamples_tell_of_the_next_draft() -> None:
-    """Simulated drafts of a step are right independently of each other and never the same text."""
-    fitted = by_rule(record(RandomSteps(0.7, resamples=1, uses_scores=True), 600))
-    found = fitted.resamples
-    assert found is not None
-    assert [estimate.value for estimate in found.same] == [0.0, 0.0, 0.0]
-    assert max(off(found.after_right, WEAK), off(found.after_wrong, WEAK)) < 1.5
-    assert found.correlation == pytest.approx(0, abs=0.1)
-    assert fitted.model.resamples == found.model
-    assert max(distances(fitted)[:1]) < 1.5  # first drafts alone tell of the weak model
-
-
-def test_revised_strong_steps_tell_of_the_next_one() -> None:
-    """Simulated strong texts are right independently of each other given the draft, and never the same."""
-    fitted = by_rule(record(RandomSteps(0.7, resamples=1, uses_scores=True, max_revisions=2), 700))
-    found = fitted.revise
-    assert found is not None
-    assert found.mixed is not None
-    assert found.steady is None  # no text was ever repeated
-    assert [estimate.value for estimate in found.same] == [0.0, 0.0, 0.0]
-    assert AFTER_WRONG < found.after_wrong.value < found.mixed.after_right.value < AFTER_RIGHT
-    assert found.mixed.after_wrong.value < found.after_wrong.value  # the third text stands at harder steps
-    assert fitted.model.revise == found.model
-    assert fitted.model.resample_observation is not None  # the simulated PRM judges all texts alike
-    first, later = fitted.model.observation.scores_only(), fitted.model.resample_observation
-    assert max(later.score_likelihood(1.0, 0.1)) == later.score_likelihood(1.0, 0.1)[1]
-    assert max(first.score_likelihood(1.0, 0.1)) == first.score_likelihood(1.0, 0.1)[1]
-    assert (fitted.strong_accuracy.value - fitted.strong_accuracy.low) < 0.05
-    assert off(fitted.weak_accuracy, WEAK) < 1.5
-
-
-def test_a_repeated_draft_counts_for_nothing_where_repeats_tell_nothing(random_traces: list[Trace]) -> None:
-    again = ResampleModel((0.9, 0.3, 0.6), 0.9, 0.2, mixed=ResampleModel((0.5, 0.1, 0.2), 0.1, 0.1))
-    nothing = again.weighed(0.0)
-    assert nothing.same == (0.3, 0.3, 0.3)
-    assert nothing.mixed == ResampleModel((0.1, 0.1, 0.1), 0.1, 0.1)
-    assert again.weighed(1.0) == again
-    assert again.after(2, mixed=True) is again.mixed
-    assert again.after(3, mixed=False).same == (0.3, 0.3, 0.3)  # unknown
-    world = replace(small(), resamples=again)
-    rng = np.random.default_rng(5)
-    drafts = []
-    for first, second, same in rng.random((1_000, 3)):
-        scores = (first, first if same < 0.5 else second)
-        seen = Observation((scores[1],), (10,), drafts=2, draft_scores=(scores,))
-        truth = replace(world, resamples=nothing)
-        drafts.append(LabelledDraft(seen, rng.choice(3, p=filter_belief(truth, seen))))
-    found = _likeliest([replace(world, resamples=again.weighed(weight)) for weight in (1.0, 0.5, 0.0)], drafts)
-    assert found.resamples == nothing
 
 
 def test_scores_are_binned_as_finely_as_they_tell_states_apart() -> None:
@@ -211,7 +120,7 @@ def test_a_threshold_with_resamples_does_not_bias_what_first_drafts_say() -> Non
     fitted = by_rule(record(Threshold(0.5, resamples=2), 600))
     assert off(fitted.weak_accuracy, WEAK) < 1.5
     assert fitted.resamples is not None
-    assert off(fitted.resamples.after_wrong, WEAK) < 1.5
+    assert off(fitted.resamples.accuracy_if_wrong, WEAK) < 1.5
 
 
 def test_strong_steps_in_place_of_drafts_are_told_apart(random_traces: list[Trace]) -> None:
@@ -255,19 +164,23 @@ def test_what_past_scores_count_for_is_found(truth: float) -> None:
     assert _likeliest(candidates, drafts[:100]).past_weight == 1.0  # too few to say
 
 
-def test_few_resamples_are_not_believed(random_traces: list[Trace]) -> None:
-    assert by_rule(random_traces).resamples is None
-
-
-def test_points_of_a_labelled_solution() -> None:
-    points = labelled_points((0.9, 0.4, 0.8, 0.2), 1)
-    assert points == {"CORRECT": [(1.0, 0.9)], "RECOVERABLE": [(0.9, 0.4)], "LOST": [(0.4, 0.8), (0.4, 0.2)]}
-    assert len(labelled_points((0.9, 0.4), -1)["CORRECT"]) == 2
-
-
 def test_points_from_elsewhere_take_the_place_of_scores() -> None:
     points = {
         state: np.full((60, 2), value) for state, value in (("CORRECT", 0.9), ("RECOVERABLE", 0.2), ("LOST", 0.5))
     }
     fitted = fit(record(RandomSteps(0.5), 200), label_by_rule(rule), ENDS, points=points)
     assert fitted.scores["RECOVERABLE"].value == pytest.approx(0.2)
+
+
+def test_a_repetition_counts_for_nothing_where_it_is_no_evidence() -> None:
+    model = ResampleModel((0.9, 0.3, 0.6), 0.9, 0.2, after_differing=ResampleModel((0.5, 0.1, 0.2), 0.1, 0.1))
+    world = replace(small(), resample_model=model)
+    truth = replace(world, resample_model=model.with_repeat_weight(0.0))
+    rng = np.random.default_rng(5)
+    drafts = []
+    for first, second, same in rng.random((1_000, 3)):
+        scores = (first, first if same < 0.5 else second)
+        seen = Observation((scores[1],), (10,), drafts=2, draft_scores=(scores,))
+        drafts.append(LabelledDraft(seen, rng.choice(3, p=filter_belief(truth, seen))))
+    candidates = [replace(world, resample_model=model.with_repeat_weight(weight)) for weight in (1.0, 0.5, 0.0)]
+    assert _likeliest(candidates, drafts).resample_model == truth.resample_model

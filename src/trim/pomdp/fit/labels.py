@@ -1,25 +1,27 @@
-"""Which steps of a trace are right, and what a policy saw when it decided about them."""
+"""Step labels of traces, and the labelled observations that a policy decided on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from trim.pomdp.fit.repeats import best_of
+from trim.pomdp.fit.resample_pairs import best_of
 from trim.pomdp.observation import STATES
 from trim.types import Action, Draft, Finish, Observation, Question, Step, Trace
 
 WRONG_BELOW = 0.35
-"""The score of the paper's shortcut for step labels."""
+"""Scores below it count as wrong in the paper's shortcut for step labels."""
 
 _CORRECT, _RECOVERABLE, _LOST = range(3)
-_UNSELECTIVE = ("always-weak", "random")  # policies whose kept drafts are no better than the others
+_UNSELECTIVE = ("always-weak", "random")  # policies whose kept drafts are as good as the rejected ones
 
 
 @dataclass(frozen=True)
 class StepLabels:
-    """Which texts of a trace are right, every step before them being right as well. One entry per position; `drafts`
-    and `strong_texts` have one for each of `Decision.drafts` and `Decision.strong_texts`, or none where nobody knows.
+    """Which texts of a trace are correct, all steps before them being correct as well. One entry per position.
+
+    `drafts` and `strong_texts` have a label for each of `Decision.drafts` and `Decision.strong_texts`, or none where
+    labels are unknown.
     """
 
     kept: tuple[bool, ...]
@@ -28,7 +30,7 @@ class StepLabels:
 
 
 Labeller = Callable[[Trace], StepLabels | None]
-"""Labels of a trace; None if it has none."""
+"""Returns the labels of a trace; None if it has none."""
 
 
 def label_by_rule(rule: Callable[[Question, Sequence[str]], tuple[bool, ...]]) -> Labeller:
@@ -39,9 +41,9 @@ def label_by_rule(rule: Callable[[Question, Sequence[str]], tuple[bool, ...]]) -
         kept = rule(trace.question, texts)
 
         def right(t: int, drafts: Sequence[Draft]) -> tuple[bool, ...]:
-            asked = (draft.step.text for draft in drafts)
+            written = (draft.step.text for draft in drafts)
             return tuple(
-                kept[t] if text == texts[t] else rule(trace.question, (*texts[:t], text))[-1] for text in asked
+                kept[t] if text == texts[t] else rule(trace.question, (*texts[:t], text))[-1] for text in written
             )
 
         return StepLabels(
@@ -54,9 +56,11 @@ def label_by_rule(rule: Callable[[Question, Sequence[str]], tuple[bool, ...]]) -
 
 
 def label_by_prm(trace: Trace) -> StepLabels | None:
-    """The paper's shortcut: all steps of a right solution are right; in a wrong one the first step scored below 0.35 is
-    the first wrong one, else the lowest. Drafts that were replaced stay unknown, so only traces of policies that look
-    at no score can be used, recorded with scores.
+    """The paper's shortcut: all steps of a correct solution are correct; the first wrong step of a wrong one is the first
+    that scores below 0.35, else the lowest-scored one.
+
+    Drafts that were replaced stay unlabelled, so only traces of policies that ignore scores can be used, recorded with
+    scores.
     """
     scores = [decision.kept_score for decision in trace.decisions]
     known = [(score, t) for t, score in enumerate(scores) if score is not None]
@@ -111,8 +115,8 @@ def labelled_drafts(trace: Trace, labels: StepLabels, ends: Callable[[str], bool
         yield LabelledDraft(observation, _LOST if not sound else _CORRECT if labels.drafts[t][0] else _RECOVERABLE)
 
 
-def labelled_redrafts(trace: Trace, labels: StepLabels, ends: Callable[[str], bool]) -> Iterator[LabelledDraft]:
-    """The same of each later draft of a position, and the true state of the best-scored one so far."""
+def labelled_resamples(trace: Trace, labels: StepLabels, ends: Callable[[str], bool]) -> Iterator[LabelledDraft]:
+    """Each later draft of a position as a policy sees it, and the true state of the best-scored one so far."""
     for first in labelled_drafts(trace, labels, ends):
         t = len(first.observation.tokens) - 1
         drafts, rights = trace.decisions[t].drafts, labels.drafts[t]
