@@ -1,10 +1,44 @@
 """TRIM: step-level routing between a weak and a strong language model, guided by a process reward model.
 
-`import trim` is light: models, plots and graders are imported where they are used.
+    import trim
+
+    async def solve(text: str) -> trim.Trace:
+        config = trim.load_config(None)  # the shipped models; or a path to a trim.toml
+        async with trim.open_backends(config) as backends:
+            return await backends.router(trim.Threshold(0.5)).route(trim.Question(text))
+
+`__all__` is the public interface. Everything else may change between versions. `import trim` is light: the parts that
+need other packages are imported when they are first used.
 """
 
-from trim.errors import TrimError
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from trim.errors import (
+    BackendError,
+    BackendRefused,
+    BackendTimeout,
+    BackendUnavailable,
+    BadResponse,
+    ConfigError,
+    InputTooLong,
+    MissingExtra,
+    TaskError,
+    TraceError,
+    TrimError,
+)
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
+from trim.protocols import (
+    Backend,
+    Judge,
+    PendingPrompt,
+    Policy,
+    Probe,
+    Solver,
+    StepGenerator,
+    StepStream,
+    Tunable,
+)
 from trim.routing.limits import Limits, OnError
 from trim.routing.router import Router
 from trim.steps import Separator, StepFormat
@@ -12,6 +46,10 @@ from trim.types import (
     Action,
     Budget,
     Decision,
+    Draft,
+    Fallback,
+    Finish,
+    Message,
     Observation,
     Price,
     Prices,
@@ -23,21 +61,60 @@ from trim.types import (
     StepOptions,
     StopReason,
     Trace,
+    Usage,
 )
 
+if TYPE_CHECKING:
+    from trim.config.factory import Backends, open_backends
+    from trim.config.loading import load_config
+    from trim.config.settings import Config
+    from trim.tasks import Task, load_task
+    from trim.traces import TraceWriter, read_traces
+
 __version__ = "0.1.0"
+
+_LATER = {
+    "Backends": "trim.config.factory",
+    "Config": "trim.config.settings",
+    "Task": "trim.tasks",
+    "TraceWriter": "trim.traces",
+    "load_config": "trim.config.loading",
+    "load_task": "trim.tasks",
+    "open_backends": "trim.config.factory",
+    "read_traces": "trim.traces",
+}
+"""Names that are imported when they are first asked for, and where from."""
 
 __all__ = [
     "Action",
     "AlwaysStrong",
     "AlwaysWeak",
+    "Backend",
+    "BackendError",
+    "BackendRefused",
+    "BackendTimeout",
+    "BackendUnavailable",
+    "Backends",
+    "BadResponse",
     "Budget",
+    "Config",
+    "ConfigError",
     "Decision",
+    "Draft",
+    "Fallback",
+    "Finish",
+    "InputTooLong",
+    "Judge",
     "Limits",
+    "Message",
+    "MissingExtra",
     "Observation",
     "OnError",
+    "PendingPrompt",
+    "Policy",
     "Price",
     "Prices",
+    "Probe",
     "Question",
     "RandomSteps",
     "Role",
@@ -45,12 +122,35 @@ __all__ = [
     "Sampling",
     "Scores",
     "Separator",
+    "Solver",
     "Step",
     "StepFormat",
+    "StepGenerator",
     "StepOptions",
+    "StepStream",
     "StopReason",
+    "Task",
+    "TaskError",
     "Threshold",
     "Trace",
+    "TraceError",
+    "TraceWriter",
     "TrimError",
+    "Tunable",
+    "Usage",
     "__version__",
+    "load_config",
+    "load_task",
+    "open_backends",
+    "read_traces",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module 'trim' has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
