@@ -81,4 +81,4 @@ test-vllm: $(READY)
 	@$(BIN)/python -m pytest --override-ini addopts=-v tests/vllm
 
 clean:
-	rm -rf $(VENV) site dist
+	rm -rf $(VENV) .venv-uv .venv-newest-pip .venv-3.* site dist
