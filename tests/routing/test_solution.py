@@ -158,6 +158,28 @@ def test_what_the_strong_model_wrote_may_be_revised_once() -> None:
     assert ([d.step.text for d in capped.strong_texts], attempts) == (["first"], [0])
 
 
+def test_a_policy_without_scores_has_strong_texts_revised_too() -> None:
+    """It is not told that the text on the table is the strong model's: only scored texts are counted."""
+
+    class Texts(BaseGenerator):
+        @step_stream
+        async def steps(
+            self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
+        ) -> AsyncIterator[Step]:
+            yield strong(f"text {options.attempt}")
+
+    drafts = Scripted({0: [weak("a")], 1: [weak("#### 4", Finish.EOS)]})
+    trace = run(Router(drafts, Texts(), None, RandomSteps(1 - 1e-9, max_revisions=2), limits=Limits(max_steps=1)))
+    (decision,) = trace.decisions
+    assert (decision.action, decision.step.text, decision.attempt) == (Action.REGENERATE, "text 0", 0)
+    assert [(draft.step.text, draft.action) for draft in decision.rejected] == [
+        ("a", Action.REGENERATE),
+        ("text 1", Action.REVISE),
+        ("text 2", Action.REVISE),
+    ]
+    check_accounts(trace)
+
+
 def test_a_failure_while_a_strong_text_is_revised_keeps_what_was_written() -> None:
     class Once(BaseGenerator):
         @step_stream

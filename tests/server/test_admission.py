@@ -151,19 +151,19 @@ def test_a_stop_lets_streams_finish() -> None:
 
 def test_no_charge_is_lost_between_threads() -> None:
     """Without a lock, a statement of one thread is silently lost while another thread reads."""
-    usage = UsageStore()
+    with closing(UsageStore()) as usage:
 
-    def charge() -> None:
-        for _ in range(2000):
-            usage.charge("everybody", UsageTotals(0.5, 3, 1))
+        def charge() -> None:
+            for _ in range(2000):
+                usage.charge("everybody", UsageTotals(0.5, 3, 1))
 
-    with ThreadPoolExecutor(2) as pool:
-        charging = [pool.submit(charge) for _ in range(2)]
-        while not all(one.done() for one in charging):
-            assert usage.totals(0).requests <= 4000
-    for one in charging:
-        one.result()
-    assert usage.totals(0) == UsageTotals(2000.0, 12000, 4000)
+        with ThreadPoolExecutor(2) as pool:
+            charging = [pool.submit(charge) for _ in range(2)]
+            while not all(one.done() for one in charging):
+                assert usage.totals(0).requests <= 4000
+        for one in charging:
+            one.result()
+        assert usage.totals(0) == UsageTotals(2000.0, 12000, 4000)
 
 
 def test_no_charge_is_lost_while_the_books_are_locked(tmp_path: Path) -> None:
@@ -177,6 +177,7 @@ def test_no_charge_is_lost_while_the_books_are_locked(tmp_path: Path) -> None:
             assert other.execute("SELECT COUNT(*) FROM spend").fetchone() == (0,)
         second = served.post(ask()).json()["trim"]["cost"]
         served.spent(2)
-    written = UsageStore(str(path)).totals(0)
+    with closing(UsageStore(str(path))) as usage:
+        written = usage.totals(0)
     assert written.cost == pytest.approx(first + second)
     assert written.requests == 2

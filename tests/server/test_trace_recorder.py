@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,21 +102,22 @@ def test_held_shares_survive_a_restart(tmp_path: Path) -> None:
 
 
 def test_shares_that_cannot_be_held() -> None:
-    controllers = TargetControllers(UsageStore())
-    with pytest.raises(ConfigError, match="no parameter"):
-        controllers.get(AlwaysWeak(), 0.2)
+    with closing(UsageStore()) as usage, pytest.raises(ConfigError, match="no parameter"):
+        TargetControllers(usage).get(AlwaysWeak(), 0.2)
 
 
 def test_many_shares_put_the_oldest_away_and_lose_nothing() -> None:
-    controllers, policy = TargetControllers(UsageStore()), Threshold(0.5)
-    controllers.get(policy, 0.5)
-    controllers.update(("threshold", 0.5), AnswerOutcome(10, 40))
-    before = controllers.get(policy, 0.5).state
-    for share in range(200):
-        controllers.get(policy, share / 1_000)
-    assert len(controllers.items()) == 64
-    controllers.update(("threshold", 0.5), AnswerOutcome(10, 40))  # an answer that was under way
-    assert controllers.get(policy, 0.5).state == before
+    policy = Threshold(0.5)
+    with closing(UsageStore()) as usage:
+        controllers = TargetControllers(usage)
+        controllers.get(policy, 0.5)
+        controllers.update(("threshold", 0.5), AnswerOutcome(10, 40))
+        before = controllers.get(policy, 0.5).state
+        for share in range(200):
+            controllers.get(policy, share / 1_000)
+        assert len(controllers.items()) == 64
+        controllers.update(("threshold", 0.5), AnswerOutcome(10, 40))  # an answer that was under way
+        assert controllers.get(policy, 0.5).state == before
 
 
 def test_the_configured_share_is_held_for_trim() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,37 +53,39 @@ def traffic(
 @pytest.mark.parametrize("policy", [Threshold(0.5), RandomSteps(0.5)], ids=lambda policy: policy.name)
 def test_an_hours_spend_is_held_while_traffic_and_questions_drift(policy: Threshold | RandomSteps) -> None:
     clock, draw = Clock(), random.Random(3)
-    usage, target = UsageStore(clock=clock), 400_000.0
-    controller = SpendController(policy, {1: target}, usage)
-    spent = []
-    for answers, hard in ((400, 1.0), (400, 3.0), (1_000, 1.0), (250, 2.0), (400, 1.0)):
-        hour = usage.hour()
-        traffic(controller, usage, clock, draw, answers=answers, hard=hard)
-        spent.append((usage.totals(hour).cost - usage.totals(hour + 1).cost) / target)
-    assert all(0.9 < one < 1.05 for one in spent[1:]), spent
-    assert 0.7 < spent[0] < 1.1  # it begins in the middle
+    target = 400_000.0
+    with closing(UsageStore(clock=clock)) as usage:
+        controller = SpendController(policy, {1: target}, usage)
+        spent = []
+        for answers, hard in ((400, 1.0), (400, 3.0), (1_000, 1.0), (250, 2.0), (400, 1.0)):
+            hour = usage.hour()
+            traffic(controller, usage, clock, draw, answers=answers, hard=hard)
+            spent.append((usage.totals(hour).cost - usage.totals(hour + 1).cost) / target)
+        assert all(0.9 < one < 1.05 for one in spent[1:]), spent
+        assert 0.7 < spent[0] < 1.1  # it begins in the middle
 
 
 def test_a_days_spend_is_spread_over_the_day() -> None:
     clock, draw = Clock(), random.Random(4)
-    usage, target = UsageStore(clock=clock), 5_000_000.0
-    controller = SpendController(Threshold(0.5), {24: target}, usage)
-    sums = []
-    for hour in range(24):
-        traffic(controller, usage, clock, draw, answers=20 if hour < 6 else 200, hard=1.0)
-        sums.append(usage.totals(480_000).cost / target)
-    assert sums[11] < 0.7
-    assert sums[23] == pytest.approx(1.0, abs=0.05)
+    target = 5_000_000.0
+    with closing(UsageStore(clock=clock)) as usage:
+        controller = SpendController(Threshold(0.5), {24: target}, usage)
+        sums = []
+        for hour in range(24):
+            traffic(controller, usage, clock, draw, answers=20 if hour < 6 else 200, hard=1.0)
+            sums.append(usage.totals(480_000).cost / target)
+        assert sums[11] < 0.7
+        assert sums[23] == pytest.approx(1.0, abs=0.05)
 
 
 def test_the_nearest_of_two_targets_counts() -> None:
     clock, draw = Clock(), random.Random(5)
-    usage = UsageStore(clock=clock)
-    controller = SpendController(Threshold(0.5), {1: 400_000.0, 24: 1_200_000.0}, usage)
-    for _ in range(6):
-        traffic(controller, usage, clock, draw, answers=400, hard=1.0)
-    # what is left of the day's is spread over the day: less than the hour's in each hour
-    assert usage.totals(480_005).cost < 200_000
+    with closing(UsageStore(clock=clock)) as usage:
+        controller = SpendController(Threshold(0.5), {1: 400_000.0, 24: 1_200_000.0}, usage)
+        for _ in range(6):
+            traffic(controller, usage, clock, draw, answers=400, hard=1.0)
+        # what is left of the day's is spread over the day: less than the hour's in each hour
+        assert usage.totals(480_005).cost < 200_000
 
 
 def test_the_gateway_holds_it_and_a_restart_goes_on(tmp_path: Path) -> None:

@@ -237,7 +237,9 @@ class Solution:
                 agrees = any(draft.step.text == new.step.text for draft in drafts)
                 if agrees or len(written) > self._revisions or self._strong_tokens_left() == 0:
                     break
-                if self._setup.policy.act(self._observe(new, drafts, written)) is not Action.REVISE:
+                # A policy without scores cannot tell whose text it is shown: its REGENERATE means REVISE here.
+                action = self._setup.policy.act(self._observe(new, drafts, written))
+                if action not in (Action.REVISE, Action.REGENERATE):
                     break
                 step = await self._write_strong(limit=1, attempt=len(written))
                 if step is None:

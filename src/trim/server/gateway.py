@@ -7,7 +7,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -95,13 +95,16 @@ class Gateway:
         self._protected = self.breakers.around(backends)
         self.keys = ApiKeys(serve.keys)
         self.usage = UsageStore(serve.state, clock)
-        self.admission = AdmissionControl(serve, self.usage)
-        self.controllers = TargetControllers(self.usage, serve.spend_targets())
-        self.models = Models(backends.config, self.controllers)
-        self.preparation = PolicyPreparation(self.metrics.preparation.observe)
-        self.passthrough = Passthrough(backends, self.breakers.by_role[Role.STRONG]) if serve.pass_through else None
-        self.recent: deque[RecentRequest] = deque(maxlen=_RECENT)
-        self.recorder = TraceRecorder(Path(serve.record), serve.record_mb * 1e6, redact) if serve.record else None
+        with ExitStack() as on_error:  # settings that are refused leave no file open
+            on_error.callback(self.usage.close)
+            self.admission = AdmissionControl(serve, self.usage)
+            self.controllers = TargetControllers(self.usage, serve.spend_targets())
+            self.models = Models(backends.config, self.controllers)
+            self.preparation = PolicyPreparation(self.metrics.preparation.observe)
+            self.passthrough = Passthrough(backends, self.breakers.by_role[Role.STRONG]) if serve.pass_through else None
+            self.recent: deque[RecentRequest] = deque(maxlen=_RECENT)
+            self.recorder = TraceRecorder(Path(serve.record), serve.record_mb * 1e6, redact) if serve.record else None
+            on_error.pop_all()
 
     def job(self, key: ApiKey, request: BaseRequest) -> Job:
         """Choose the policy and the budget of a request.
