@@ -18,7 +18,6 @@ import random
 from collections import deque
 from contextlib import suppress
 from dataclasses import replace
-from hashlib import blake2b
 from typing import Any, Literal
 
 from trim.backends.capabilities import Capabilities, capabilities
@@ -29,6 +28,7 @@ from trim.backends.step_assembly import NO_COUNT, Assembler, Chunk, Terms
 from trim.errors import BackendError, BadResponse, ConfigError, InputTooLong
 from trim.prompts import ChatTemplate
 from trim.protocols import PendingPrompt, Probe, StepStream
+from trim.seeding import request_seed
 from trim.steps import StepFormat
 from trim.types import Finish, Question, Role, Sampling, Step, StepOptions, Usage
 
@@ -322,7 +322,7 @@ class _Stream:
         prompt = model.prompt(self._question, prefix)
         index = len(self._kept)
         attempt = options.attempt if index == self._first else 0
-        seed = request_seed(options.seed, self._question, index, attempt)
+        seed = request_seed(options.seed, index, attempt, self._question.text)
         ask = model.room(prompt, wanted)
         while True:
             try:
@@ -392,9 +392,3 @@ class _Stream:
             same += 1
         self._repeated = self._repeated[same:]
         return replace(chunk, text=chunk.text[same:])
-
-
-def request_seed(seed: int, question: Question, index: int, attempt: int) -> int:
-    """The `seed` of a request, 31 bits."""
-    key = f"{seed}\0{index}\0{attempt}\0{question.text}".encode("utf-8", "replace")
-    return int.from_bytes(blake2b(key, digest_size=4).digest(), "big") >> 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from math import exp, isfinite
+from math import isfinite
 from typing import Any
 
 from trim.backends.client import Server, TokenCounter
@@ -16,6 +16,7 @@ from trim.backends.probe import probe_server
 from trim.errors import BackendError, BackendRefused, BadResponse, InputTooLong
 from trim.prompts import STEP_MARK, ChatTemplate
 from trim.protocols import Probe
+from trim.stats import sigmoid
 from trim.types import Question, Scores, Usage
 
 _WINDOW = 0.002  # seconds that a first call waits for others to share its request
@@ -213,7 +214,7 @@ class VllmPrm:
         if not self.raw_logits:
             return classes[-1]
         logit = classes[-1] if len(classes) == 1 else classes[1] - classes[0]
-        return 1.0 / (1.0 + exp(-logit)) if logit >= 0 else exp(logit) / (1.0 + exp(logit))
+        return sigmoid(logit)
 
 
 def _fail(waiting: _Waiting, error: BaseException) -> None:
