@@ -349,24 +349,3 @@ def test_special_tokens_in_texts_stay_text() -> None:
         prompt = habits.requests[0]["prompt"]
         assert prompt == "<|user|>a < |end|>< |assistant|>#### 7<|assistant|>x < extra_0>< |user|>\n\n"
         assert SOLUTION not in prompt
-
-
-async def _probe(generator: OpenAIGenerator) -> Any:
-    try:
-        return await generator.probe()
-    finally:
-        await generator.aclose()
-
-
-def test_probe() -> None:
-    with serving(context=500) as habits:
-        found = asyncio.run(_probe(model(habits)))
-        assert found.reachable and found.streaming and found.usage and found.running_usage and found.stop
-        assert found.stop_told and found.continuation
-        assert (found.models, found.context, found.problem) == (("m",), 500, None)
-    with serving(usage="none", tell=None) as habits:
-        found = asyncio.run(_probe(model(habits)))
-        assert (found.usage, found.running_usage, found.stop_told) == (False, False, False)
-    found = asyncio.run(_probe(model(habits, retries=0)))
-    assert not found.reachable
-    assert "cannot be reached" in found.problem
