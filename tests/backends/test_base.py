@@ -56,11 +56,10 @@ def test_calls_and_tokens_are_counted_and_closing_ends_the_generator() -> None:
         await anext(stream)
         await anext(stream)
         assert (stream.pending_tokens, stream.pending_prompt) == (0, PendingPrompt())
-        assert not model.closed
         await stream.aclose()
-        assert model.closed == 1
 
     asyncio.run(run())
+    assert model.closed == 1
     assert model.usage == Usage(calls=1, prompt_tokens=9, completion_tokens=4)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -71,9 +71,9 @@ def test_names_hold_no_password() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"base_url": "host:1"}, {"timeout": 0.0}, {"retries": -1}])
-def test_arguments_that_cannot_be_right_are_refused(wrong: dict[str, str]) -> None:
+def test_arguments_that_cannot_be_right_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="judge: "):
-        Server("judge", **({"base_url": "http://h", "model": "m"} | wrong))
+        Server("judge", **{"base_url": "http://h", "model": "m", **wrong})
 
 
 def test_a_client_belongs_to_its_event_loop() -> None:

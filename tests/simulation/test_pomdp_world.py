@@ -45,5 +45,5 @@ def test_no_solution_has_a_single_step_where_only_the_hazard_is_known() -> None:
 def test_repairs_are_those_of_the_model() -> None:
     model = textbook()
     on_wrong, on_right = World.of(model).strong.repair[0]
-    assert on_wrong == pytest.approx(model.after_wrong, abs=0.02)
-    assert on_right == pytest.approx(model.after_right, abs=0.02)
+    assert on_wrong == pytest.approx(model.strong_accuracy_if_wrong, abs=0.02)
+    assert on_right == pytest.approx(model.strong_accuracy_if_correct, abs=0.02)

@@ -26,7 +26,7 @@ _IN_FLIGHT = 4  # requests at a time; what comes in meanwhile shares the next
 
 @dataclass(slots=True)
 class _Waiting:
-    """A text that waits for its turn."""
+    """A text that waits to be sent."""
 
     text: str
     steps: int
@@ -128,7 +128,7 @@ class VllmPrm:
                 raise InputTooLong(self.server.name, f"{tokens} tokens, the context is {self.context}")
 
     def _start(self) -> None:
-        """Start a request unless enough are under way; those that end look for who waits."""
+        """Start a request unless enough are under way; a request that ends takes the waiting texts along."""
         loop = asyncio.get_running_loop()
         self._in_flight = {task for task in self._in_flight if not task.done() and task.get_loop() is loop}
         if len(self._in_flight) < _IN_FLIGHT and not any(task.get_name() == "gather" for task in self._in_flight):
@@ -153,7 +153,7 @@ class VllmPrm:
             if len(batch) == 1:
                 _fail(batch[0], error)
                 return
-            for waiting in batch:  # one text is at fault (too long): the others shall not suffer for it
+            for waiting in batch:  # one text is at fault (too long): the others still get their scores
                 await self._settle([waiting])
         except BaseException as error:
             for waiting in batch:
