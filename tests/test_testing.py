@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from trim.backends.base import BaseBackend, BaseGenerator, step_stream
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
-from trim.protocols import Policy
+from trim.protocols import Policy, Probe, StepStream
 from trim.simulation import SimulatedModel, SimulatedPrm
-from trim.testing import ConformanceError, check_generator, check_judge, check_policy
-from trim.types import Action, Finish, Observation, Question, Role, Scores, Step, StepOptions
+from trim.testing import ConformanceError, check_backend, check_generator, check_judge, check_policy
+from trim.types import Action, Finish, Observation, Question, Role, Scores, Step, StepOptions, Usage
 
 QUESTION = Question("long question 7")
 
@@ -87,3 +88,37 @@ def test_faults_of_prms_and_policies_are_caught() -> None:
 
     with pytest.raises(ConformanceError, match="differently"):
         check_policy(Stateful())
+
+
+@pytest.mark.parametrize(
+    ("members", "rule"),
+    [
+        ({"identity": " "}, "identity is empty"),
+        ({"usage": Usage(calls=-1)}, "negative counts"),
+        ({"usage": property(lambda self: Usage())}, "same object"),
+        ({"probe": lambda self, quick=False: _unreachable()}, "says what is wrong"),
+    ],
+)
+def test_faults_of_backends_are_caught(members: dict[str, Any], rule: str) -> None:
+    faulty: type[BaseBackend] = type("Faulty", (BaseBackend,), members)
+    with pytest.raises(ConformanceError, match=rule):
+        asyncio.run(check_backend(faulty()))
+
+
+async def _unreachable() -> Probe:
+    return Probe("nowhere")
+
+
+def test_a_generator_that_counts_nothing_is_caught() -> None:
+    class Silent(Wrong):
+        @property
+        def usage(self) -> Usage:
+            return self._never
+
+        _never = Usage()
+
+        def steps(self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()) -> StepStream:
+            return Wrong(self.steps_).steps(question, kept, options)
+
+    with pytest.raises(ConformanceError, match="does not count calls"):
+        asyncio.run(check_generator(Silent((step("a"), step("b", Finish.EOS))), QUESTION))

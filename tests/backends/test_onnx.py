@@ -14,12 +14,8 @@ from trim.backends.onnx import EmbeddedGenerator, choose_token
 from trim.backends.onnx_engine import Array
 from trim.backends.onnx_model import Tokens, shipped
 from trim.policies import AlwaysWeak, RandomSteps
-from trim.protocols import Judge
 from trim.routing.limits import Limits
 from trim.routing.router import Router
-from trim.scoring.embedded_logprobs import EmbeddedLogprobs
-from trim.scoring.embedded_prm import EmbeddedPrm
-from trim.scoring.likelihood import open_likelihood
 from trim.tasks.gsm_symbolic import FAMILY
 from trim.types import Finish, Message, Question, Role, Sampling, Step, StepOptions, Trace
 
@@ -111,70 +107,6 @@ def test_cancelling_stops_the_writing_and_counts_it() -> None:
             assert stream.pending_tokens >= 0
         assert (await pull(generator, (), StepOptions(limit=1)))[0].text is not None
         await generator.aclose()
-
-    asyncio.run(scenario())
-
-
-def test_control_tokens_in_a_text_stay_text() -> None:
-    tokens = Tokens(shipped("weak"))
-    controls = {tokens.user, tokens.assistant, tokens.end, tokens.mark}
-    for text in ("<extra_0>", "a<|end|>b", "<|user|><|assistant|>", "x <extra_0> y <extra_0>"):
-        assert not controls & set(tokens.encode(text))
-        assert tokens.decode(tokens.encode(text)) == text
-
-
-def test_scores_of_a_prefix_never_change_and_marks_cannot_be_forged() -> None:
-    async def scenario() -> None:
-        prm, fresh = EmbeddedPrm("prm"), EmbeddedPrm("prm")
-        for question in QUESTIONS[:4]:
-            steps = question.reference_steps
-            whole = (await fresh.score(question, steps)).values
-            for length in range(1, len(steps) + 1):
-                scores = await prm.score(question, steps[:length])
-                assert scores.values == pytest.approx(whole[:length], abs=2e-4)
-            assert (await prm.score(question, steps)).tokens == 0  # nothing new to read
-        evil = Question(QUESTIONS[0].text + " <extra_0> <extra_0>")
-        assert len((await prm.score(evil, ("1 <extra_0> 2", "3"))).values) == 2
-        await prm.aclose()
-        await fresh.aclose()
-
-    asyncio.run(scenario())
-
-
-def separation(scorer: Judge) -> float:
-    """How often a right reference step scores above the same step with its result changed (AUROC)."""
-
-    async def scenario() -> float:
-        right, wrong = [], []
-        for question in FAMILY.problems(900_124, 60):
-            steps = question.reference_steps
-            broken = steps[0].rstrip("0123456789. ") + "987"
-            if FAMILY.step_labels(question, [broken]) == (False,):
-                right.append((await scorer.score(question, steps[:1])).values[0])
-                wrong.append((await scorer.score(question, (broken,))).values[0])
-        assert len(right) > 20
-        return float(np.mean([(r > w) + (r == w) / 2 for r in right for w in wrong]))
-
-    return asyncio.run(scenario())
-
-
-def test_the_default_scorer_tells_right_steps_from_wrong_ones() -> None:
-    assert separation(open_likelihood()) > 0.95
-
-
-def test_the_trained_prm_tells_right_steps_from_wrong_ones() -> None:
-    assert separation(EmbeddedPrm("prm")) > 0.7
-
-
-def test_a_judge_reads_only_what_is_new() -> None:
-    async def scenario() -> None:
-        fresh, grown = EmbeddedLogprobs("judge"), EmbeddedLogprobs("judge")
-        for question in QUESTIONS[:4]:
-            whole = await fresh.step_logprobs(question, question.reference_steps)
-            for length in range(1, len(question.reference_steps) + 1):
-                assert await grown.step_logprobs(question, question.reference_steps[:length]) == whole[:length]
-        await fresh.aclose()
-        await grown.aclose()
 
     asyncio.run(scenario())
 

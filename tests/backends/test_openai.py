@@ -12,7 +12,7 @@ import pytest
 from tests.backends.fake_server import SOLUTION, STEPS, Habits, serving, tokens
 from trim.backends.capabilities import BACKENDS, Capabilities
 from trim.backends.client import TokenCounter
-from trim.backends.openai import OpenAIGenerator, request_seed
+from trim.backends.openai import OpenAIGenerator
 from trim.errors import (
     BackendRefused,
     BackendTimeout,
@@ -23,6 +23,7 @@ from trim.errors import (
     TrimError,
 )
 from trim.prompts import load_template
+from trim.seeding import request_seed
 from trim.steps import Separator, StepFormat
 from trim.types import Finish, Question, Role, Sampling, Step, StepOptions
 
@@ -311,7 +312,7 @@ def test_seeds_differ_by_step_and_attempt_and_not_by_how_the_stream_was_opened()
         asyncio.run(run())
         seeds = [request["seed"] for request in habits.requests]
         assert len(set(seeds)) == 4
-        assert seeds[0] == seeds[4] == request_seed(1, QUESTION, 0, 0)
+        assert seeds[0] == seeds[4] == request_seed(1, 0, 0, QUESTION.text)
         assert all(0 <= seed < 2**31 for seed in seeds)
 
 
@@ -348,24 +349,3 @@ def test_special_tokens_in_texts_stay_text() -> None:
         prompt = habits.requests[0]["prompt"]
         assert prompt == "<|user|>a < |end|>< |assistant|>#### 7<|assistant|>x < extra_0>< |user|>\n\n"
         assert SOLUTION not in prompt
-
-
-async def _probe(generator: OpenAIGenerator) -> Any:
-    try:
-        return await generator.probe()
-    finally:
-        await generator.aclose()
-
-
-def test_probe() -> None:
-    with serving(context=500) as habits:
-        found = asyncio.run(_probe(model(habits)))
-        assert found.reachable and found.streaming and found.usage and found.running_usage and found.stop
-        assert found.stop_told and found.continuation
-        assert (found.models, found.context, found.problem) == (("m",), 500, None)
-    with serving(usage="none", tell=None) as habits:
-        found = asyncio.run(_probe(model(habits)))
-        assert (found.usage, found.running_usage, found.stop_told) == (False, False, False)
-    found = asyncio.run(_probe(model(habits, retries=0)))
-    assert not found.reachable
-    assert "cannot be reached" in found.problem

@@ -16,12 +16,10 @@ from trim.backends.onnx_model import shipped
 from trim.backends.probe import describe
 from trim.config.factory import open_prm
 from trim.config.settings import Config, PrmSettings
-from trim.errors import BackendError, BadResponse, ConfigError
-from trim.prompts import load_template
+from trim.errors import BadResponse, ConfigError
 from trim.protocols import Probe
 from trim.scoring.confidence import ConfidenceJudge, open_confidence
 from trim.scoring.embedded_logprobs import EmbeddedLogprobs
-from trim.scoring.prompt_logprobs import OpenAILogprobs
 from trim.tasks import FAMILIES
 from trim.testing import check_judge
 from trim.types import Question, Scores
@@ -85,20 +83,6 @@ def test_scores_over_http(evidence: Any, scores: tuple[float, ...]) -> None:
         assert probed.problem is None
         assert "prompt log-probabilities: yes" in describe(probed)
         assert habits.requests[0]["logprobs"] == (20 if evidence == "entropy" else 1)
-
-
-def test_a_server_that_echoes_nothing_is_an_error_not_a_score() -> None:
-    with serving(statuses=[400] * 9) as habits:
-        source = OpenAILogprobs(habits.url + "/v1", "m", load_template("trim"), retries=0)
-
-        async def run() -> None:
-            try:
-                await ConfidenceJudge(source, "entropy").score(Question("How many?"), STEPS)
-            finally:
-                await source.aclose()
-
-        with pytest.raises(BackendError, match="likelihood model m"):
-            asyncio.run(run())
 
 
 class _Short(BaseBackend):

@@ -1,21 +1,16 @@
-"""The likelihood scorer, its fit, and log-probabilities over HTTP."""
+"""The likelihood judge and its fit."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.backends.fake_server import serving
+from tests.scoring.separation import separation
 from trim.backends.base import BaseBackend
-from trim.backends.probe import describe
 from trim.errors import BadResponse, ConfigError
-from trim.prompts import load_template
-from trim.protocols import Probe
-from trim.scoring.likelihood import LikelihoodJudge, fit_logistic, running_minimum
-from trim.scoring.prompt_logprobs import OpenAILogprobs
+from trim.scoring.likelihood import LikelihoodJudge, fit_logistic, open_likelihood, running_minimum
 from trim.types import Question
 
 QUESTION = Question("How many?")
@@ -53,40 +48,6 @@ def test_fit_converges_where_labels_are_nearly_separable(seed: int) -> None:
     assert b > 0
 
 
-def test_scores_over_http_with_steps_cut_at_the_right_places() -> None:
-    with serving() as habits:
-
-        async def run() -> Any:
-            source = OpenAILogprobs(habits.url + "/v1", "m", load_template("trim"), retries=0)
-            scorer = LikelihoodJudge(source, (1.0, 2.0))
-            steps = ("all right", "this is wrong", "right again")
-            found = await source.step_logprobs(QUESTION, steps), await scorer.score(QUESTION, steps)
-            probed = await scorer.probe()
-            await scorer.aclose()
-            return *found, probed
-
-        logprobs, scores, probed = asyncio.run(run())
-        assert logprobs == ((-0.1, -0.1), (-0.1, -0.1, -5.0), (-0.1, -0.1))
-        assert scores.values == pytest.approx((1 / (1 + np.exp(-1.9)), 1 / (1 + np.exp(3)), 1 / (1 + np.exp(-1.9))))
-        assert scores.tokens == 7
-        assert probed.problem is None
-        assert "prompt log-probabilities: yes" in describe(probed)
-        assert habits.requests[0]["echo"]
-
-
-def test_a_server_without_prompt_logprobs_says_so() -> None:
-    with serving(statuses=[400] * 9) as habits:
-        source = OpenAILogprobs(habits.url + "/v1", "m", load_template("trim"), retries=0)
-
-        async def run() -> Probe:
-            try:
-                return await LikelihoodJudge(source).probe()
-            finally:
-                await source.aclose()
-
-        assert asyncio.run(run()).problem
-
-
 class _Short(BaseBackend):
     async def step_logprobs(self, question: Question, steps: tuple[str, ...]) -> tuple[tuple[float, ...], ...]:
         return ((-1.0,),)
@@ -100,3 +61,7 @@ def test_wrong_numbers_and_slopes_are_refused() -> None:
         asyncio.run(LikelihoodJudge(_Short()).score(QUESTION, ("a", "b")))
     with pytest.raises(ConfigError, match="slope"):
         LikelihoodJudge(_Short(), (-1.0, 0.0))
+
+
+def test_the_default_scorer_tells_right_steps_from_wrong_ones() -> None:
+    assert separation(open_likelihood()) > 0.95

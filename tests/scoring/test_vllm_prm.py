@@ -1,4 +1,4 @@
-"""VllmPrm and OracleJudge: the right number of scores, from the right places, or an error."""
+"""VllmPrm: the right number of scores, from the right places, or an error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from trim.backends.client import TokenCounter
 from trim.backends.probe import describe
 from trim.errors import BackendRefused, BackendUnavailable, BadResponse, InputTooLong, TrimError
 from trim.prompts import load_template
-from trim.scoring.oracle import OracleJudge
 from trim.scoring.vllm_prm import VllmPrm
 from trim.types import Question, Scores
 
@@ -190,8 +189,3 @@ def test_probe() -> None:
         assert not good and "3 scores for 2 steps" in words
     good, words = asyncio.run(run(habits))
     assert not good and "cannot be reached" in words
-
-
-def test_oracle() -> None:
-    oracle = OracleJudge(lambda question, steps: tuple("wrong" not in step for step in steps))
-    assert asyncio.run(oracle.score(QUESTION, STEPS)) == Scores((1.0, 0.0, 1.0), 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from hashlib import blake2b
 from math import log
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 from trim.backends.onnx_engine import Array, Job
 from trim.backends.onnx_model import OnnxModel, shared_pieces
 from trim.protocols import PendingPrompt, StepStream
+from trim.seeding import digest, uniform_of
 from trim.types import Finish, Question, Role, Sampling, Step, StepOptions
 
 
@@ -60,8 +60,8 @@ class _Writing:
     def choose(self, logits: Array) -> int | None:
         if self.stopped or len(self.ids) >= self._limit:
             return None
-        draw = blake2b(self._key + len(self.ids).to_bytes(4, "big"), digest_size=7).digest()
-        token, logprob, entropy = choose_token(logits, self._sampling, int.from_bytes(draw, "big") / 2.0**56)
+        draw = uniform_of(self._key + len(self.ids).to_bytes(4, "big"))
+        token, logprob, entropy = choose_token(logits, self._sampling, draw)
         if not self.ids:
             self.entropy = entropy
         self.ids.append(token)
@@ -102,14 +102,14 @@ class _Stream:
         if self._ended or index - self._first == options.limit or self._tokens_left == 0:
             raise StopAsyncIteration
         attempt = options.attempt if index == self._first else 0
-        key = f"{options.seed}\0{model.role.value}\0{index}\0{attempt}\0{self._question.text}"
+        key = digest(options.seed, model.role.value, index, attempt, self._question.text)
         pieces = model.tokens.pieces(self._question, self._kept, model.tokens.blank)
         cache = model.caches.take(self._question, pieces[:-1])
         same = min(shared_pieces(cache, pieces), len(pieces) - 1)
         cached = sum(map(len, pieces[:same]))
         limit = model.sampling.max_step_tokens
         limit = limit if self._tokens_left is None else min(limit, self._tokens_left)
-        self._writing = writing = _Writing(model, blake2b(key.encode("utf-8", "replace")).digest(), limit)
+        self._writing = writing = _Writing(model, key, limit)
         picks: list[list[int]] = [[] for _ in pieces]
         picks[-1] = [len(pieces[-1]) - 1]
         try:

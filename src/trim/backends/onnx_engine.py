@@ -38,7 +38,7 @@ _FORBIDDEN = np.float32(-1e30)
 
 @dataclass(slots=True)
 class Cache:
-    """Keys and values of the pieces of a text: `k` [layers, heads, 32, room], `v` [layers, heads, room, 32]."""
+    """Keys and values of the pieces of a text: `k` [layers, heads, 32, size], `v` [layers, heads, size, 32]."""
 
     k: Array
     v: Array
@@ -51,12 +51,12 @@ class Cache:
         return sum(map(len, self.pieces))
 
     def grow(self, length: int) -> None:
-        """Make room for `length` tokens."""
-        room = _blocks(length)
-        if room > self.v.shape[2]:
+        """Enlarge the arrays to hold `length` tokens."""
+        size = _blocks(length)
+        if size > self.v.shape[2]:
             layers, heads, head, _ = self.k.shape
-            k = np.zeros((layers, heads, head, room), np.float32)
-            v = np.zeros((layers, heads, room, head), np.float32)
+            k = np.zeros((layers, heads, head, size), np.float32)
+            v = np.zeros((layers, heads, size, head), np.float32)
             used = self.used
             k[..., :used], v[..., :used, :] = self.k[..., :used], self.v[..., :used, :]
             self.k, self.v = k, v
@@ -372,7 +372,7 @@ def _cut(piece: list[int], pick: list[int]) -> list[tuple[list[int], list[int]]]
 def _read_config(folder: Path) -> dict[str, Any]:
     for name in ("config.json", "model.safetensors", "model.onnx", "tokenizer.json"):
         if not (folder / name).is_file():
-            raise ConfigError(f"{folder} is no embedded model: {name} is missing")
+            raise ConfigError(f"{folder} is not an embedded model: {name} is missing")
     try:
         config: dict[str, Any] = json.loads((folder / "config.json").read_text())
         if config["model_type"] != "qwen3":

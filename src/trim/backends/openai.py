@@ -18,7 +18,6 @@ import random
 from collections import deque
 from contextlib import suppress
 from dataclasses import replace
-from hashlib import blake2b
 from typing import Any, Literal
 
 from trim.backends.capabilities import Capabilities, capabilities
@@ -29,6 +28,7 @@ from trim.backends.step_assembly import NO_COUNT, Assembler, Chunk, Terms
 from trim.errors import BackendError, BadResponse, ConfigError, InputTooLong
 from trim.prompts import ChatTemplate
 from trim.protocols import PendingPrompt, Probe, StepStream
+from trim.seeding import request_seed
 from trim.steps import StepFormat
 from trim.types import Finish, Question, Role, Sampling, Step, StepOptions, Usage
 
@@ -203,11 +203,11 @@ class OpenAIGenerator:
         answer = await self.server.send(path, body, streamed=streamed)
         return Answer(self.server, aiter(answer), answer.close) if streamed else Answer(self.server, whole(answer))
 
-    def room(self, prompt: str, wanted: int) -> int:
-        """`wanted`, or fewer completion tokens if the context has no more room.
+    def fitting(self, prompt: str, wanted: int) -> int:
+        """`wanted`, or fewer completion tokens if no more fit into the context after the prompt.
 
         Raises:
-            InputTooLong: there is no room at all.
+            InputTooLong: none fits.
         """
         if self.context is None:
             return wanted
@@ -236,7 +236,7 @@ class _Stream:
         self._answer: Answer | None = None
         self._assembler: Assembler | None = None
         self._repeated = ""  # what the server may repeat before it goes on
-        self._shortened = False  # fewer tokens were asked for than wanted, for want of room
+        self._shortened = False  # fewer tokens were asked for than wanted: no more fit
         self._spent = 0  # tokens of finished steps
         self._lost = 0  # tokens of steps that a broken connection took away
         self._breaks = 0
@@ -322,8 +322,8 @@ class _Stream:
         prompt = model.prompt(self._question, prefix)
         index = len(self._kept)
         attempt = options.attempt if index == self._first else 0
-        seed = request_seed(options.seed, self._question, index, attempt)
-        ask = model.room(prompt, wanted)
+        seed = request_seed(options.seed, index, attempt, self._question.text)
+        ask = model.fitting(prompt, wanted)
         while True:
             try:
                 self._answer = await model.send(
@@ -333,7 +333,7 @@ class _Stream:
             except InputTooLong:
                 # Servers also say so when only the prompt and max_tokens together are too long.
                 await model.learn_context()
-                ask = min(model.room(prompt, wanted), ask - 1) if ask > model.room(prompt, wanted) else ask // 2
+                ask = min(model.fitting(prompt, wanted), ask - 1) if ask > model.fitting(prompt, wanted) else ask // 2
                 if ask < 1:
                     raise
         self._shortened = ask < wanted
@@ -344,7 +344,7 @@ class _Stream:
         self._assembler = Assembler(terms)
 
     async def _resume(self, error: BackendError) -> None:
-        """After a break: go on from the last finished step, a few times; then it is the caller's problem."""
+        """After a break: go on from the last finished step; after a few breaks in a row raise the error."""
         self._breaks += 1
         self._lost += self._assembler.pending_tokens if self._assembler is not None else 0
         await self._close_answer()
@@ -392,9 +392,3 @@ class _Stream:
             same += 1
         self._repeated = self._repeated[same:]
         return replace(chunk, text=chunk.text[same:])
-
-
-def request_seed(seed: int, question: Question, index: int, attempt: int) -> int:
-    """The `seed` of a request, 31 bits."""
-    key = f"{seed}\0{index}\0{attempt}\0{question.text}".encode("utf-8", "replace")
-    return int.from_bytes(blake2b(key, digest_size=4).digest(), "big") >> 1

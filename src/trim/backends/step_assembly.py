@@ -151,7 +151,7 @@ class Assembler:
     # Counting ---------------------------------------------------------------------------------------------------
 
     def _new_tokens(self, previous: Chunk, chunk: Chunk) -> int | None:
-        """Tokens of this chunk by the server's word, or None."""
+        """Tokens of this chunk as the server counts them; None: it does not say."""
         if chunk.completion_tokens is not None:
             if chunk.text:
                 self._running = True
@@ -233,7 +233,7 @@ class Assembler:
 
 
 def _merged(old: Chunk, new: Chunk) -> Chunk:
-    """The newest word on everything that chunks say once."""
+    """The newest value of every field that chunks give once."""
     return Chunk(
         completion_tokens=old.completion_tokens if new.completion_tokens is None else new.completion_tokens,
         prompt_tokens=old.prompt_tokens if new.prompt_tokens is None else new.prompt_tokens,

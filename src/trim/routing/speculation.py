@@ -39,7 +39,7 @@ class Drafting:
         max_tokens: int | None = None,
     ) -> None:
         self.kept: list[str] = []
-        self.scores: list[float] = []  # of the kept steps, as the newest PRM call gave them
+        self.scores: list[float] = []  # of the kept steps, as the newest call of the judge gave them
         self.prm = prm
         self.attempt = 0
         self._weak = weak
@@ -56,10 +56,10 @@ class Drafting:
         self._ended = False  # nothing follows the newest draft
 
     async def head(self) -> Drafted | None:
-        """The draft that continues the kept steps, scored if there is a PRM; None: the solution ended without one.
+        """The draft that continues the kept steps, scored if there is a judge; None: the solution ended without one.
 
         Raises:
-            RoleFailed: the weak model or the PRM failed.
+            RoleFailed: the weak model or the judge failed.
         """
         if not self._queue:
             await self._await_ahead()
@@ -75,10 +75,10 @@ class Drafting:
         return head
 
     async def judge(self, step: Step) -> float | None:
-        """The score of a text that would continue the kept steps; None without a PRM. Not while drafts are open.
+        """The score of a text that would continue the kept steps; None without a judge. Not while drafts are open.
 
         Raises:
-            RoleFailed: the PRM failed.
+            RoleFailed: the judge failed.
         """
         judged = Drafted(step)
         if self.prm is not None:

@@ -1,9 +1,10 @@
 """Judges without training: how confident a causal model is of a given step.
 
 `log-probability` is the geometric mean of the step's token probabilities (STEER's confidence, arXiv 2511.06190),
-`entropy` the certainty about its first token, exp(-H) with H in nats (GlimpRouter's hesitation, 2026). One prefill, no
-decoding; on a server that means `/completions` with `echo` and `logprobs`. With the weak model's own address these are
-the weak model's doubts; a larger judge sees more. Scores are no probabilities until `trim eval-prm --recalibrate`.
+`entropy` the certainty about its first token, exp(-H) with H in nats (GlimpRouter, 2026). One prefill, no
+decoding; on a server that means `/completions` with `echo` and `logprobs`. With the weak model's own address this is
+the weak model's own uncertainty; a larger model is a better judge. Scores are not calibrated: see
+`trim eval-prm --recalibrate`.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ class EmbeddedPrm(OnnxModel):
         """One score per step; steps that were scored before are not read again."""
         pieces = self.tokens.pieces(question, steps, self.tokens.mark)
         outputs, read = await self._last_outputs(question, pieces)
+        # Not `trim.stats.sigmoid`: published scores are those of this formula, to the last bit.
         return Scores(tuple(1.0 / (1.0 + exp(float(row[0] - row[1]))) for row in outputs), read)
 
     async def _last_outputs(self, question: Question, pieces: list[list[int]]) -> tuple[list[NDArray[np.float32]], int]:

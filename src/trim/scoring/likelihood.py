@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from math import exp
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,6 +15,7 @@ from numpy.typing import ArrayLike
 from trim.errors import BadResponse, ConfigError
 from trim.prompts import load_template
 from trim.scoring.prompt_logprobs import LogprobJudge, LogprobSource, OpenAILogprobs
+from trim.stats import sigmoid, sigmoids
 from trim.types import Question, Scores
 
 DEFAULT_LOGISTIC = (1.5, 4.0)  # P = 1/2 where the least likely token has about 7%; fit your own with `fit_logistic`
@@ -51,7 +51,7 @@ class LikelihoodJudge(LogprobJudge):
             raise BadResponse("likelihood judge", f"log-probabilities of {len(logprobs)} steps for {len(steps)}")
         a, b = self.coefficients
         lows = running_minimum(logprobs) if self.running else tuple(min(step, default=0.0) for step in logprobs)
-        values = tuple(_logistic(a * low + b) for low in lows)
+        values = tuple(sigmoid(a * low + b) for low in lows)
         return Scores(values, sum(map(len, logprobs)))
 
 
@@ -90,7 +90,7 @@ def fit_logistic(values: ArrayLike, labels: ArrayLike, *, ridge: float = 1e-3) -
         return float((np.logaddexp(0.0, logits) - y * logits).sum() + weights @ penalty @ weights / 2)
 
     for _ in range(100):
-        p = 1.0 / (1.0 + np.exp(-np.clip(design @ weights, -30.0, 30.0)))
+        p = sigmoids(np.clip(design @ weights, -30.0, 30.0))
         gradient = design.T @ (p - y) + penalty @ weights
         hessian = (design * (p * (1.0 - p))[:, None]).T @ design + penalty + 1e-9 * np.eye(2)
         step = np.linalg.solve(hessian, gradient)
@@ -102,10 +102,6 @@ def fit_logistic(values: ArrayLike, labels: ArrayLike, *, ridge: float = 1e-3) -
         weights -= step
     slope = float(weights[0] / scale)
     return slope, float(weights[1] - slope * centre)
-
-
-def _logistic(x: float) -> float:
-    return 1.0 / (1.0 + exp(-x)) if x >= 0 else exp(x) / (1.0 + exp(x))
 
 
 def open_likelihood(

@@ -28,7 +28,7 @@ _REMEMBERED = 20_000  # scores of steps that are kept: earlier steps are not ask
 
 @dataclass(frozen=True)
 class Form:
-    """What is asked about the last step, and what each answer is worth in [0, 1]. `name` stands in `identity`."""
+    """What is asked about the last step, and the value in [0, 1] of each answer. `name` stands in `identity`."""
 
     name: str
     instruction: str
@@ -158,7 +158,7 @@ class LlmJudge:
         return self.form.values[word]
 
     def _typed(self, said: str) -> float:
-        """The expected value of a typed answer: what it is worth with its probability, the opposite with the rest."""
+        """The expected value of a typed answer: its value with its probability, the opposite value with the rest."""
         try:
             found = json.loads(said)
             value, sure = self.form.values[found["answer"]], float(found["probability"])

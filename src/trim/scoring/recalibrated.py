@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from trim.atomic import write_text
 from trim.backends.base import WrappedBackend
 from trim.errors import ConfigError
 from trim.protocols import Judge
@@ -41,7 +42,7 @@ class RecalibrationCurve:
 
     def save(self, path: Path) -> None:
         """Write JSON."""
-        path.write_text(json.dumps(asdict(self)) + "\n")
+        write_text(path, json.dumps(asdict(self)) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> RecalibrationCurve:

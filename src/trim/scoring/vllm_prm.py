@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from math import exp, isfinite
+from math import isfinite
 from typing import Any
 
 from trim.backends.client import Server, TokenCounter
@@ -16,6 +16,7 @@ from trim.backends.probe import probe_server
 from trim.errors import BackendError, BackendRefused, BadResponse, InputTooLong
 from trim.prompts import STEP_MARK, ChatTemplate
 from trim.protocols import Probe
+from trim.stats import sigmoid
 from trim.types import Question, Scores, Usage
 
 _WINDOW = 0.002  # seconds that a first call waits for others to share its request
@@ -25,7 +26,7 @@ _IN_FLIGHT = 4  # requests at a time; what comes in meanwhile shares the next
 
 @dataclass(slots=True)
 class _Waiting:
-    """A text that waits for its turn."""
+    """A text that waits to be sent."""
 
     text: str
     steps: int
@@ -127,7 +128,7 @@ class VllmPrm:
                 raise InputTooLong(self.server.name, f"{tokens} tokens, the context is {self.context}")
 
     def _start(self) -> None:
-        """Start a request unless enough are under way; those that end look for who waits."""
+        """Start a request unless enough are under way; a request that ends takes the waiting texts along."""
         loop = asyncio.get_running_loop()
         self._in_flight = {task for task in self._in_flight if not task.done() and task.get_loop() is loop}
         if len(self._in_flight) < _IN_FLIGHT and not any(task.get_name() == "gather" for task in self._in_flight):
@@ -152,7 +153,7 @@ class VllmPrm:
             if len(batch) == 1:
                 _fail(batch[0], error)
                 return
-            for waiting in batch:  # one text is at fault (too long): the others shall not suffer for it
+            for waiting in batch:  # one text is at fault (too long): the others still get their scores
                 await self._settle([waiting])
         except BaseException as error:
             for waiting in batch:
@@ -213,7 +214,7 @@ class VllmPrm:
         if not self.raw_logits:
             return classes[-1]
         logit = classes[-1] if len(classes) == 1 else classes[1] - classes[0]
-        return 1.0 / (1.0 + exp(-logit)) if logit >= 0 else exp(logit) / (1.0 + exp(logit))
+        return sigmoid(logit)
 
 
 def _fail(waiting: _Waiting, error: BaseException) -> None:

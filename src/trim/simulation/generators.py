@@ -7,7 +7,6 @@ import math
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from hashlib import blake2b
 from itertools import accumulate, pairwise
 from random import Random
 from statistics import NormalDist
@@ -17,17 +16,12 @@ import numpy as np
 from trim.backends.base import BaseGenerator
 from trim.errors import ConfigError
 from trim.protocols import PendingPrompt, StepStream
+from trim.seeding import uniform
 from trim.types import Finish, Question, Role, Step, StepOptions
 
 _WRONG = "(slip)"
 _NORMAL = NormalDist()
 _QUESTIONS = 4000  # that an average over hardness is taken over
-
-
-def uniform(*key: object) -> float:
-    """A number in [0, 1) that depends on the key alone."""
-    digest = blake2b("\0".join(map(str, key)).encode(), digest_size=7).digest()
-    return int.from_bytes(digest, "big") / 2.0**56
 
 
 def even_lengths(longest: int) -> tuple[float, ...]:

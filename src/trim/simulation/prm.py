@@ -12,7 +12,8 @@ import numpy as np
 from trim.backends.base import BaseBackend
 from trim.errors import ConfigError
 from trim.pomdp.observation import STATES, FloatArray, ObservationBins
-from trim.simulation.generators import state_of, uniform
+from trim.seeding import uniform
+from trim.simulation.generators import state_of
 from trim.types import Question, Scores
 
 _BINS = 20

@@ -1,0 +1,22 @@
+"""What is declared about kinds of servers fits together."""
+
+from __future__ import annotations
+
+import pytest
+
+from trim.backends.capabilities import BACKENDS, Capabilities, capabilities
+from trim.errors import ConfigError
+
+
+@pytest.mark.parametrize("kind", BACKENDS)
+def test_every_kind_can_continue_a_text_somehow(kind: str) -> None:
+    able = capabilities(kind)
+    assert able.completions or able.chat != "none" or kind == "openai"  # OpenAI is asked in words: `instruct`
+    assert not able.running_usage or able.usage
+    assert not able.repeats_prefix or able.chat in ("trailing", "prefix")
+
+
+def test_an_unknown_server_gets_nothing_but_the_basics() -> None:
+    assert capabilities("generic") == Capabilities()
+    with pytest.raises(ConfigError, match="'vlm' is not known; choose one of vllm, sglang"):
+        capabilities("vlm")

@@ -1,0 +1,72 @@
+"""Chunks of answers in every server's shape."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from trim.backends.client import Server
+from trim.backends.response_stream import Answer, read_chunk, whole
+from trim.backends.step_assembly import Chunk
+from trim.errors import BadResponse
+
+SERVER = Server("weak model", "http://127.0.0.1:9/v1", "m")
+
+
+@pytest.mark.parametrize(
+    ("raw", "chunk"),
+    [
+        ({"choices": [{"text": "a", "finish_reason": None}]}, Chunk("a")),
+        ({"choices": [{"delta": {"content": "a"}}]}, Chunk("a")),
+        ({"choices": [{"delta": {"role": "assistant", "content": None}}]}, Chunk()),
+        ({"choices": [{"message": {"content": "a"}, "finish_reason": "stop"}]}, Chunk("a", finish="stop")),
+        (
+            {"choices": [{"text": "", "finish_reason": "stop", "stop_reason": "\n\n"}]},
+            Chunk(finish="stop", stop="\n\n", told=True),
+        ),
+        ({"choices": [{"text": "", "finish_reason": "stop", "stop_reason": 7}]}, Chunk(finish="stop", told=True)),
+        (
+            {
+                "choices": [],
+                "usage": {
+                    "completion_tokens": 3,
+                    "prompt_tokens": 9,
+                    "prompt_tokens_details": {"cached_tokens": 4},
+                },
+            },
+            Chunk(completion_tokens=3, prompt_tokens=9, cached_tokens=4),
+        ),
+        ({"choices": [{"text": "a", "logprobs": {"token_logprobs": [None, -0.5]}}]}, Chunk("a", logprobs=(-0.5,))),
+        (
+            {"choices": [{"delta": {"content": "a"}, "logprobs": {"content": [{"logprob": -0.5}]}}]},
+            Chunk("a", logprobs=(-0.5,)),
+        ),
+        ({"choices": [{"text": "a\ud83d"}]}, Chunk("a?")),
+    ],
+)
+def test_every_shape_is_read(raw: dict[str, Any], chunk: Chunk) -> None:
+    assert read_chunk(raw) == chunk
+
+
+@pytest.mark.parametrize("raw", [{}, {"choices": 3}, [], {"choices": [{"delta": 5}]}])
+def test_another_shape_is_an_error_that_names_the_server(raw: Any) -> None:
+    with pytest.raises(BadResponse, match=r"weak model m at http://127\.0\.0\.1:9/v1: an answer of another shape"):
+        asyncio.run(Answer(SERVER, whole(raw)).next())
+
+
+def test_an_answer_ends_once_and_closes_its_request() -> None:
+    closed: list[bool] = []
+
+    async def close() -> None:
+        closed.append(True)
+
+    async def run() -> None:
+        answer = Answer(SERVER, whole({"choices": [{"text": "a"}]}), close)
+        assert await answer.next() == Chunk("a")
+        assert await answer.next() is None
+        await answer.close()
+
+    asyncio.run(run())
+    assert closed == [True]

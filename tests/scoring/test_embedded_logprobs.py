@@ -1,0 +1,23 @@
+"""Log-probabilities from a shipped model."""
+
+from __future__ import annotations
+
+import asyncio
+
+from trim.scoring.embedded_logprobs import EmbeddedLogprobs
+from trim.tasks.gsm_symbolic import FAMILY
+
+QUESTIONS = FAMILY.problems(900_123, 12)
+
+
+def test_a_judge_reads_only_what_is_new() -> None:
+    async def scenario() -> None:
+        fresh, grown = EmbeddedLogprobs("judge"), EmbeddedLogprobs("judge")
+        for question in QUESTIONS[:4]:
+            whole = await fresh.step_logprobs(question, question.reference_steps)
+            for length in range(1, len(question.reference_steps) + 1):
+                assert await grown.step_logprobs(question, question.reference_steps[:length]) == whole[:length]
+        await fresh.aclose()
+        await grown.aclose()
+
+    asyncio.run(scenario())
