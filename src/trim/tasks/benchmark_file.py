@@ -1,4 +1,4 @@
-"""Public benchmarks: a file with a known checksum, from a local folder or fetched once, and how its rows are read."""
+"""Public benchmarks: files with known checksums, local or downloaded once, and how their rows are read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trim.tasks.grading import final_answer
 from trim.types import Question
 
 BOXED = "Please reason step by step, and put your final answer within \\boxed{}."
-"""What Qwen2.5-Math and most others tell the model; the system prompt where the configuration has none."""
+"""The instruction that Qwen2.5-Math and most others use; the system prompt where the configuration has none."""
 
 QWEN_DATA = (
     "https://raw.githubusercontent.com/QwenLM/Qwen2.5-Math/a45202bd16f1ec06f433442dc1152d0074773465/evaluation/data"
@@ -42,7 +42,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A set of questions.
+    """A public benchmark: its files by split, and how rows become questions.
 
     Args:
         name: of the task.
@@ -62,7 +62,7 @@ class Benchmark:
         """All questions of a split (empty: the default), in the file's order.
 
         Raises:
-            TaskError: no such split, the file is not there and cannot be fetched, or it is another one.
+            TaskError: no such split, the file is missing and cannot be downloaded, or it has another checksum.
         """
         if split and split not in self.sources:
             raise TaskError(f"task {self.name} has no split {split!r}; there are {', '.join(self.sources)}")
@@ -73,7 +73,7 @@ class Benchmark:
 
 
 def data_folder() -> Path:
-    """Where files of benchmarks are kept: $TRIM_DATA, or `~/.cache/trim`."""
+    """The folder of the benchmarks' files: $TRIM_DATA, or `~/.cache/trim`."""
     return Path(os.environ.get("TRIM_DATA") or Path.home() / ".cache" / "trim")
 
 
@@ -91,7 +91,7 @@ def _content(source: Source) -> bytes:
 
 
 def _fetch(source: Source, path: Path) -> None:
-    """Fetch a file; what is there in the end is whole and has the right checksum."""
+    """Download a file; it is put in place only complete and with the right checksum."""
     import httpx
 
     try:
