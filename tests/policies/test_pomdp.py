@@ -73,7 +73,9 @@ def test_the_snapshot_and_its_gate() -> None:
 def test_it_survives_the_disk(tmp_path: Path) -> None:
     repair = scores_in((0.2, 0.8), (0.7, 0.3), (0.7, 0.3))
     model = replace(small((0.3, 1.0), 0.8), agreement=(0.8, 0.1, 0.7), repair_observation=repair)
-    model = replace(model, resample_observation=repair, resample_model=replace(AGAIN, after_differing=AGAIN), revise_model=AGAIN)
+    model = replace(
+        model, resample_observation=repair, resample_model=replace(AGAIN, after_differing=AGAIN), revise_model=AGAIN
+    )
     policy = replace(POLICY, belief="snapshot", gate=0.4, model=model, bill=CostModel(1.0, 2.0))
     policy.save(tmp_path, PROVENANCE)
     loaded = PomdpPolicy.load(tmp_path, models=PROVENANCE.models)
