@@ -23,7 +23,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.calibration import FOLDER, made_up, published
+from benchmarks.published_instance import FOLDER, made_up, published
 from trim.policies.pomdp import PomdpPolicy
 from trim.pomdp import PomdpModel, PomdpSolution, solve
 from trim.types import Action, Observation

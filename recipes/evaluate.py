@@ -29,7 +29,7 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from recipes import labelled, prm
-from recipes.figures import Rows, reliability, table, upto_first_error
+from recipes.score_metrics import Rows, reliability, table, upto_first_error
 from recipes.labelled import Labelled
 from recipes.model import Model, read_model
 from recipes.pretrain import TARGET

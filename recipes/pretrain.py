@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from recipes.data import Batch, Batches, collate, problem_row
 from recipes.model import Model, Shape
-from recipes.optim import Optimizer
+from recipes.optimizers import Optimizer
 from recipes.tokenizer import Encoder
 from trim.tasks import FAMILIES
 

@@ -24,9 +24,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recipes import labelled, pretrain
-from recipes.figures import auroc, upto_first_error
+from recipes.score_metrics import auroc, upto_first_error
 from recipes.labelled import Labelled
-from recipes.optim import Optimizer
+from recipes.optimizers import Optimizer
 from recipes.reward import Reward, build
 from recipes.tokenizer import Encoder
 from trim.tasks import FAMILIES

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from benchmarks.calibration import FOLDER
+from benchmarks.published_instance import FOLDER
 from trim.pomdp import ObservationBins, PomdpModel, ResampleModel
 
 needs_calibration = pytest.mark.skipif(not FOLDER.exists(), reason="../shared/data/calibration is not here")

@@ -11,7 +11,7 @@ import pytest
 from tests.policies.learned.networks_made import made_up
 from trim.policies.learned.policy import KINDS, Kind, LearnedPolicy
 from trim.training.episodes import Episode, Explorer, Source, solve
-from trim.training.simulated_source import price_range, simulated, textbook
+from trim.training.simulated_source import simulated, textbook
 from trim.types import Action, Observation, Role, Trace
 
 PRICE = 1e-3
@@ -75,16 +75,3 @@ def test_episodes_repeat_and_shifts_explore_anew() -> None:
     opened = source()
     jobs = [(Explorer(policy, i / 8), opened.questions[0]) for i in range(8)]
     assert len({trace.text for trace in asyncio.run(solve(opened, jobs, 0))}) > 1
-
-
-def test_validation_questions_are_held_out() -> None:
-    opened = source()
-    assert not {q.text for q in opened.questions} & {q.text for q in opened.validation}
-    assert (len(opened.questions), len(opened.validation)) == (40, 10)
-
-
-def test_the_textbook_pair_is_what_it_says() -> None:
-    model = textbook()
-    assert model.strong_accuracy_if_correct == pytest.approx(1.0)
-    assert price_range(model.step_tokens).low == pytest.approx(0.002 / 60, rel=0.02)
-    assert price_range(model.step_tokens).high == pytest.approx(0.5 / 60, rel=0.02)

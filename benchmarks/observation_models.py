@@ -1,6 +1,6 @@
 """Which observation model predicts held-out scores best, on real scores of Qwen2.5-Math-PRM-7B.
 
-    python -m benchmarks.observation
+    python -m benchmarks.observation_models
 
 Five-fold cross-validation over the 2,260 labelled pairs (min of previous scores, score) of the calibration data, mean
 over states, in nats:
@@ -22,7 +22,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.calibration import FOLDER
+from benchmarks.published_instance import FOLDER
 from trim.pomdp import STATES, ObservationBins, quantile_bins, read_points, reflected_kde
 
 FOLDS = 5

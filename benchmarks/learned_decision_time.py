@@ -1,6 +1,6 @@
 """What one decision of a learned policy takes: features and network, batch 1, on one core.
 
-    python -m benchmarks.learned
+    python -m benchmarks.learned_decision_time
 
 Parameters are drawn at random, since time does not depend on them. The goals are 100 microseconds for agg and 400 for
 seq; what counts for seq is the number of steps, 30 at most by default.

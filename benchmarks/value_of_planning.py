@@ -1,6 +1,6 @@
 """What planning is worth, on a world whose truth is the published instance: a study of the POMDP, not of the Router.
 
-    python -m benchmarks.planning
+    python -m benchmarks.value_of_planning
 
 Plays 40,000 solutions at once: hidden states from the step accuracies, a (min, score) pair drawn anew from the state's
 bins at each draft, ends from the hazard. Every policy meets the same world; accuracy is compared at equal strong calls
@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.calibration import published
+from benchmarks.published_instance import published
 from trim.pomdp import PomdpModel, PomdpSolution, solve
 from trim.types import Action
 

@@ -1,8 +1,8 @@
 """Is the simulator like the world? Its fit to a published threshold sweep, and predictions for other pairs.
 
-    python -m benchmarks.simulator                           residuals of the committed fit, and the Router's own points
-    python -m benchmarks.simulator --fit                     fit again
-    python -m benchmarks.simulator --strong qwen3-8b         predict the sweep of another pair
+    python -m benchmarks.simulator_fit                           residuals of the committed fit, and the Router's own points
+    python -m benchmarks.simulator_fit --fit                     fit again
+    python -m benchmarks.simulator_fit --strong qwen3-8b         predict the sweep of another pair
 
 Measured and put in: per model the error rate and the probability of ending by step (7,500 MATH training problems), and
 the scores of the process reward model by state (ProcessBench). Fitted to every second point of the sweep
@@ -24,7 +24,7 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.calibration import FOLDER
+from benchmarks.published_instance import FOLDER
 from trim.policies import Threshold
 from trim.pomdp import ObservationBins, quantile_bins, read_points
 from trim.routing.router import Router

@@ -1,6 +1,6 @@
 """Pictures for docs/models.md: learning curves, and how far scores can be trusted.
 
-    python -m recipes.pictures      # reads recipes/results, writes docs/img/learning.png and reliability.png
+    python -m recipes.plots      # reads recipes/results, writes docs/img/learning.png and reliability.png
 
 The logs of the runs that made the shipped models are kept in recipes/results/runs.
 """
