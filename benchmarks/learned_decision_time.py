@@ -1,4 +1,4 @@
-"""What one decision of a learned policy takes: features and network, batch 1, on one core.
+"""Time of one decision of a learned policy: features and network, batch 1, on one core.
 
     python -m benchmarks.learned_decision_time
 
@@ -28,7 +28,6 @@ def observation(steps: int) -> Observation:
 
 
 def main() -> None:
-    """Measure and print."""
     for kind, goal in (("agg", 100), ("seq", 400)):
         policy = made_up("agg" if kind == "agg" else "seq")
         for steps in (1, 8, 30):

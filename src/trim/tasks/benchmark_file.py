@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trim.atomic import write_bytes
 from trim.errors import TaskError
 from trim.tasks.grading import final_answer
 from trim.types import Question
@@ -105,6 +106,4 @@ def _fetch(source: Source, path: Path) -> None:
     if found != source.sha256:
         raise TaskError(f"{source.url} has changed: its sha256 is {found[:12]}..., not {source.sha256[:12]}...")
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_bytes(answer.content)
-    unfinished.replace(path)
+    write_bytes(path, answer.content)

@@ -47,7 +47,7 @@ class _ActionsFromOutside(Policy):
 
     @property
     def parameter(self) -> float:
-        """The price."""
+        """The episode's price of a strong token."""
         return self.price
 
     def act(self, observation: Observation) -> Action:

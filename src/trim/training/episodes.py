@@ -64,7 +64,7 @@ class Explorer(Policy):
 
     @property
     def parameter(self) -> float:
-        """The price."""
+        """The price that the policy is explored at."""
         return self.policy.price
 
     def act(self, observation: Observation) -> Action:

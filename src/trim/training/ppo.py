@@ -15,6 +15,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -23,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trim.atomic import write_bytes
 from trim.errors import ConfigError
 from trim.policies.artifacts import Provenance, Setting
 from trim.policies.learned.features import OURS, WITH_RESAMPLE, Aggregate, PriceRange, Stepwise, Vector
@@ -280,10 +282,9 @@ class Learner:
         for index, state in self.optimizer.state_dict()["state"].items():
             arrays |= {f"adam.{index}.{name}": tensor.numpy() for name, tensor in state.items()}
         arrays |= {"progress": np.array([self.update, self.best, self.seconds])}
-        unfinished = path.with_name("unfinished.npz")
-        with unfinished.open("wb") as file:
-            np.savez(file, **arrays)
-        unfinished.replace(path)
+        content = BytesIO()
+        np.savez(content, **arrays)
+        write_bytes(path, content.getvalue())
 
     def load(self, path: Path, *, model_only: bool = False) -> None:
         """Restore what `save` wrote; with `model_only` the network alone.

@@ -65,7 +65,7 @@ class ResampleFit:
 
     @property
     def model(self) -> ResampleModel:
-        """The point estimates."""
+        """The `ResampleModel` of the point estimates."""
         correct, recoverable, lost = (estimate.value for estimate in self.repeat_probability)
         later = (None if fit is None else fit.model for fit in (self.after_identical, self.after_differing))
         return ResampleModel(
