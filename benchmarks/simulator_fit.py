@@ -1,8 +1,8 @@
 """How well the simulator fits a published threshold sweep, and its predictions for other pairs.
 
     python -m benchmarks.simulator_fit                       residuals of the committed fit, and the Router's own points
-    python -m benchmarks.simulator_fit --fit                     fit again
-    python -m benchmarks.simulator_fit --strong qwen3-8b         predict the sweep of another pair
+    python -m benchmarks.simulator_fit --fit                 fit again
+    python -m benchmarks.simulator_fit --strong qwen3-8b     predict the sweep of another pair
 
 Measured and put in: per model the error rate and the probability of ending by step (7,500 MATH training problems), and
 the scores of the process reward model by state (ProcessBench). Fitted to every second point of the sweep

@@ -16,4 +16,4 @@ def test_solutions_end_with_right_or_wrong() -> None:
     question = TASK.questions(1, 0)[0]
     assert TASK.right(TASK.answer("a\n\n#### right"), question)
     assert not TASK.right(TASK.answer("a\n\n#### wrong"), question)
-    assert TASK.answer("a") is None
+    assert not TASK.right(TASK.answer("a step, then nothing"), question)
