@@ -81,7 +81,7 @@ def convert_ctranslate2(folder: Path, target: Path) -> None:
 
 
 def convert_openvino(folder: Path, target: Path) -> None:
-    """optimum-intel."""
+    """Convert by optimum-intel, in the environment with the tools."""
     from optimum.intel import OVModelForCausalLM
 
     OVModelForCausalLM.from_pretrained(folder, export=True, compile=False).save_pretrained(target)
@@ -140,7 +140,7 @@ def run_transformers(folder: Path) -> Generate:
 
 
 def run_ctranslate2(folder: Path) -> Generate:
-    """CTranslate2."""
+    """Greedy generation by CTranslate2's Generator."""
     import ctranslate2
     from tokenizers import Tokenizer
 
@@ -178,7 +178,7 @@ def run_openvino(folder: Path) -> Generate:
 
 
 def run_ortgenai(folder: Path) -> Generate:
-    """onnxruntime-genai, left padding."""
+    """Greedy generation by onnxruntime-genai, prompts padded on the left."""
     import numpy as np
     import onnxruntime_genai
 

@@ -1,4 +1,4 @@
-"""How many traces a fit needs: what 200, 500 and 2,000 of them say, and whether decisions change.
+"""How many traces a fit of the POMDP needs: estimates and decisions with 200, 500 and 2,000 of them.
 
     python -m benchmarks.fit_size                        on simulated models; a minute
     python -m benchmarks.fit_size RUN [RUN ...]          on folders of trim eval, of one task with step labels:
@@ -56,8 +56,8 @@ def simulated() -> list[Trace]:
     return asyncio.run(traces())
 
 
-def rewrites(policy: PomdpPolicy, seen: Sequence[LabelledDraft]) -> np.ndarray:
-    """Which drafts it has rewritten."""
+def regenerated(policy: PomdpPolicy, seen: Sequence[LabelledDraft]) -> np.ndarray:
+    """Whether the policy regenerates each draft."""
     return np.array([policy.act(draft.observation) is not Action.CONTINUE for draft in seen])
 
 
@@ -74,12 +74,12 @@ def study(name: str, traces: list[Trace], label: Labeller) -> None:
     held_out = [seen for trace in traces[max(SIZES) : max(SIZES) + HELD_OUT] for seen in drafts(trace, label)]
     reference = fit(whole, label, ENDS)
     price = STEP_COST / reference.model.step_tokens
-    wanted = rewrites(PomdpPolicy(reference.model, price), held_out)
-    print(json.dumps({"world": name, "held_out_drafts": len(held_out), "rewritten": round(float(wanted.mean()), 3)}))
+    wanted = regenerated(PomdpPolicy(reference.model, price), held_out)
+    print(json.dumps({"world": name, "held_out_drafts": len(held_out), "regenerated": round(float(wanted.mean()), 3)}))
     for size in SIZES:
         parts = [fit(whole[n : n + size], label, ENDS) for n in range(0, len(whole) - size + 1, size)]
         policies = [PomdpPolicy(part.model, price) for part in parts]
-        agreement = [float((rewrites(policy, held_out) == wanted).mean()) for policy in policies]
+        agreement = [float((regenerated(policy, held_out) == wanted).mean()) for policy in policies]
         logs = [np.log([policy.believe(d.observation)[d.state] for d in held_out]).mean() for policy in policies]
         off = {
             key: round(

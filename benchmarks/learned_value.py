@@ -1,12 +1,12 @@
-"""What a policy trained by `trim train --source simulate` is worth in the world that it was trained in, next to the
-exact plan, the best threshold for each price and the weak model alone.
+"""Value of policies trained by `trim train --source simulate`, on the simulation that they were trained on, compared
+with the exact plan, the best threshold for each price and the weak model alone.
 
     trim train agg --source simulate --out policies/agg
     python -m benchmarks.learned_value agg=policies/agg [seq=policies/seq] [--questions 2000]
 
 The world is the textbook pair: the POMDP's model is the whole truth there. Value is accuracy - price * strong tokens;
-its mean over five prices counts. All policies meet the same questions and draws, none of them seen in training, and
-`of_exact` has a 95% interval from 1,000 resamplings of the questions. The threshold is chosen with hindsight.
+its mean over five prices counts. All policies get the same questions and random draws, none of them seen in training,
+and `of_exact` has a 95% interval from 1,000 resamplings of the questions. The threshold is chosen with hindsight.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ def outcomes(source: Source, policies: Sequence[Policy]) -> Floats:
 
 
 def main() -> None:
-    """Play and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("policies", nargs="+", metavar="KIND=DIR")
     parser.add_argument("--questions", type=int, default=2_000)

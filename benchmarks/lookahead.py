@@ -1,4 +1,4 @@
-"""What optimistic drafting saves: wall-clock per question against stop-and-go and against the unavoidable.
+"""Latency of optimistic drafting: wall-clock time per question against stop-and-go and against the lower bound.
 
     python -m benchmarks.lookahead [--longest N]                        simulated latencies
     python -m benchmarks.lookahead --config examples/vllm.toml          real servers, one question at a time
@@ -6,7 +6,7 @@
 Simulated latencies are those of real deployments: weak 10 ms and strong 25 ms a token, 40 tokens a step, 150 ms a PRM
 call, about a fifth of the steps the strong model's. All questions run at the same time, so it takes two minutes.
 Solutions have 1 to `--longest` steps. The wait for the last step's score cannot be hidden, so short ones gain less.
-The unavoidable is the time of the weak model alone plus that of the regenerated steps themselves.
+The lower bound is the time of the weak model alone plus that of the regenerated steps themselves.
 """
 
 from __future__ import annotations
@@ -108,7 +108,6 @@ async def on_servers(path: Path, questions: int, threshold: float) -> None:
 
 
 def main() -> None:
-    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--questions", type=int, default=60)
     parser.add_argument("--longest", type=int, default=20, help="simulated: steps of the longest solution")

@@ -1,4 +1,4 @@
-"""What the Router itself costs: CPU time per step with models and a PRM that answer at once.
+"""CPU time of the Router per step, with models and a PRM that answer at once.
 
     python -m benchmarks.overhead
 
@@ -41,7 +41,6 @@ class Instant(BaseGenerator):
     async def steps(
         self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
     ) -> AsyncIterator[Step]:
-        """Continue `kept`."""
         async for step in self.model.steps(question, kept, options):
             await asyncio.sleep(0)
             yield step
@@ -89,7 +88,6 @@ async def measure(router: Router, concurrency: int) -> Cost:
 
 
 def main() -> None:
-    """Measure and print."""
     weak, strong = Instant(SimulatedModel(Role.WEAK, 0.85)), Instant(SimulatedModel(Role.STRONG, 0.97))
     cases: list[tuple[str, Policy, int]] = [
         ("always-weak", AlwaysWeak(), 1),

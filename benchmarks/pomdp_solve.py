@@ -1,4 +1,4 @@
-"""How fast the routing POMDP solves, and what that replaces.
+"""Time to solve the routing POMDP, compared with value iteration and with the paper's table of SARSOP runs.
 
     python -m benchmarks.pomdp_solve
 
@@ -23,7 +23,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.calibration import FOLDER, made_up, published
+from benchmarks.published_instance import FOLDER, made_up, published
 from trim.policies.pomdp import PomdpPolicy
 from trim.pomdp import PomdpModel, PomdpSolution, solve
 from trim.types import Action, Observation
@@ -185,7 +185,6 @@ def through_the_policy(model: PomdpModel) -> None:
 
 
 def main() -> None:
-    """Measure and print."""
     there = FOLDER.exists()
     model = published() if there else made_up()
     print(json.dumps({"instance": "published" if there else "made up", "bins": int(model.observation.mass[0].size)}))

@@ -1,4 +1,4 @@
-"""How the shipped models are made."""
+"""Recipes that made the shipped models and policies, and measured them."""
 
 import os
 

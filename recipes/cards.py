@@ -96,7 +96,7 @@ def _scorer_figures(name: str) -> str:
 
 
 def write(name: str) -> None:
-    """Write one card."""
+    """Write the model card of one shipped model."""
     folder = TARGET / name
     config = json.loads((folder / "config.json").read_text())
     with safe_open(str(folder / "model.safetensors"), "pt") as file:

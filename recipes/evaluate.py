@@ -1,4 +1,4 @@
-"""Measure the exported models of the box; writes recipes/results/<part>.json.
+"""Measure the shipped models; writes recipes/results/<part>.json.
 
     python -m recipes.evaluate generators|scorers|duplicates [--problems 1000] [--rows 500]
 
@@ -29,12 +29,12 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from recipes import labelled, prm
-from recipes.figures import Rows, reliability, table, upto_first_error
 from recipes.labelled import Labelled
 from recipes.model import Model, read_model
 from recipes.pretrain import TARGET
 from recipes.reward import Reward
 from recipes.sample import GREEDY, solve
+from recipes.score_metrics import Rows, reliability, table, upto_first_error
 from recipes.tokenizer import Encoder
 from trim.scoring.likelihood import fit_logistic
 from trim.stats import wilson
@@ -243,7 +243,7 @@ PARTS: dict[str, Callable[[Encoder, int], dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Command line."""
+    """Parse the command line and measure one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--problems", type=int, default=1000)

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from recipes import graph, pretrain, prm
+from recipes import onnx_graph, pretrain, prm
 from recipes.model import EPS, HEAD, ROPE_BASE, Model, tensors
 from recipes.pretrain import TARGET
 from recipes.tokenizer import END, PAD, PATH, Encoder
@@ -84,7 +84,7 @@ def write(folder: Path, weights: dict[str, Tensor], settings: dict[str, Any], en
         (folder / name).write_text(json.dumps(values, indent=1) + "\n")
     (folder / "tokenizer.json").write_text(PATH.read_text())
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
-    graph.write(folder)
+    onnx_graph.write(folder)
 
 
 def main() -> None:

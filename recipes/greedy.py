@@ -1,4 +1,4 @@
-"""Do other engines write what the in-process engine writes? Greedy text of the shipped weak and strong models.
+"""Agreement of greedy texts between the in-process engine and other engines, for the shipped weak and strong models.
 
     python -m recipes.greedy transformers
     python -m recipes.greedy vllm weak=http://127.0.0.1:8001/v1 strong=http://127.0.0.1:8002/v1
@@ -55,7 +55,7 @@ async def embedded(role: Role, questions: Sequence[Question]) -> list[str]:
 
 
 async def served(backend: str, url: str, role: Role, questions: Sequence[Question]) -> list[str]:
-    """By a server."""
+    """Greedy texts from a server, through its OpenAI-compatible API."""
     template, counter = load_template(str(TARGET / role.value)), TokenCounter(TARGET / role.value)
     generator = OpenAIGenerator(url, role.value, role, template, sampling=_GREEDY, backend=backend, tokenizer=counter)
     try:
@@ -93,7 +93,7 @@ def parting(model: Model, encoder: Encoder, question: Question, pair: tuple[str,
 
 
 def main() -> None:
-    """Command line."""
+    """Parse the command line and compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("engine", choices=("transformers", "vllm", "llama-server"))
     parser.add_argument("servers", nargs="*", metavar="ROLE=URL")

@@ -165,7 +165,7 @@ def write(family: Family, split: Split, name: str, count: int) -> Path:
 
 
 def read(split: Split, task: str, name: str) -> list[Labelled]:
-    """A source's file."""
+    """The labelled solutions of one source, from its file."""
     rows = map(json.loads, (ROOT / split / task / f"{name}.jsonl").read_text().splitlines())
     return [Labelled(row["question"], tuple(row["steps"]), tuple(row["labels"])) for row in rows]
 

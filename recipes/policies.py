@@ -1,14 +1,14 @@
-"""Make the saved policies that are shipped with the embedded pair.
+"""Make the saved policies that are shipped with the models in the package.
 
     python -m recipes.policies pomdp|agg|seq [--work work/policies] [--episodes N] [--out src/trim/embedded]
 
 pomdp: a fit to scored solutions of 2,200 gsm_symbolic problems with random actions, twice: with up to three resamples
-of a step, which tell what later drafts are like, and with one, which leaves more steps to the strong model.
+of a step, which give data on later drafts, and with one, which leaves more steps to the strong model.
 
 agg, seq: two trainings, one after the other: on the simulated textbook pair, which is fast, then on the embedded pair
 with gsm_symbolic problems of the validation split, beginning with the first one's network. Prices are those at which
-rewriting a mean step costs 0.002 to 0.5 of a correct answer, in both. Run it again after a kill: it goes on where it
-was. The policy goes into OUT/KIND; it is tied to the fingerprints of weak, strong and prm, so it has to be made anew
+regenerating a mean step costs 0.002 to 0.5 of a correct answer, in both. A run that was killed is resumed when started
+again. The policy goes into OUT/KIND; it is tied to the fingerprints of weak, strong and prm, so it has to be made anew
 when one of them changes.
 """
 
@@ -24,13 +24,13 @@ _SEED = 31
 
 
 def run(*words: str) -> None:
-    """A command of TRIM's; it ends the recipe if it fails."""
+    """Run a command of `trim`; its failure ends the recipe."""
     if code := trim(list(words)):
         raise SystemExit(code)
 
 
 def fit(work: Path) -> Path:
-    """Record, then fit."""
+    """Record traces with random actions, then fit the POMDP to them."""
     out, recorded = work / "pomdp", []
     for policy in ("random+revise+3", "random+revise+1"):
         recorded.append(str(work / f"{policy}-traces"))

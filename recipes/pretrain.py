@@ -1,4 +1,4 @@
-"""Train the language models of the box from scratch.
+"""Train the shipped language models from scratch.
 
     python -m recipes.pretrain weak|strong|judge|judge-small [--threads 1]
 
@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from recipes.data import Batch, Batches, collate, problem_row
 from recipes.model import Model, Shape
-from recipes.optim import Optimizer
+from recipes.optimizers import Optimizer
 from recipes.tokenizer import Encoder
 from trim.tasks import FAMILIES
 
@@ -57,7 +57,7 @@ class Run:
 
     @property
     def tokens(self) -> int:
-        """Of all stages."""
+        """Tokens of all stages together."""
         return sum(stage.tokens for stage in self.stages)
 
 
@@ -213,7 +213,7 @@ def held_out_loss(model: Model, parts: list[Batch]) -> float:
 
 
 def main() -> None:
-    """Command line."""
+    """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=RUNS)
     parser.add_argument("--threads", type=int, default=1, help="on a CPU one thread a process is fastest")

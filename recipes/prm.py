@@ -24,10 +24,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recipes import labelled, pretrain
-from recipes.figures import auroc, upto_first_error
 from recipes.labelled import Labelled
-from recipes.optim import Optimizer
+from recipes.optimizers import Optimizer
 from recipes.reward import Reward, build
+from recipes.score_metrics import auroc, upto_first_error
 from recipes.tokenizer import Encoder
 from trim.tasks import FAMILIES
 
@@ -37,7 +37,7 @@ _SAVE_EVERY = 60.0
 
 @dataclass(frozen=True)
 class Run:
-    """One training run."""
+    """Hyper-parameters of one training run."""
 
     trunk: str  # a run of `recipes.pretrain`
     tokens: int
@@ -90,7 +90,7 @@ class Batch:
 
 
 def encode(encoder: Encoder, example: Labelled) -> Row:
-    """`<|user|>question<|assistant|>step<extra_0>step<extra_0>...`"""
+    """Token ids of `<|user|>question<|assistant|>step<extra_0>step<extra_0>...`, with the labels at the marks."""
     ids = encoder.prompt(example.question)
     start, marks = len(ids), []
     for step in example.steps:
@@ -253,7 +253,7 @@ def train(name: str, device: torch.device) -> None:
 
 
 def main() -> None:
-    """Command line."""
+    """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=RUNS)
     parser.add_argument("--threads", type=int, default=1)

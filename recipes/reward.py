@@ -40,7 +40,7 @@ _REFERENCE = 13  # a frequency for keys that no query reads: it keeps the length
 _REACH = ((14, 15), (7,), (6,))  # frequencies of the three gathering heads: everything, about 25 tokens, about 15
 _LOGIT = 0.02  # what a nat of a copied logit is in the residual stream, in units of its usual level
 _TAME = 20.0  # logits are divided by this where they pass through a layer: updates disturb large values most
-_NAT = 0.2  # what a nat of surprise is there
+_NAT = 0.2  # size of a nat of negative log-likelihood there
 
 
 class Extra:
@@ -128,7 +128,7 @@ def build(trunk: Model, encoder: Encoder) -> Reward:
     _copy_expectations(compare, heads, units)
     _find_beginning(compare, units)
     _raise_voice(compare, units)
-    _add_surprise(compare, units)
+    _add_negative_log_likelihood(compare, units)
     gather.q_norm.fill_(3 * _GAIN)
     for head, frequencies in enumerate(_REACH):
         _gather(gather, head, frequencies, units)
@@ -229,7 +229,7 @@ def _raise_voice(block: Block, units: _Units) -> None:
         block.o.weight[units.width + Extra.SEEN + index, head * HEAD + index] = loud * units.level
 
 
-def _add_surprise(block: Block, units: _Units) -> None:
+def _add_negative_log_likelihood(block: Block, units: _Units) -> None:
     """Neurons: the logit of the critical token that is written, and what it takes to write another where a critical
     one was expected.
     """

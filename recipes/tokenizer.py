@@ -80,7 +80,7 @@ class Encoder:
         return str(self.tokenizer.decode(ids))
 
     def prompt(self, question: str) -> list[int]:
-        """`<|user|>question<|assistant|>`"""
+        """Token ids of `<|user|>question<|assistant|>`."""
         return [self.user, *self.encode(question), self.assistant]
 
     def solution(self, steps: tuple[str, ...] | list[str]) -> list[int]:

@@ -1,9 +1,9 @@
-"""Prompts: chat templates rendered in the client, and keeping text from becoming control tokens.
+"""Prompts: chat templates rendered in the client, and text kept from turning into control tokens.
 
 Continuing a partial answer through `/v1/completions` with a rendered template is the one way that all servers share.
 Templates are a named family or a model's own files, rendered in jinja2's sandbox; no code of theirs is run. A special
 token inside the text of a user or model would reach the model as that token, so that a question could open a turn of
-its own or forge a step mark: such tokens are broken first.
+its own or forge a step mark: such tokens are broken up first.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from typing import Any
 from trim.errors import ConfigError
 from trim.types import Message
 
-# What the common model families reserve: <|im_end|>, <|eot_id|>, <extra_0>, <s>, <pad>, [INST] ...
-STEP_MARK = "<extra_0>"  # of Qwen2.5-Math-PRM: the process reward model's scores stand at these
+STEP_MARK = "<extra_0>"
+"""Token after each step at which Qwen2.5-Math-PRM gives its score."""
+
+# Control tokens of the common model families: <|im_end|>, <|eot_id|>, <extra_0>, <s>, <pad>, [INST] ...
 _CONTROL = re.compile(r"<\|[^|<>\s]{1,40}\|>|<extra_\d+>|</?s>|<(?:pad|bos|eos|unk)>|\[/?(?:INST|SYS)\]|<</?SYS>>")
 
 _CHATML = (  # Qwen and many others
@@ -46,14 +48,14 @@ FAMILIES = {
 
 
 def neutralise(text: str, also: Iterable[str] = ()) -> str:
-    """The text with every control token broken by a space after its first character.
+    """The text with every control token broken up by a space after its first character.
 
     `<extra_0>` becomes `< extra_0>`. A space and not a zero-width character: normalisers of some tokenizers remove
-    those, which would put the token together again. A token of one character becomes U+FFFD.
+    those, which would restore the token. A token of one character becomes U+FFFD.
 
     Args:
-        text: from a user or a model.
-        also: further tokens to break, such as a PRM's step mark or the special tokens of a tokenizer file.
+        text: written by a user or a model.
+        also: further tokens to break up, such as a PRM's step mark or the special tokens of a tokenizer file.
     """
     tokens = sorted({token for token in also if token.strip()}, key=len, reverse=True)
     while True:  # breaking one token may complete another that has a space in it
@@ -71,11 +73,11 @@ def _broken(match: re.Match[str]) -> str:
 
 @dataclass(frozen=True)
 class ChatTemplate:
-    """A chat template for a question, what was said before it, and the beginning of its answer.
+    """A chat template for a question, the conversation before it, and the beginning of its answer.
 
     Args:
         source: Jinja text; sees `messages`, `question`, `system`, `add_generation_prompt`, `tokens` and `options`.
-        specials: tokens that are broken up wherever they stand in user or model text.
+        specials: tokens that are broken up wherever they occur in user or model text.
         system: a system prompt, if any.
         tokens: `bos_token`, `eos_token` and the like, as models' own templates use them.
         options: further variables of a template, such as (("enable_thinking", False),).
@@ -88,8 +90,10 @@ class ChatTemplate:
     options: tuple[tuple[str, Any], ...] = ()
 
     def conversation(self, question: str, messages: Iterable[Message] = ()) -> list[dict[str, str]]:
-        """The chat as messages without control tokens: one system message at most, begun by the configured one, then
-        the turns; neighbours of one role are one turn.
+        """The chat as messages without control tokens.
+
+        There is at most one system message, which begins with the configured one; then follow the turns. Adjacent
+        messages of one role are merged into one turn.
         """
         system = [self.system] if self.system else []
         turns: list[dict[str, str]] = []
@@ -115,7 +119,7 @@ class ChatTemplate:
         values: dict[str, Any] = {"messages": chat, "question": chat[-1]["content"], "system": system} | tokens
         try:
             text = _compiled(self.source).render(values, add_generation_prompt=True, **dict(self.options))
-        except Exception as error:  # a template is a user's program: whatever it raises is a setting that is wrong
+        except Exception as error:  # a template is a user's program: whatever it raises means a wrong setting
             raise ConfigError(f"the chat template cannot be rendered: {error}") from None
         return str(text).removeprefix(tokens["bos_token"])
 
@@ -162,7 +166,9 @@ def load_template(name: str, system: str | None = None) -> ChatTemplate:
         source = next((entry.get("template") for entry in source if entry.get("name") == "default"), None)
     if not path.exists() or not isinstance(source, str):
         families = ", ".join(sorted(FAMILIES))
-        raise ConfigError(f"template {name!r} is no family ({families}) and no model folder with a chat template")
+        raise ConfigError(
+            f"template {name!r} is neither a template family ({families}) nor a model folder with a chat template"
+        )
     tokens = {key: _content(config.get(key)) for key in ("bos_token", "eos_token", "pad_token", "unk_token")}
     named = tuple((key, text) for key, text in tokens.items() if text)
     specials = dict.fromkeys((*special_tokens(folder), *(text for _, text in named)))
@@ -179,7 +185,7 @@ def special_tokens(folder: Path) -> tuple[str, ...]:
 
 
 def _content(token: Any) -> str:
-    """Tokens stand in the files as text or as {"content": text, ...}."""
+    """A token's text; files hold it as a string or as {"content": text, ...}."""
     return str(token.get("content", "")) if isinstance(token, dict) else str(token or "")
 
 

@@ -1,4 +1,4 @@
-"""What a step is, where one ends, and when a solution does."""
+"""The format of steps: what separates two of them, and what a final answer looks like."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trim.errors import ConfigError
 
 
 class Separator(StrEnum):
-    """Where one step ends and the next begins."""
+    """What separates two steps of a text."""
 
     BLANK_LINE = "blank-line"
     NEWLINE = "newline"
@@ -20,9 +20,9 @@ class Separator(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    pattern: re.Pattern[str]  # matches what stands between two steps, and only once it is certain
+    pattern: re.Pattern[str]  # matches the separator, and only once it is complete
     joiner: str  # what to write between two kept steps
-    stop: str | None  # a stop string that a server can use; None: the client must cut
+    stop: str | None  # a stop string that a server can use; None: the client must split the text
 
 
 _RULES = {
@@ -38,11 +38,14 @@ _FINAL_ANSWER = r"####\s*\S|\\boxed\s*\{"
 
 @dataclass(frozen=True)
 class StepFormat:
-    """How a solution is cut into steps and how its end is seen.
+    """How a solution is split into steps, and how its end is recognised.
 
     Args:
-        separator: where steps end.
+        separator: what stands between two steps.
         answer: regular expression that a final answer matches.
+
+    Raises:
+        ConfigError: `answer` is not a valid regular expression.
     """
 
     separator: Separator = Separator.BLANK_LINE
@@ -52,20 +55,20 @@ class StepFormat:
         try:
             re.compile(self.answer)
         except re.error as error:
-            raise ConfigError(f"answer pattern {self.answer!r} is no regular expression: {error}") from None
+            raise ConfigError(f"answer pattern {self.answer!r} is not a valid regular expression: {error}") from None
 
     @property
     def joiner(self) -> str:
-        """What stands between two steps of a text."""
+        """The separator as it is written between two steps, such as a blank line."""
         return _RULES[self.separator].joiner
 
     @property
     def stop(self) -> str | None:
-        """The stop string for servers, or None where only the client can cut."""
+        """The stop string for servers; None where only the client can find the end of a step."""
         return _RULES[self.separator].stop
 
     def join(self, steps: tuple[str, ...]) -> str:
-        """The text of these steps."""
+        """The text of these steps, separators between them."""
         return self.joiner.join(steps)
 
     def prefix(self, kept: tuple[str, ...]) -> str:
@@ -73,29 +76,29 @@ class StepFormat:
         return "".join(step + self.joiner for step in kept)
 
     def split(self, text: str) -> tuple[str, ...]:
-        """The steps of a finished text."""
+        """The steps of a finished text; empty ones are left out."""
         cutter = Cutter(self)
         return tuple(step for step in (*cutter.feed(text), cutter.rest()) if step)
 
     def has_answer(self, step: str) -> bool:
-        """Whether this step holds a final answer and so ends the solution."""
+        """Whether this step contains a final answer and so ends the solution."""
         return re.search(self.answer, step) is not None  # re caches the compiled pattern
 
 
 def is_degenerate(step: str) -> bool:
-    """A step without a letter or digit in it, such as "" or "---"."""
+    """Whether a step contains no letter or digit, such as "" or "---"."""
     return not any(char.isalnum() for char in step)
 
 
 class Cutter:
-    """Cuts a growing text into steps. White space around a step is not part of it."""
+    """Splits a growing text into steps. White space around a step is not part of it."""
 
-    def __init__(self, form: StepFormat) -> None:
-        self._pattern = _RULES[form.separator].pattern
+    def __init__(self, step_format: StepFormat) -> None:
+        self._pattern = _RULES[step_format.separator].pattern
         self._text = ""
 
     def feed(self, text: str) -> list[str]:
-        """Add text and return the steps that it finished, in order."""
+        """Add text and return the steps that it completed, in order."""
         self._text = (self._text + text) if self._text else text.lstrip()
         finished: list[str] = []
         while match := self._pattern.search(self._text):
@@ -104,5 +107,5 @@ class Cutter:
         return finished
 
     def rest(self) -> str:
-        """The step that is still open."""
+        """The last step, which may still be incomplete."""
         return self._text.strip()

@@ -30,7 +30,12 @@ def test_train_writes_a_policy_and_curves(tmp_path: Path, capsys: pytest.Capture
     assert "--resume" in capsys.readouterr().err
     assert main(["train", "agg", *SMALL, "--out", str(out), "--resume", "--seed", "1"]) == 2
     assert "settings differ" in capsys.readouterr().err
+    found = json.loads((out / "training.json").read_text())
+    renamed = {"total_episodes": "episodes", "episodes_per_update": "batch", "learning_rate": "rate"}
+    found["settings"] = {renamed.get(name, name): value for name, value in found["settings"].items()}
+    (out / "training.json").write_text(json.dumps(found))  # as version 0.1 wrote it
     assert main(["train", "agg", *SMALL, "--out", str(out), "--resume"]) == 0
+    assert "learning_rate" in json.loads((out / "training.json").read_text())["settings"]
     assert len(rows(out)) == 2
     assert main(["train", "agg", *SMALL, "--out", str(tmp_path / "next"), "--start", str(out)]) == 0
     assert f"agg={tmp_path / 'next'}" in capsys.readouterr().out

@@ -73,7 +73,9 @@ def test_the_snapshot_and_its_gate() -> None:
 def test_it_survives_the_disk(tmp_path: Path) -> None:
     repair = scores_in((0.2, 0.8), (0.7, 0.3), (0.7, 0.3))
     model = replace(small((0.3, 1.0), 0.8), agreement=(0.8, 0.1, 0.7), repair_observation=repair)
-    model = replace(model, resample_observation=repair, resample_model=replace(AGAIN, after_differing=AGAIN), revise_model=AGAIN)
+    model = replace(
+        model, resample_observation=repair, resample_model=replace(AGAIN, after_differing=AGAIN), revise_model=AGAIN
+    )
     policy = replace(POLICY, belief="snapshot", gate=0.4, model=model, bill=CostModel(1.0, 2.0))
     policy.save(tmp_path, PROVENANCE)
     loaded = PomdpPolicy.load(tmp_path, models=PROVENANCE.models)
@@ -135,3 +137,39 @@ def test_the_router_shows_the_scores_that_it_decided_on() -> None:
     assert seen[-1].draft_scores == tuple((decision.score,) for decision in trace.decisions)
     changed = [i for i, action in enumerate(seen[-1].actions) if action is Action.REGENERATE]
     assert all(seen[-1].draft_scores[i][0] != seen[-1].scores[i] for i in changed)
+
+
+SETTINGS_OF_0_1 = {
+    "resamples": "retries",
+    "max_revisions": "redos",
+    "cost_per_draft": "draft_tokens",
+    "cost_per_strong_step": "rewrite_tokens",
+}
+ARRAYS_OF_0_1 = {
+    "resample_model": "retries",
+    "resample_model_after_identical": "retries_steady",
+    "resample_model_after_differing": "retries_mixed",
+    "revise_model": "redo",
+    "revise_model_after_differing": "redo_mixed",
+    "resample_score_edges": "retry_score_edges",
+    "resample_mass": "retry_mass",
+}
+
+
+def test_policies_saved_by_version_0_1_load(tmp_path: Path) -> None:
+    later = replace(AGAIN, after_identical=AGAIN, after_differing=ResampleModel((0.1, 0.2, 0.3), 0.4, 0.5))
+    revise = replace(AGAIN, after_differing=AGAIN)
+    model = replace(small(), resample_model=later, revise_model=revise, resample_observation=small().observation)
+    policy = replace(POLICY, model=model, resamples=2, max_revisions=1, bill=CostModel(1.0, 2.0))
+    policy.save(tmp_path, PROVENANCE)
+    header = json.loads((tmp_path / "policy.json").read_text())
+    header["settings"] = {SETTINGS_OF_0_1.get(name, name): value for name, value in header["settings"].items()}
+    (tmp_path / "policy.json").write_text(json.dumps(header))
+    with np.load(tmp_path / "arrays.npz") as file:
+        arrays = {ARRAYS_OF_0_1.get(name, name): file[name] for name in file.files}
+    assert set(ARRAYS_OF_0_1.values()) <= set(arrays)
+    np.savez(tmp_path / "arrays.npz", **arrays)
+    loaded = PomdpPolicy.load(tmp_path)
+    assert (loaded.model.resample_model, loaded.model.revise_model) == (later, revise)
+    assert loaded.model.resample_observation is not None
+    assert replace(loaded, model=policy.model) == policy

@@ -1,4 +1,4 @@
-"""Instances and the slow, obvious way to solve them."""
+"""Small instances, and a brute-force solver over the whole tree to compare with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from benchmarks.calibration import FOLDER
+from benchmarks.published_instance import FOLDER
 from trim.pomdp import ObservationBins, PomdpModel, ResampleModel
 
 needs_calibration = pytest.mark.skipif(not FOLDER.exists(), reason="../shared/data/calibration is not here")
@@ -28,7 +28,7 @@ def small(hazard: tuple[float, ...] = (0.2, 0.5, 1.0), repair: float | None = No
 
 @st.composite
 def models(draw: st.DrawFn, horizon: int = 3) -> PomdpModel:
-    """Any tiny model."""
+    """Random models with two or three scores and a short horizon."""
     share = st.floats(0.01, 1.0)
     columns = draw(st.integers(2, 3))
     tables = [draw(st.lists(share, min_size=columns, max_size=columns)) for _ in range(3)]
@@ -42,7 +42,7 @@ def models(draw: st.DrawFn, horizon: int = 3) -> PomdpModel:
 
 @st.composite
 def beliefs(draw: st.DrawFn) -> tuple[float, float, float]:
-    """Any belief."""
+    """Random beliefs (CORRECT, RECOVERABLE, LOST)."""
     correct = draw(st.floats(0.0, 1.0))
     recoverable = draw(st.floats(0.0, 1.0)) * (1 - correct)
     return correct, recoverable, max(1.0 - correct - recoverable, 0.0)

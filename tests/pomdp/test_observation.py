@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from benchmarks.calibration import FOLDER
+from benchmarks.published_instance import FOLDER
 from tests.pomdp.instances import needs_calibration
 from trim.errors import ConfigError
 from trim.pomdp import STATES, ObservationBins, quantile_bins, read_points, reflected_kde

@@ -23,15 +23,15 @@ def model() -> PomdpModel:
 
 
 class Name(pomdp_py.SimpleState):  # type: ignore[misc]
-    """A state, action or observation of theirs."""
+    """A state of the library, named by stage and solution."""
 
 
 class Move(pomdp_py.SimpleAction):  # type: ignore[misc]
-    """One of ours, by name."""
+    """An action of the library, named as ours."""
 
 
 class Seen(pomdp_py.SimpleObservation):  # type: ignore[misc]
-    """A bin."""
+    """An observation of the library: the number of a bin."""
 
 
 STATES = [Name((stage, solution)) for stage in range(4) for solution in range(3)]

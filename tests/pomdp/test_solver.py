@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.calibration import published
+from benchmarks.published_instance import published
 from tests.pomdp.instances import beliefs, brute_force, models, needs_calibration, small
 from trim.errors import ConfigError
 from trim.pomdp import PomdpModel, solve

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.simulator import FITTED, Fit, published, sample_without_router, through_router, world
+from benchmarks.simulator_fit import FITTED, Fit, published, sample_without_router, through_router, world
 from tests.pomdp.instances import needs_calibration
 
 pytestmark = needs_calibration

@@ -48,7 +48,7 @@ def test_gymnasium_has_nothing_to_say(env: RoutingEnv) -> None:
     check_env(env, skip_render_check=True)
 
 
-def test_rewards_are_the_answer_less_the_bill() -> None:
+def test_rewards_are_the_answer_less_the_cost() -> None:
     env = RoutingEnv(SOURCE, PRICES)
     kept, info = play(env, 0, price=1e-3)
     assert kept == float(info["correct"])

@@ -11,7 +11,7 @@ import pytest
 from tests.policies.learned.networks_made import made_up
 from trim.policies.learned.policy import KINDS, Kind, LearnedPolicy
 from trim.training.episodes import Episode, Explorer, Source, solve
-from trim.training.simulated_source import price_range, simulated, textbook
+from trim.training.simulated_source import simulated, textbook
 from trim.types import Action, Observation, Role, Trace
 
 PRICE = 1e-3
@@ -32,14 +32,14 @@ def explored(policy: LearnedPolicy, count: int = 20, seed: int = 0) -> list[tupl
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("resample", [False, True])
 @pytest.mark.parametrize("weak_price", [0.0, 0.25])
-def test_rewards_add_up_to_the_answer_less_the_bill(kind: Kind, resample: bool, weak_price: float) -> None:
+def test_rewards_add_up_to_the_answer_less_the_cost(kind: Kind, resample: bool, weak_price: float) -> None:
     seen = Counter[bool]()
     for trace, explorer in explored(made_up(kind, resample=resample, seed=3)):
-        episode = Episode.of(trace, explorer.moments, weak_price)
+        episode = Episode.of(trace, explorer.transitions, weak_price)
         strong, weak = trace.usage[Role.STRONG].completion_tokens, trace.usage[Role.WEAK].completion_tokens
         wanted = bool(trace.correct) - PRICE * (strong + weak_price * weak)
         assert sum(episode.rewards) == pytest.approx(wanted)
-        assert len(episode.rewards) == len(episode.moments) == sum(len(d.drafts) for d in trace.decisions)
+        assert len(episode.rewards) == len(episode.transitions) == sum(len(d.drafts) for d in trace.decisions)
         assert (episode.price, episode.correct, episode.strong_tokens) == (PRICE, trace.correct, strong)
         seen[episode.correct] += 1
     assert min(seen.values()) > 0
@@ -47,11 +47,13 @@ def test_rewards_add_up_to_the_answer_less_the_bill(kind: Kind, resample: bool, 
 
 def test_a_regenerated_step_is_paid_where_it_was_decided() -> None:
     for trace, explorer in explored(made_up("agg", seed=3)):
-        episode = Episode.of(trace, explorer.moments, 0.0)
-        for decision, moment, reward in list(zip(trace.decisions, episode.moments, episode.rewards, strict=True))[:-1]:
+        episode = Episode.of(trace, explorer.transitions, 0.0)
+        for decision, transition, reward in list(
+            zip(trace.decisions, episode.transitions, episode.rewards, strict=True)
+        )[:-1]:
             cost = decision.step.tokens if decision.action is Action.REGENERATE else 0
             assert reward == pytest.approx(-PRICE * cost)
-            assert (moment.action == 1) is (decision.action is Action.REGENERATE)
+            assert (transition.action == 1) is (decision.action is Action.REGENERATE)
 
 
 def test_actions_are_drawn_with_the_policys_probabilities() -> None:
@@ -62,7 +64,7 @@ def test_actions_are_drawn_with_the_policys_probabilities() -> None:
     explorer = Explorer(policy, shift=0.3)
     for i in range(1000):
         explorer.act(Observation(seen.scores, seen.tokens, seen.actions, draw=i / 1000))
-    found = np.bincount([moment.action for moment in explorer.moments], minlength=3) / 1000
+    found = np.bincount([transition.action for transition in explorer.transitions], minlength=3) / 1000
     assert found == pytest.approx(wanted, abs=2e-3)
 
 
@@ -73,16 +75,3 @@ def test_episodes_repeat_and_shifts_explore_anew() -> None:
     opened = source()
     jobs = [(Explorer(policy, i / 8), opened.questions[0]) for i in range(8)]
     assert len({trace.text for trace in asyncio.run(solve(opened, jobs, 0))}) > 1
-
-
-def test_validation_questions_are_held_out() -> None:
-    opened = source()
-    assert not {q.text for q in opened.questions} & {q.text for q in opened.validation}
-    assert (len(opened.questions), len(opened.validation)) == (40, 10)
-
-
-def test_the_textbook_pair_is_what_it_says() -> None:
-    model = textbook()
-    assert model.strong_accuracy_if_correct == pytest.approx(1.0)
-    assert price_range(model.step_tokens).low == pytest.approx(0.002 / 60, rel=0.02)
-    assert price_range(model.step_tokens).high == pytest.approx(0.5 / 60, rel=0.02)

@@ -21,7 +21,7 @@ from trim.policies import AlwaysWeak  # noqa: E402
 from trim.policies.artifacts import Models, Provenance  # noqa: E402
 from trim.policies.learned.features import PriceRange  # noqa: E402
 from trim.policies.learned.policy import KINDS, Kind, LearnedPolicy  # noqa: E402
-from trim.training.ppo import Learner, Row, Settings, advantages, collect, train, validate  # noqa: E402
+from trim.training.ppo import Learner, PpoSettings, UpdateMetrics, advantages, collect, train, validate  # noqa: E402
 from trim.training.simulated_source import price_range, simulated, textbook  # noqa: E402
 from trim.training.torch_networks import network  # noqa: E402
 from trim.types import Action  # noqa: E402
@@ -31,9 +31,15 @@ PROVENANCE = Provenance(Models("a", "b", "c"), "simulated", "2026-11-25", 100)
 SOURCE = simulated(textbook(), (Action.CONTINUE, Action.REGENERATE), questions=2_000, validation=20, seed=0)
 
 
-def settings(kind: Kind, **changes: Any) -> Settings:
-    small = {"episodes": 60, "batch": 10, "minibatch": 32, "validations": 3, "validation_prices": 3}
-    return Settings(kind, PRICES, **{**small, **changes})
+def settings(kind: Kind, **changes: Any) -> PpoSettings:
+    small = {
+        "total_episodes": 60,
+        "episodes_per_update": 10,
+        "minibatch_size": 32,
+        "validations": 3,
+        "validation_prices": 3,
+    }
+    return PpoSettings(kind, PRICES, **{**small, **changes})
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -53,15 +59,15 @@ def test_numpy_decides_as_torch_does(kind: Kind, actions: int) -> None:
 
 
 @given(st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=1, max_size=8), st.floats(0, 1))
-def test_advantages_are_the_textbooks(steps: list[tuple[float, float]], decay: float) -> None:
+def test_advantages_are_the_sum_of_discounted_errors(steps: list[tuple[float, float]], gae_lambda: float) -> None:
     rewards, values = zip(*steps, strict=True)
     errors = [r + v2 - v1 for r, v1, v2 in zip(rewards, values, (*values[1:], 0.0), strict=True)]
-    wanted = [sum(decay**k * error for k, error in enumerate(errors[i:])) for i in range(len(errors))]
-    assert advantages(rewards, values, decay) == pytest.approx(wanted)
+    wanted = [sum(gae_lambda**k * error for k, error in enumerate(errors[i:])) for i in range(len(errors))]
+    assert advantages(rewards, values, gae_lambda) == pytest.approx(wanted)
 
 
 def test_prices_cover_the_range() -> None:
-    chosen = settings("agg", batch=50, episodes=5_000)
+    chosen = settings("agg", episodes_per_update=50, total_episodes=5_000)
     learner = Learner.fresh(chosen)
     episodes = asyncio.run(collect(SOURCE, learner.policy(chosen), chosen, 0))
     scaled = np.sort([PRICES.scaled(episode.price) for episode in episodes])
@@ -82,7 +88,7 @@ class Killed(Exception):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("at", [1, 5])
 def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, kind: Kind, at: int) -> None:
-    def kill(row: Row) -> None:
+    def kill(row: UpdateMetrics) -> None:
         if row.update == at:
             raise Killed
 
@@ -107,7 +113,9 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, kind: Kind, at:
 def test_it_learns(tmp_path: Path) -> None:
     """A short training beats never asking the strong model, at the prices where that is worth something."""
     prices = PriceRange(1e-4, 1e-3)
-    chosen = Settings("agg", prices, episodes=2_048, batch=128, rate=3e-3, epochs=6, minibatch=256, validations=1)
+    chosen = PpoSettings(
+        "agg", prices, total_episodes=2_048, episodes_per_update=128, minibatch_size=256, validations=1
+    )
     policy = asyncio.run(train(SOURCE, chosen, tmp_path, PROVENANCE))
     grid = prices.grid(3)
     learned = asyncio.run(validate(SOURCE, [policy.at(price) for price in grid], grid, 0.0))
@@ -125,12 +133,12 @@ def test_the_saved_policy_says_how_it_came_about(tmp_path: Path) -> None:
     assert loaded.training["algorithm"] == "ppo"
 
 
-def test_a_training_begins_with_anothers_network(tmp_path: Path) -> None:
+def test_a_training_starts_from_anothers_network(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
     second.mkdir()
     asyncio.run(train(SOURCE, settings("agg"), first, PROVENANCE))
-    frozen = settings("agg", rate=0.0)
+    frozen = settings("agg", learning_rate=0.0)
     asyncio.run(train(SOURCE, frozen, second, PROVENANCE, start=first / "checkpoint.npz"))
     with np.load(first / "checkpoint.npz") as one, np.load(second / "checkpoint.npz") as two:
         assert all(np.array_equal(one[name], two[name]) for name in one.files if name.startswith("model."))

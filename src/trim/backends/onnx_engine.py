@@ -173,7 +173,7 @@ class Engine:
     """One model folder, loaded.
 
     Args:
-        folder: Hugging Face files of a plain Qwen3 model, with the `model.onnx` that `recipes.graph` writes.
+        folder: Hugging Face files of a plain Qwen3 model, with the `model.onnx` that `recipes.onnx_graph` writes.
         threads: ONNX Runtime threads.
 
     Raises:

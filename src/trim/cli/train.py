@@ -27,11 +27,26 @@ if TYPE_CHECKING:
     from trim.policies.artifacts import Models
     from trim.policies.learned.features import PriceRange
     from trim.training.episodes import Source
-    from trim.training.ppo import Row, Settings
+    from trim.training.ppo import PpoSettings, UpdateMetrics
 
 _SEED = 0
 _SIMULATED = {"episodes": 50_000, "batch": 256, "questions": 50_000, "validation": 400}
 _REAL = {"episodes": 6_000, "batch": 128, "questions": 2_000, "validation": 100}
+_OLD_SETTINGS = {
+    "episodes": "total_episodes",
+    "batch": "episodes_per_update",
+    "epochs": "update_epochs",
+    "minibatch": "minibatch_size",
+    "rate": "learning_rate",
+    "clip": "clip_coef",
+    "decay": "gae_lambda",
+    "entropy": "ent_coef",
+    "last_entropy": "final_ent_coef",
+    "critic": "vf_coef",
+    "most_gradient": "max_grad_norm",
+}
+"""Names that version 0.1 wrote into training.json, and today's, so that its trainings can be resumed."""
+
 _DESCRIPTION = """\
 Trains by PPO on solutions that the policy routes itself, and writes policy.json and arrays.npz (the best on held-out
 questions), metrics.jsonl, curves.png and a checkpoint. One network serves every price in the range. Kill it and start
@@ -191,7 +206,7 @@ async def _train(args: argparse.Namespace) -> int:
         start = args.start / "checkpoint.npz" if args.start else None
         with tracked(args.track, args.out, asdict(settings)) as log, _watching(settings.updates, alone) as show:
 
-            def report(row: Row) -> None:
+            def report(row: UpdateMetrics) -> None:
                 log(row)
                 show(row)
 
@@ -232,22 +247,22 @@ async def _strong_alone(source: Source) -> _Alone:
     return _Alone(right / len(traces), max(tokens / len(traces), 1.0), max(tokens / max(steps, 1), 1.0))
 
 
-def _settings(args: argparse.Namespace, alone: _Alone) -> Settings:
-    from trim.training.ppo import Settings
+def _settings(args: argparse.Namespace, alone: _Alone) -> PpoSettings:
+    from trim.training.ppo import PpoSettings
     from trim.training.simulated_source import price_range
 
-    return Settings(
+    return PpoSettings(
         args.kind,
         args.price or price_range(alone.step_tokens),
         args.actions,
         args.weak_price,
-        episodes=args.episodes,
-        batch=args.batch,
+        total_episodes=args.episodes,
+        episodes_per_update=args.batch,
         seed=args.seed,
     )
 
 
-def _prepare(args: argparse.Namespace, settings: Settings, opened: _Opened) -> None:
+def _prepare(args: argparse.Namespace, settings: PpoSettings, opened: _Opened) -> None:
     """Make the folder, or see that what is in it is the same training."""
     path = args.out / "training.json"
     mine = {
@@ -265,6 +280,8 @@ def _prepare(args: argparse.Namespace, settings: Settings, opened: _Opened) -> N
         theirs = json.loads(path.read_text()) if path.exists() else None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
+    if theirs is not None and "settings" in theirs:
+        theirs["settings"] = {_OLD_SETTINGS.get(name, name): value for name, value in theirs["settings"].items()}
     if theirs is not None and not args.resume:
         raise ConfigError(f"{args.out} holds a training already: --resume goes on with it, or choose another --out")
     if theirs not in (None, mine):
@@ -274,13 +291,13 @@ def _prepare(args: argparse.Namespace, settings: Settings, opened: _Opened) -> N
 
 
 @contextmanager
-def _watching(updates: int, alone: _Alone) -> Iterator[Callable[[Row], None]]:
+def _watching(updates: int, alone: _Alone) -> Iterator[Callable[[UpdateMetrics], None]]:
     """A progress bar with what the newest update was like."""
     from trim.reporting.console import progress
 
     with progress(updates) as advance:
 
-        def report(row: Row) -> None:
+        def report(row: UpdateMetrics) -> None:
             share = row.strong_tokens / alone.tokens
             advance(f"reward {row.reward:.3f}, {row.accuracy:.0%} right, strong share {share:.0%}")
 

@@ -29,7 +29,7 @@ class ResampleModel:
             is a hard one: there even correct texts are rarely repeated.
 
     Where `after_identical` or `after_differing` is None, later texts are taken to be correct as often as a second one,
-    and a repetition among them is no evidence.
+    and repetitions among them are not used as evidence.
 
     Raises:
         ConfigError: a probability out of its range.
@@ -82,7 +82,7 @@ class PomdpModel:
         step_tokens: mean tokens of a step, what REGENERATE costs at steps to come.
         repair_accuracy: q_R, P(the strong step is correct | the draft was wrong); None: p_s, as in the paper. Where the
             draft was correct the strong step is correct with q_C, so that p_w q_C + (1 - p_w) q_R = p_s.
-        resample_model: another weak draft of the same step; None: unknown, RESAMPLE is no action.
+        resample_model: another weak draft of the same step; None: unknown, RESAMPLE is not available.
         agreement: P(the strong model writes the draft again word for word | the draft is CORRECT, RECOVERABLE, LOST);
             None: unknown, every strong step counts as a different text.
         repair_observation: scores of strong steps that differ from the draft, given their own state. They occur at hard
@@ -91,7 +91,7 @@ class PomdpModel:
             repeats the result. None: p_w; otherwise p_w and p_s are those of the steps before.
         past_weight: exponent in [0, 1] on the likelihood of scores of earlier steps in the filter. 1: scores are
             independent given the states; less where the errors of the scores within a solution are correlated.
-        revise_model: another text of the strong model for the same step; None: unknown, REVISE is no action.
+        revise_model: another text of the strong model for the same step; None: unknown, REVISE is not available.
         resample_observation: scores of drafts that differ from all earlier ones of their step, given their own state.
             They occur at hard steps. None: as `observation`.
 

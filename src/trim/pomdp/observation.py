@@ -52,10 +52,10 @@ class ObservationBins:
     mass: FloatArray
 
     def __post_init__(self) -> None:
-        for name in ("minimum_edges", "score_edges", "mass"):
-            object.__setattr__(self, name, np.array(getattr(self, name), dtype=float))
-        for name in ("minimum_edges", "score_edges"):
-            edges = getattr(self, name)
+        arrays = {"minimum_edges": self.minimum_edges, "score_edges": self.score_edges, "mass": self.mass}
+        for name, array in arrays.items():
+            object.__setattr__(self, name, np.array(array, dtype=float))  # a copy, which is not changed elsewhere
+        for name, edges in (("minimum_edges", self.minimum_edges), ("score_edges", self.score_edges)):
             if edges.ndim != 1 or len(edges) < 2 or edges[0] != 0 or edges[-1] != 1 or np.any(np.diff(edges) <= 0):
                 raise ConfigError(f"observation bins: {name} must rise from 0 to 1, not {edges}")
         shape = (len(STATES), len(self.minimum_edges) - 1, len(self.score_edges) - 1)

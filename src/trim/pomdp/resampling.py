@@ -249,7 +249,7 @@ def resample_tables(
         resamples: drafts that may still follow the first.
         cost: of REGENERATE.
         draft_cost: of a draft and its score.
-        take_over: TAKE_OVER's P(all later steps are correct) and its cost; None where it is no action.
+        take_over: TAKE_OVER's P(all later steps are correct) and its cost; None where it is not available.
         revise: the values of REGENERATE where its text may be revised; None where it may not.
     """
     assert model.resample_model is not None

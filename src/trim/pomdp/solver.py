@@ -202,7 +202,7 @@ class _StepTables:
         self._model = model
 
     def take_over(self, step: int) -> tuple[float, float] | None:
-        """P(all later steps are correct) and the cost of TAKE_OVER; None where it is no action."""
+        """P(all later steps are correct) and the cost of TAKE_OVER; None where it is not available."""
         if self.strong_only is None or step == self.steps:
             return None
         return self.strong_only.success[step], self.strong_only.steps[step] * self.cost

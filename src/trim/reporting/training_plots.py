@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from trim.errors import ConfigError
 
 Row = dict[str, Any]
-"""A line of metrics.jsonl; see `trim.training.ppo.Row`."""
+"""A line of metrics.jsonl; see `trim.training.ppo.UpdateMetrics`."""
 
 
 def read_metrics(path: Path) -> list[Row]:

@@ -1,4 +1,4 @@
-"""arithmetic_chain: reasoning-gym's longer arithmetic, one operation a step: long horizons.
+"""arithmetic_chain: long arithmetic from reasoning-gym, one operation a step, for long horizons.
 
     "Calculate 12 + 5 * 7 - 9."  ->  "5 * 7 = 35" / "12 + 35 = 47" / "47 - 9 = 38" / "#### 38"
 
@@ -35,7 +35,7 @@ _OPERATIONS: dict[str, Callable[[Decimal, Decimal], Decimal]] = {
 
 @dataclass(frozen=True)
 class _Size:
-    """Operations and digits of a level; products stay smaller, they grow by themselves."""
+    """Ranges of operations and digits of a level; numbers in products have fewer digits, as results grow fast."""
 
     operations: tuple[int, int]
     digits: tuple[int, int]

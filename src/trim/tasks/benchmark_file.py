@@ -1,4 +1,4 @@
-"""Public benchmarks: a file with a known checksum, from a local folder or fetched once, and how its rows are read."""
+"""Public benchmarks: files with known checksums, local or downloaded once, and how their rows are read."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trim.atomic import write_bytes
 from trim.errors import TaskError
 from trim.tasks.grading import final_answer
 from trim.types import Question
 
 BOXED = "Please reason step by step, and put your final answer within \\boxed{}."
-"""What Qwen2.5-Math and most others tell the model; the system prompt where the configuration has none."""
+"""The instruction that Qwen2.5-Math and most others use; the system prompt where the configuration has none."""
 
 QWEN_DATA = (
     "https://raw.githubusercontent.com/QwenLM/Qwen2.5-Math/a45202bd16f1ec06f433442dc1152d0074773465/evaluation/data"
@@ -42,7 +43,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A set of questions.
+    """A public benchmark: its files by split, and how rows become questions.
 
     Args:
         name: of the task.
@@ -62,7 +63,7 @@ class Benchmark:
         """All questions of a split (empty: the default), in the file's order.
 
         Raises:
-            TaskError: no such split, the file is not there and cannot be fetched, or it is another one.
+            TaskError: no such split, the file is missing and cannot be downloaded, or it has another checksum.
         """
         if split and split not in self.sources:
             raise TaskError(f"task {self.name} has no split {split!r}; there are {', '.join(self.sources)}")
@@ -73,7 +74,7 @@ class Benchmark:
 
 
 def data_folder() -> Path:
-    """Where files of benchmarks are kept: $TRIM_DATA, or `~/.cache/trim`."""
+    """The folder of the benchmarks' files: $TRIM_DATA, or `~/.cache/trim`."""
     return Path(os.environ.get("TRIM_DATA") or Path.home() / ".cache" / "trim")
 
 
@@ -91,7 +92,7 @@ def _content(source: Source) -> bytes:
 
 
 def _fetch(source: Source, path: Path) -> None:
-    """Fetch a file; what is there in the end is whole and has the right checksum."""
+    """Download a file; it is put in place only complete and with the right checksum."""
     import httpx
 
     try:
@@ -105,6 +106,4 @@ def _fetch(source: Source, path: Path) -> None:
     if found != source.sha256:
         raise TaskError(f"{source.url} has changed: its sha256 is {found[:12]}..., not {source.sha256[:12]}...")
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_bytes(answer.content)
-    unfinished.replace(path)
+    write_bytes(path, answer.content)

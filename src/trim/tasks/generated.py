@@ -1,4 +1,4 @@
-"""Endless families of problems that come with a solution step by step: what the shipped models know.
+"""Families of generated problems with step-by-step reference solutions: the tasks that the shipped models know.
 
 A family draws problems at three levels (easy, medium, hard). Train, validation and test problems are disjoint BY TEXT
 for every seed and level: a hash of the question text says which split it belongs to.
@@ -21,19 +21,19 @@ Level = Literal["easy", "medium", "hard"]
 LEVELS: tuple[Level, ...] = ("easy", "medium", "hard")
 
 FIRST_EVALUATION_SEED = 900_000
-"""Seeds from here on are never used in making the shipped models."""
+"""Seeds from here on were never used in training the shipped models."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """A source of problems and its rules.
+    """A generator of problems, and the rules that grade answers and label steps.
 
     Args:
         name: of the task.
         draw: a problem of a level (None: any) from a random generator; its id is not yet set. None: draw again.
         answer: the final answer of a solution, or None.
         same_answer: whether an answer equals the reference.
-        same_step: whether a step says what the reference's step says.
+        same_step: whether a step states the same result as the reference's step.
     """
 
     name: str
@@ -66,15 +66,15 @@ class Family:
         return islice(filter(new, self.stream(seed, split, level)), count)
 
     def problems(self, seed: int, count: int, split: Split = "test", level: Level | None = None) -> list[Question]:
-        """The same as a list."""
+        """The problems of `distinct` as a list."""
         return list(self.distinct(seed, count, split, level))
 
     def right(self, answer: str | None, question: Question) -> bool:
-        """Whether an extracted answer is the reference."""
+        """Whether an extracted answer equals the reference; None is wrong."""
         return answer is not None and self.same_answer(answer, question.reference or "")
 
     def step_labels(self, question: Question, steps: Sequence[str]) -> tuple[bool, ...]:
-        """Which steps are right, by rule: the step says what the reference's does, and every earlier step is right.
+        """Which steps are correct by rule: a step says what the reference's does, and all earlier ones are correct.
 
         A final answer before the reference solution is complete is wrong.
         """
@@ -90,18 +90,18 @@ class Family:
 
 
 def split_of(text: str) -> Split:
-    """Which split a question text belongs to: 10/16 train, 2/16 validation, 4/16 test, by its hash."""
+    """The split that a question belongs to by the hash of its text: 10/16 train, 2/16 validation, 4/16 test."""
     bucket = hashlib.sha256(text.encode()).digest()[0] % 16
     return "train" if bucket < 10 else "validation" if bucket < 12 else "test"
 
 
 def after_mark(text: str) -> str | None:
-    """What stands after the last `####` on its line; None if there is nothing."""
+    """The rest of the line after the last `####`; None if it is empty or there is no `####`."""
     _, mark, rest = text.rpartition("####")
     answer = rest.strip().split("\n")[0].strip()
     return answer if mark and answer else None
 
 
 def same_words(step: str, reference: str) -> bool:
-    """Equal but for white space."""
+    """Whether two steps are equal up to white space."""
     return step.split() == reference.split()

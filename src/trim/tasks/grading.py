@@ -1,7 +1,7 @@
 """Grading final answers: a numeric rule, and math-verify for everything else.
 
 math-verify runs in a worker process that forks a child for each answer, with a hard limit on its time and memory: some
-answers send a computer-algebra system off for ever, and its own time-outs use signals, which threads don't get.
+answers keep a computer-algebra system busy for ever, and its own time-outs use signals, which threads don't get.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _NUMBER = re.compile(r"-?(?:\d+(?:,\d{3})+|\d+)?(?:\.\d+)?(?:/\d+)?")
 
 
 def final_answer(text: str) -> str | None:
-    r"""What stands in the last `\boxed{...}`, or after the last `####`; None if there is neither."""
+    r"""The content of the last `\boxed{...}`, else the text after the last `####`; None if there is neither."""
     at = text.rfind("\\boxed")
     if at >= 0 and (brace := text.find("{", at)) >= 0:
         depth = 0
@@ -69,7 +69,7 @@ def number(text: str) -> Fraction | None:
 
 
 def _depth(text: str) -> int:
-    """How many brackets are open at the same time at most."""
+    """The depth of nested brackets."""
     depth = deepest = 0
     for char in text:
         depth += (char in "([{") - (char in ")]}")
@@ -127,7 +127,7 @@ class Grader:
         return self._worker
 
     def close(self) -> None:
-        """Stop the worker."""
+        """Stop the worker process; a later answer starts another one."""
         if self._worker is not None:
             self._worker.kill()
         self._worker = None

@@ -26,7 +26,7 @@ _STEPS: dict[Level, range] = {"easy": range(1, 5), "medium": range(5, 6), "hard"
 
 
 def draw(rng: Random, level: Level | None) -> Question | None:
-    """A problem from a random template."""
+    """A problem from a random template; None if it is not of this level."""
     generators = _templates()
     item = generators[rng.choice(sorted(generators))](rng, 1.0)
     text = item["question"].strip().removesuffix(_SUFFIX.strip()).strip()
@@ -43,7 +43,7 @@ def final_answer(text: str) -> str | None:
 
 
 def same_number(answer: str, reference: str) -> bool:
-    """Whether two answers are the same number, or the same text where they are none."""
+    """Whether two answers are the same number, or the same text where one is not a number."""
     try:
         return abs(float(answer) - float(reference)) < 1e-6
     except ValueError:

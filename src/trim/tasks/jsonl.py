@@ -22,10 +22,10 @@ _ANSWER = ("answer", "reference", "target")
 
 
 def read_questions(path: Path) -> list[Question]:
-    """All questions of a file; a text that comes twice is kept once.
+    """All questions of a file; of two with the same text the first is kept.
 
     Raises:
-        TaskError: the file cannot be read, or a line is no question; says which line.
+        TaskError: the file cannot be read, or a line is not a question; the message names the line.
     """
     try:
         text = path.read_text("utf-8-sig")
@@ -48,7 +48,7 @@ def read_questions(path: Path) -> list[Question]:
 
 
 def choose(questions: list[Question], count: int, seed: int, name: str) -> list[Question]:
-    """`count` of the questions in an order that the seed fixes.
+    """`count` of the questions, in an order that depends on the seed alone.
 
     Raises:
         TaskError: there are fewer.

@@ -1,4 +1,4 @@
-"""Questions without words, for simulated models: how hard and how long one is follows from its text.
+"""Questions for simulated models, which derive a question's difficulty and length from its text.
 
 Question("simulated question 0-17", "right", "simulated/0-17")
 """
@@ -20,4 +20,4 @@ def _answer(text: str) -> str | None:
 
 
 TASK = Task("simulated", _questions, _answer, lambda found, question: found == question.reference)
-"""Simulated models end with #### right or #### wrong."""
+"""Solutions of simulated models end with `#### right` or `#### wrong`."""

@@ -6,8 +6,9 @@
     String: a a c c"       ->  "a a a b" / "#### a a a b"
 
 The rules and strings are reasoning-gym's; the notation is ours: `..` is any letters (or none), `?` one letter, and
-letters stand apart so that each is one token. A rule that fits at several places rewrites the first. Left out: two
-rules that count letters, problems with few steps, and those without end. Levels go by rules, length and steps.
+letters are separated by spaces so that each is one token. A rule that matches in several places applies to the first.
+Left out: two rules that count letters, problems with few steps, and those that never end. Levels differ in rules,
+length and steps.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ _NOTATION = (
 _TEXT = "Rewrite the string by the first rule that fits, until none fits.\n{rules}\nString: {string}"
 
 Rule = Callable[[str], tuple[str, int]]
-"""The rewritten string and the number of the rule; 0 where it does not fit."""
+"""Maps a string to the rewritten one and the number of the rule; 0 where the rule does not match."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ _SIZES: dict[Level, _Size] = {
 
 
 def draw(rng: Random, level: Level | None) -> Question | None:
-    """A problem; None where one of its rules counts letters, or where it has no end."""
+    """A problem; None where one of its rules counts letters, or where rewriting never ends."""
     chosen: Level = rng.choice(LEVELS) if level is None else level
     data, (fewest, most) = _dataset(chosen), _SIZES[chosen].steps
     while True:  # most problems take one step: draw again here, so that levels come equally often

@@ -1,1 +1,1 @@
-"""Training of the learned policies; needs the `train` extra."""
+"""Training of the learned policies with PPO, and the routing problem as a Gymnasium environment."""

@@ -12,30 +12,34 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
-import gymnasium
 import numpy as np
-from gymnasium import spaces
 
-from trim.errors import ConfigError
+from trim.errors import ConfigError, MissingExtra
 from trim.policies.learned.features import OURS, WITH_RESAMPLE, Aggregate, PriceRange, Vector
 from trim.policies.learned.policy import PAPER_ACTIONS
 from trim.protocols import Policy
 from trim.training.episodes import Source
 from trim.types import Action, Observation, Question, Role, Trace
 
+try:
+    import gymnasium
+    from gymnasium import spaces
+except ImportError:
+    raise MissingExtra("gymnasium", "train") from None
+
 _HIGH = 1e3  # no feature is larger: tokens are divided by 300
 
 
 class _Abandoned(Exception):
-    """The episode was reset before its end."""
+    """Raised in the Router's thread when the episode is reset before its end."""
 
 
 @dataclass(frozen=True)
-class _Seat(Policy):
-    """The policy's place in the Router. Queues: observations, traces and errors go out, actions come in."""
+class _ActionsFromOutside(Policy):
+    """A policy that puts each observation into `events` and waits in `actions` for what to do; None abandons it."""
 
     price: float
-    said: SimpleQueue[Observation | Trace | BaseException]
+    events: SimpleQueue[Observation | Trace | BaseException]
     actions: SimpleQueue[Action | None]
     name: str = "env"
     uses_drafts: bool = True
@@ -43,12 +47,12 @@ class _Seat(Policy):
 
     @property
     def parameter(self) -> float:
-        """The price."""
+        """The episode's price of a strong token."""
         return self.price
 
     def act(self, observation: Observation) -> Action:
-        """Whatever `step` was called with."""
-        self.said.put(observation)
+        """Wait for the action that `step` is called with."""
+        self.events.put(observation)
         action = self.actions.get()
         if action is None:
             raise _Abandoned
@@ -57,19 +61,19 @@ class _Seat(Policy):
 
 @dataclass(frozen=True)
 class _Job:
-    seat: _Seat
+    policy: _ActionsFromOutside
     question: Question
     seed: int
 
 
 class RoutingEnv(gymnasium.Env[Vector, np.int64]):
-    """Decide about drafts; reward -price * (strong + weak_price * weak tokens) a decision, and 1 for a right answer.
+    """Decide about drafts; reward -price * (strong + weak_price * weak tokens) a decision, and 1 for a correct answer.
 
     Observations are those of TRIM-Agg, shape (features + 1,), the last one the scaled logarithm of the price. Action i
     stands for `actions[i]`. `reset` takes a price and a `Question` as options; without, they are drawn.
 
     Args:
-        source: questions and models. Servers' clients must not be used by anybody else: they belong to this thread.
+        source: questions and models. Clients of servers belong to the environment's thread: use them nowhere else.
         prices: drawn from log-uniformly.
         actions: CONTINUE among them.
         weak_price: of a weak token, relative to a strong one.
@@ -97,14 +101,14 @@ class RoutingEnv(gymnasium.Env[Vector, np.int64]):
         self._actions = actions
         self._weak_price = weak_price
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._said: SimpleQueue[Observation | Trace | BaseException] = SimpleQueue()
-        self._answers: SimpleQueue[Action | None] = SimpleQueue()
+        self._events: SimpleQueue[Observation | Trace | BaseException] = SimpleQueue()
+        self._chosen: SimpleQueue[Action | None] = SimpleQueue()
         self._thread: Thread | None = None
-        self._seen: Observation | None = None  # the draft on the table; None between episodes
+        self._observation: Observation | None = None  # of the draft on the table; None between episodes
         self._price = prices.at(0.5)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Vector, dict[str, Any]]:
-        """The first draft of a question."""
+        """Draw a question, or take the given one, and return the observation of its first draft."""
         super().reset(seed=seed)
         self._abandon()
         given = options or {}
@@ -113,37 +117,37 @@ class RoutingEnv(gymnasium.Env[Vector, np.int64]):
         while True:
             drawn = self._source.questions[int(self.np_random.integers(len(self._source.questions)))]
             question, sampling = given.get("question", drawn), int(self.np_random.integers(2**31))
-            self._start(_Job(_Seat(self._price, self._said, self._answers), question, sampling))
-            said = self._hear()
-            if isinstance(said, Observation):  # else the weak model ended the solution before its first step
-                return self._read(said), {"price": self._price}
+            self._start(_Job(_ActionsFromOutside(self._price, self._events, self._chosen), question, sampling))
+            event = self._next_event()
+            if isinstance(event, Observation):  # else the weak model ended the solution before its first step
+                return self._read(event), {"price": self._price}
 
     def step(self, action: np.int64) -> tuple[Vector, float, bool, bool, dict[str, Any]]:
-        """Act on the draft on the table.
+        """Act on the draft on the table; the reward is minus its cost, plus 1 for a correct answer at the end.
 
         Raises:
             ConfigError: before `reset`.
             BackendError: a model failed.
         """
-        before = self._seen
+        before = self._observation
         if before is None:
             raise ConfigError("the episode is over: reset first")
-        self._answers.put(self._actions[int(action)])
-        said = self._hear()
-        ended = isinstance(said, Trace)
-        after = said.usage[Role.STRONG].completion_tokens if isinstance(said, Trace) else said.strong_tokens
+        self._chosen.put(self._actions[int(action)])
+        event = self._next_event()
+        ended = isinstance(event, Trace)
+        after = event.usage[Role.STRONG].completion_tokens if isinstance(event, Trace) else event.strong_tokens
         cost = after - before.strong_tokens + self._weak_price * before.tokens[-1]
         info: dict[str, Any] = {"price": self._price, "strong_tokens": after}
-        if isinstance(said, Trace):
+        if isinstance(event, Trace):
             task = self._source.task
-            info["correct"] = task.right(task.answer(said.text), said.question)
-            self._seen = None
+            info["correct"] = task.right(task.answer(event.text), event.question)
+            self._observation = None
             last = self.features.read(before, self._prices.scaled(self._price))
             return last, float(info["correct"]) - self._price * cost, ended, False, info
-        return self._read(said), -self._price * cost, ended, False, info
+        return self._read(event), -self._price * cost, ended, False, info
 
     def close(self) -> None:
-        """End the thread."""
+        """End the Router's thread; another `reset` starts a new one."""
         self._abandon()
         if self._thread is not None:
             self._jobs.put(None)
@@ -151,7 +155,7 @@ class RoutingEnv(gymnasium.Env[Vector, np.int64]):
             self._thread = None
 
     def _read(self, observation: Observation) -> Vector:
-        self._seen = observation
+        self._observation = observation
         return self.features.read(observation, self._prices.scaled(self._price))
 
     def _start(self, job: _Job) -> None:
@@ -160,28 +164,28 @@ class RoutingEnv(gymnasium.Env[Vector, np.int64]):
             self._thread.start()
         self._jobs.put(job)
 
-    def _hear(self) -> Observation | Trace:
+    def _next_event(self) -> Observation | Trace:
         """The next observation, or the trace that ends the episode."""
-        said = self._said.get()
-        if isinstance(said, BaseException):
-            self._seen = None
-            raise said
-        return said
+        event = self._events.get()
+        if isinstance(event, BaseException):
+            self._observation = None
+            raise event
+        return event
 
     def _abandon(self) -> None:
-        if self._seen is not None:
-            self._answers.put(None)
-            said = self._said.get()
-            self._seen = None
-            if not isinstance(said, _Abandoned):
-                raise AssertionError(f"an abandoned episode went on: {said!r}")
+        if self._observation is not None:
+            self._chosen.put(None)
+            event = self._events.get()
+            self._observation = None
+            if not isinstance(event, _Abandoned):
+                raise AssertionError(f"an abandoned episode went on: {event!r}")
 
     def _serve(self) -> None:
-        """Route one question after the other."""
+        """Run in the thread: route one question after the other."""
         with asyncio.Runner() as runner:
             while (job := self._jobs.get()) is not None:
-                router = self._source.router(job.seat)
+                router = self._source.router(job.policy)
                 try:
-                    self._said.put(runner.run(router.route(job.question, seed=job.seed)))
+                    self._events.put(runner.run(router.route(job.question, seed=job.seed)))
                 except Exception as error:
-                    self._said.put(error)
+                    self._events.put(error)

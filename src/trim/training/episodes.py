@@ -1,4 +1,4 @@
-"""Episodes of training: questions on their way through the Router under a policy that explores. Knows no torch."""
+"""Training episodes: questions routed by a stochastic policy whose decisions are recorded. Needs no torch."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Source:
     """Where episodes come from.
 
     Args:
-        task: grades.
-        questions: for training, taken in turn, in another order each time round.
-        validation: held out, for choosing the checkpoint.
-        router: a Router over the open models with a policy.
-        concurrency: questions under way at the same time.
+        task: grades answers.
+        questions: for training; each pass over them has another order.
+        validation: held-out questions, for choosing the checkpoint.
+        router: returns a Router over the open models for a policy.
+        concurrency: questions routed at the same time.
     """
 
     task: Task
@@ -37,8 +37,8 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """A decision: its features, the index of the action, strong tokens spent before, weak tokens on the table."""
+class Transition:
+    """A decision: its features, the index of the action, strong tokens spent before, weak tokens of the draft."""
 
     features: Vector
     action: int
@@ -48,23 +48,23 @@ class Moment:
 
 @dataclass(frozen=True)
 class Explorer(Policy):
-    """Draws actions from the policy's distribution and notes them: one for each episode.
+    """Samples actions from a policy's distribution and records them; one explorer an episode.
 
     Args:
         policy: whose distribution.
-        shift: added to the observation's uniform draw, modulo 1, so that one question and seed can be explored anew.
+        shift: added to the observation's uniform draw, modulo 1, so that one question and seed give other episodes.
     """
 
     policy: LearnedPolicy
     shift: float
-    moments: list[Moment] = field(default_factory=list)
+    transitions: list[Transition] = field(default_factory=list)
     name: str = "explorer"
     uses_drafts: bool = True
     uses_scores: bool = True
 
     @property
     def parameter(self) -> float:
-        """The price."""
+        """The price that the policy is explored at."""
         return self.policy.price
 
     def act(self, observation: Observation) -> Action:
@@ -74,31 +74,31 @@ class Explorer(Policy):
         weights = np.exp(np.array(logits) - max(logits)).cumsum()
         draw = (observation.draw + self.shift) % 1.0
         index = int(np.searchsorted(weights, draw * weights[-1], side="right"))
-        self.moments.append(Moment(features, index, observation.strong_tokens, observation.tokens[-1]))
+        self.transitions.append(Transition(features, index, observation.strong_tokens, observation.tokens[-1]))
         return self.policy.actions[index]
 
 
 @dataclass(frozen=True)
 class Episode:
-    """A question that was explored at a price. `rewards` has one entry for each of `moments`."""
+    """A question that was explored at a price. `rewards` has an entry for each of `transitions`."""
 
     price: float
-    moments: tuple[Moment, ...]
+    transitions: tuple[Transition, ...]
     rewards: tuple[float, ...]
     correct: bool
     strong_tokens: int
 
     @classmethod
-    def of(cls, trace: Trace, moments: Sequence[Moment], weak_price: float) -> Episode:
-        """From the graded trace of an `Explorer`; `weak_price` is that of a weak token relative to a strong one."""
+    def of(cls, trace: Trace, transitions: Sequence[Transition], weak_price: float) -> Episode:
+        """Rewards from the graded trace of an `Explorer`; `weak_price`: of a weak token relative to a strong one."""
         price, correct = trace.parameter or 0.0, bool(trace.correct)
-        spent = [*(moment.strong_tokens for moment in moments), trace.usage[Role.STRONG].completion_tokens]
+        spent = [*(transition.strong_tokens for transition in transitions), trace.usage[Role.STRONG].completion_tokens]
         strong = [after - before for before, after in pairwise(spent)]
-        weak = [weak_price * moment.draft_tokens for moment in moments]
+        weak = [weak_price * transition.draft_tokens for transition in transitions]
         rewards = [-price * (a + b) for a, b in zip(strong, weak, strict=True)]
         if rewards:
             rewards[-1] += correct
-        return cls(price, tuple(moments), tuple(rewards), correct, spent[-1])
+        return cls(price, tuple(transitions), tuple(rewards), correct, spent[-1])
 
 
 async def solve(source: Source, jobs: Sequence[tuple[Policy, Question]], seed: int) -> list[Trace]:

@@ -1,11 +1,12 @@
-"""PPO for the learned policies, top to bottom: settings, collect, advantages, update, evaluate, checkpoint, train.
+"""PPO for the learned policies, top to bottom: settings, rollout, advantages, update, validation, checkpoint, train.
 
-One network for every price: each episode draws a price, log-uniform over the range, and the network sees it. An
-episode is a question on its way through the Router; a decision's reward is what the strong (and, if asked, the weak)
-tokens after it cost, and the last one's is 1 more if the answer is right (paper, section on TRIM-Agg).
+One network serves every price: each episode draws a price, log-uniform over the range, and the network sees it. An
+episode is a question on its way through the Router; a decision's reward is minus the cost of the strong (and, if asked
+for, the weak) tokens that it led to, and the last one's is 1 more if the answer is correct (paper, section on
+TRIM-Agg).
 
-What is drawn follows from (seed, number of the update) alone, so that a run that was killed and resumed equals one that
-was not. Log-probabilities, old and new, come from the same network in the same mode; there is no dropout.
+Random draws depend on (seed, number of the update) alone, so that a run that was killed and resumed equals one that was
+not. Log-probabilities, old and new, come from the same network in the same mode; there is no dropout.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -22,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trim.atomic import write_bytes
 from trim.errors import ConfigError
 from trim.policies.artifacts import Provenance, Setting
 from trim.policies.learned.features import OURS, WITH_RESAMPLE, Aggregate, PriceRange, Stepwise, Vector
@@ -31,38 +34,41 @@ from trim.training.episodes import Episode, Explorer, Source, solve
 from trim.training.torch_networks import SEQ_HEADS, ActorCritic, network
 from trim.types import Action, Question, Role
 
-_BEYOND = 0.08  # of the range, on either side: prices drawn there count as the end, which has fewer neighbours
+_PRICE_MARGIN = 0.08  # of the range, on either side: prices drawn there count as the end, which has fewer neighbours
 
 # Settings -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Hyper-parameters. Where the paper has another number it stands behind: it is for one price and more episodes."""
+class PpoSettings:
+    """Hyper-parameters, under the names of CleanRL's PPO where it has them.
+
+    Where the paper has another number it is given too: that one is for a single price and more episodes.
+    """
 
     kind: Kind
     prices: PriceRange
     actions: tuple[Action, ...] = PAPER_ACTIONS
     weak_price: float = 0.0  # of a weak token, relative to a strong one; 0: the paper's metric
-    episodes: int = 50_000
-    batch: int = 256  # episodes an update; paper: 64
-    epochs: int = 6  # paper: 3
-    minibatch: int = 512  # decisions
-    rate: float = 3e-3  # of Adam, decayed to 0; paper: 3e-4
-    clip: float = 0.2
-    decay: float = 0.95  # lambda of the advantages; gamma is 1
-    entropy: float = 0.01  # weight of the entropy, decayed to the next line's
-    last_entropy: float = 0.001
-    critic: float = 0.5  # weight of the value loss
-    most_gradient: float = 0.5  # norm
+    total_episodes: int = 50_000
+    episodes_per_update: int = 256  # paper: 64
+    update_epochs: int = 6  # passes over an update's decisions; paper: 3
+    minibatch_size: int = 512  # decisions
+    learning_rate: float = 3e-3  # of Adam, annealed to 0; paper: 3e-4
+    clip_coef: float = 0.2
+    gae_lambda: float = 0.95  # gamma is 1: episodes end
+    ent_coef: float = 0.01  # weight of the entropy bonus, annealed to the next one
+    final_ent_coef: float = 0.001
+    vf_coef: float = 0.5  # weight of the value loss
+    max_grad_norm: float = 0.5
     validations: int = 6  # over the training, the last one at its end
     validation_prices: int = 5
     seed: int = 0
 
     @property
     def updates(self) -> int:
-        """Updates in all."""
-        return max(1, self.episodes // self.batch)
+        """Number of updates of the whole training, at least 1."""
+        return max(1, self.total_episodes // self.episodes_per_update)
 
     @property
     def checkpoints(self) -> tuple[int, ...]:
@@ -71,33 +77,33 @@ class Settings:
 
     @property
     def features(self) -> Aggregate | Stepwise:
-        """What the network sees."""
+        """How observations become the network's input."""
         if self.kind == "seq":
             return Stepwise()
         return Aggregate(WITH_RESAMPLE if Action.RESAMPLE in self.actions else OURS)
 
 
-# Collect --------------------------------------------------------------------------------------------------------
+# Rollout ---------------------------------------------------------------------------------------------------------
 
 
-async def collect(source: Source, policy: LearnedPolicy, settings: Settings, update: int) -> list[Episode]:
+async def collect(source: Source, policy: LearnedPolicy, settings: PpoSettings, update: int) -> list[Episode]:
     """The episodes of an update: its questions at prices that cover the range evenly, and its ends a little more."""
-    count = settings.batch
+    count = settings.episodes_per_update
     rng = np.random.default_rng((settings.seed, update))
     shares = (rng.permutation(count) + rng.random(count)) / count
-    shares = np.clip(shares * (1 + 2 * _BEYOND) - _BEYOND, 0.0, 1.0)
+    shares = np.clip(shares * (1 + 2 * _PRICE_MARGIN) - _PRICE_MARGIN, 0.0, 1.0)
     explorers = [Explorer(policy.at(settings.prices.at(share)), rng.random()) for share in shares]
     traces = await solve(source, list(zip(explorers, _questions(source, settings, update), strict=True)), seed=update)
     pairs = zip(traces, explorers, strict=True)
-    return [Episode.of(trace, explorer.moments, settings.weak_price) for trace, explorer in pairs]
+    return [Episode.of(trace, explorer.transitions, settings.weak_price) for trace, explorer in pairs]
 
 
-def _questions(source: Source, settings: Settings, update: int) -> list[Question]:
-    """Those of an update: all are used once before one is used again."""
-    count, first = len(source.questions), update * settings.batch
+def _questions(source: Source, settings: PpoSettings, update: int) -> list[Question]:
+    """The questions of an update: all are used once before one is used again."""
+    count, first = len(source.questions), update * settings.episodes_per_update
     orders: dict[int, NDArray[np.intp]] = {}
     chosen = []
-    for place in range(first, first + settings.batch):
+    for place in range(first, first + settings.episodes_per_update):
         lap, index = divmod(place, count)
         if lap not in orders:
             orders[lap] = np.random.default_rng((settings.seed, 1, lap)).permutation(count)
@@ -110,7 +116,7 @@ def _questions(source: Source, settings: Settings, update: int) -> list[Question
 
 @dataclass(frozen=True)
 class Batch:
-    """All decisions of some episodes, one after the other; arrays of shape (n,)."""
+    """The decisions of an update's episodes, concatenated; tensors of shape (n,)."""
 
     features: list[Vector]
     actions: Tensor
@@ -119,35 +125,35 @@ class Batch:
     returns: Tensor
 
 
-def advantages(rewards: Sequence[float], values: Sequence[float], decay: float) -> list[float]:
-    """Generalised advantage estimates of one episode, gamma 1: A_i = sum_k decay^k (r + V' - V)_(i + k)."""
+def advantages(rewards: Sequence[float], values: Sequence[float], gae_lambda: float) -> list[float]:
+    """Generalised advantage estimates of one episode, gamma 1: A_i = sum_k gae_lambda^k (r + V' - V)_(i + k)."""
     found: list[float] = []
-    later = following = 0.0
+    advantage = next_value = 0.0
     for reward, value in zip(reversed(rewards), reversed(values), strict=True):
-        later = reward + following - value + decay * later
-        following = value
-        found.append(later)
+        advantage = reward + next_value - value + gae_lambda * advantage
+        next_value = value
+        found.append(advantage)
     return found[::-1]
 
 
 @torch.no_grad()
-def judge(model: ActorCritic, episodes: Sequence[Episode], settings: Settings) -> Batch:
-    """What the network thought of its decisions, and how they turned out."""
-    features = [moment.features for episode in episodes for moment in episode.moments]
-    actions = torch.tensor([moment.action for episode in episodes for moment in episode.moments])
-    judged = model(features)
-    values, found, start = judged.values.tolist(), [], 0
+def to_batch(model: ActorCritic, episodes: Sequence[Episode], settings: PpoSettings) -> Batch:
+    """Log-probabilities and values of all decisions before the update, their advantages and returns."""
+    features = [transition.features for episode in episodes for transition in episode.transitions]
+    actions = torch.tensor([transition.action for episode in episodes for transition in episode.transitions])
+    output = model(features)
+    values, found, start = output.values.tolist(), [], 0
     for episode in episodes:
-        end = start + len(episode.moments)
-        found += advantages(episode.rewards, values[start:end], settings.decay)
+        end = start + len(episode.transitions)
+        found += advantages(episode.rewards, values[start:end], settings.gae_lambda)
         start = end
-    gained = torch.tensor(found)
+    advantage = torch.tensor(found)
     return Batch(
         features,
         actions,
-        _log_probability(judged.logits, actions),
-        (gained - gained.mean()) / (gained.std(correction=0) + 1e-8),
-        gained + judged.values,
+        _log_probability(output.logits, actions),
+        (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8),
+        advantage + output.values,
     )
 
 
@@ -160,51 +166,55 @@ def _log_probability(logits: Tensor, actions: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Losses:
-    """Means over an update's minibatches. `divergence` estimates KL(old, new); `clipped` is the share of ratios."""
+    """Means over an update's minibatches. `approx_kl` estimates KL(old, new); `clip_fraction` is the share of
+    probability ratios that were clipped.
+    """
 
-    actor: float
-    critic: float
+    policy_loss: float
+    value_loss: float
     entropy: float
-    divergence: float
-    clipped: float
+    approx_kl: float
+    clip_fraction: float
 
 
-def improve(
-    model: ActorCritic, optimizer: torch.optim.Optimizer, batch: Batch, settings: Settings, update: int
+def update_network(
+    model: ActorCritic, optimizer: torch.optim.Optimizer, batch: Batch, settings: PpoSettings, update: int
 ) -> Losses:
-    """Clipped steps on one batch."""
-    left = 1 - update / settings.updates
-    entropy_weight = settings.last_entropy + left * (settings.entropy - settings.last_entropy)
+    """Optimise the clipped objective on one batch for `update_epochs` passes in random minibatches."""
+    remaining = 1 - update / settings.updates
+    ent_coef = settings.final_ent_coef + remaining * (settings.ent_coef - settings.final_ent_coef)
     for group in optimizer.param_groups:
-        group["lr"] = settings.rate * left
+        group["lr"] = settings.learning_rate * remaining
     order = np.random.default_rng((settings.seed, 2, update))
     rows = []
-    for _ in range(settings.epochs):
+    for _ in range(settings.update_epochs):
         shuffled = torch.from_numpy(order.permutation(len(batch.features)))
-        for chosen in torch.split(shuffled, settings.minibatch):
-            judged = model([batch.features[i] for i in chosen.tolist()])
-            ratio = (_log_probability(judged.logits, batch.actions[chosen]) - batch.log_probabilities[chosen]).exp()
-            gain, clipped = batch.advantages[chosen], ratio.clamp(1 - settings.clip, 1 + settings.clip)
-            actor = -torch.minimum(ratio * gain, clipped * gain).mean()
-            critic = (judged.values - batch.returns[chosen]).square().mean()
-            logs = judged.logits.log_softmax(-1)
+        for chosen in torch.split(shuffled, settings.minibatch_size):
+            output = model([batch.features[i] for i in chosen.tolist()])
+            ratio = (_log_probability(output.logits, batch.actions[chosen]) - batch.log_probabilities[chosen]).exp()
+            advantage, clipped = batch.advantages[chosen], ratio.clamp(1 - settings.clip_coef, 1 + settings.clip_coef)
+            policy_loss = -torch.minimum(ratio * advantage, clipped * advantage).mean()
+            value_loss = (output.values - batch.returns[chosen]).square().mean()
+            logs = output.logits.log_softmax(-1)
             entropy = -(logs.exp() * logs).sum(-1).mean()
             optimizer.zero_grad()
-            (actor + settings.critic * critic - entropy_weight * entropy).backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), settings.most_gradient)
+            (policy_loss + settings.vf_coef * value_loss - ent_coef * entropy).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
             optimizer.step()
-            divergence = (ratio - 1 - ratio.log()).mean()
-            rows.append(torch.stack([actor, critic, entropy, divergence, (ratio != clipped).float().mean()]).detach())
+            approx_kl = (ratio - 1 - ratio.log()).mean()
+            clip_fraction = (ratio != clipped).float().mean()
+            rows.append(torch.stack([policy_loss, value_loss, entropy, approx_kl, clip_fraction]).detach())
     return Losses(*torch.stack(rows).mean(0).tolist())
 
 
-# Evaluate -------------------------------------------------------------------------------------------------------
+# Validation -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Validation:
-    """The greedy policy on the validation questions: lists by price; `value` is what a checkpoint is chosen by, the
-    mean over prices of accuracy - price * (strong + weak_price * weak) tokens.
+    """The greedy policy on the validation questions; lists by price.
+
+    `value` chooses the checkpoint: the mean over prices of accuracy - price * (strong + weak_price * weak) tokens.
     """
 
     value: float
@@ -217,7 +227,7 @@ class Validation:
 async def validate(
     source: Source, policies: Sequence[Policy], prices: Sequence[float], weak_price: float
 ) -> Validation:
-    """Value a policy at each price on the same questions and draws."""
+    """Evaluate one policy a price, all on the same questions and random draws."""
     jobs = [(policy, question) for policy in policies for question in source.validation]
     traces = await solve(source, jobs, seed=0)
     count = len(source.validation)
@@ -236,28 +246,28 @@ async def validate(
 
 @dataclass
 class Learner:
-    """All that changes while training."""
+    """The state of a training: network, optimiser and progress."""
 
     model: ActorCritic
     optimizer: torch.optim.Optimizer
-    update: int = 0  # done so far
-    best: float = -np.inf  # value of the policy that is saved
+    update: int = 0  # updates done so far
+    best: float = -np.inf  # validation value of the saved policy
     seconds: float = 0.0
 
     @classmethod
-    def fresh(cls, settings: Settings) -> Learner:
-        """With weights drawn from the seed."""
+    def fresh(cls, settings: PpoSettings) -> Learner:
+        """A new network, its weights drawn from the seed."""
         torch.manual_seed(settings.seed)
         model = network(settings.kind, settings.features.width, len(settings.actions))
-        return cls(model, torch.optim.Adam(model.parameters(), lr=settings.rate, eps=1e-5))
+        return cls(model, torch.optim.Adam(model.parameters(), lr=settings.learning_rate, eps=1e-5))
 
-    def policy(self, settings: Settings) -> LearnedPolicy:
-        """The network as it is now, at the price in the middle."""
+    def policy(self, settings: PpoSettings) -> LearnedPolicy:
+        """The current network as a policy, at the price in the middle of the range."""
         arrays = {name: tensor.detach().numpy().copy() for name, tensor in self.model.state_dict().items()}
         training: dict[str, Setting] = {
             "algorithm": "ppo",
             "updates": self.update,
-            "episodes": self.update * settings.batch,
+            "episodes": self.update * settings.episodes_per_update,
             "seconds": round(self.seconds),
             "seed": settings.seed,
         }
@@ -267,21 +277,20 @@ class Learner:
         )
 
     def save(self, path: Path) -> None:
-        """Write everything, so that a kill leaves the old file or the new one."""
+        """Write everything; a kill leaves the old file or the new one, never half of one."""
         arrays = {f"model.{name}": tensor.numpy() for name, tensor in self.model.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             arrays |= {f"adam.{index}.{name}": tensor.numpy() for name, tensor in state.items()}
         arrays |= {"progress": np.array([self.update, self.best, self.seconds])}
-        unfinished = path.with_name("unfinished.npz")
-        with unfinished.open("wb") as file:
-            np.savez(file, **arrays)
-        unfinished.replace(path)
+        content = BytesIO()
+        np.savez(content, **arrays)
+        write_bytes(path, content.getvalue())
 
     def load(self, path: Path, *, model_only: bool = False) -> None:
-        """Go on from what `save` wrote.
+        """Restore what `save` wrote; with `model_only` the network alone.
 
         Raises:
-            ConfigError: it cannot be read, or is of another network.
+            ConfigError: the file cannot be read, or is of another network.
         """
         try:
             with np.load(path, allow_pickle=False) as file:
@@ -309,8 +318,8 @@ class Learner:
 
 
 @dataclass(frozen=True)
-class Row:
-    """What an update was like; a line of metrics.jsonl. Means over its episodes."""
+class UpdateMetrics:
+    """A line of metrics.jsonl: means over an update's episodes, and its losses."""
 
     update: int
     episodes: int
@@ -324,20 +333,22 @@ class Row:
 
 async def train(
     source: Source,
-    settings: Settings,
+    settings: PpoSettings,
     folder: Path,
     provenance: Provenance,
     *,
     start: Path | None = None,
-    report: Callable[[Row], None] = lambda row: None,
+    report: Callable[[UpdateMetrics], None] = lambda row: None,
 ) -> LearnedPolicy:
-    """Train into a folder: metrics.jsonl, checkpoint.npz, and the best policy so far. Goes on from a checkpoint.
+    """Train and write metrics.jsonl, checkpoint.npz and the best policy so far; continue from a checkpoint if there is
+    one.
 
     Args:
-        source, settings: what to learn from, and how.
+        source: questions and models.
+        settings: hyper-parameters.
         folder: for the files.
-        provenance: of the policy.
-        start: a checkpoint whose network a fresh training begins with.
+        provenance: of the saved policy.
+        start: a checkpoint whose network a new training starts from.
         report: called after every update.
     """
     learner, checkpoint, metrics = Learner.fresh(settings), folder / "checkpoint.npz", folder / "metrics.jsonl"
@@ -346,20 +357,20 @@ async def train(
     elif start is not None:
         learner.load(start, model_only=True)
     rows = metrics.read_text().splitlines(keepends=True)[: learner.update] if metrics.exists() else []
-    metrics.write_text("".join(rows))  # what came after the checkpoint is done again
+    metrics.write_text("".join(rows))  # updates after the checkpoint are repeated
     grid = settings.prices.grid(settings.validation_prices)
     while learner.update < settings.updates:
         began = time.perf_counter()
         episodes = await collect(source, learner.policy(settings), settings, learner.update)
-        batch = judge(learner.model, episodes, settings)
-        losses = improve(learner.model, learner.optimizer, batch, settings, learner.update)
+        batch = to_batch(learner.model, episodes, settings)
+        losses = update_network(learner.model, learner.optimizer, batch, settings, learner.update)
         learner.update += 1
         validation = None
         if learner.update in settings.checkpoints:
             policy = learner.policy(settings)
             validation = await validate(source, [policy.at(price) for price in grid], grid, settings.weak_price)
         learner.seconds += time.perf_counter() - began
-        row = _row(learner, episodes, losses, validation)
+        row = _metrics(learner, episodes, losses, validation)
         with metrics.open("a") as file:
             file.write(json.dumps(asdict(row)) + "\n")
         if validation is not None:
@@ -371,9 +382,11 @@ async def train(
     return LearnedPolicy.load(folder, kind=settings.kind)
 
 
-def _row(learner: Learner, episodes: Sequence[Episode], losses: Losses, validation: Validation | None) -> Row:
+def _metrics(
+    learner: Learner, episodes: Sequence[Episode], losses: Losses, validation: Validation | None
+) -> UpdateMetrics:
     count = len(episodes)
-    return Row(
+    return UpdateMetrics(
         learner.update,
         learner.update * count,
         sum(sum(episode.rewards) for episode in episodes) / count,

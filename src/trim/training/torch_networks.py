@@ -20,12 +20,12 @@ from trim.policies.learned.policy import Kind
 AGG_WIDTH = 64
 """Units of a layer (paper)."""
 SEQ_WIDTH, SEQ_HEADS, SEQ_BLOCKS = 32, 2, 2
-"""Units of the stream, attention heads, and blocks; the paper gives no numbers."""
+"""Width of the residual stream, attention heads, and blocks; the paper does not give them."""
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What the network says of n observations: logits (n, actions), values (n,)."""
+class Output:
+    """The network's output for n observations: logits (n, actions) of the actor, values (n,) of the critic."""
 
     logits: Tensor
     values: Tensor
@@ -40,12 +40,12 @@ class Layer(nn.Module):
         self.norm = nn.LayerNorm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Rows in, rows out."""
+        """Shape (n, inputs) to (n, outputs)."""
         return torch.tanh(self.norm(self.linear(x)))
 
 
 class ActorCritic(nn.Module):
-    """Two heads on what a subclass's `encode` makes of observations."""
+    """An actor and a critic head on a shared encoder, which subclasses define."""
 
     def __init__(self, width: int, actions: int) -> None:
         super().__init__()
@@ -53,27 +53,27 @@ class ActorCritic(nn.Module):
         self.critic = nn.ModuleList([Layer(width, width), _orthogonal(nn.Linear(width, 1), 1.0)])
 
     def encode(self, observations: Sequence[Vector]) -> Tensor:
-        """Shape (n, width)."""
+        """Encode observations as an array of shape (n, width)."""
         raise NotImplementedError
 
-    def forward(self, observations: Sequence[Vector]) -> Judged:
-        """Judge observations, each as its features were read."""
+    def forward(self, observations: Sequence[Vector]) -> Output:
+        """Logits and values of observations, each given by its features."""
         encoded = self.encode(observations)
         logits, values = encoded, encoded
         for actor, critic in zip(self.actor, self.critic, strict=True):
             logits, values = actor(logits), critic(values)
-        return Judged(logits, values.squeeze(-1))
+        return Output(logits, values.squeeze(-1))
 
 
 class Agg(ActorCritic):
-    """TRIM-Agg: two layers over one vector an observation."""
+    """TRIM-Agg: two layers over one feature vector for each observation."""
 
     def __init__(self, features: int, actions: int) -> None:
         super().__init__(AGG_WIDTH, actions)
         self.encoder = nn.ModuleList([Layer(features, AGG_WIDTH), Layer(AGG_WIDTH, AGG_WIDTH)])
 
     def encode(self, observations: Sequence[Vector]) -> Tensor:
-        """See `ActorCritic`; vectors of shape (features,)."""
+        """Encode vectors of shape (features,) each; see `ActorCritic`."""
         x = torch.from_numpy(np.stack(observations))
         for layer in self.encoder:
             x = layer(x)
@@ -81,7 +81,7 @@ class Agg(ActorCritic):
 
 
 class Block(nn.Module):
-    """Causal attention, then two linear layers with ReLU; both read a layer norm and add to the stream."""
+    """A pre-norm transformer block: causal self-attention, then a feed-forward layer with ReLU, both residual."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class Block(nn.Module):
         self.up, self.down = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The stream after this block, shape (n, t, width)."""
+        """Residual stream in and out, shape (n, t, width)."""
         shape = (*x.shape[:2], 3, SEQ_HEADS, -1)
         queries, keys, values = self.mixed(self.before(x)).view(shape).permute(2, 0, 3, 1, 4)
         seen = scaled_dot_product_attention(queries, keys, values, is_causal=True)
@@ -101,7 +101,7 @@ class Block(nn.Module):
 
 
 class Seq(ActorCritic):
-    """TRIM-Seq: a causal transformer over the steps, read at the newest."""
+    """TRIM-Seq: a causal transformer over the steps, read at the newest one."""
 
     def __init__(self, features: int, actions: int) -> None:
         super().__init__(SEQ_WIDTH, actions)
@@ -109,7 +109,7 @@ class Seq(ActorCritic):
         self.blocks = nn.ModuleList([Block() for _ in range(SEQ_BLOCKS)])
 
     def encode(self, observations: Sequence[Vector]) -> Tensor:
-        """See `ActorCritic`; matrices of shape (t, features). Padding behind the newest step is seen by none before."""
+        """Encode matrices of shape (t, features) each; attention is causal, so padding at the end has no effect."""
         rows = torch.tensor([len(matrix) for matrix in observations])
         padded = np.zeros((len(rows), int(rows.max()), observations[0].shape[1]), np.float32)
         for row, matrix in zip(padded, observations, strict=True):
@@ -122,7 +122,7 @@ class Seq(ActorCritic):
 
 
 def network(kind: Kind, features: int, actions: int) -> ActorCritic:
-    """A fresh network; its weights follow from torch's seed."""
+    """A new network of this kind; its weights depend on torch's seed."""
     return Agg(features, actions) if kind == "agg" else Seq(features, actions)
 
 

@@ -1,6 +1,6 @@
-"""Where a training's figures go besides metrics.jsonl: TensorBoard, Weights & Biases or MLflow.
+"""Experiment trackers that a training's metrics go to besides metrics.jsonl: TensorBoard, Weights & Biases, MLflow.
 
-Each is a function that opens a run and gives back what logs an update's figures. Another tracker is one more of them.
+Each is a context manager that opens a run and yields a function that logs to it; another tracker is one more of them.
 Their own environment variables say where runs go (WANDB_MODE, MLFLOW_TRACKING_URI, ...).
 """
 
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from trim.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trim.training.ppo import Row
+    from trim.training.ppo import UpdateMetrics
 
 Log = Callable[[Mapping[str, float], int], None]
-"""Takes figures by name and the number of the update."""
+"""Logs metrics by name, with the number of the update."""
 
 
 @contextmanager
@@ -29,8 +29,8 @@ def _tensorboard(folder: Path, settings: Mapping[str, Any]) -> Iterator[Log]:
     with SummaryWriter(str(folder / "tensorboard")) as writer:
         writer.add_text("settings", "\n".join(f"    {name}: {value}" for name, value in settings.items()))
 
-        def log(figures: Mapping[str, float], update: int) -> None:
-            for name, value in figures.items():
+        def log(metrics: Mapping[str, float], update: int) -> None:
+            for name, value in metrics.items():
                 writer.add_scalar(name, value, update)
 
         yield log
@@ -41,7 +41,7 @@ def _wandb(folder: Path, settings: Mapping[str, Any]) -> Iterator[Log]:
     import wandb
 
     with wandb.init(project="trim", name=folder.name, dir=folder, config=dict(settings)) as run:
-        yield lambda figures, update: run.log(dict(figures), step=update)
+        yield lambda metrics, update: run.log(dict(metrics), step=update)
 
 
 @contextmanager
@@ -52,8 +52,8 @@ def _mlflow(folder: Path, settings: Mapping[str, Any]) -> Iterator[Log]:
     with mlflow.start_run(run_name=folder.name):
         mlflow.log_params(dict(settings))
 
-        def log(figures: Mapping[str, float], update: int) -> None:
-            mlflow.log_metrics(dict(figures), step=update)
+        def log(metrics: Mapping[str, float], update: int) -> None:
+            mlflow.log_metrics(dict(metrics), step=update)
 
         yield log
 
@@ -66,7 +66,7 @@ TRACKERS: dict[str, Callable[[Path, Mapping[str, Any]], AbstractContextManager[L
 
 
 @contextmanager
-def tracked(name: str | None, folder: Path, settings: Mapping[str, Any]) -> Iterator[Callable[[Row], None]]:
+def tracked(name: str | None, folder: Path, settings: Mapping[str, Any]) -> Iterator[Callable[[UpdateMetrics], None]]:
     """What logs an update to a tracker, or to none.
 
     Args:
@@ -83,11 +83,11 @@ def tracked(name: str | None, folder: Path, settings: Mapping[str, Any]) -> Iter
     if find_spec(name) is None:
         raise ConfigError(f"--track {name} needs its package: pip install {name}")
     with TRACKERS[name](folder, settings) as log:
-        yield lambda row: log(figures(row), row.update)
+        yield lambda row: log(flatten(row), row.update)
 
 
-def figures(row: Row) -> dict[str, float]:
-    """An update's figures by name; the validation's are there where there was one."""
+def flatten(row: UpdateMetrics) -> dict[str, float]:
+    """An update's metrics by name; those of the validation where there was one."""
     found = {"reward": row.reward, "accuracy": row.accuracy, "strong_tokens": row.strong_tokens}
     found |= {f"loss/{name}": value for name, value in asdict(row.losses).items()}
     if row.validation is not None:

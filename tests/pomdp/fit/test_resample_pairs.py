@@ -14,15 +14,15 @@ from trim.types import Role
 def test_every_later_draft_is_paired_with_the_best_one_before_it() -> None:
     traces = record(RandomSteps(0.8, resamples=2, uses_scores=True), 30)
     drafts = sum(len(decision.drafts) - 1 for trace in traces for decision in trace.decisions if decision.drafts)
-    pairs = []
+    found: list[ResamplePair] = []
     for trace in traces:
         labels = label_by_rule(rule)(trace)
         assert labels is not None
-        pairs += find_resample_pairs(trace, labels, Role.WEAK)
-    assert len(pairs) == drafts > 50
-    assert {pair.earlier for pair in pairs} == {1, 2}
-    assert not any(pair.differing for pair in pairs if pair.earlier == 1)
-    assert all(pair.new for pair in pairs)  # simulated drafts never repeat
+        found += find_resample_pairs(trace, labels, Role.WEAK)
+    assert len(found) == drafts > 50
+    assert {pair.earlier for pair in found} == {1, 2}
+    assert not any(pair.differing for pair in found if pair.earlier == 1)
+    assert all(pair.new for pair in found)  # simulated drafts never repeat
     decision = next(d for trace in traces for d in trace.decisions if len(d.drafts) == 3)
     scores = [draft.score or 0.0 for draft in decision.drafts]
     assert scores[best_of(decision.drafts)] == max(scores)

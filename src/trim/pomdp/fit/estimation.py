@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count, takewhile
 from math import ceil, hypot
 from typing import Any
@@ -100,24 +100,9 @@ def fit(
     Raises:
         TraceError: too few data; the message says of what, and about how many more questions are needed.
     """
-    texts: list[_LabelledText] = []
-    drafts: list[LabelledDraft] = []
-    later: list[LabelledDraft] = []
-    pairs: dict[Role, list[ResamplePair]] = {Role.WEAK: [], Role.STRONG: []}
-    used = skipped = 0
-    for trace in traces:
-        labels = label(trace)
-        if labels is None:
-            skipped += 1
-        else:
-            used += 1
-            texts += _labelled_texts(trace, labels, ends)
-            for role, found in pairs.items():
-                found += find_resample_pairs(trace, labels, role)
-            drafts += labelled_drafts(trace, labels, ends)
-            later += labelled_resamples(trace, labels, ends)
-    evidence = _Evidence.of(texts, points)
-    evidence.require_enough(skipped)
+    data = _Data.of(traces, label, ends)
+    evidence = _Evidence.of(data.texts, points)
+    evidence.require_enough(data.skipped)
     inner, final = ([text for text in evidence.weak if text.final is last] for last in (False, True))
     apart = min(len(inner), len(final)) >= _MIN_FINAL
     weak = _accuracy(inner if apart else evidence.weak)
@@ -128,7 +113,7 @@ def fit(
     )
     tokens = mean([text.tokens for text in evidence.drafts], [text.question for text in evidence.drafts])
     counted = _hazard(evidence.drafts)
-    resamples, revise = (fit_resamples(found) for found in pairs.values())
+    resamples, revise = fit_resamples(data.draft_pairs), fit_resamples(data.strong_pairs)
     model = PomdpModel(
         weak.value,
         strong.value,
@@ -141,18 +126,9 @@ def fit(
         evidence.repair_observation(),
         (sum(text.state == _CORRECT for text in final) + 0.5) / (len(final) + 1) if apart else None,
         revise_model=None if revise is None else revise.model,
-        resample_observation=_resample_observation(pairs[Role.WEAK]),
+        resample_observation=_resample_observation(data.draft_pairs),
     )
-    beyond_first = [draft for draft in drafts if len(draft.observation.scores) > 1]
-    model = _likeliest([replace(model, past_weight=weight) for weight in _PAST_WEIGHTS], beyond_first)
-    repeat_weight = None
-    if resamples is not None:
-        found_model = resamples.model
-        candidates = {
-            weight: replace(model, resample_model=found_model.with_repeat_weight(weight)) for weight in _REPEAT_WEIGHTS
-        }
-        model = _likeliest(list(candidates.values()), later)
-        repeat_weight = next(weight for weight, candidate in candidates.items() if candidate is model)
+    model, repeat_weight = _choose_weights(model, data)
     return PomdpFit(
         model=model,
         weak_accuracy=weak,
@@ -168,12 +144,41 @@ def fit(
         scores={state: mean(found[:, 1], evidence.groups[state]) for state, found in evidence.points.items()},
         points=evidence.points,
         questions=evidence.questions,
-        traces=used,
-        skipped=skipped,
+        traces=data.used,
+        skipped=data.skipped,
     )
 
 
 # Evidence -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Data:
+    """What labelled traces hold: all texts, the drafts as the filter sees them, and pairs of texts of one step."""
+
+    texts: list[_LabelledText] = field(default_factory=list)
+    drafts: list[LabelledDraft] = field(default_factory=list)  # first drafts
+    later_drafts: list[LabelledDraft] = field(default_factory=list)
+    draft_pairs: list[ResamplePair] = field(default_factory=list)
+    strong_pairs: list[ResamplePair] = field(default_factory=list)
+    used: int = 0  # traces
+    skipped: int = 0  # traces without labels
+
+    @classmethod
+    def of(cls, traces: Iterable[Trace], label: Labeller, ends: Callable[[str], bool]) -> _Data:
+        data = cls()
+        for trace in traces:
+            labels = label(trace)
+            if labels is None:
+                data.skipped += 1
+                continue
+            data.used += 1
+            data.texts += _labelled_texts(trace, labels, ends)
+            data.drafts += labelled_drafts(trace, labels, ends)
+            data.later_drafts += labelled_resamples(trace, labels, ends)
+            data.draft_pairs += find_resample_pairs(trace, labels, Role.WEAK)
+            data.strong_pairs += find_resample_pairs(trace, labels, Role.STRONG)
+        return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,6 +369,18 @@ def _mixture(weak: Estimate, if_correct: Estimate, if_wrong: Estimate) -> Estima
         )
     )
     return Estimate(value, max(value - low, 0.0), min(value + high, 1.0), if_correct.count + if_wrong.count)
+
+
+def _choose_weights(model: PomdpModel, data: _Data) -> tuple[PomdpModel, float | None]:
+    """The model with the likeliest weights of past scores and of repetitions, and the latter weight."""
+    after_first = [draft for draft in data.drafts if len(draft.observation.scores) > 1]
+    model = _likeliest([replace(model, past_weight=weight) for weight in _PAST_WEIGHTS], after_first)
+    resamples = model.resample_model
+    if resamples is None:
+        return model, None
+    candidates = [replace(model, resample_model=resamples.with_repeat_weight(weight)) for weight in _REPEAT_WEIGHTS]
+    best = _likeliest(candidates, data.later_drafts)
+    return best, _REPEAT_WEIGHTS[candidates.index(best)]
 
 
 def _likeliest(models: Sequence[PomdpModel], drafts: Sequence[LabelledDraft]) -> PomdpModel:

@@ -56,9 +56,9 @@ def label_by_rule(rule: Callable[[Question, Sequence[str]], tuple[bool, ...]]) -
 
 
 def label_by_prm(trace: Trace) -> StepLabels | None:
-    """The paper's shortcut: all steps of a correct solution are correct; the first wrong step of a wrong one is the first
-    that scores below 0.35, else the lowest-scored one.
+    """The paper's shortcut, which needs no rule: all steps of a correct solution are correct.
 
+    The first wrong step of a wrong solution is the first that scores below 0.35, else the lowest-scored one.
     Drafts that were replaced stay unlabelled, so only traces of policies that ignore scores can be used, recorded with
     scores.
     """

@@ -65,7 +65,7 @@ class ResampleFit:
 
     @property
     def model(self) -> ResampleModel:
-        """The point estimates."""
+        """The `ResampleModel` of the point estimates."""
         correct, recoverable, lost = (estimate.value for estimate in self.repeat_probability)
         later = (None if fit is None else fit.model for fit in (self.after_identical, self.after_differing))
         return ResampleModel(
@@ -121,11 +121,21 @@ def _fit(pairs: Sequence[ResamplePair]) -> ResampleFit | None:
     different = [[pair for pair in found if not pair.repeats] for found in by_state]
     if min(map(len, by_state)) < _MIN_PAIRS or min(map(len, different[:_LOST])) < _MIN_DIFFERENT:
         return None
-    repeats = [proportion([pair.repeats for pair in found], [pair.question for pair in found]) for found in by_state]
-    accuracies = [
-        proportion([pair.correct for pair in found], [pair.question for pair in found]) for found in different[:_LOST]
-    ]
-    return ResampleFit((repeats[0], repeats[1], repeats[2]), *accuracies, _score_correlation(different))
+    repeats = [proportion([pair.repeats for pair in found], _questions(found)) for found in by_state]
+    return ResampleFit(
+        (repeats[_CORRECT], repeats[_RECOVERABLE], repeats[_LOST]),
+        _accuracy(different[_CORRECT]),
+        _accuracy(different[_RECOVERABLE]),
+        _score_correlation(different),
+    )
+
+
+def _accuracy(pairs: Sequence[ResamplePair]) -> Estimate:
+    return proportion([pair.correct for pair in pairs], _questions(pairs))
+
+
+def _questions(pairs: Sequence[ResamplePair]) -> list[str]:
+    return [pair.question for pair in pairs]
 
 
 def _score_correlation(different: Sequence[Sequence[ResamplePair]]) -> float | None:

@@ -1,6 +1,6 @@
-"""What one decision of a learned policy takes: features and network, batch 1, on one core.
+"""Time of one decision of a learned policy: features and network, batch 1, on one core.
 
-    python -m benchmarks.learned
+    python -m benchmarks.learned_decision_time
 
 Parameters are drawn at random, since time does not depend on them. The goals are 100 microseconds for agg and 400 for
 seq; what counts for seq is the number of steps, 30 at most by default.
@@ -28,7 +28,6 @@ def observation(steps: int) -> Observation:
 
 
 def main() -> None:
-    """Measure and print."""
     for kind, goal in (("agg", 100), ("seq", 400)):
         policy = made_up("agg" if kind == "agg" else "seq")
         for steps in (1, 8, 30):

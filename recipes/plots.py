@@ -1,6 +1,6 @@
-"""Pictures for docs/models.md: learning curves, and how far scores can be trusted.
+"""Plots for docs/models.md: learning curves, and reliability diagrams of the judges' scores.
 
-    python -m recipes.pictures      # reads recipes/results, writes docs/img/learning.png and reliability.png
+    python -m recipes.plots      # reads recipes/results, writes docs/img/learning.png and reliability.png
 
 The logs of the runs that made the shipped models are kept in recipes/results/runs.
 """
@@ -73,7 +73,7 @@ def _curve(above: Axes, below: Axes, task: str, rows: list[dict[str, float]]) ->
 
 
 def main() -> None:
-    """Write both."""
+    """Write both plots as PNG files."""
     _IMAGES.mkdir(exist_ok=True)
     for name, figure in (("learning", learning()), ("reliability", reliability())):
         FigureCanvasAgg(figure)

@@ -1,11 +1,12 @@
-"""What planning is worth, on a world whose truth is the published instance: a study of the POMDP, not of the Router.
+"""The value of planning: accuracy of POMDP policies and thresholds at equal strong calls, on the published instance.
 
-    python -m benchmarks.planning
+    python -m benchmarks.value_of_planning
 
-Plays 40,000 solutions at once: hidden states from the step accuracies, a (min, score) pair drawn anew from the state's
-bins at each draft, ends from the hazard. Every policy meets the same world; accuracy is compared at equal strong calls
-a question by linear interpolation between operating points (within a bin a threshold can do no better: scores there say
-the same of every state). Needs ../shared/data/calibration; 15 s of CPU.
+Simulates 40,000 solutions of the POMDP itself, without the Router: hidden states from the step accuracies, a (min,
+score) pair drawn anew from the state's bins at each draft, ends from the hazard. Every policy is run on the same
+simulation; accuracy is compared at equal strong calls a question by linear interpolation between operating points
+(within a bin a threshold can do no better: scores there say the same of every state). Needs ../shared/data/calibration;
+15 s of CPU.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.calibration import published
+from benchmarks.published_instance import published
 from trim.pomdp import PomdpModel, PomdpSolution, solve
 from trim.types import Action
 
@@ -26,7 +27,7 @@ PRICES = (0.016, 0.012, 0.009, 0.007, 0.006, 0.005, 0.004, 0.003, 0.002, 0.001, 
 CALLS = (0.8, 0.9, 1.0, 1.1, 1.2, 1.4, 1.8)
 
 Floats = NDArray[np.float64]
-Rewrites = Callable[[int, "Drafts", bool], NDArray[np.bool_]]
+Rule = Callable[[int, "Drafts", bool], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class Point:
     calls: float
 
 
-def play(model: PomdpModel, rewrites: Rewrites, seed: int = 0) -> Point:
-    """Play all solutions to their ends under a rule that says which drafts (final or not) the strong model rewrites."""
+def play(model: PomdpModel, rule: Rule, seed: int = 0) -> Point:
+    """Play all solutions to their ends; `rule` says which drafts (final or not) the strong model regenerates."""
     rng = np.random.default_rng(seed)
     tables = model.observation.mass.reshape(3, -1)
     centers = (model.observation.score_edges[1:] + model.observation.score_edges[:-1]) / 2
@@ -69,33 +70,33 @@ def play(model: PomdpModel, rewrites: Rewrites, seed: int = 0) -> Point:
         filtered = joint / joint.sum(axis=1, keepdims=True)
         snapshot = likelihood / likelihood.sum(axis=1, keepdims=True)
         drafts = Drafts(centers[seen % len(centers)], filtered, snapshot)
-        rewrite = np.where(final, rewrites(step, drafts, True), rewrites(step, drafts, False))
+        regenerate = np.where(final, rule(step, drafts, True), rule(step, drafts, False))
         succeeds = np.where(draft_right, model.strong_accuracy_if_correct, model.strong_accuracy_if_wrong * steps_right)
-        steps_right = np.where(rewrite, rng.random(n) < succeeds, draft_right)
+        steps_right = np.where(regenerate, rng.random(n) < succeeds, draft_right)
         fixed = filtered[:, 0] * model.strong_accuracy_if_correct + filtered[:, 1] * model.strong_accuracy_if_wrong
-        kept = np.where(rewrite, fixed, filtered[:, 0])
-        calls += int(rewrite.sum())
+        kept = np.where(regenerate, fixed, filtered[:, 0])
+        calls += int(regenerate.sum())
         right_answers += int(steps_right[final].sum())
         steps_right, kept = steps_right[~final], kept[~final]
     assert not len(kept), "the hazard has to end in 1"
     return Point(right_answers / QUESTIONS, calls / QUESTIONS)
 
 
-def below(threshold: float) -> Rewrites:
+def below(threshold: float) -> Rule:
     """Score below a constant."""
     return lambda step, drafts, final: drafts.score < threshold
 
 
-def planned(solution: PomdpSolution, *, snapshot: bool = False, gate: float = np.inf) -> Rewrites:
+def planned(solution: PomdpSolution, *, snapshot: bool = False, gate: float = np.inf) -> Rule:
     """The exact solution's action for a belief; the gate is that of `trim.policies.pomdp`."""
 
-    def rewrites(step: int, drafts: Drafts, final: bool) -> NDArray[np.bool_]:
+    def rule(step: int, drafts: Drafts, final: bool) -> NDArray[np.bool_]:
         belief = drafts.snapshot if snapshot else drafts.filtered
         wanted = solution.action(step, belief, solution.model.step_tokens, final=final) == Action.REGENERATE
         open_gate = belief.max(axis=1) - belief[:, 1] < gate
         return np.asarray(wanted & open_gate)
 
-    return rewrites
+    return rule
 
 
 def frontier(points: list[Point], calls: tuple[float, ...]) -> Floats:

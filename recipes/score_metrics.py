@@ -1,4 +1,4 @@
-"""Figures of merit of step scores. Scores are P(right) or any number that grows with it."""
+"""Metrics of step scores: AUROC and ProcessBench's F1. Scores are P(correct) or any number that grows with it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def upto_first_error(scores: Rows, labels: Truth) -> tuple[np.ndarray, np.ndarra
 
 
 def auroc(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Chance that a right step scores above a wrong one, ties counted half; nan if one kind is missing."""
+    """P(a correct step scores above a wrong one), ties counted half; nan if one of the two kinds is missing."""
     _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
     good, bad = int(truth.sum()), int((~truth).sum())

@@ -1,14 +1,14 @@
-"""Which observation model predicts held-out scores best, on real scores of Qwen2.5-Math-PRM-7B.
+"""Held-out log-likelihood of observation models, on real scores of Qwen2.5-Math-PRM-7B.
 
-    python -m benchmarks.observation
+    python -m benchmarks.observation_models
 
 Five-fold cross-validation over the 2,260 labelled pairs (min of previous scores, score) of the calibration data, mean
 over states, in nats:
 
 - pair: log P(pair's cell | state) on 20 x 20 equal cells, the same for all models; mass is uniform within a bin.
 - score: log P(score's cell | min's cell, state) on the same cells.
-- state: log P(state | pair) from a uniform prior, from each model's own bins: what a snapshot belief is worth.
-- state, score alone: log P(state | score); what the score adds when the past is in the prior already.
+- state: log P(state | pair) from a uniform prior, from each model's own bins: the information in a snapshot belief.
+- state, score alone: log P(state | score); the information in a score once the past is in the prior.
 
 Needs ../shared/data/calibration.
 """
@@ -22,7 +22,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.calibration import FOLDER
+from benchmarks.published_instance import FOLDER
 from trim.pomdp import STATES, ObservationBins, quantile_bins, read_points, reflected_kde
 
 FOLDS = 5
@@ -72,7 +72,6 @@ def cross_validate(fit: Fit) -> Floats:
 
 
 def main() -> None:
-    """Compare and print."""
     models: dict[str, Fit] = {
         "reflected KDE, Scott's bandwidth (the paper's)": reflected_kde,
         "reflected KDE, bandwidth 0.05 (its best)": partial(reflected_kde, bandwidth=0.05),

@@ -1,6 +1,6 @@
 """The ONNX graph of a plain Qwen3 folder, without its weights.
 
-    python -m recipes.graph src/trim/embedded/weak
+    python -m recipes.onnx_graph src/trim/embedded/weak
 
 Writes `model.onnx` (some kilobytes) beside `model.safetensors`; the engine puts the two together when it loads, so the
 weights exist once. The graph reads new tokens against a key-value cache that the caller keeps:

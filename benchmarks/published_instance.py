@@ -1,4 +1,4 @@
-"""The instance that is solved and played here: published measurements of real models, which lie beside the project.
+"""The published POMDP instance that benchmarks solve and simulate, from measurements of real models.
 
 Qwen2.5-1.5B and 7B on 7,500 MATH training problems (step accuracy, solution lengths) and Qwen2.5-Math-PRM-7B on
 ProcessBench (scores by state), from the release of arXiv 2601.10245. See ../shared/README.md.

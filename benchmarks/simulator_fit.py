@@ -1,8 +1,8 @@
-"""Is the simulator like the world? Its fit to a published threshold sweep, and predictions for other pairs.
+"""How well the simulator fits a published threshold sweep, and its predictions for other pairs.
 
-    python -m benchmarks.simulator                           residuals of the committed fit, and the Router's own points
-    python -m benchmarks.simulator --fit                     fit again
-    python -m benchmarks.simulator --strong qwen3-8b         predict the sweep of another pair
+    python -m benchmarks.simulator_fit                       residuals of the committed fit, and the Router's own points
+    python -m benchmarks.simulator_fit --fit                 fit again
+    python -m benchmarks.simulator_fit --strong qwen3-8b     predict the sweep of another pair
 
 Measured and put in: per model the error rate and the probability of ending by step (7,500 MATH training problems), and
 the scores of the process reward model by state (ProcessBench). Fitted to every second point of the sweep
@@ -24,7 +24,7 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.calibration import FOLDER
+from benchmarks.published_instance import FOLDER
 from trim.policies import Threshold
 from trim.pomdp import ObservationBins, quantile_bins, read_points
 from trim.routing.router import Router
@@ -119,14 +119,14 @@ def sample_without_router(here: World, threshold: float, questions: int = 4000, 
         drafted = rng.random(n) < np.exp(-hardness[open_] * here.weak.rates[step])
         draft_right = sound & drafted
         draft_score = prm.draw(np.where(draft_right, 0, np.where(sound, 1, 2)), lowest)
-        rewritten = draft_score < threshold if 0 < threshold < 1 else np.full(n, threshold >= 1)
+        regenerated = draft_score < threshold if 0 < threshold < 1 else np.full(n, threshold >= 1)
         after_wrong, after_right = here.strong.repair[step]
         repaired = sound & (rng.random(n) < np.where(drafted, after_right, after_wrong))
-        kept = np.where(rewritten, repaired, draft_right)
+        kept = np.where(regenerated, repaired, draft_right)
         kept_score = prm.draw(np.where(kept, 0, np.where(sound, 1, 2)), lowest)
-        lowest = np.minimum(lowest, np.where(rewritten, kept_score, draft_score))
-        final = np.where(rewritten, last[Role.STRONG][open_], last[Role.WEAK][open_]) <= step
-        calls += int(rewritten.sum())
+        lowest = np.minimum(lowest, np.where(regenerated, kept_score, draft_score))
+        final = np.where(regenerated, last[Role.STRONG][open_], last[Role.WEAK][open_]) <= step
+        calls += int(regenerated.sum())
         right += int(kept[final].sum())
         sound, lowest, open_ = kept[~final], lowest[~final], open_[~final]
     return Point(threshold, 100 * right / questions, calls / questions)
@@ -230,7 +230,6 @@ def report(here: World, goal: list[Point] | None, questions: int) -> None:
 
 
 def main() -> None:
-    """Fit, show, predict."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fit", action="store_true", help="fit again (minutes)")
     parser.add_argument("--weak", default=WEAK)
