@@ -23,7 +23,7 @@ from trim.types import Question, Trace
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-T = TypeVar("T", Question, Trace)
+T = TypeVar("T")
 
 SCHEMA = 2
 _HEAD = b'{"schema":2,'  # of every line that a `TraceWriter` writes
@@ -31,7 +31,7 @@ _HEAD = b'{"schema":2,'  # of every line that a `TraceWriter` writes
 
 def to_json(trace: Trace) -> dict[str, Any]:
     """A trace as plain JSON values, under the names of `trim.types`; `from_json` is its inverse."""
-    return {"schema": SCHEMA, **_codec(Trace).dump_python(trace, mode="json")}
+    return {"schema": SCHEMA, **_traces().dump_python(trace, mode="json")}
 
 
 def from_json(line: dict[str, Any]) -> Trace:
@@ -48,12 +48,12 @@ def from_json(line: dict[str, Any]) -> Trace:
             raise TraceError(f"not a trace of schema 1: {type(error).__name__}: {error}") from None
     elif schema != SCHEMA:
         raise TraceError(f"trace schema {schema!r}; this version of TRIM reads schema 1 and {SCHEMA}")
-    return _read(Trace, line)
+    return _read(_traces(), line, "trace")
 
 
 def question_to_json(question: Question) -> dict[str, Any]:
     """A question as plain JSON values, as they stand in a trace."""
-    values: dict[str, Any] = _codec(Question).dump_python(question, mode="json")
+    values: dict[str, Any] = _questions().dump_python(question, mode="json")
     return values
 
 
@@ -63,26 +63,33 @@ def question_from_json(values: dict[str, Any]) -> Question:
     Raises:
         TraceError: a field is missing or malformed.
     """
-    return _read(Question, values)
+    return _read(_questions(), values, "question")
 
 
 @cache
-def _codec(kind: type[T]) -> TypeAdapter[T]:
-    """Reads and writes a dataclass as JSON. Made on first use: it takes as long as reading a hundred traces."""
+def _traces() -> TypeAdapter[Trace]:
+    """Reads and writes traces as JSON. Made on first use: that takes as long as reading a hundred of them."""
     from pydantic import TypeAdapter
 
-    return TypeAdapter(kind)
+    return TypeAdapter(Trace)
 
 
-def _read(kind: type[T], values: dict[str, Any]) -> T:
+@cache
+def _questions() -> TypeAdapter[Question]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Question)
+
+
+def _read(codec: TypeAdapter[T], values: dict[str, Any], what: str) -> T:
     from pydantic import ValidationError
 
     try:
-        return _codec(kind).validate_python(values)
+        return codec.validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise TraceError(f"not a {kind.__name__.lower()}: {where}: {first['msg'].lower()}") from None
+        raise TraceError(f"not a {what}: {where}: {first['msg'].lower()}") from None
 
 
 @dataclass(frozen=True)
@@ -128,7 +135,7 @@ def read_traces(path: Path) -> Iterator[Trace]:
 def _parse(line: bytes, where: str) -> Trace:
     if line.startswith(_HEAD):
         with suppress(ValueError):  # what is wrong, the slower way below says
-            return _codec(Trace).validate_json(line)
+            return _traces().validate_json(line)
     try:
         values = json.loads(line)
     except ValueError as error:
@@ -141,7 +148,7 @@ def _parse(line: bytes, where: str) -> Trace:
 
 def _line(trace: Trace) -> bytes:
     try:
-        return _HEAD + _codec(Trace).dump_json(trace)[1:] + b"\n"
+        return _HEAD + _traces().dump_json(trace)[1:] + b"\n"
     except ValueError:  # half of a surrogate pair, which a model may write and UTF-8 cannot
         return json.dumps(to_json(trace), separators=(",", ":")).encode("ascii") + b"\n"
 

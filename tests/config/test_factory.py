@@ -54,8 +54,8 @@ def test_models_in_this_process_and_behind_servers() -> None:
 def test_every_kind_of_judge(settings: PrmSettings, kind: type) -> None:
     async def run() -> None:
         judge = open_prm(Config(prm=settings))
-        assert isinstance(judge, kind)
         await judge.aclose()
+        assert isinstance(judge, kind)
 
     asyncio.run(run())
 

@@ -32,7 +32,7 @@ def test_a_whole_number_is_a_number_and_nothing_else_is_converted() -> None:
     assert isinstance(SERVER.prices.prompt, float)
     for wrong in ({"timeout": "60"}, {"timeout": True}, {"retries": 2.0}, {"retries": True}, {"model": 3}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
-            ModelSettings(**wrong)  # type: ignore[arg-type]
+            ModelSettings(**wrong)
     with pytest.raises(ConfigError, match="pass_through = 1 must be true or false"):
         ServeSettings(pass_through=1)  # type: ignore[arg-type]
 

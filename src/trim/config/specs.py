@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from trim.policies import PolicySpec
 from trim.routing.limits import Limits, OnError
@@ -45,7 +45,7 @@ class GeneratorSpec:
     model: str
     base_url: str
     api_key_env: str
-    continuation: str
+    continuation: Literal["completions", "chat", "instruct"]
     template: str
     tokenizer: str | None
     system: str | None

@@ -38,7 +38,7 @@ def scalar_of(field: FieldInfo) -> type:
     if choices := choices_of(field):
         return type(choices[0])
     kinds = [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in get_args(field.annotation)]
-    return next(kind for kind in (field.annotation, *kinds) if kind in _KINDS)
+    return next(kind for kind in _KINDS if kind in (field.annotation, *kinds))
 
 
 def choices_of(field: FieldInfo) -> tuple[str, ...]:
