@@ -18,7 +18,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # Packages and modules in the order in which they may import each other; those on one line don't.
 ORDER = [
     ["types", "errors", "stats", "atomic"],
-    ["seeding"],
+    ["seeding", "plugins"],
     ["protocols", "steps", "prompts", "pomdp", "trace_schema_1"],
     ["backends"],
     ["traces", "simulation"],

@@ -21,16 +21,19 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from trim.baselines import LEARNED, QUERY_LEVEL, STEP_LEVEL
 from trim.cli.main import main as trim
 from trim.cli.options import DEMO_SEED
 from trim.experiments.run import Run, Settings
+from trim.policies.registry import FAMILIES, Level, saved_by
 from trim.tasks import load_task
 from trim.traces import TraceWriter, read_traces
 
 HERE = Path(__file__).parent
 COMMON = ("--task", "gsm_symbolic", "--resume", "--json")
-TRAINED = (*LEARNED, "automix-pomdp")
+TRAINED = saved_by("trim fit router")
+QUERY_LEVEL = tuple(name for name, f in FAMILIES.items() if f.level is Level.QUERY and f.baseline)
+STEP_LEVEL = tuple(name for name, f in FAMILIES.items() if f.level is Level.STEP and f.baseline and name != "oracle")
+READ_QUESTIONS = ["similarity", "factorisation", "classifier"]  # and nothing else; smoothie reads answers
 LIKELIHOOD = HERE / "likelihood.toml"
 BY_LIKELIHOOD = ("threshold", "threshold+4", "threshold+8", "pomdp", "pomdp+4")
 OWN = ("threshold", "threshold+4", "pomdp", "pomdp+4", "agg", "seq")
@@ -134,7 +137,7 @@ def reading(results: dict[str, Any], by_likelihood: dict[str, Any], minutes: flo
             f"{percent(summaries[query]['cpt95'])})"
             + (f", {summaries[step]['cpt95'] / oracle:.2f} times the oracle's {percent(oracle)}." if oracle else ".")
         )
-    words_only = best(summaries, [kind for kind in LEARNED if kind != "smoothie"])  # that one reads answers
+    words_only = best(summaries, READ_QUESTIONS)
     if step and words_only:
         words.append(
             f"The cascade reads the same scores as TRIM does; of the routers that read the question alone the best, "

@@ -80,10 +80,10 @@ def test_eval_writes_everything(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_sweeps_have_at_least_nine_parameters() -> None:
-    from trim.policies import sweep
+    from trim.policies import FAMILIES
 
-    assert len(sweep("random")) >= 9
-    assert len(sweep("threshold")) >= 9
+    assert len(FAMILIES["random"].sweep) >= 9
+    assert len(FAMILIES["threshold"].sweep) >= 9
 
 
 def test_a_killed_evaluation_is_resumed_exactly(tmp_path: Path) -> None:

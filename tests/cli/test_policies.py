@@ -10,6 +10,7 @@ import pytest
 
 from tests.pomdp.fit.recorded import as_chain, record
 from trim.cli.main import main
+from trim.config.policy import open_policy, open_sweep
 from trim.config.settings import Config, load_config
 from trim.experiments.run import Settings
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
@@ -119,8 +120,8 @@ def test_calibrate_writes_a_parameter(run: Path, tmp_path: Path, capsys: pytest.
     assert (trace["policy"], trace["parameter"]) == ("threshold", values["parameter"])
     config = tmp_path / "trim.toml"
     config.write_text(f"[policy]\nname = '{out}'\n")
-    assert load_config(config).build_policy() == Threshold(values["parameter"])
-    assert [policy.parameter for policy in Config().build_sweep(str(out))] == [values["parameter"]]
+    assert open_policy(load_config(config)) == Threshold(values["parameter"])
+    assert [policy.parameter for policy in open_sweep(Config(), str(out))] == [values["parameter"]]
 
 
 def test_a_calibrated_fit_brings_its_folder(run: Path, fitted: Path, tmp_path: Path) -> None:
@@ -128,7 +129,7 @@ def test_a_calibrated_fit_brings_its_folder(run: Path, fitted: Path, tmp_path: P
     provenance = {"models": Config().names(), "task": "t", "date": "2026-11-28", "questions": 1}
     values = {"schema": 1, "kind": "calibration", "policy": "pomdp", "parameter": 0.004, "folder": str(fitted)}
     out.write_text(json.dumps({**values, "provenance": provenance}))
-    policy = Config().build_policy(str(out))
+    policy = open_policy(Config(), str(out))
     assert isinstance(policy, PomdpPolicy)
     assert policy.price == 0.004
 
@@ -167,7 +168,7 @@ def test_solve_and_eval_use_a_fit(fitted: Path, tmp_path: Path, capsys: pytest.C
 
 
 def test_a_sweep_of_prices_covers_cheap_and_dear(fitted: Path) -> None:
-    policies = Config().build_sweep(f"pomdp={fitted}")
+    policies = open_sweep(Config(), f"pomdp={fitted}")
     prices = [policy.parameter or 0 for policy in policies]
     assert len(prices) >= 9
     assert prices == sorted(prices, reverse=True)
@@ -196,7 +197,7 @@ def test_scores_are_recorded_on_demand(tmp_path: Path) -> None:
         (["explain", "absent", "--scores", ".5", "--tokens", "4"], "not a saved policy"),
         (["explain", "FIT", "--step", "2", "--scores", ".5", "--tokens", "4"], "needs 3 scores"),
         (["explain", "FIT", "--scores", ".5", "--tokens", "4", "--price", "-1"], "must not be negative"),
-        (["calibrate", "--policy", "best", "--traces", "RUN", "--cost", "1", "--out", "x"], "there are threshold"),
+        (["calibrate", "--policy", "best", "--traces", "RUN", "--cost", "1", "--out", "x"], "unknown policy 'best'"),
         (
             ["calibrate", "--policy", "threshold", "--traces", "absent", "--cost", "1", "--out", "x"],
             "no folder of trim",

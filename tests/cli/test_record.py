@@ -11,7 +11,7 @@ import pytest
 
 from tests.pomdp.fit.recorded import STRONG_MODEL, WEAK_MODEL
 from trim.backends.replay_cache import FILE, Record, RecordedGenerator
-from trim.baselines import TakeOver
+from trim.baselines.step_level.take_over import TakeOver
 from trim.cli.main import main
 from trim.config.factory import Backends
 from trim.config.settings import Config

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from trim.backends.onnx_model import fingerprint
+from trim.config.policy import open_policy
 from trim.config.settings import (
     BudgetSettings,
     Config,
@@ -92,4 +93,4 @@ def test_a_calibrated_policy_is_read_when_a_configuration_is_resolved(tmp_path: 
     )
     spec = resolve(config)
     assert (spec.policy, spec.parameter) == (PolicySpec("threshold", 2), 0.7)
-    assert config.build_policy().parameter == 0.7
+    assert open_policy(config).parameter == 0.7

@@ -8,7 +8,11 @@ import pytest
 
 from tests.policies.learned.networks_made import made_up
 from tests.pomdp.instances import small
-from trim.baselines import Confidence, GlimpRouter, RsdClipped, SpecReason, TakeOver, rsd
+from trim.baselines.step_level.confidence import Confidence
+from trim.baselines.step_level.glimp_router import GlimpRouter
+from trim.baselines.step_level.rsd import RsdClipped, rsd
+from trim.baselines.step_level.spec_reason import SpecReason
+from trim.baselines.step_level.take_over import TakeOver
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
 from trim.policies import pomdp as pomdp_policies
 from trim.policies.pomdp import PomdpPolicy

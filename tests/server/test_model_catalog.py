@@ -9,6 +9,7 @@ import pytest
 
 from tests.policies.learned.networks_made import PRICES, made_up
 from tests.server.gateway import ask, serving, simulated
+from trim import plugins
 from trim.config.factory import Backends
 from trim.config.settings import Config, PolicySettings
 from trim.policies.artifacts import Models, Provenance
@@ -43,7 +44,7 @@ def test_a_plan_is_served(name: str, saved: Path) -> None:
         assert served.post(ask(model="trim-pomdp-20%")).status_code == 200
         for body in (ask(model="trim-pomdp-1e999"), ask(trim={"policy": "pomdp", "price": -1})):
             assert served.post(body).status_code == 400
-        assert served.post(ask(trim={"policy": "agg"})).json()["error"]["param"] == "trim.policy"
+        assert served.post(ask(trim={"policy": "automix"})).json()["error"]["param"] == "trim.policy"
 
 
 def test_a_learned_policy_is_served_and_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +56,9 @@ def test_a_learned_policy_is_served_and_read_once(tmp_path: Path, monkeypatch: p
             told = served.post(ask(trim=trim)).json()["trim"]
             assert (told["policy"], told["parameter"]) == ("agg", price)
         assert served.post(ask(trim={"price": 2 * PRICES.high})).status_code == 400
-        assert served.post(ask(model="trim-pomdp-20%")).status_code == 404
+        told = served.post(ask(model=f"trim-agg-{PRICES.high:g}")).json()["trim"]
+        assert (told["policy"], told["parameter"]) == ("agg", PRICES.high)
+        assert served.post(ask(model="trim-pomdp-20%")).json()["trim"]["policy"] == "pomdp"  # the shipped one
 
 
 def test_the_shipped_plan_comes_with_the_shipped_models() -> None:
@@ -68,3 +71,95 @@ def test_the_shipped_plan_comes_with_the_shipped_models() -> None:
     with serving(others) as served:
         assert "pomdp" not in served.get("/v1/models").text
         assert served.post(ask(model="trim-pomdp-20%")).status_code == 404
+
+
+def test_every_family_that_routes_steps_has_names() -> None:
+    asked = {
+        "trim-agg-0.002": ("agg", 0.002),
+        "trim-seq": ("seq", None),
+        "trim-take-over-0.4": ("take-over", 0.4),
+        "trim-rsd": ("rsd", 0.7),
+        "trim-rsd-clipped": ("rsd-clipped", None),
+        "trim-threshold+1-0.6": ("threshold+1", 0.6),
+        "trim-always-weak": ("always-weak", None),
+        "trim-random-1e-1": ("random", 0.1),
+        "trim-take-over-20%": ("take-over", 0.5),  # before twenty scores are known
+    }
+    with serving(simulated()) as served:
+        listed = {model["id"] for model in served.get("/v1/models").json()["data"]}
+        names = {
+            "trim-agg",
+            "trim-seq-20%",
+            "trim-rsd-0.7",
+            "trim-take-over-0.65",
+            "trim-rsd-clipped",
+            "trim-glimp-router-0.02",
+        }
+        assert names <= listed
+        for model, (policy, parameter) in asked.items():
+            told = served.post(ask(model=model)).json()["trim"]
+            assert told["policy"] == policy
+            assert parameter is None or told["parameter"] == parameter
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "automix",
+        "oracle",
+        "spec-reason",
+        "classifier=x",
+        "pomdp=/etc",
+        "os:system",
+        "own.py:Mine",
+        "../own.py:Mine",
+        "",
+    ],
+)
+def test_a_client_names_neither_code_nor_folders(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(simulated()) as served:
+        for forbidden in (plugins.ExtensionPoint, plugins.Path):
+            monkeypatch.setattr(forbidden, "load" if forbidden is plugins.ExtensionPoint else "is_file", None)
+        for body in (ask(model=f"trim-{name}"), ask(trim={"policy": name})):
+            reply = served.post(body)
+            assert reply.status_code in (400, 404)
+            assert reply.json()["error"]["param"] in ("model", "trim.policy")
+
+
+def test_an_unknown_model_is_told_the_nearest() -> None:
+    with serving(simulated()) as served:
+        message = served.post(ask(model="trim-treshold-0.5")).json()["error"]["message"]
+    assert "did you mean 'trim-threshold-0.5'?" in message
+
+
+def test_a_policy_of_ones_own_is_served_where_it_is_configured(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    backends = simulated()
+    settings = PolicySettings(f"{tmp_path}/own.py:Patient", 0.4)
+    with serving(replace(backends, config=replace(backends.config, policy=settings))) as served:
+        for body, parameter in (
+            (ask(), 0.4),
+            (ask(model="trim-patient-0.7"), 0.7),
+            (ask(trim={"parameter": 0.3}), 0.3),
+        ):
+            told = served.post(body).json()["trim"]
+            assert (told["policy"], told["parameter"]) == ("patient", parameter)
+
+
+OWN = """
+from dataclasses import dataclass
+from trim.protocols import Policy
+from trim.types import Action
+
+@dataclass(frozen=True)
+class Patient(Policy):
+    k: float
+    name: str = "patient"
+
+    @property
+    def parameter(self):
+        return self.k
+
+    def act(self, observation):
+        return Action.CONTINUE if observation.score >= self.k else Action.REGENERATE
+"""

@@ -8,6 +8,7 @@ from pathlib import Path
 from trim.cli.options import Commands
 from trim.config.factory import Backends, open_backends
 from trim.config.loading import load_config
+from trim.config.policy import open_policy
 from trim.errors import ConfigError
 
 
@@ -24,7 +25,7 @@ async def _check(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     for role, name in config.names().items():
         print(f"{role:>6}  {name}")
-    policy = config.build_policy()
+    policy = open_policy(config)
     print(f"policy  {policy.name}" + ("" if policy.parameter is None else f" {policy.parameter:g}"))
     async with open_backends(config) as backends:  # finds templates, keys and model folders that are not there
         if args.probe:

@@ -11,7 +11,7 @@ from trim.cli.evaluate import conclude, evaluate
 from trim.cli.options import DEMO_SEED, RAW, Commands, count
 from trim.config.factory import Backends, open_backends
 from trim.experiments.sweep import EvaluationPlan
-from trim.policies import Threshold
+from trim.policies import AlwaysWeak, Threshold
 from trim.types import Question, Trace
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ async def _demo(args: argparse.Namespace) -> int:
 async def _telling(backends: Backends, task: Task) -> Question:
     """The first problem that the weak model alone gets wrong and routing gets right with a few strong steps."""
     questions = task.questions(20, DEMO_SEED)
-    weak = backends.router(backends.config.build_policy("always-weak"))
+    weak = backends.router(AlwaysWeak())
     routed = backends.router(Threshold(0.5))
 
     def right(trace: Trace) -> bool:

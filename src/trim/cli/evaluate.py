@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trim.baselines import QUERY_LEVEL, STEP_LEVEL
 from trim.cli import report
 from trim.cli.options import DEMO_SEED, RAW, Commands, config_option, count
 from trim.cli.policies import keep_fit
@@ -17,8 +16,8 @@ from trim.config.loading import load_config
 from trim.config.specs import resolve
 from trim.errors import ConfigError
 from trim.experiments.recording import RecordSettings
-from trim.experiments.sweep import ORACLE, EvaluationPlan, OnCluster, names, on_cluster, open_points
-from trim.policies import NAMES
+from trim.experiments.sweep import EvaluationPlan, OnCluster, names, on_cluster, open_points
+from trim.policies.registry import listing
 
 if TYPE_CHECKING:
     from trim.config.settings import Config
@@ -47,14 +46,9 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "--policies",
         default="always-weak,always-strong,random,threshold",
-        help=f"comma-separated, of {', '.join((*NAMES, ORACLE))}, and pomdp, agg or seq, with =FOLDER if "
-        "not the shipped ones (default: the first four); "
-        "threshold+2 resamples a draft twice before it asks the strong model, and so does "
-        "pomdp+2=FOLDER where that pays; threshold+revise and pomdp+revise may have the strong model write its text "
-        "again; "
-        "pomdp+snapshot and pomdp+takeover change the belief and the actions; rivals: "
-        + ", ".join((*STEP_LEVEL, *QUERY_LEVEL))
-        + " (the last five as NAME=FOLDER)",
+        help=f"comma-separated (default: always-weak, always-strong, random, threshold). {listing()}. Your own: "
+        "FILE.py:CLASS or MODULE:CLASS. Options: threshold+2 resamples a draft twice before it asks the strong model, "
+        "threshold+revise may have the strong model revise its text; pomdp has both, +snapshot and +takeover",
     )
     parser.add_argument(
         "--parameters", action="append", default=[], metavar="POLICY=A,B,...", help="parameters instead of the sweep"

@@ -6,26 +6,24 @@ import argparse
 from datetime import date
 from pathlib import Path
 
-from trim.baselines import LEARNED
 from trim.cli.options import Commands
 from trim.config.loading import load_config
 from trim.experiments.recorded_runs import Recorded
-
-_META = "automix-pomdp"
+from trim.policies.registry import saved_by
 
 
 def register_fit(kinds: Commands) -> None:
     """Add the command."""
     router = kinds.add_parser(
         "router",
-        help="a query-level rival: which questions go to the strong model",
+        help="a query-level baseline: which questions go to the strong model",
         description="Trains on the questions that always-weak and always-strong both answered.\n\nexample:\n"
         "  trim eval --policies always-weak,always-strong,weak-sample,random --seed 700000 --out outcomes\n"
         "  trim fit router classifier outcomes --out routers/classifier\n"
         "  trim eval --policies always-weak,always-strong,threshold,classifier=routers/classifier --out compare",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    router.add_argument("kind", choices=(*LEARNED, _META), help="which one")
+    router.add_argument("kind", choices=saved_by("trim fit router"), help="which one")
     router.add_argument("traces", nargs="+", type=Path, metavar="TRACES", help="folders of trim eval, or trace files")
     router.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the router")
     router.add_argument(
@@ -39,7 +37,7 @@ def register_fit(kinds: Commands) -> None:
 
 
 async def _fit(args: argparse.Namespace) -> int:
-    from trim.baselines.query_level.meta_verifier import MetaVerifier
+    from trim.baselines.query_level import meta_verifier
     from trim.baselines.query_level.text_embedding import open_embedder
     from trim.baselines.query_level.trained_router import train
     from trim.baselines.query_level.training_examples import examples, needed
@@ -49,8 +47,8 @@ async def _fit(args: argparse.Namespace) -> int:
     models = recorded.models(load_config(args.config) if args.config else None)
     rows = examples(recorded.traces())
     provenance = Provenance(models, recorded.task(args.task), date.today().isoformat(), len(rows))
-    if args.kind == _META:
-        made = MetaVerifier.fit(rows)
+    if args.kind == meta_verifier.KIND:
+        made = meta_verifier.MetaVerifier.fit(rows)
         made.save(args.out, provenance)
         gains = ", ".join(f"{votes}: {gain:+.2f}" for votes, gain in enumerate(made.gains))
         print(f"what a strong answer adds after so many votes, in correct answers: {gains}")

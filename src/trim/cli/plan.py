@@ -13,7 +13,7 @@ from trim.cli.options import Commands
 from trim.config.loading import load_config
 from trim.config.specs import resolve
 from trim.errors import ConfigError
-from trim.policies import build, sweep
+from trim.policies import PolicySpec, open_sweep
 from trim.types import Price, Prices
 
 if TYPE_CHECKING:
@@ -175,8 +175,8 @@ def _points(simulation: _Simulation, prices: Prices) -> list[Point]:
     from trim.experiments.run import Point
     from trim.routing.router import Router
 
-    names = ("always-weak", "always-strong", "random", "threshold")
-    policies = [build(name, parameter) for name in names for parameter in sweep(name)]
+    names = ("always-weak", "always-strong", "random", "threshold")  # they need nothing that a simulation has not
+    policies = [policy for name in names for policy in open_sweep(PolicySpec(name))]
     planned = [simulation.planner.at(price) for price in simulation.planner.prices()]
     world = simulation.world
     return [

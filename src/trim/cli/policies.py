@@ -19,7 +19,8 @@ from trim.config.loading import load_config
 from trim.config.specs import resolve
 from trim.errors import ConfigError
 from trim.experiments.recorded_runs import LabelledSolution, Recorded, read_labelled
-from trim.policies import SAVED, PolicySpec
+from trim.policies import PolicySpec
+from trim.policies.registry import Level, PolicyFamily, check, family_of, listing
 from trim.types import Action, Observation, Question
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def register(commands: Commands) -> None:
         "  trim calibrate --policy threshold --traces trim-eval --strong-share 0.2 --out threshold.json",
         formatter_class=raw,
     )
-    calibrate.add_argument("--policy", required=True, help="threshold, random, or pomdp, agg or seq with =FOLDER")
+    calibrate.add_argument("--policy", required=True, help=listing(_can_be_calibrated))
     calibrate.add_argument("--traces", type=Path, required=True, metavar="DIR", help="what `trim eval --out` wrote")
     target = calibrate.add_mutually_exclusive_group(required=True)
     target.add_argument("--strong-share", type=float, help="strong tokens over those of the strong model alone")
@@ -380,8 +381,9 @@ async def _calibrate(args: argparse.Namespace) -> int:
     recorded = Recorded.of([args.traces])
     models, task = recorded.models(None), recorded.task(None)
     spec = PolicySpec.parse(args.policy)
-    if spec.family not in ("threshold", "random", *SAVED):
-        raise ConfigError(f"--policy {args.policy!r}: there are threshold, random, {'=FOLDER, '.join(SAVED)}=FOLDER")
+    check(spec)
+    if not _can_be_calibrated(family_of(spec)):
+        raise ConfigError(f"policy {spec.name!r} has no parameter to calibrate; {listing(_can_be_calibrated)}")
     if spec.folder:
         from trim.policies.artifacts import Artifact
 
@@ -409,6 +411,10 @@ async def _calibrate(args: argparse.Namespace) -> int:
     atomic.write_json(args.out, values)
     print(json.dumps(values) if args.json else _words(found, args.policy, args.out))
     return 0
+
+
+def _can_be_calibrated(family: PolicyFamily) -> bool:
+    return family.level is Level.STEP and family.parameter is not None
 
 
 def _words(found: Calibration, policy: str, path: Path) -> str:

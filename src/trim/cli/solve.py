@@ -10,8 +10,9 @@ from dataclasses import replace
 from trim.cli.options import RAW, Commands, amount, config_option, money
 from trim.config.factory import open_backends
 from trim.config.loading import load_config
+from trim.config.policy import open_policy
 from trim.errors import ConfigError
-from trim.policies import NAMES
+from trim.policies.registry import Level, listing
 from trim.types import Budget, Question
 
 
@@ -28,10 +29,10 @@ def register(commands: Commands) -> None:
     solve.add_argument("question", help="the question, or - to read it from standard input")
     solve.add_argument(
         "--policy",
-        help=f"{', '.join(NAMES)}, pomdp, agg or seq (=FOLDER if not the shipped one), or a FILE.json of trim"
-        " calibrate; default: the configured one or threshold",
+        help=f"{listing(lambda family: family.level is Level.STEP)}; FILE.py:CLASS or MODULE:CLASS; FILE.json of trim"
+        " calibrate (default: the configured one or threshold)",
     )
-    solve.add_argument("--parameter", type=float, help="threshold: k, random: rate, in [0, 1] (0.5); saved ones: price")
+    solve.add_argument("--parameter", type=float, help="of the policy (default: the configured or its own)")
     solve.add_argument("--max-strong-tokens", type=amount, help="hard cap on the strong model's tokens")
     solve.add_argument("--max-cost", type=money, help="cap on the cost of strong calls, in the unit of the prices")
     solve.add_argument("--seed", type=int, default=0)
@@ -47,7 +48,7 @@ async def _solve(args: argparse.Namespace) -> int:
 
     question = _question(args.question)
     config = load_config(args.config)
-    policy = config.build_policy(args.policy, args.parameter)
+    policy = open_policy(config, args.policy, args.parameter)
     budget = Budget(
         config.budget.max_strong_tokens if args.max_strong_tokens is None else args.max_strong_tokens,
         config.budget.max_cost if args.max_cost is None else args.max_cost,

@@ -19,6 +19,7 @@ from trim.config.factory import open_backends
 from trim.config.loading import load_config
 from trim.errors import ConfigError, MissingExtra
 from trim.experiments.recording import RecordSettings, open_recording
+from trim.policies.registry import saved_by
 from trim.training.trackers import TRACKERS, tracked
 from trim.types import Action, Role
 
@@ -69,7 +70,9 @@ def register(commands: Commands) -> None:
     """Add the command."""
     raw = argparse.RawDescriptionHelpFormatter
     train = commands.add_parser("train", help="learn a policy", description=_DESCRIPTION, formatter_class=raw)
-    train.add_argument("kind", choices=("agg", "seq"), help="agg reads a few figures, seq the scores of all steps")
+    train.add_argument(
+        "kind", choices=saved_by("trim train"), help="agg reads a few figures, seq the scores of all steps"
+    )
     train.add_argument("--source", choices=("simulate", "embedded", "config"), default="simulate")
     train.add_argument("--from", dest="fit", type=Path, metavar="DIR", help="simulate: what `trim fit pomdp` wrote")
     train.add_argument("--config", type=Path, metavar="trim.toml", help="config: models and limits")

@@ -13,21 +13,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, Strict, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from trim.baselines import STEP_LEVEL, build_step_level, step_sweep
 from trim.config.loading import load_config
 from trim.config.validation import broken_rule, sentence
 from trim.errors import ConfigError
-from trim.policies import SAVED, PolicySpec, build, shipped, sweep
-from trim.protocols import Policy
-
-if TYPE_CHECKING:
-    from trim.policies.learned.policy import LearnedPolicy
-    from trim.policies.pomdp import PomdpPolicy
+from trim.policies.registry import check
+from trim.policies.spec import PolicySpec
 
 __all__ = [
     "BudgetSettings",
@@ -363,16 +358,15 @@ class Config(metaclass=_Table):
             if parameter is not None or self.policy.path:
                 raise broken_rule(f"{name} says parameter and path itself; leave them out", "policy", "name")
             return
-        if PolicySpec.parse(name).family in SAVED:
-            return
-        key = "name"
-        try:
-            if parameter is not None and PolicySpec.parse(name).family in ("threshold", "random", *STEP_LEVEL):
-                self._build(name, None)
-                key = "parameter"
-            self._build(name, parameter)
-        except ConfigError as error:
-            raise broken_rule(str(error), "policy", key) from None
+        spec = PolicySpec.parse(name)
+        for key, given in (("name", None), ("parameter", parameter)):
+            try:
+                check(spec, given)
+            except ConfigError as error:
+                raise broken_rule(str(error), "policy", key) from None
+        if spec.resamples >= self.generation.max_drafts:
+            words = f"{name!r} needs [generation] max_drafts of at least {spec.resamples + 1}"
+            raise broken_rule(words, "policy", "name")
 
     def roles(self) -> dict[str, ModelSettings | PrmSettings]:
         """Settings by role."""
@@ -405,58 +399,3 @@ class Config(metaclass=_Table):
 
         found = CalibratedPolicy.load(Path(self.policy.name), Models(**self.names()))
         return replace(self, policy=PolicySettings(found.name, found.parameter, found.folder))
-
-    def build_policy(self, name: str | None = None, parameter: float | None = None) -> Policy:
-        """The configured policy, or another one: `NAME`, `NAME+OPTION` or `NAME=FOLDER` (see
-        `trim.policies.PolicySpec`), or a `FILE.json` that `trim calibrate` wrote.
-
-        Raises:
-            ConfigError: unknown, its parameter is wrong, or it was fitted for other models.
-        """
-        if name and name.endswith(".json"):
-            return replace(self, policy=PolicySettings(name, parameter)).build_policy()
-        if self.policy.name.endswith(".json"):
-            return self.calibrated().build_policy(name, parameter)
-        chosen = name or self.policy.name
-        if parameter is None and chosen == self.policy.name:
-            parameter = self.policy.parameter
-        return self._build(chosen, parameter)
-
-    def _build(self, chosen: str, parameter: float | None) -> Policy:
-        spec = PolicySpec.parse(chosen)
-        if spec.resamples >= self.generation.max_drafts:
-            raise ConfigError(f"policy {chosen!r} needs [generation] max_drafts of at least {spec.resamples + 1}")
-        if spec.family in SAVED:
-            saved = self._load(spec)
-            return saved if parameter is None else saved.at(parameter)
-        if chosen in STEP_LEVEL:
-            return build_step_level(chosen, parameter)
-        if parameter is None and spec.family in ("threshold", "random"):
-            parameter = 0.5
-        return build(chosen, parameter)
-
-    def build_sweep(self, name: str, parameters: tuple[float | None, ...] | None = None) -> list[Policy]:
-        """A policy at each of these parameters; None: at those that an evaluation tries by default."""
-        if name.endswith(".json"):
-            return [self.build_policy(name)]
-        if (spec := PolicySpec.parse(name)).family in SAVED:
-            saved = self._load(spec)
-            return [saved.at(price) for price in parameters or saved.prices() if price is not None]
-        defaults = step_sweep(name) if name in STEP_LEVEL else sweep(name)
-        return [self.build_policy(name, parameter) for parameter in parameters or defaults]
-
-    def _load(self, spec: PolicySpec) -> PomdpPolicy | LearnedPolicy:
-        """A saved policy that was made for these models."""
-        from trim.policies.artifacts import Models
-        from trim.policies.learned.policy import KINDS, LearnedPolicy
-        from trim.policies.pomdp import PomdpPolicy
-
-        own = self.policy.path if spec.family == PolicySpec.parse(self.policy.name).family else ""
-        folder = spec.folder or own or shipped(spec.family)
-        models = Models(**self.names())
-        kind = next((kind for kind in KINDS if kind == spec.family), None)
-        if kind is None:
-            return PomdpPolicy.load(Path(folder), models=models).with_options(spec)
-        if spec.options or spec.resamples:
-            raise ConfigError(f"policy {spec.name!r}: {kind} has no ways, it does what it was trained for")
-        return LearnedPolicy.load(Path(folder), kind=kind, models=models)

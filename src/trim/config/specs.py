@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from trim.policies import PolicySpec
+from trim.config.policy import choose
+from trim.policies.spec import PolicySpec
 from trim.routing.limits import Limits, OnError
 from trim.steps import Separator, StepFormat
 from trim.types import Budget, Price, Prices, Role, Sampling
@@ -107,9 +108,7 @@ def resolve(config: Config) -> RunSpec:
     Raises:
         ConfigError: the calibrated policy that it names cannot be read, or is for other models.
     """
-    config = config.calibrated()
-    g, budget, policy = config.generation, config.budget, config.policy
-    named = PolicySpec.parse(policy.name)
+    g, budget, policy = config.generation, config.budget, choose(config)
     weak, strong, prm = (
         Price(p.prompt, p.completion, p.cached) for p in (config.weak.prices, config.strong.prices, config.prm.prices)
     )
@@ -117,7 +116,7 @@ def resolve(config: Config) -> RunSpec:
         weak=_generator(config.weak, Role.WEAK),
         strong=_generator(config.strong, Role.STRONG),
         judge=_judge(config.prm),
-        policy=replace(named, folder=named.folder or policy.path),
+        policy=policy.spec,
         parameter=policy.parameter,
         step_format=StepFormat(Separator(g.separator)),
         sampling=Sampling(g.temperature, g.top_p, g.top_k, g.max_step_tokens),

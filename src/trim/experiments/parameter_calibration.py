@@ -15,7 +15,8 @@ import numpy as np
 from trim.errors import ConfigError
 from trim.metrics.operating_point import Tally
 from trim.metrics.outcomes import common_questions, question_means
-from trim.policies import SAVED, PolicySpec
+from trim.policies.registry import family_of
+from trim.policies.spec import PolicySpec
 from trim.stats import Estimate, FloatArray, Indices, from_resamples, resamples
 
 Kind = Literal["strong_share", "accuracy", "cost"]
@@ -87,7 +88,7 @@ def calibrate(tallies: Tallies, policy: str, target: Target) -> Calibration:
 
     Args:
         tallies: of an evaluation: this policy at several parameters, and the two ends of the scale.
-        policy: threshold, random, pomdp, agg or seq.
+        policy: one with a parameter, as traces call it.
         target: what to reach.
 
     Raises:
@@ -142,15 +143,18 @@ class _Table:
 
     @classmethod
     def of(cls, tallies: Tallies, policy: str, kind: Kind) -> _Table:
-        logarithmic = PolicySpec.parse(policy).family in SAVED
+        described = family_of(PolicySpec.parse(policy)).parameter
+        if described is None:
+            raise ConfigError(f"policy {policy} has no parameter to calibrate")
+        logarithmic = described.falling
         points = {
             parameter: tally
             for (name, parameter), tally in tallies.items()
             if name == policy and parameter is not None and (parameter > 0 or not logarithmic)
         }
-        ends = {"always-weak": 0.0, "always-strong": 1.0} if not logarithmic else {}
+        ends = {described.weak_end: ("always-weak", None), described.strong_end: ("always-strong", None)}
         points = {
-            parameter: tallies[name, None] for name, parameter in ends.items() if (name, None) in tallies
+            parameter: tallies[end] for parameter, end in ends.items() if parameter is not None and end in tallies
         } | points
         if len(points) < 2:
             raise ConfigError(f"the traces have {len(points)} points of {policy}, at least two are needed: trim eval")

@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING
 
 from trim.config.factory import Backends, open_backends
 from trim.errors import ConfigError
-from trim.experiments.baseline_points import Rivals, open_rivals
+from trim.experiments.policy_points import PolicyPoints, open_policy_points
 from trim.experiments.recording import RecordSettings, open_recording, open_replay
-from trim.policies import PolicySpec, Threshold, scored
+from trim.policies import AlwaysStrong, AlwaysWeak, PolicySpec
 
 if TYPE_CHECKING:
     from trim.config.settings import Config
     from trim.experiments.run import Point
     from trim.tasks import Task
-
-ORACLE = "oracle"
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class EvaluationPlan:
         samples: solutions of each question at each point.
         score: have drafts scored also where no policy asks.
         concurrency: questions at the same time.
-        recorded: traces whose whole solutions rivals may take over.
+        recorded: traces whose whole solutions query-level baselines may take over.
         replay: a folder of `trim record` in place of the models.
         record: a folder of the same kind that keeps what the models say, so that nothing is asked for twice.
     """
@@ -95,10 +93,10 @@ async def open_points(plan: EvaluationPlan, task: Task | None = None) -> AsyncIt
             stack.callback(task.close)
         backends = await stack.enter_async_context(plan.open_models())
         questions = partial(task.stream, plan.questions, plan.seed)
-        rivals = await stack.enter_async_context(open_rivals(backends, task, questions, plan.policies))
-        points = _points(plan, rivals, task)
+        makes = await stack.enter_async_context(open_policy_points(backends, task, questions, plan.policies))
+        points = _points(plan, makes)
         if plan.recorded is not None and plan.recorded.exists():
-            rivals.remember(read_traces(plan.recorded))
+            makes.remember(read_traces(plan.recorded))
         yield points
 
 
@@ -113,32 +111,17 @@ async def on_cluster(
     return cluster.points(points)
 
 
-def _points(plan: EvaluationPlan, rivals: Rivals, task: Task) -> list[Point]:
+def _points(plan: EvaluationPlan, makes: PolicyPoints) -> list[Point]:
     """The operating points that were asked for, weak and strong first."""
-    from trim.experiments.run import Point
-    from trim.scoring.oracle import OracleJudge
-
-    backends, chosen = rivals.backends, _parameters(plan.parameters)
+    chosen = _parameters(plan.parameters)
     families = [PolicySpec.parse(name).name for name in plan.policies]
     if len(set(families)) < len(families):
         raise ConfigError("--policies names one policy twice: results of two fits belong into two folders")
     if unknown := set(chosen) - set(families):
         raise ConfigError(f"--parameters for {', '.join(sorted(unknown))}, which is not among --policies")
     points = []
-    for name in sorted(plan.policies, key=lambda n: n not in ("always-weak", "always-strong")):
-        if name == ORACLE:
-            if task.step_labels is None:
-                raise ConfigError(f"the oracle needs a task whose steps can be checked by rule; {task.name} has none")
-            oracle = Threshold(0.5, name=ORACLE)
-            points.append(Point(ORACLE, None, backends.router(oracle, prm=OracleJudge(task.step_labels))))
-            continue
-        family = PolicySpec.parse(name).name
-        if rivals.knows(family):
-            points += rivals.points(name, chosen.get(family), score=plan.score)
-            continue
-        for policy in backends.config.build_sweep(name, chosen.get(family)):
-            router = backends.router(scored(policy) if plan.score else policy)
-            points.append(Point(family, policy.parameter, router))
+    for name in sorted(plan.policies, key=lambda n: n not in (AlwaysWeak.name, AlwaysStrong.name)):
+        points += makes.of(name, chosen.get(PolicySpec.parse(name).name), score=plan.score)
     if not points:
         raise ConfigError("--policies names none")
     return points
@@ -148,7 +131,7 @@ def _parameters(texts: Sequence[str]) -> dict[str, tuple[float | None, ...]]:
     """`threshold=0.1,0.5` by policy."""
     found: dict[str, tuple[float | None, ...]] = {}
     for text in texts:
-        name, equals, values = text.partition("=")
+        name, equals, values = text.rpartition("=")
         try:
             found[name.strip()] = (*found.get(name.strip(), ()), *(float(value) for value in values.split(",")))
         except ValueError:

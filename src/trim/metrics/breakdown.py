@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from trim.policies.registry import FAMILIES, Need
 from trim.stats import wilson
 from trim.types import Action, Question, Role, Trace
 
@@ -20,7 +21,9 @@ BINS = 10
 KINDS = ("weak kept", "weak discarded", "strong kept", "strong discarded", "weak prompts", "strong prompts", "PRM read")
 """What tokens are spent on."""
 
-_OTHER_JUDGES = ("oracle", "spec-reason")  # their scores are not the configured PRM's
+_OTHER_JUDGES = tuple(
+    name for name, family in FAMILIES.items() if family.needs & {Need.STEP_LABELS, Need.STRONG_JUDGE}
+)  # their scores are not the configured judge's
 
 
 @dataclass

@@ -102,6 +102,19 @@ class Artifact:
         return artifact
 
 
+def saved_kind(folder: str | Path) -> str:
+    """The family of the policy that is saved in a folder.
+
+    Raises:
+        ConfigError: none is.
+    """
+    path = Path(folder).expanduser() / "policy.json"
+    try:
+        return str(json.loads(path.read_text())["kind"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{folder}: not a saved policy ({error!r})") from None
+
+
 @dataclass(frozen=True)
 class CalibratedPolicy:
     """What `trim calibrate` wrote, as far as it is needed to use it: a policy's name, parameter and folder."""

@@ -86,3 +86,8 @@ class RandomSteps(Tunable):
         if observation.strong_texts:
             return Action.REVISE
         return Action.RESAMPLE if observation.drafts <= self.resamples else Action.REGENERATE
+
+
+def scored(policy: Policy) -> Policy:
+    """The same policy with every draft scored for the record, even if it looks at no score (for `trim fit`)."""
+    return replace(policy, uses_scores=True) if isinstance(policy, AlwaysWeak | RandomSteps) else policy

@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 
 from trim.errors import ConfigError
-from trim.policies import REVISE, PolicySpec
 from trim.policies.artifacts import Artifact, Models, Provenance
+from trim.policies.spec import PolicySpec
 from trim.pomdp import (
     Belief,
     CostModel,
@@ -118,14 +118,11 @@ class PomdpPolicy(Tunable):
         return self.at(math.exp(round((high + effort * (low - high)) / step) * step))
 
     def with_options(self, spec: PolicySpec) -> PomdpPolicy:
-        """The same fit with the ways of `pomdp+WAY`: a number of resamples, `revise`, `snapshot`, `takeover`.
+        """The same fit with the options that were asked for, such as `pomdp+snapshot`.
 
         Raises:
-            ConfigError: another way, or resamples or revised steps that the model knows nothing of.
+            ConfigError: resamples or revised steps that the model knows nothing of.
         """
-        if unknown := set(spec.options) - {REVISE, "snapshot", "takeover"}:
-            known = "revise, snapshot, takeover and a number of resamples"
-            raise ConfigError(f"pomdp has the ways {known}, not {sorted(unknown)}")
         return replace(
             self,
             belief="snapshot" if "snapshot" in spec.options else self.belief,
@@ -263,6 +260,11 @@ class PomdpPolicy(Tunable):
             return cls(model, bill=bill, **settings)  # type: ignore[arg-type]
         except (KeyError, TypeError, IndexError) as error:
             raise ConfigError(f"{folder}: not a saved POMDP policy ({error!r})") from None
+
+
+def open_saved(folder: Path, spec: PolicySpec, models: Models | None) -> PomdpPolicy:
+    """The policy of a folder with the options that were asked for."""
+    return PomdpPolicy.load(folder, models=models).with_options(spec)
 
 
 _OLD_SETTINGS = {

@@ -78,3 +78,8 @@ class Threshold(Tunable):
         if observation.strong_texts:
             return Action.REVISE
         return Action.RESAMPLE if observation.drafts <= self.resamples else Action.REGENERATE
+
+
+def oracle() -> Threshold:
+    """For a judge that knows which steps are right (`trim.scoring.oracle`): exactly the wrong ones are rejected."""
+    return Threshold(0.5, name="oracle")

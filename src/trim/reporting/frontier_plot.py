@@ -13,8 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from trim.atomic import write_bytes
-from trim.baselines import QUERY_LEVEL, STEP_LEVEL
 from trim.metrics.operating_point import OperatingPoint, cheapest
+from trim.policies.registry import Level, known
 
 # Colours that stay apart for the colour-blind (Okabe and Ito), with marker and line so that colour is not needed.
 _STYLES = {
@@ -41,10 +41,11 @@ def _styles(policies: Sequence[str]) -> dict[str, _Style]:
     made, others = {}, [policy for policy in policies if policy not in _STYLES]
     for index, policy in enumerate(others):
         marker = _MARKERS[index % len(_MARKERS)]
-        if policy in QUERY_LEVEL:
+        family = known(policy)
+        if family is not None and family.level is Level.QUERY:
             made[policy] = _Style("#8a8a8a", marker, "--", f"{policy} (whole questions)")
         else:
-            line = ":" if policy in STEP_LEVEL else "-"
+            line = ":" if family is not None and family.baseline else "-"
             made[policy] = _Style(_COLOURS[index % len(_COLOURS)], marker, line, policy)
     return made | {policy: _Style(*style) for policy, style in _STYLES.items()}
 
@@ -62,8 +63,9 @@ def frontier(points: Sequence[OperatingPoint], title: str) -> Figure:
             (p for p in points if p.policy == policy and p.strong_share is not None), key=lambda p: p.strong_share or 0
         )
         if chosen:
-            rival = policy in (*STEP_LEVEL, *QUERY_LEVEL)
-            _curve(axes, chosen, styles[policy], interval=not (many and rival))
+            family = known(policy)
+            baseline = family is not None and (family.baseline or family.level is Level.QUERY)
+            _curve(axes, chosen, styles[policy], interval=not (many and baseline))
     _ends(axes, ends)
     _mark(axes, points)
     axes.set_xlabel("strong tokens, share of what the strong model alone would write")

@@ -1,24 +1,31 @@
-"""From a model's name and the `trim` object to a policy and a budget."""
+"""From a model's name and the `trim` object to a policy and a budget.
+
+Clients may ask for the configured policy and for those of TRIM's table that need neither a folder nor a task. What they
+write is looked up there and nowhere else: it never names code or a file.
+"""
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from dataclasses import dataclass
 
+from trim.config.policy import check_drafts, choose, open_policy
 from trim.config.settings import Config
 from trim.errors import ConfigError
-from trim.policies import SAVED, PolicySpec
-from trim.policies.learned.policy import LearnedPolicy
-from trim.policies.pomdp import PomdpPolicy
-from trim.protocols import Policy
+from trim.policies import FAMILIES, AlwaysStrong, AlwaysWeak, PolicySpec, registry
+from trim.policies.artifacts import Models as ModelNames
+from trim.policies.artifacts import saved_kind
+from trim.policies.registry import SavedPolicy
+from trim.protocols import Policy, Tunable
 from trim.server.api_error import ApiError
 from trim.server.budget_controller import TargetControllers
 from trim.server.schemas import TrimOptions
 from trim.types import Budget
 
-_NAME = re.compile(r"trim-(random|threshold|pomdp)(?:-(?:(?P<share>[\d.]+)%|(?P<parameter>[\d.]+(?:e-?\d+)?)))?")
-_ENDS = {"trim-weak": "always-weak", "trim-strong": "always-strong"}
+_MODEL = re.compile(r"trim-(?P<policy>[a-z][a-z\d+_-]*?)(?:-(?:(?P<share>[\d.]+)%|(?P<parameter>[\d.]+(?:e-?\d+)?)))?")
+_SHORT = {"weak": AlwaysWeak.name, "strong": AlwaysStrong.name}
 
 
 @dataclass(frozen=True)
@@ -31,11 +38,13 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class _Wish:
-    policy: str
+class _Asked:
+    """What a model's name or the `trim` object asks for."""
+
+    spec: PolicySpec
     parameter: float | None = None
-    share: float | None = None
-    spend: bool = False  # is held
+    share: float | None = None  # to be held
+    spend: bool = False  # is to be held
 
 
 class Models:
@@ -46,20 +55,30 @@ class Models:
         controllers: hold strong shares and spend.
 
     Raises:
-        ConfigError: the configured policy has no parameter to hold anything with.
+        ConfigError: the configured policy cannot be opened, or has no parameter to hold anything with.
     """
 
     def __init__(self, config: Config, controllers: TargetControllers) -> None:
         self._config = config
         self._controllers = controllers
+        self._spec = choose(config).spec
+        self._configured = open_policy(config)
         self._saved = self._load()
-        if (wish := self._named("trim")).spend or wish.share is not None:
-            controllers.get(self._build(wish), wish.share)
+        asked = self._asked("trim")
+        if asked.spend or asked.share is not None:
+            controllers.get(self._build(asked), asked.share)
 
     def names(self) -> list[str]:
-        """Names that are listed; parameters other than these are understood too."""
-        names = ["trim", "trim-weak", "trim-strong", "trim-threshold-0.5", "trim-threshold-20%", "trim-random-20%"]
-        return [*names, "trim-pomdp-20%"] if isinstance(self._saved, PomdpPolicy) else names
+        """Names that are listed; parameters and shares other than these are understood too."""
+        names = ["trim", *(f"trim-{short}" for short in _SHORT)]
+        for family in FAMILIES.values():
+            if family.name in _SHORT.values() or not self._is_served(PolicySpec(family.name)):
+                continue
+            default = None if family.parameter is None else family.parameter.default
+            names.append(f"trim-{family.name}" + ("" if default is None else f"-{default:g}"))
+            if family.tunable:
+                names.append(f"trim-{family.name}-20%")
+        return names
 
     def choose(self, model: str, options: TrimOptions | None = None) -> Choice:
         """The policy and budget of a request.
@@ -68,56 +87,85 @@ class Models:
             ApiError: no such model (404), or a value that cannot be (400).
         """
         options = options or TrimOptions()
-        wish = self._named(model)
+        asked = self._asked(model)
         chosen = (options.policy, options.parameter, options.price, options.strong_share)
         if any(value is not None for value in chosen):
-            wish = self._wished(model, options)
+            asked = self._asked_by(model, options)
         limits = self._config.budget
         tokens = [cap for cap in (options.max_strong_tokens, limits.max_strong_tokens) if cap is not None]
         costs = [cap for cap in (options.max_cost, limits.max_cost) if cap is not None]
         budget = Budget(min(tokens, default=None), min(costs, default=None))
         where = "model" if model != "trim" else "trim"
         try:
-            policy = self._build(wish)
-            if wish.share is None and not wish.spend:
+            policy = self._build(asked)
+            if asked.share is None and not asked.spend:
                 return Choice(policy, budget)
-            return Choice(self._controllers.get(policy, wish.share).policy(), budget, (policy.name, wish.share))
+            return Choice(self._controllers.get(policy, asked.share).policy(), budget, (policy.name, asked.share))
         except ConfigError as error:
             raise ApiError(400, str(error), "invalid_value", where) from None
 
-    def _load(self) -> PomdpPolicy | LearnedPolicy | None:
-        """The saved policy that is configured, or beside another one the pomdp that `[policy] path` names, or the one
-        shipped for the shipped models.
+    def _load(self) -> dict[str, SavedPolicy]:
+        """Saved policies beside the configured one, by family: that which `[policy] path` names if the configured one
+        needs no folder, and those shipped for these models.
         """
-        settings = self._config.policy
-        if _is_saved(settings.name):
-            saved = self._config.build_policy(settings.name)
-        elif settings.path:
-            saved = self._config.build_policy(f"pomdp={settings.path}")
-        else:
+        models, own = ModelNames(**self._config.names()), FAMILIES.get(self._spec.family)
+        path = "" if own is not None and own.saved else self._config.policy.path
+        beside = saved_kind(path) if path else ""
+        found = {}
+        for family in FAMILIES.values():
+            if not family.saved or not family.routes_anywhere or family is own:
+                continue
+            folder = path if family.name == beside else ""
             try:
-                saved = self._config.build_policy("pomdp")
-            except ConfigError:  # made for other models than these
-                return None
-        return saved if isinstance(saved, PomdpPolicy | LearnedPolicy) else None
+                found[family.name] = registry.open_saved(PolicySpec(family.name, folder=folder), models)
+            except ConfigError:
+                if folder:
+                    raise
+                continue  # the shipped one was made for other models than these
+        return found
 
-    def _build(self, wish: _Wish) -> Policy:
-        if not _is_saved(wish.policy) or self._saved is None:
-            return self._config.build_policy(wish.policy, wish.parameter)
-        return self._saved if wish.parameter is None else self._saved.at(wish.parameter)
+    def _is_configured(self, spec: PolicySpec) -> bool:
+        """Whether this is the configured policy; a saved one is meant by its family's name alone too."""
+        own = FAMILIES.get(self._spec.family)
+        by_family = own is not None and own.saved and spec.name == own.name
+        return not spec.folder and (by_family or spec.name in (self._spec.name, self._configured.name))
 
-    def _named(self, model: str) -> _Wish:
+    def _is_served(self, spec: PolicySpec) -> bool:
+        family = FAMILIES.get(spec.family)
+        if self._is_configured(spec):
+            return True
+        if family is None or spec.folder or not family.routes_anywhere:
+            return False
+        return not family.saved or spec.name in self._saved
+
+    def _build(self, asked: _Asked) -> Policy:
+        spec, parameter = asked.spec, asked.parameter
+        if self._is_configured(spec):
+            if parameter is None:
+                return self._configured
+            if isinstance(self._configured, Tunable):
+                return self._configured.at(parameter)
+            return registry.open_policy(self._spec, parameter)
+        if spec.name in self._saved:
+            saved = self._saved[spec.name]
+            return saved if parameter is None else saved.at(parameter)
+        check_drafts(self._config, spec)
+        return registry.open_policy(spec, parameter)
+
+    def _asked(self, model: str) -> _Asked:
+        """What a model's name asks for."""
         if model == "trim":
             serve = self._config.serve
-            return _Wish(self._config.policy.name, share=serve.target_strong_share, spend=bool(serve.spend_targets()))
-        if model in _ENDS:
-            return _Wish(_ENDS[model])
-        match = _NAME.fullmatch(model)
-        if match is None or (match[1] == "pomdp" and not isinstance(self._saved, PomdpPolicy)):
-            known = ", ".join(self.names())
-            raise ApiError(
-                404, f"the model {model[:100]!r} does not exist; there are {known}", "model_not_found", "model"
-            )
+            name = PolicySpec(self._configured.name)
+            return _Asked(name, share=serve.target_strong_share, spend=bool(serve.spend_targets()))
+        match = _MODEL.fullmatch(model)
+        spec = PolicySpec.parse(_SHORT.get(match["policy"], match["policy"])) if match else PolicySpec("")
+        if match is None or not self._is_served(spec):
+            names = self.names()
+            near = difflib.get_close_matches(model[:100], names, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ";"
+            words = f"the model {model[:100]!r} does not exist{hint} There are {', '.join(names)}"
+            raise ApiError(404, words, "model_not_found", "model")
         try:
             share, parameter = (float(match[key]) if match[key] else None for key in ("share", "parameter"))
         except ValueError:
@@ -126,26 +174,28 @@ class Models:
             raise ApiError(400, f"{model[:100]!r}: the number is too large", "invalid_value", "model")
         if share is not None and share > 100:
             raise ApiError(400, "a strong share is at most 100%", "invalid_value", "model")
-        return _Wish(match[1], parameter, None if share is None else share / 100)
+        return _Asked(spec, parameter, None if share is None else share / 100)
 
-    def _wished(self, model: str, options: TrimOptions) -> _Wish:
+    def _asked_by(self, model: str, options: TrimOptions) -> _Asked:
         """What the `trim` object asks for."""
         if model != "trim":
             raise ApiError(400, f"{model} and the trim object both choose a policy; use the model 'trim'", None, "trim")
-        policy = options.policy or self._config.policy.name
-        if options.price is not None and options.policy is None and self._saved is not None:
-            policy = self._saved.name
-        saved = () if self._saved is None else (PolicySpec.parse(self._saved.name).family, self._saved.name)
-        if "=" in policy or (_is_saved(policy) and policy not in saved):
-            raise ApiError(400, f"the policy {policy[:100]!r} is not served here", "invalid_value", "trim.policy")
+        spec = PolicySpec(self._configured.name)
+        if options.policy is not None:
+            spec = PolicySpec.parse(options.policy)
+            if not self._is_served(spec):
+                words = f"the policy {options.policy[:100]!r} is not served here"
+                raise ApiError(400, words, "invalid_value", "trim.policy")
+        elif options.price is not None and not self._has_price(spec) and self._saved:
+            spec = PolicySpec(next(iter(self._saved)))
         given = [name for name in ("parameter", "price", "strong_share") if getattr(options, name) is not None]
         if len(given) > 1:
             raise ApiError(400, f"{' and '.join(given)}: give one of them", "invalid_value", f"trim.{given[1]}")
-        if options.price is not None and not _is_saved(policy):
-            raise ApiError(400, f"the policy {policy} has no price", "invalid_value", "trim.price")
+        if options.price is not None and not self._has_price(spec):
+            raise ApiError(400, f"the policy {spec.name} has no price", "invalid_value", "trim.price")
         parameter = options.price if options.parameter is None else options.parameter
-        return _Wish(policy, parameter, options.strong_share)
+        return _Asked(spec, parameter, options.strong_share)
 
-
-def _is_saved(policy: str) -> bool:
-    return PolicySpec.parse(policy).family in SAVED
+    def _has_price(self, spec: PolicySpec) -> bool:
+        family = FAMILIES.get(self._spec.family if self._is_configured(spec) else spec.family)
+        return family is not None and family.parameter is not None and family.parameter.name == "price"

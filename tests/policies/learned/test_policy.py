@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from tests.policies.learned.networks_made import PRICES, made_up
+from trim.config.policy import open_policy, open_sweep
 from trim.config.settings import Config, PolicySettings, PrmSettings
 from trim.errors import ConfigError
-from trim.policies import SAVED
+from trim.policies import FAMILIES
 from trim.policies.artifacts import Models, Provenance
 from trim.policies.learned.policy import KINDS, Kind, LearnedPolicy
+from trim.policies.registry import Need
 from trim.testing import check_policy
 from trim.types import Action, Observation
 
@@ -123,19 +125,19 @@ def test_missing_arrays_are_refused() -> None:
 def test_commands_know_it_by_its_folder(tmp_path: Path, kind: Kind) -> None:
     config = Config()
     made_up(kind).save(tmp_path, replace(PROVENANCE, models=Models(**config.names())))
-    assert config.build_policy(f"{kind}={tmp_path}").parameter == 1e-3
-    assert config.build_policy(f"{kind}={tmp_path}", 5e-3).parameter == 5e-3
-    assert [p.parameter for p in config.build_sweep(f"{kind}={tmp_path}", (1e-3, 2e-3))] == [1e-3, 2e-3]
-    assert len(config.build_sweep(f"{kind}={tmp_path}")) == 11
-    assert Config(policy=PolicySettings(kind, 2e-3, str(tmp_path))).build_policy().parameter == 2e-3
-    with pytest.raises(ConfigError, match="has no ways"):
-        config.build_policy(f"{kind}+2={tmp_path}")
+    assert open_policy(config, f"{kind}={tmp_path}").parameter == 1e-3
+    assert open_policy(config, f"{kind}={tmp_path}", 5e-3).parameter == 5e-3
+    assert [p.parameter for p in open_sweep(config, f"{kind}={tmp_path}", (1e-3, 2e-3))] == [1e-3, 2e-3]
+    assert len(open_sweep(config, f"{kind}={tmp_path}")) == 11
+    assert open_policy(Config(policy=PolicySettings(kind, 2e-3, str(tmp_path)))).parameter == 2e-3
+    with pytest.raises(ConfigError, match="has no resamples"):
+        open_policy(config, f"{kind}+2={tmp_path}")
 
 
-@pytest.mark.parametrize("family", SAVED)
+@pytest.mark.parametrize("family", [name for name in FAMILIES if Need.SHIPPED in FAMILIES[name].needs])
 def test_the_embedded_models_come_with_saved_policies(family: str) -> None:
-    policy = Config().build_policy(family)
+    policy = open_policy(Config(), family)
     assert policy.name == family
-    assert policy.parameter == Config(policy=PolicySettings(family)).build_policy().parameter
+    assert policy.parameter == open_policy(Config(policy=PolicySettings(family))).parameter
     with pytest.raises(ConfigError, match=r"was made for .*prm@"):
-        Config(prm=PrmSettings(model="prm-small")).build_policy(family)
+        open_policy(Config(prm=PrmSettings(model="prm-small")), family)

@@ -17,8 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from trim.baselines.query_level.solvers import charged, sample_seed
+from trim.baselines.query_level.solvers import WholeSolutions, charged, sample_seed
 from trim.errors import ConfigError
+from trim.policies.spec import PolicySpec
 from trim.protocols import Solver
 from trim.types import Question, Trace
 
@@ -151,3 +152,19 @@ class AutoMix:
         if self.accepts(verified.votes):
             return charged(weak, verified.traces)
         return charged(await self.strong.route(question, seed=seed), [weak, *verified.traces])
+
+
+def prm_cascade(known: WholeSolutions, spec: PolicySpec) -> Callable[[float], Solver]:
+    """By k."""
+    return lambda k: PrmCascade(known.scored, known.strong, k)
+
+
+def automix(known: WholeSolutions, spec: PolicySpec) -> Callable[[float], Solver]:
+    """By the share of the votes that an answer needs."""
+    return lambda share: verified(known, lambda votes: votes >= share * VOTES)
+
+
+def verified(known: WholeSolutions, accepts: Callable[[int], bool]) -> AutoMix:
+    """AutoMix over the solutions of a run, with the votes that its weak model can give."""
+    verifier: Verifier = Asking(known.weak) if known.verifiable else Agreement(known.weak, known.answer)
+    return AutoMix(known.weak, known.strong, verifier, accepts)

@@ -9,16 +9,21 @@ threshold it need not be monotone: a self-verification that is wrong in a known 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from trim.baselines.query_level.cascade import verified
+from trim.baselines.query_level.solvers import WholeSolutions
 from trim.baselines.query_level.text_embedding import FloatArray
 from trim.baselines.query_level.training_examples import Example
 from trim.errors import ConfigError
 from trim.policies.artifacts import Artifact, Models, Provenance
+from trim.policies.registry import folder_of
+from trim.policies.spec import PolicySpec
+from trim.protocols import Solver
 
 KIND = "automix-pomdp"
 _PRIOR = 2.0  # questions
@@ -63,3 +68,9 @@ class MetaVerifier:
             return cls(Artifact.load(folder, kind=KIND, models=models).arrays["gains"])
         except KeyError:
             raise ConfigError(f"{folder}: not a saved meta-verifier") from None
+
+
+def automix_pomdp(known: WholeSolutions, spec: PolicySpec) -> Callable[[float], Solver]:
+    """By the price of a strong answer."""
+    meta = MetaVerifier.load(folder_of(spec), known.models())
+    return lambda price: verified(known, lambda votes: meta.accepts(votes, price))

@@ -10,10 +10,40 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 from trim.errors import ConfigError, TraceError
+from trim.policies.spec import PolicySpec
 from trim.protocols import Solver
 from trim.types import Question, Trace, Usage
+
+if TYPE_CHECKING:
+    from trim.policies.artifacts import Models
+
+
+@dataclass(frozen=True)
+class WholeSolutions:
+    """What query-level methods are made of: both models' whole solutions of a run, each made once, and its task.
+
+    Args:
+        weak, strong: each model alone.
+        scored: the weak model alone, its steps scored.
+        answer: the final answer of a solution; None: it has none.
+        right: whether a trace answers its question; may take seconds.
+        questions: gives those of the run: nobody may have been trained on them.
+        models: that a trained method must have been made for.
+        verifiable: the weak model can be asked whether a solution is correct.
+    """
+
+    weak: Solver
+    scored: Solver
+    strong: Solver
+    answer: Callable[[str], str | None]
+    right: Callable[[Trace], bool]
+    questions: Callable[[], Iterable[Question]]
+    models: Callable[[], Models]
+    verifiable: bool = False
+
 
 _SAMPLE_STRIDE = 1_000_003  # seeds of further samples: far from the seeds that people choose
 
@@ -159,3 +189,18 @@ def _discarded(usage: Usage) -> Usage:
 def _sum(usages: Iterable[Usage]) -> Usage:
     rows = list(usages)
     return Usage(**{entry.name: sum(getattr(usage, entry.name) for usage in rows) for entry in fields(Usage)})
+
+
+def random_query(known: WholeSolutions, spec: PolicySpec) -> Callable[[float], Solver]:
+    """By rate."""
+    return lambda rate: QueryRouter(known.weak, known.strong, RandomMix(rate))
+
+
+def oracle_query(known: WholeSolutions, spec: PolicySpec) -> Callable[[float], Solver]:
+    """It has no parameter."""
+    return lambda _: OracleQuery(known.weak, known.strong, known.right)
+
+
+def weak_sample(known: WholeSolutions, spec: PolicySpec) -> Callable[[float], Solver]:
+    """By the index of the sample."""
+    return lambda index: Sample(known.weak, int(index))

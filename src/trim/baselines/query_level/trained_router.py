@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Protocol
@@ -14,11 +14,14 @@ import numpy as np
 from trim.baselines.query_level.matrix_factorization import MatrixFactorisation
 from trim.baselines.query_level.similarity_ranking import SimilarityRanking
 from trim.baselines.query_level.smoothie import Smoothie
+from trim.baselines.query_level.solvers import WholeSolutions
 from trim.baselines.query_level.text_classifier import TextClassifier
 from trim.baselines.query_level.text_embedding import Embedder, FloatArray, open_embedder
 from trim.baselines.query_level.training_examples import Example
 from trim.errors import ConfigError
 from trim.policies.artifacts import Artifact, Models, Provenance
+from trim.policies.registry import folder_of
+from trim.policies.spec import PolicySpec
 from trim.protocols import Solver
 from trim.types import Question, Trace
 
@@ -130,7 +133,7 @@ def train(kind: str, rows: Sequence[Example], embedder: Embedder) -> TrainedRout
 
 
 @dataclass(frozen=True)
-class LearnedRouter:
+class TrainedQueryRouter:
     """The strong model for the share `rate` of questions that need it most, the weak one for the others."""
 
     weak: Solver
@@ -143,6 +146,17 @@ class LearnedRouter:
         need = await asyncio.to_thread(self.router.need, question.text)
         chosen = self.strong if need > self.router.threshold(self.rate) else self.weak
         return await chosen.route(question, seed=seed)
+
+
+def trained_query(known: WholeSolutions, spec: PolicySpec) -> Callable[[float], Solver]:
+    """By the share of questions for the strong model.
+
+    Raises:
+        ConfigError: no folder is given, or it was trained on questions of the run.
+    """
+    trained = TrainedRouter.load(spec.family, folder_of(spec), known.models())
+    trained.refuse_seen(known.questions())
+    return lambda rate: TrainedQueryRouter(known.weak, known.strong, trained, rate)
 
 
 def _mark(text: str) -> int:

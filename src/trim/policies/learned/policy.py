@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,11 @@ from trim.errors import ConfigError
 from trim.policies.artifacts import Artifact, Models, Provenance, Setting
 from trim.policies.learned.features import Aggregate, PriceRange, Stepwise, Vector
 from trim.policies.learned.networks import AggNetwork, Arrays, SeqNetwork
+from trim.policies.spec import PolicySpec
 from trim.types import Action, Observation
 
 Kind = Literal["agg", "seq"]
-KINDS: tuple[Kind, ...] = ("agg", "seq")
+KINDS: tuple[Kind, ...] = get_args(Kind)
 PAPER_ACTIONS = (Action.CONTINUE, Action.REGENERATE)
 
 _SWEEP = 11
@@ -154,6 +155,12 @@ class LearnedPolicy:
             )
         except (KeyError, ValueError, ConfigError) as error:
             raise ConfigError(f"{folder}: not a saved {kind} policy ({error})") from None
+
+
+def open_saved(folder: Path, spec: PolicySpec, models: Models | None) -> LearnedPolicy:
+    """The policy of a folder."""
+    kind: Kind = "agg" if spec.family == "agg" else "seq"
+    return LearnedPolicy.load(folder, kind=kind, models=models)
 
 
 def _number(settings: Mapping[str, Setting], name: str) -> float:

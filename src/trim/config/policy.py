@@ -1,0 +1,102 @@
+"""The policies that a configuration and a command line name, opened for the configured models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from trim.errors import ConfigError
+from trim.policies import registry
+from trim.policies.spec import PolicySpec
+from trim.protocols import Policy
+
+if TYPE_CHECKING:
+    from trim.config.settings import Config
+    from trim.policies.artifacts import Models
+
+
+@dataclass(frozen=True)
+class PolicyChoice:
+    """What was asked for, the folder of a saved policy included; no parameter: its default."""
+
+    spec: PolicySpec
+    parameter: float | None = None
+
+
+def choose(config: Config, name: str | None = None, parameter: float | None = None) -> PolicyChoice:
+    """The configured policy, or another one by name; the parameter and the folder are `[policy]`'s where they fit.
+
+    Args:
+        config: `[policy]` and the models.
+        name: `trim.policies.spec` says how it is written, or a `FILE.json` that `trim calibrate` wrote; None: the
+            configured one.
+        parameter: in place of the configured one.
+
+    Raises:
+        ConfigError: a calibration that cannot be read, is for other models, or was given a parameter.
+    """
+    own = _configured(config)
+    if name is None:
+        return own if parameter is None else replace(own, parameter=parameter)
+    if name.endswith(".json"):
+        if parameter is not None:
+            raise ConfigError(f"policy {name} says its parameter itself; leave it out")
+        return _configured(replace(config, policy=replace(config.policy, name=name, parameter=None, path="")))
+    spec = PolicySpec.parse(name)
+    if spec.family == own.spec.family and not spec.folder:
+        spec = replace(spec, folder=own.spec.folder)
+    if parameter is None and spec == own.spec:
+        parameter = own.parameter
+    return PolicyChoice(spec, parameter)
+
+
+def open_policy(config: Config, name: str | None = None, parameter: float | None = None) -> Policy:
+    """The configured policy of steps, or another one; see `choose`.
+
+    Raises:
+        ConfigError: unknown, its parameter or an option is wrong, or it was saved for other models.
+    """
+    choice = choose(config, name, parameter)
+    check_drafts(config, choice.spec)
+    return registry.open_policy(choice.spec, choice.parameter, _models(config, choice.spec))
+
+
+def open_sweep(config: Config, name: str, parameters: Sequence[float | None] | None = None) -> list[Policy]:
+    """A policy at each of these parameters; None: at those that an evaluation tries by default, of a calibrated one
+    the parameter that was found.
+
+    Raises:
+        ConfigError: as for `open_policy`.
+    """
+    if name.endswith(".json"):
+        return [open_policy(config, name)]
+    spec = choose(config, name).spec
+    check_drafts(config, spec)
+    return registry.open_sweep(spec, parameters, _models(config, spec))
+
+
+def _configured(config: Config) -> PolicyChoice:
+    """What `[policy]` says, or the file of `trim calibrate` that it names. The folder is a saved policy's alone."""
+    settings = config.calibrated().policy
+    spec = PolicySpec.parse(settings.name)
+    family = registry.FAMILIES.get(spec.family)
+    if family is not None and family.saved and not spec.folder:
+        spec = replace(spec, folder=settings.path)
+    return PolicyChoice(spec, settings.parameter)
+
+
+def _models(config: Config, spec: PolicySpec) -> Models | None:
+    """Those that a saved policy must have been made for; their fingerprints take a moment."""
+    family = registry.FAMILIES.get(spec.family)
+    if family is None or not family.saved:
+        return None
+    from trim.policies.artifacts import Models
+
+    return Models(**config.names())
+
+
+def check_drafts(config: Config, spec: PolicySpec) -> None:
+    """Raise where a policy resamples more often than `[generation]` lets a step be drafted."""
+    if spec.resamples >= config.generation.max_drafts:
+        raise ConfigError(f"policy {spec.name!r} needs [generation] max_drafts of at least {spec.resamples + 1}")

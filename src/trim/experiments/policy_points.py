@@ -1,0 +1,171 @@
+"""The operating points of every policy family over open models, and what they share: whole solutions, the judges."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, cast
+
+from trim import plugins
+from trim.baselines.query_level.solvers import WEAK_SAMPLE, Remembered, WholeSolutions
+from trim.config.factory import Backends, open_prm
+from trim.config.policy import choose, open_sweep
+from trim.errors import ConfigError
+from trim.policies import FAMILIES, AlwaysStrong, AlwaysWeak, PolicyFamily, PolicySpec
+from trim.policies.fixed import scored
+from trim.policies.registry import Level, Need
+from trim.protocols import Judge, Solver
+from trim.types import Question, Trace
+
+if TYPE_CHECKING:
+    from trim.config.settings import Config
+    from trim.experiments.run import Point
+    from trim.tasks import Task
+
+
+@dataclass
+class PolicyPoints:
+    """Makes operating points from the open models of a run; what several policies need is made once.
+
+    Args:
+        backends: the models.
+        task: grades answers and labels steps, for the policies that look at them.
+        questions: gives those of the run: nobody may have been trained on them.
+        names: all policies that were asked for.
+        stack: closes what is opened.
+    """
+
+    backends: Backends
+    task: Task
+    questions: Callable[[], Iterable[Question]]
+    names: Sequence[str]
+    stack: AsyncExitStack
+    _strong_judge: Judge | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        router = self.backends.router
+        self.weak = Remembered(router(AlwaysWeak()))
+        self.scored = Remembered(router(AlwaysWeak(uses_scores=True)), _is_scored)
+        self.strong = Remembered(router(AlwaysStrong()))
+        families = [FAMILIES.get(PolicySpec.parse(name).family) for name in self.names]
+        self._shared = any(family is not None and family.level is Level.QUERY for family in families)
+
+    def remember(self, traces: Iterable[Trace]) -> None:
+        """Take over whole solutions that were recorded earlier."""
+        for trace in traces:
+            if trace.policy in (AlwaysWeak.name, WEAK_SAMPLE):
+                self.weak.remember(trace)
+            if trace.policy == AlwaysWeak.name:
+                self.scored.remember(trace)
+            if trace.policy == AlwaysStrong.name:
+                self.strong.remember(trace)
+
+    def of(self, name: str, parameters: Sequence[float | None] | None = None, *, score: bool = False) -> list[Point]:
+        """The policy at each of these parameters; None: at those that an evaluation tries by default.
+
+        Args:
+            name: as it was asked for.
+            parameters: to try.
+            score: have drafts scored also where the policy looks at no score.
+
+        Raises:
+            ConfigError: unknown, out of range, or it lacks what it needs: a folder, step labels.
+        """
+        from trim.experiments.run import Point
+
+        if self._shared and name in (AlwaysWeak.name, AlwaysStrong.name):
+            weak = self.scored if score else self.weak
+            return [Point(name, None, weak if name == AlwaysWeak.name else self.strong)]
+        spec = choose(self.backends.config, name).spec
+        family = FAMILIES.get(spec.family)
+        if family is not None and family.level is Level.QUERY:
+            return self._of_queries(family, spec, parameters)
+        judge = self._judge(family)
+        points = []
+        for policy in open_sweep(self.backends.config, name, parameters):
+            router = self.backends.router(scored(policy) if score else policy, prm=judge)
+            if judge is not None and judge is self._strong_judge:
+                router.prices = replace(router.prices, prm=router.prices.strong)
+            tunable = family is None or family.parameter is not None
+            points.append(Point(policy.name, policy.parameter if tunable else None, router))
+        return points
+
+    def _of_queries(
+        self, family: PolicyFamily, spec: PolicySpec, parameters: Sequence[float | None] | None
+    ) -> list[Point]:
+        from trim.experiments.run import Point
+
+        for parameter in parameters or family.sweep:
+            family.check(spec, parameter)
+        opener = cast(
+            "Callable[[WholeSolutions, PolicySpec], Callable[[float], Solver]]",
+            plugins.attribute(family.opener, "policy"),
+        )
+        make = opener(self._whole_solutions(), spec)
+        return [Point(spec.name, parameter, make(parameter or 0.0)) for parameter in parameters or family.sweep]
+
+    def _whole_solutions(self) -> WholeSolutions:
+        from trim.policies.artifacts import Models
+
+        task = self.task
+
+        def right(trace: Trace) -> bool:
+            return task.right(task.answer(trace.text), trace.question)
+
+        return WholeSolutions(
+            self.weak,
+            self.scored,
+            self.strong,
+            task.answer,
+            right,
+            self.questions,
+            lambda: Models(**self.backends.config.names()),
+            verifiable=self.backends.config.weak.backend != "embedded",
+        )
+
+    def _judge(self, family: PolicyFamily | None) -> Judge | None:
+        """The judge that a family brings; None: the configured one."""
+        needs = frozenset[Need]() if family is None else family.needs
+        if family is not None and Need.STEP_LABELS in needs:
+            from trim.scoring.oracle import OracleJudge
+
+            if self.task.step_labels is None:
+                raise ConfigError(
+                    f"policy {family.name} needs a task whose steps can be checked by rule; {self.task.name} has none"
+                )
+            return OracleJudge(self.task.step_labels)
+        if Need.STRONG_JUDGE not in needs:
+            return None
+        if self._strong_judge is None:
+            self._strong_judge = _open_strong_judge(self.backends.config)
+            self.stack.push_async_callback(self._strong_judge.aclose)
+        return self._strong_judge
+
+
+@asynccontextmanager
+async def open_policy_points(
+    backends: Backends, task: Task, questions: Callable[[], Iterable[Question]], names: Sequence[str]
+) -> AsyncIterator[PolicyPoints]:
+    """Points over these models; what they opened is closed at the end."""
+    async with AsyncExitStack() as stack:
+        yield PolicyPoints(backends, task, questions, names, stack)
+
+
+def _open_strong_judge(config: Config) -> Judge:
+    """The strong model as a judge of drafts: asked for a grade, or, in-process, by the likelihood of a draft."""
+    strong = config.strong
+    if strong.backend == "embedded":
+        from trim.scoring.likelihood import open_likelihood
+
+        return open_likelihood(strong.model or "strong")
+    from trim.config.settings import PrmSettings
+
+    judge = PrmSettings(
+        "grade", strong.model, strong.base_url, strong.api_key_env, timeout=strong.timeout, retries=strong.retries
+    )
+    return open_prm(replace(config, prm=judge))
+
+
+def _is_scored(trace: Trace) -> bool:
+    return all(decision.score is not None for decision in trace.decisions)
