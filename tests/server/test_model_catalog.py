@@ -118,8 +118,9 @@ def test_every_family_that_routes_steps_has_names() -> None:
 )
 def test_a_client_names_neither_code_nor_folders(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(simulated()) as served:
-        for forbidden in (plugins.ExtensionPoint, plugins.Path):
-            monkeypatch.setattr(forbidden, "load" if forbidden is plugins.ExtensionPoint else "is_file", None)
+        monkeypatch.setattr(plugins.ExtensionPoint, "load", None)
+        monkeypatch.setattr(plugins, "_module_of", None)
+        monkeypatch.setattr(plugins, "_import", None)
         for body in (ask(model=f"trim-{name}"), ask(trim={"policy": name})):
             reply = served.post(body)
             assert reply.status_code in (400, 404)

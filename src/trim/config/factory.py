@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from trim import plugins
 from trim.config.specs import GeneratorSpec, JudgeSpec, RunSpec, resolve
 from trim.errors import ConfigError
 from trim.protocols import Judge, Policy, StepGenerator
@@ -90,6 +91,10 @@ def open_generator(model: GeneratorSpec, run: RunSpec) -> StepGenerator:
     Raises:
         ConfigError: there is no such model, template or API key, or it cannot write steps in this format.
     """
+    if model.is_own:
+        own = plugins.BACKENDS.make(model.backend, model)
+        plugins.require_members(own, StepGenerator, f"[{model.role}] backend {model.backend}")
+        return cast("StepGenerator", own)
     if model.backend == "embedded":
         from trim.backends.onnx import EmbeddedGenerator
 
@@ -137,6 +142,10 @@ def open_judge(run: RunSpec) -> Judge:
 
 
 def _open_plain_judge(judge: JudgeSpec, run: RunSpec) -> Judge:
+    if judge.is_own:
+        own = plugins.SCORERS.make(judge.backend, judge)
+        plugins.require_members(own, Judge, f"[prm] backend {judge.backend}")
+        return cast("Judge", own)
     if judge.backend == "embedded":
         from trim.scoring.embedded_prm import EmbeddedPrm
 

@@ -13,14 +13,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import ConfigDict, Field, Strict, ValidationError, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
 from trim.config.loading import load_config
 from trim.config.validation import broken_rule, sentence
 from trim.errors import ConfigError
+from trim.plugins import BACKENDS, SCORERS, ExtensionPoint, is_reference
 from trim.policies.registry import check
 from trim.policies.spec import PolicySpec
 
@@ -55,10 +64,22 @@ ServerKind = Literal[
     "generic",
 ]
 JudgeKind = Literal["embedded", "likelihood", "log-probability", "entropy", "vllm", "yes-no", "grade", "typed"]
+LISTED_BACKENDS = {*get_args(ServerKind), *get_args(JudgeKind)}
+"""All others are names of the user's own, which `trim.plugins` resolves when the backend is opened."""
 CAUSAL = ("likelihood", "log-probability", "entropy")
 """Judges that read any causal model's token probabilities, in this process where no address is given."""
 
 _TABLE = ConfigDict(extra="forbid")
+
+
+def _or_own(point: ExtensionPoint) -> WrapValidator:
+    """Lets a name of the user's own pass beside the choices: an entry point, `MODULE:NAME` or `FILE.py:NAME`."""
+
+    def check(value: object, choices: ValidatorFunctionWrapHandler) -> object:
+        own = isinstance(value, str) and (is_reference(value) or value in point.names())
+        return value if own else choices(value)
+
+    return WrapValidator(check)
 
 
 class _Table(type):
@@ -88,8 +109,10 @@ class PriceSettings(metaclass=_Table):
 class ModelSettings(metaclass=_Table):
     """A generator: the weak or the strong model."""
 
-    backend: ServerKind = Field(
-        default="embedded", description="Where the model runs: `embedded` in this process, else the kind of its server."
+    backend: Annotated[ServerKind, _or_own(BACKENDS)] = Field(
+        default="embedded",
+        description="Where the model runs: `embedded` in this process, else the kind of its server; or a class of your "
+        "own, `MODULE:NAME` or `FILE.py:NAME`.",
     )
     model: Text = Field(
         default="",
@@ -127,11 +150,11 @@ class ModelSettings(metaclass=_Table):
 class PrmSettings(metaclass=_Table):
     """The judge of steps, a process reward model or something in its place."""
 
-    backend: JudgeKind = Field(
+    backend: Annotated[JudgeKind, _or_own(SCORERS)] = Field(
         default="embedded",
         description="What scores steps: the shipped PRM, a PRM on a vLLM server, the token probabilities of a causal "
         "model (`likelihood`, `log-probability`, `entropy`), or a language model that is asked (`yes-no`, `grade`, "
-        "`typed`).",
+        "`typed`); or a class of your own, `MODULE:NAME` or `FILE.py:NAME`.",
     )
     model: Text = Field(
         default="",
@@ -316,7 +339,8 @@ class Config(metaclass=_Table):
     def _fits_together(self) -> Config:
         """What no key by itself can be wrong about."""
         for role, settings in self.roles().items():
-            if settings.backend != "embedded" and (settings.backend not in CAUSAL or settings.base_url):
+            served = settings.backend in LISTED_BACKENDS - {"embedded"}
+            if served and (settings.backend not in CAUSAL or settings.base_url):
                 for key in ("base_url", "model"):
                     if not getattr(settings, key):
                         raise broken_rule(f"{settings.backend!r} needs {key}", role, "backend")
@@ -342,8 +366,8 @@ class Config(metaclass=_Table):
         from trim.backends.capabilities import capabilities
 
         backend = self.strong.backend
-        if backend == "embedded":
-            words = "it needs a [strong] server with OpenAI's API, not the embedded model"
+        if backend == "embedded" or backend not in LISTED_BACKENDS:
+            words = "it needs a [strong] server with OpenAI's API, not a model in this process"
             raise broken_rule(words, "serve", "pass_through")
         if not capabilities(backend).usage:
             raise broken_rule(f"{backend} does not count the tokens of a stream", "serve", "pass_through")

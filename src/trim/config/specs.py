@@ -29,7 +29,7 @@ class GeneratorSpec:
 
     Args:
         role: which of the two.
-        backend: `embedded`, or the kind of its server.
+        backend: `embedded`, the kind of its server, or a class of the user's own.
         model: the server's name for it, or a shipped model or folder.
         base_url: the server's address; empty: it runs in this process.
         api_key_env: the environment variable with the API key, looked up when the model is opened.
@@ -52,6 +52,11 @@ class GeneratorSpec:
     system: str | None
     timeout: float
     retries: int
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the backend is a class of the user's own."""
+        return _is_own(self.backend)
 
     def identity(self) -> str:
         """What results call it, see `identities`."""
@@ -78,6 +83,11 @@ class JudgeSpec:
     recalibration: Path | None
     timeout: float
     retries: int
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the backend is a class of the user's own."""
+        return _is_own(self.backend)
 
     def identity(self) -> str:
         """What results call it, see `identities`."""
@@ -149,9 +159,18 @@ def _on_error(config: Config) -> OnError:
     )
 
 
+def _is_own(backend: str) -> bool:
+    """Whether a backend is a class of the user's own."""
+    from trim.config.settings import LISTED_BACKENDS
+
+    return backend not in LISTED_BACKENDS
+
+
 def _identity(backend: str, model: str, base_url: str) -> str:
     if base_url:
         return f"{backend}:{model} at {base_url}"
+    if _is_own(backend):
+        return f"{backend}:{model}" if model else backend
     from trim.backends.onnx_model import fingerprint
 
     return f"{backend}:{model}@{fingerprint(model)}"
@@ -161,7 +180,7 @@ def _generator(settings: ModelSettings, role: Role) -> GeneratorSpec:
     return GeneratorSpec(
         role=role,
         backend=settings.backend,
-        model=settings.model or role.value,
+        model=settings.model or ("" if _is_own(settings.backend) else role.value),
         base_url=settings.base_url,
         api_key_env=settings.api_key_env,
         continuation=settings.continuation,
@@ -174,9 +193,10 @@ def _generator(settings: ModelSettings, role: Role) -> GeneratorSpec:
 
 
 def _judge(settings: PrmSettings) -> JudgeSpec:
+    own = _is_own(settings.backend)
     return JudgeSpec(
         backend=settings.backend,
-        model=settings.model or _LOCAL_JUDGES.get(settings.backend, Role.PRM.value),
+        model=settings.model or ("" if own else _LOCAL_JUDGES.get(settings.backend, Role.PRM.value)),
         base_url=settings.base_url,
         api_key_env=settings.api_key_env,
         template=settings.template,

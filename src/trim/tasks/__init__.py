@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from trim.errors import TaskError
+from trim import plugins
+from trim.errors import ConfigError, TaskError
 from trim.steps import StepFormat
 from trim.tasks import (
     aime,
@@ -71,12 +72,14 @@ class Task:
 
 def load_task(name: str, split: Split = "test") -> Task:
     """A family by name, of one level if the name ends in `:easy`, `:medium` or `:hard`; a benchmark by name, with its
-    split behind a colon; or a JSONL file by path.
+    split behind a colon; a JSONL file by path; or a task of the user's own, a `Task` or what makes one: an entry point,
+    `MODULE:NAME` or `FILE.py:NAME`.
 
     Problems of a family are of this split; those of a file are what they are.
 
     Raises:
         TaskError: no such task, level, split or file.
+        ConfigError: a task of the user's own that cannot be made.
     """
     family, _, part = name.partition(":")
     if family in FAMILIES:
@@ -85,11 +88,35 @@ def load_task(name: str, split: Split = "test") -> Task:
         benchmark = BENCHMARKS[family]
         task = _graded(name, benchmark.read(part), benchmark.answer)
         return replace(task, instruction=benchmark.instruction)
-    path = Path(name)
-    if not path.is_file():
-        known = ", ".join((*FAMILIES, *BENCHMARKS))
-        raise TaskError(f"no task and no file {name!r}; there are {known} and any .jsonl file")
-    return _graded(path.stem, jsonl.read_questions(path), grading.final_answer)
+    path = Path(name).expanduser()
+    if path.is_file():
+        return _graded(path.stem, jsonl.read_questions(path), grading.final_answer)
+    found = plugins.TASKS.load(name)
+    if found is None:
+        groups = {"generated": FAMILIES, "benchmarks": BENCHMARKS, "entry points": plugins.TASKS.names()}
+        raise TaskError(f"{plugins.TASKS.unknown(name, groups)}; or a .jsonl file that is there")
+    made = found if isinstance(found, Task) else plugins.call(found, f"task {name}")
+    if not isinstance(made, Task):
+        raise ConfigError(f"task {name} gives a {type(made).__name__}, not a trim.tasks.Task")
+    return made
+
+
+def fixed_questions(
+    name: str,
+    questions: Sequence[Question],
+    right: Callable[[str | None, Question], bool],
+    answer: Callable[[str], str | None] = grading.final_answer,
+) -> Task:
+    """A task of these questions; a run takes as many of them as it wants, in an order that its seed fixes.
+
+    Args:
+        name: for results.
+        questions: with references, and with ids or none at all.
+        right: whether an answer is the question's.
+        answer: the final answer of a solution; without it what follows `####` or stands in a box.
+    """
+    known = [q if q.id else replace(q, id=f"{name}/{number}") for number, q in enumerate(questions)]
+    return Task(name, lambda count, seed: jsonl.choose(known, count, seed, name), answer, right)
 
 
 def _graded(name: str, questions: list[Question], answer: Callable[[str], str | None]) -> Task:
