@@ -7,10 +7,14 @@ from trim.tasks import fixed_questions
 from trim.types import Question
 
 _QUESTIONS = {
-    "A baker sells 12 rolls for 3 dollars each and 5 cakes for 18 dollars each. How many dollars is that?": 126,
-    "James has 12 marbles. William has half as many as James. How many marbles do both have?": 18,
-    "A train goes 80 miles in an hour. How many miles does it go in 4 hours?": 320,
-    "There are 30 pupils in a class. 40% of them walk to school. How many pupils walk to school?": 12,
+    "David scored 278 points in one game of tennis. Barbara scored 39 more than 50% as many as David. How many points "
+    "did David and Barbara have in total?": 456,
+    "Harper is required to submit a 82-page essay. She already finished writing 1/2 of the essay. How many pages does "
+    "she have left to write?": 41,
+    "Richard gets 68 emails a day. 25% of those emails don't require any response. Richard responds to the rest of "
+    "them. How many emails does Richard respond to in a 6 day work week?": 306,
+    "A juggler can juggle 80 balls. 50% of the balls are golf balls, and 75% of the golf balls are white. How many "
+    "white golf balls are there?": 30,
 }
 
 

@@ -564,6 +564,8 @@ def _own(family: PolicyFamily, parameter: float | None) -> Policy:
     made = plugins.POLICIES.make(family.name, *(() if parameter is None else (parameter,)))
     plugins.require_members(made, Policy, what)
     policy = cast("Policy", made)
+    if parameter is not None and policy.parameter != parameter:
+        raise ConfigError(f"{what} was made with the parameter {parameter:g} and says that it has {policy.parameter}")
     if known(policy.name) is not None:
         raise ConfigError(f"{what} calls itself {policy.name!r}, which is a policy of TRIM: give it another name")
     return policy
