@@ -67,7 +67,7 @@ def test_a_changed_copy_is_checked_too(changes: dict[str, float], message: str) 
         ({"weak": ModelSettings("vllm", "m")}, r"\[weak\] backend: 'vllm' needs base_url"),
         ({"prm": PrmSettings("typed")}, r"\[prm\] backend: 'typed' needs base_url"),
         ({"weak": ModelSettings(on_error="weak")}, r"\[weak\] on_error: it cannot be 'weak'"),
-        ({"serve": ServeSettings(pass_through=True)}, r"\[serve\] pass_through: .*not the embedded model"),
+        ({"serve": ServeSettings(pass_through=True)}, r"\[serve\] pass_through: .*not a model in this process"),
         (
             {"serve": ServeSettings(target_strong_share=0.2, target_spend_per_day=1.0)},
             r"\[serve\] target_spend_per_day: .*target_strong_share, not both",

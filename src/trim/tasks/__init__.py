@@ -93,7 +93,8 @@ def load_task(name: str, split: Split = "test") -> Task:
         return _graded(path.stem, jsonl.read_questions(path), grading.final_answer)
     found = plugins.TASKS.load(name)
     if found is None:
-        groups = {"generated": FAMILIES, "benchmarks": BENCHMARKS, "entry points": plugins.TASKS.names()}
+        groups: dict[str, Iterable[str]] = {"generated": FAMILIES, "benchmarks": BENCHMARKS}
+        groups |= {"entry points": plugins.TASKS.names()}
         raise TaskError(f"{plugins.TASKS.unknown(name, groups)}; or a .jsonl file that is there")
     made = found if isinstance(found, Task) else plugins.call(found, f"task {name}")
     if not isinstance(made, Task):
