@@ -88,3 +88,12 @@ def test_what_is_needed_is_named(run: Tallies) -> None:
         calibrate(without, "random", Target("strong_share", 0.3))
     with pytest.raises(ConfigError, match="30 questions"):
         calibrate(tallied([AlwaysWeak(), AlwaysStrong()], 30), "random", Target("strong_share", 0.3))
+
+
+def test_a_policy_of_ones_own_is_taken_to_spend_more_with_a_larger_parameter(run: Tallies) -> None:
+    mine = {("patient" if name == "threshold" else name, parameter): tally for (name, parameter), tally in run.items()}
+    found = calibrate(mine, "patient", Target("strong_share", 0.5))
+    assert found.parameter.value == calibrate(run, "threshold", Target("strong_share", 0.5)).parameter.value
+    calibrate(run, "threshold", Target("strong_share", 0.1))  # between always-weak and the first threshold
+    with pytest.raises(ConfigError, match="out of reach"):  # where the ends of the scale are its own is not known
+        calibrate(mine, "patient", Target("strong_share", 0.1))

@@ -8,8 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trim.config.settings import Config
 from trim.errors import ConfigError
-from trim.policies.artifacts import Artifact, Models, Provenance
+from trim.policies.artifacts import Artifact, Models, Provenance, saved_kind
+from trim.policies.learned.policy import LearnedPolicy
+from trim.policies.pomdp import PomdpPolicy
+from trim.policies.registry import open_saved
+from trim.policies.spec import PolicySpec
+from trim.types import Action, Observation
 
 MODELS = Models("weak-1", "strong-1", "prm-1")
 PROVENANCE = Provenance(MODELS, "gsm_symbolic", "2026-11-24", 500)
@@ -58,3 +64,46 @@ def test_arrays_that_would_run_code_are_refused(tmp_path: Path) -> None:
         Artifact.load(tmp_path, kind="pomdp")
     with pytest.raises(ConfigError, match="absent"):
         Artifact.load(tmp_path / "absent", kind="pomdp")
+
+
+def test_policies_saved_by_version_0_1_load_and_decide_alike() -> None:
+    """The POMDP policy that came with 0.1, names of its settings and arrays included, and the one that comes today."""
+    folder = Path(__file__).parent / "saved_by_0_1"
+    assert "retries" in json.loads((folder / "policy.json").read_text())["settings"]
+    spec = PolicySpec("pomdp", 2, ("revise",))
+    models = Models(**Config().names())
+    old = open_saved(PolicySpec("pomdp", 2, ("revise",), str(folder)), models)
+    today = open_saved(spec, models)
+    assert (old.parameter, old.prices()) == (today.parameter, today.prices())
+    seen = [
+        Observation((score, last), (20, tokens), (Action.CONTINUE,), final, draft_scores=((score,), (last,)))
+        for score in (0.3, 0.9)
+        for last in (0.02, 0.2, 0.5, 0.8, 0.99)
+        for tokens in (5, 60)
+        for final in (False, True)
+    ]
+    for price in (old.prices()[0], old.parameter, old.prices()[-1]):
+        assert price is not None
+        actions = [old.at(price).act(observation) for observation in seen]
+        assert actions == [today.at(price).act(observation) for observation in seen]
+        assert len(set(actions)) > 1
+
+
+@pytest.mark.parametrize("family", ["pomdp", "agg", "seq"])
+def test_a_policy_saved_again_is_the_same(family: str, tmp_path: Path) -> None:
+    """The shipped ones: agg and seq are as version 0.1 saved them."""
+    policy = open_saved(PolicySpec(family))
+    assert isinstance(policy, PomdpPolicy | LearnedPolicy)
+    policy.save(tmp_path, PROVENANCE)
+    again = open_saved(PolicySpec(family, folder=str(tmp_path)))
+    seen = Observation((0.9, 0.3), (20, 20), (Action.CONTINUE,), draft_scores=((0.9,), (0.3,)))
+    assert [again.at(price).act(seen) for price in policy.prices()] == [
+        policy.at(price).act(seen) for price in policy.prices()
+    ]
+    assert saved_kind(tmp_path) == family
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_folder_without_a_policy_has_no_kind(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not a saved policy"):
+        saved_kind(tmp_path)

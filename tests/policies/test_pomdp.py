@@ -30,7 +30,7 @@ PROVENANCE = Provenance(Models("w", "s", "p"), "gsm_symbolic", "2026-11-24", 500
     [
         POLICY,
         replace(POLICY, belief="snapshot", gate=RELEASED_GATE),
-        replace(POLICY, take_over=True, bill=CostModel(5.0, 3.0)),
+        replace(POLICY, take_over=True, cost_model=CostModel(5.0, 3.0)),
         replace(POLICY, resamples=2, max_revisions=2, model=replace(small(), resample_model=AGAIN, revise_model=AGAIN)),
     ],
 )
@@ -76,7 +76,7 @@ def test_it_survives_the_disk(tmp_path: Path) -> None:
     model = replace(
         model, resample_observation=repair, resample_model=replace(AGAIN, after_differing=AGAIN), revise_model=AGAIN
     )
-    policy = replace(POLICY, belief="snapshot", gate=0.4, model=model, bill=CostModel(1.0, 2.0))
+    policy = replace(POLICY, belief="snapshot", gate=0.4, model=model, cost_model=CostModel(1.0, 2.0))
     policy.save(tmp_path, PROVENANCE)
     loaded = PomdpPolicy.load(tmp_path, models=PROVENANCE.models)
     assert replace(loaded, model=policy.model) == policy

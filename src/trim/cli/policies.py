@@ -19,7 +19,7 @@ from trim.config.loading import load_config
 from trim.config.specs import resolve
 from trim.errors import ConfigError
 from trim.experiments.recorded_runs import LabelledSolution, Recorded, read_labelled
-from trim.policies import PolicySpec
+from trim.policies import FAMILIES, PolicySpec, open_sweep
 from trim.policies.registry import Level, PolicyFamily, check, family_of, listing
 from trim.types import Action, Observation, Question
 
@@ -190,7 +190,7 @@ async def _fit(args: argparse.Namespace) -> int:
     bill = (
         measure_cost_model(recorded.traces(), resolve(config or load_config(None)).prices) if args.bill else CostModel()
     )
-    policy = PomdpPolicy(fitted.model, float(f"{price:.2g}"), bill=bill)
+    policy = PomdpPolicy(fitted.model, float(f"{price:.2g}"), cost_model=bill)
     policy.save(args.out, Provenance(models, task.name, date.today().isoformat(), fitted.questions))
     estimates = _estimates(fitted) | {"bill": asdict(bill)}
     atomic.write_json(args.out / "fit.json", estimates)
@@ -393,7 +393,8 @@ async def _calibrate(args: argparse.Namespace) -> int:
         tallies.setdefault((trace.policy, trace.parameter), Tally()).add(trace)
     wanted: dict[str, float | None] = {"strong_share": args.strong_share, "accuracy": args.accuracy, "cost": args.cost}
     target = next(Target(kind, value) for kind, value in wanted.items() if value is not None)  # type: ignore[arg-type]
-    found = calibrate(tallies, spec.name, target)
+    traced = spec.name if spec.family in FAMILIES else open_sweep(spec)[0].name  # as traces call it
+    found = calibrate(tallies, traced, target)
     provenance = {
         "models": asdict(models),
         "task": task,
@@ -404,6 +405,7 @@ async def _calibrate(args: argparse.Namespace) -> int:
         "schema": 1,
         "kind": "calibration",
         **found.to_json(),
+        "policy": spec.name,
         "folder": spec.folder or None,
         "provenance": provenance,
     }

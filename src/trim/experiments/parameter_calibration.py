@@ -15,8 +15,7 @@ import numpy as np
 from trim.errors import ConfigError
 from trim.metrics.operating_point import Tally
 from trim.metrics.outcomes import common_questions, question_means
-from trim.policies.registry import family_of
-from trim.policies.spec import PolicySpec
+from trim.policies.registry import known
 from trim.stats import Estimate, FloatArray, Indices, from_resamples, resamples
 
 Kind = Literal["strong_share", "accuracy", "cost"]
@@ -143,16 +142,17 @@ class _Table:
 
     @classmethod
     def of(cls, tallies: Tallies, policy: str, kind: Kind) -> _Table:
-        described = family_of(PolicySpec.parse(policy)).parameter
-        if described is None:
-            raise ConfigError(f"policy {policy} has no parameter to calibrate")
-        logarithmic = described.falling
+        family = known(policy)
+        described = family.parameter if family is not None else None  # of one of the user's own nothing is known
+        logarithmic = described is not None and described.falling
         points = {
             parameter: tally
             for (name, parameter), tally in tallies.items()
             if name == policy and parameter is not None and (parameter > 0 or not logarithmic)
         }
-        ends = {described.weak_end: ("always-weak", None), described.strong_end: ("always-strong", None)}
+        ends: dict[float | None, tuple[str, None]] = {}
+        if described is not None:
+            ends = {described.weak_end: ("always-weak", None), described.strong_end: ("always-strong", None)}
         points = {
             parameter: tallies[end] for parameter, end in ends.items() if parameter is not None and end in tallies
         } | points

@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass
+from io import BytesIO
 from operator import eq
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from trim.atomic import write_bytes, write_text
 from trim.errors import ConfigError
 
 SCHEMA = 1
@@ -59,13 +61,14 @@ class Artifact:
     provenance: Provenance
 
     def save(self, folder: Path) -> None:
-        """Write the two files, over what may be there."""
+        """Write the two files, each whole, over what may be there."""
         folder.mkdir(parents=True, exist_ok=True)
         header = {"schema": SCHEMA, "kind": self.kind, "settings": dict(self.settings)}
         header["provenance"] = asdict(self.provenance)
-        with (folder / "arrays.npz").open("wb") as file:
-            np.savez(file, **dict(self.arrays))  # type: ignore[arg-type]  # no array is called allow_pickle
-        (folder / "policy.json").write_text(json.dumps(header, indent=2) + "\n")
+        content = BytesIO()
+        np.savez(content, **dict(self.arrays))  # type: ignore[arg-type]  # no array is called allow_pickle
+        write_bytes(folder / "arrays.npz", content.getvalue())
+        write_text(folder / "policy.json", json.dumps(header, indent=2) + "\n")
 
     @classmethod
     def load(
@@ -133,7 +136,7 @@ class CalibratedPolicy:
         try:
             values = json.loads(path.read_text())
             if (values["schema"], values["kind"]) != (SCHEMA, "calibration"):
-                raise ConfigError(f"{path} is no calibration of schema {SCHEMA}: see trim calibrate")
+                raise ConfigError(f"{path} is not a calibration of schema {SCHEMA}: see trim calibrate")
             found = cls(str(values["policy"]), float(values["parameter"]), str(values["folder"] or ""))
             known = Models(**values["provenance"]["models"])
         except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:

@@ -20,7 +20,7 @@ class AlwaysWeak(Policy):
     uses_scores: bool = False
 
     def act(self, observation: Observation) -> Action:
-        """CONTINUE."""
+        """CONTINUE, whatever the draft is."""
         return Action.CONTINUE
 
 
@@ -34,13 +34,13 @@ class AlwaysStrong(Policy):
     uses_scores: bool = False
 
     def act(self, observation: Observation) -> Action:
-        """TAKE_OVER."""
+        """TAKE_OVER at the first step; there is no other."""
         return Action.TAKE_OVER
 
 
 @dataclass(frozen=True)
 class RandomSteps(Tunable):
-    """REGENERATE each step with probability `rate`, whatever it says: what a budget buys without any judgement.
+    """REGENERATE each step with probability `rate`, whatever it says: what strong tokens buy without a judge.
 
     Args:
         rate: p in [0, 1]; 0 is always-weak, 1 is always-strong (and then drafts nothing).
@@ -63,7 +63,7 @@ class RandomSteps(Tunable):
 
     @property
     def parameter(self) -> float:
-        """The rate."""
+        """The share of steps that the strong model writes."""
         return self.rate
 
     @property

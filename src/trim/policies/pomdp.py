@@ -41,16 +41,17 @@ _STEP_COSTS = (0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0.03, 0.015, 0.006, 0.00
 
 @lru_cache(maxsize=128)
 def _solution(
-    model: PomdpModel, price: float, take_over: bool, bill: CostModel, resamples: int, revisions: int
+    model: PomdpModel, price: float, take_over: bool, costs: CostModel, resamples: int, revisions: int
 ) -> PomdpSolution:
-    dearer = replace(model, step_tokens=model.step_tokens + bill.per_strong_step) if bill.per_strong_step else model
-    draft_cost = price * bill.per_draft
-    return solve(dearer, price, take_over=take_over, draft_cost=draft_cost, resamples=resamples, revisions=revisions)
+    if costs.per_strong_step:
+        model = replace(model, step_tokens=model.step_tokens + costs.per_strong_step)
+    draft_cost = price * costs.per_draft
+    return solve(model, price, take_over=take_over, draft_cost=draft_cost, resamples=resamples, revisions=revisions)
 
 
 @dataclass(frozen=True)
 class PomdpPolicy(Tunable):
-    """Maximise E[correct - price * (strong tokens + the rest of the bill)], given the model.
+    """Maximise E[correct - price * (total cost in strong tokens)], given the model.
 
     Args:
         model: the pair, the process reward model and the task in numbers.
@@ -59,7 +60,7 @@ class PomdpPolicy(Tunable):
         gate: keep the draft whenever max(b) - b_R is at least this; None: no gate. See `RELEASED_GATE`.
         take_over: TAKE_OVER is an action too.
         resamples: how often RESAMPLE may follow a first draft.
-        bill: what else is paid for.
+        cost_model: what a draft and a strong step cost besides the strong tokens.
         max_revisions: how often what the strong model wrote may be written again.
 
     The first decision at a price solves for it; solutions are kept for all policies of the same model.
@@ -74,7 +75,7 @@ class PomdpPolicy(Tunable):
     gate: float | None = None
     take_over: bool = False
     resamples: int = 0
-    bill: CostModel = CostModel()
+    cost_model: CostModel = CostModel()
     name: str = "pomdp"
     uses_drafts: bool = True
     uses_scores: bool = True
@@ -92,13 +93,13 @@ class PomdpPolicy(Tunable):
 
     @property
     def parameter(self) -> float:
-        """The price."""
+        """The price of a strong token, in correct answers."""
         return self.price
 
     @cached_property
     def solution(self) -> PomdpSolution:
         """The solution for this price, solved when first asked for. A policy keeps its own, whatever others solve."""
-        return _solution(self.model, self.price, self.take_over, self.bill, self.resamples, self.max_revisions)
+        return _solution(self.model, self.price, self.take_over, self.cost_model, self.resamples, self.max_revisions)
 
     def prepare(self) -> None:
         """Solve for this price: some 20 ms, more with resamples and revisions."""
@@ -133,7 +134,7 @@ class PomdpPolicy(Tunable):
         )
 
     def prices(self) -> tuple[float, ...]:
-        """Prices that an evaluation tries: where rewriting a mean step costs 0.5 to 0.002 of a correct answer."""
+        """Prices that an evaluation tries: a mean strong step costs 0.5 to 0.002 of a correct answer."""
         return tuple(float(f"{cost / self.model.step_tokens:.2g}") for cost in _STEP_COSTS)
 
     def believe(self, observation: Observation) -> Belief:
@@ -152,7 +153,7 @@ class PomdpPolicy(Tunable):
         return action
 
     def _best(self, solution: PomdpSolution, belief: Belief, seen: Observation) -> object:
-        step, tokens = len(seen.tokens) - 1, seen.tokens[-1] + self.bill.per_strong_step
+        step, tokens = len(seen.tokens) - 1, seen.tokens[-1] + self.cost_model.per_strong_step
         texts = seen.strong_scores if seen.strong_texts else seen.draft_scores
         differing = len(set(texts[-1])) > 1 if texts else False
         return solution.action(
@@ -171,7 +172,7 @@ class PomdpPolicy(Tunable):
 
         def kept(price: float) -> bool:
             solution = _solution.__wrapped__(
-                self.model, price, self.take_over, self.bill, self.resamples, self.max_revisions
+                self.model, price, self.take_over, self.cost_model, self.resamples, self.max_revisions
             )
             return self._best(solution, belief, observation) is Action.CONTINUE
 
@@ -199,8 +200,8 @@ class PomdpPolicy(Tunable):
             "take_over": self.take_over,
             "resamples": self.resamples,
             "max_revisions": self.max_revisions,
-            "cost_per_draft": self.bill.per_draft,
-            "cost_per_strong_step": self.bill.per_strong_step,
+            "cost_per_draft": self.cost_model.per_draft,
+            "cost_per_strong_step": self.cost_model.per_strong_step,
         }
         arrays = {
             "hazard": np.array(model.hazard),
@@ -256,8 +257,8 @@ class PomdpPolicy(Tunable):
                 past_weight=settings.pop("past_weight", 1.0),  # type: ignore[arg-type]
                 **numbers,  # type: ignore[arg-type]
             )
-            bill = CostModel(settings.pop("cost_per_draft"), settings.pop("cost_per_strong_step"))  # type: ignore[arg-type]
-            return cls(model, bill=bill, **settings)  # type: ignore[arg-type]
+            costs = CostModel(settings.pop("cost_per_draft"), settings.pop("cost_per_strong_step"))  # type: ignore[arg-type]
+            return cls(model, cost_model=costs, **settings)  # type: ignore[arg-type]
         except (KeyError, TypeError, IndexError) as error:
             raise ConfigError(f"{folder}: not a saved POMDP policy ({error!r})") from None
 

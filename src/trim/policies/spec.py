@@ -62,5 +62,5 @@ def _today(option: str) -> str:
 
 @cache
 def _note(option: str) -> None:
-    """Said once."""
+    """Say once how an option is called today."""
     logging.getLogger(__name__).warning("trim: the option +%s is called +%s now", option, _EARLIER[option])

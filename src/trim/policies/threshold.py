@@ -48,7 +48,7 @@ class Threshold(Tunable):
 
     @property
     def parameter(self) -> float:
-        """K."""
+        """The lowest score that is kept."""
         return self.threshold
 
     @property

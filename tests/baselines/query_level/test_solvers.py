@@ -1,4 +1,4 @@
-"""Query-level rivals on simulated models: what they choose, and what they pay for."""
+"""Query-level baselines on simulated models: what they choose, and what they cost."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from trim.baselines.query_level.solvers import (
     RandomMix,
     Remembered,
     Sample,
-    charged,
     sample_seed,
+    with_costs_of,
 )
 from trim.errors import ConfigError, TraceError
 from trim.policies import AlwaysStrong, AlwaysWeak
@@ -121,7 +121,7 @@ def test_a_cascade_pays_for_the_answer_that_it_rejects() -> None:
         PrmCascade(WEAK, STRONG, 2.0)
 
 
-def test_automix_counts_agreeing_samples_and_bills_them() -> None:
+def test_automix_counts_agreeing_samples_and_their_cost() -> None:
     votes: list[int] = []
 
     def accepts(count: int) -> bool:
@@ -183,9 +183,9 @@ def test_nothing_is_solved_twice_and_records_are_taken_over() -> None:
         asyncio.run(replay.route(QUESTIONS[0], seed=7))
 
 
-def test_bills_add_up() -> None:
+def test_costs_add_up() -> None:
     weak, strong = solve(alone(), QUESTIONS[:2])
-    both = charged(strong, [weak, weak])
+    both = with_costs_of(strong, [weak, weak])
     assert both.seconds == pytest.approx(strong.seconds + 2 * weak.seconds)
     assert both.cost == pytest.approx(strong.cost + 2 * weak.cost)
-    assert charged(strong, []) == strong
+    assert with_costs_of(strong, []) == strong

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from trim.baselines.query_level.text_embedding import FloatArray
+from trim.stats import FloatArray, sigmoids
 
 DECAYS = (1e-4, 1e-3, 1e-2)
 
@@ -31,15 +31,15 @@ def descend(
     return now
 
 
-def chance(logits: FloatArray) -> FloatArray:
-    """The logistic function."""
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -30.0, 30.0))))
+def logistic(logits: FloatArray) -> FloatArray:
+    """The probabilities of log-odds, at least 1e-13 from 0 and 1."""
+    return sigmoids(np.clip(logits, -30.0, 30.0))
 
 
-def loss(chances: FloatArray, labels: FloatArray) -> float:
+def loss(probabilities: FloatArray, labels: FloatArray) -> float:
     """Mean cross-entropy in nats."""
-    sure = np.clip(chances, 1e-9, 1 - 1e-9)
-    return float(-(labels * np.log(sure) + (1 - labels) * np.log(1 - sure)).mean())
+    p = np.clip(probabilities, 1e-9, 1 - 1e-9)
+    return float(-(labels * np.log(p) + (1 - labels) * np.log(1 - p)).mean())
 
 
 class Predicts(Protocol):

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from trim.baselines.query_level.solvers import WholeSolutions, charged, sample_seed
+from trim.baselines.query_level.solvers import WholeSolutions, sample_seed, with_costs_of
 from trim.errors import ConfigError
 from trim.policies.spec import PolicySpec
 from trim.protocols import Solver
@@ -46,7 +46,7 @@ class PrmCascade:
             raise ConfigError(f"prm-cascade: k must lie in [0, 1], not {self.threshold}")
 
     async def route(self, question: Question, *, seed: int = 0) -> Trace:
-        """The weak trace, or the strong one with the weak one's bill.
+        """The weak trace, or the strong one with the weak one's cost added.
 
         Raises:
             ConfigError: the weak trace has no scores.
@@ -57,7 +57,7 @@ class PrmCascade:
             raise ConfigError("prm-cascade needs weak solutions with scores: record them with --score")
         if min(scores, default=0.0) >= self.threshold:
             return weak
-        return charged(await self.strong.route(question, seed=seed), [weak])
+        return with_costs_of(await self.strong.route(question, seed=seed), [weak])
 
 
 @dataclass(frozen=True)
@@ -146,16 +146,16 @@ class AutoMix:
     accepts: Callable[[int], bool]
 
     async def route(self, question: Question, *, seed: int = 0) -> Trace:
-        """The weak or the strong trace with the bill of the verification, and of the weak answer."""
+        """The weak or the strong trace with the cost of the verification added, and of the weak answer."""
         weak = await self.weak.route(question, seed=seed)
         verified = await self.verifier.verify(weak, seed)
         if self.accepts(verified.votes):
-            return charged(weak, verified.traces)
-        return charged(await self.strong.route(question, seed=seed), [weak, *verified.traces])
+            return with_costs_of(weak, verified.traces)
+        return with_costs_of(await self.strong.route(question, seed=seed), [weak, *verified.traces])
 
 
 def prm_cascade(known: WholeSolutions, spec: PolicySpec) -> Callable[[float], Solver]:
-    """By k."""
+    """By the lowest score of a step that is accepted."""
     return lambda k: PrmCascade(known.scored, known.strong, k)
 
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trim.baselines.query_level.adam import chance, descend, with_best_decay
-from trim.baselines.query_level.text_embedding import FloatArray
+from trim.baselines.query_level.adam import descend, logistic, with_best_decay
 from trim.baselines.query_level.training_examples import Example, needed
+from trim.stats import FloatArray
 
 _DIMENSIONS = 32
 
@@ -37,7 +37,7 @@ class MatrixFactorisation:
 
     def need(self, vectors: FloatArray) -> FloatArray:
         """P(the strong model wins), shape (M, D) to (M,)."""
-        return chance((vectors @ self.projection + self.offset) @ (self.head * (self.models[1] - self.models[0])))
+        return logistic((vectors @ self.projection + self.offset) @ (self.head * (self.models[1] - self.models[0])))
 
 
 def _train(vectors: FloatArray, labels: FloatArray, decay: float) -> MatrixFactorisation:
@@ -49,7 +49,7 @@ def _train(vectors: FloatArray, labels: FloatArray, decay: float) -> MatrixFacto
         projection, offset, models, head = now
         hidden = vectors @ projection + offset
         apart = models[1] - models[0]
-        error = (chance(hidden @ (head * apart)) - labels) / len(labels)
+        error = (logistic(hidden @ (head * apart)) - labels) / len(labels)
         back = np.outer(error, head * apart)
         pull = hidden.T @ error
         slopes = [vectors.T @ back, back.sum(axis=0), np.stack([-pull * head, pull * head]), pull * apart]

@@ -17,13 +17,13 @@ import numpy as np
 
 from trim.baselines.query_level.cascade import verified
 from trim.baselines.query_level.solvers import WholeSolutions
-from trim.baselines.query_level.text_embedding import FloatArray
 from trim.baselines.query_level.training_examples import Example
 from trim.errors import ConfigError
 from trim.policies.artifacts import Artifact, Models, Provenance
 from trim.policies.registry import folder_of
 from trim.policies.spec import PolicySpec
 from trim.protocols import Solver
+from trim.stats import FloatArray
 
 KIND = "automix-pomdp"
 _PRIOR = 2.0  # questions

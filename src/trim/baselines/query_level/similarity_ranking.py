@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trim.baselines.query_level.text_embedding import FloatArray
 from trim.baselines.query_level.training_examples import Example, needed
+from trim.stats import FloatArray
 
 GAMMA = 10.0  # the paper's
 

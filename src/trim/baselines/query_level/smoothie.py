@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trim.baselines.query_level.text_embedding import Embedder, FloatArray
+from trim.baselines.query_level.text_embedding import Embedder
 from trim.baselines.query_level.training_examples import Example
 from trim.errors import ConfigError
+from trim.stats import FloatArray
 
 NEIGHBOURS = 20
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from trim import seeding
 from trim.errors import ConfigError, TraceError
 from trim.policies.spec import PolicySpec
 from trim.protocols import Solver
@@ -54,11 +54,11 @@ WEAK_SAMPLE = "weak-sample"
 
 def sample_seed(seed: int, index: int) -> int:
     """The seed of a question's sample; index 0 is the one that every policy gets."""
-    return seed + index * _SAMPLE_STRIDE
+    return seeding.sample_seed(seed, index, _SAMPLE_STRIDE)
 
 
 class Remembered:
-    """A solver that solves each question once for each seed, however many rivals ask.
+    """A solver that solves each question once for each seed, however many methods ask.
 
     Args:
         solver: solves what is not known yet; None: what is not known is an error (a replay without models).
@@ -143,8 +143,7 @@ class RandomMix:
 
     def __call__(self, question: Question, seed: int) -> bool:
         """A uniform number, fixed by seed and question, lies below the rate."""
-        digest = blake2b(f"{seed}\0{question.text}\0query".encode("utf-8", "replace"), digest_size=7).digest()
-        return int.from_bytes(digest, "big") / 2.0**56 < self.rate
+        return seeding.uniform(seed, question.text, "query") < self.rate
 
 
 @dataclass(frozen=True)
@@ -169,8 +168,8 @@ class OracleQuery:
         return strong if await asyncio.to_thread(self.right, strong) else weak
 
 
-def charged(trace: Trace, others: Sequence[Trace]) -> Trace:
-    """The trace with the bill and the time of others that went before it; all that they wrote counts as discarded."""
+def with_costs_of(trace: Trace, others: Sequence[Trace]) -> Trace:
+    """The trace with the cost and the time of others that went before it; all that they wrote counts as discarded."""
     usage = {role: _sum([of] + [_discarded(other.usage[role]) for other in others]) for role, of in trace.usage.items()}
     return replace(
         trace,
@@ -192,7 +191,7 @@ def _sum(usages: Iterable[Usage]) -> Usage:
 
 
 def random_query(known: WholeSolutions, spec: PolicySpec) -> Callable[[float], Solver]:
-    """By rate."""
+    """By the share of questions for the strong model."""
     return lambda rate: QueryRouter(known.weak, known.strong, RandomMix(rate))
 
 

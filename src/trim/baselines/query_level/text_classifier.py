@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trim.baselines.query_level.adam import chance, descend, with_best_decay
-from trim.baselines.query_level.text_embedding import FloatArray
+from trim.baselines.query_level.adam import descend, logistic, with_best_decay
 from trim.baselines.query_level.training_examples import Example, needed
+from trim.stats import FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +30,12 @@ class TextClassifier:
 
     def need(self, vectors: FloatArray) -> FloatArray:
         """P(the strong model is needed), shape (M, D) to (M,)."""
-        return chance(vectors @ self.weights + self.bias)
+        return logistic(vectors @ self.weights + self.bias)
 
 
 def _train(vectors: FloatArray, labels: FloatArray, decay: float) -> TextClassifier:
     def gradient(now: Sequence[FloatArray]) -> list[FloatArray]:
-        error = (chance(vectors @ now[0] + now[1]) - labels) / len(labels)
+        error = (logistic(vectors @ now[0] + now[1]) - labels) / len(labels)
         return [vectors.T @ error + decay * now[0], np.array([error.sum()])]
 
     start = np.clip(labels.mean(), 0.01, 0.99)

@@ -10,11 +10,9 @@ from typing import Any, Protocol
 from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trim.errors import BackendUnavailable, BadResponse, ConfigError
-
-FloatArray = NDArray[np.float64]
+from trim.stats import FloatArray
 
 _WORD = re.compile(r"[a-z]+|\d|[^\sa-z\d]")
 _DIMENSIONS = 1024
@@ -40,7 +38,7 @@ class HashedNgrams:
     name = "hashed-ngrams"
 
     def embed(self, texts: Sequence[str]) -> FloatArray:
-        """See `Embedder`."""
+        """One vector of length 1 for each text."""
         made = np.zeros((len(texts), _DIMENSIONS))
         for row, text in zip(made, texts, strict=True):
             for feature, count in Counter(_features(text)).items():
@@ -120,7 +118,7 @@ class SentenceTransformer:
         self._model: Any = Model(model)
 
     def embed(self, texts: Sequence[str]) -> FloatArray:
-        """See `Embedder`."""
+        """One vector of length 1 for each text."""
         return np.asarray(self._model.encode(list(texts), normalize_embeddings=True), float)
 
 

@@ -16,13 +16,14 @@ from trim.baselines.query_level.similarity_ranking import SimilarityRanking
 from trim.baselines.query_level.smoothie import Smoothie
 from trim.baselines.query_level.solvers import WholeSolutions
 from trim.baselines.query_level.text_classifier import TextClassifier
-from trim.baselines.query_level.text_embedding import Embedder, FloatArray, open_embedder
+from trim.baselines.query_level.text_embedding import Embedder, open_embedder
 from trim.baselines.query_level.training_examples import Example
 from trim.errors import ConfigError
 from trim.policies.artifacts import Artifact, Models, Provenance
 from trim.policies.registry import folder_of
 from trim.policies.spec import PolicySpec
 from trim.protocols import Solver
+from trim.stats import FloatArray
 from trim.types import Question, Trace
 
 _SUPERVISED: dict[str, type[SimilarityRanking | MatrixFactorisation | TextClassifier]] = {

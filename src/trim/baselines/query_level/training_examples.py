@@ -6,14 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trim.baselines.query_level.cascade import agreeing
 from trim.baselines.query_level.solvers import WEAK_SAMPLE
 from trim.errors import ConfigError
+from trim.stats import FloatArray
 from trim.types import Question, Trace
-
-FloatArray = NDArray[np.float64]
 
 FEWEST = 20
 

@@ -30,7 +30,7 @@ class TakeOver(Tunable):
 
     @property
     def parameter(self) -> float:
-        """K."""
+        """The lowest score that is kept."""
         return self.threshold
 
     def at(self, parameter: float) -> TakeOver:

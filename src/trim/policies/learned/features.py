@@ -105,7 +105,7 @@ class Aggregate:
         return len(self.names) + 1
 
     def read(self, observation: Observation, scaled_price: float) -> Vector:
-        """The vector."""
+        """The figures as one vector, in the order of their names."""
         return np.array([*(AGGREGATES[name](observation) for name in self.names), scaled_price], np.float32)
 
 
@@ -132,7 +132,7 @@ class Stepwise:
         return len(self.names) + 1
 
     def read(self, observation: Observation, scaled_price: float) -> Vector:
-        """The vectors."""
+        """A vector per step, the draft on the table last."""
         scores, drafts = observation.scores, observation.draft_scores
         last = len(scores) - 1
         rows = []

@@ -69,12 +69,12 @@ class LearnedPolicy:
 
     @property
     def parameter(self) -> float:
-        """The price."""
+        """The price of a strong token, in correct answers."""
         return self.price
 
     @cached_property
     def network(self) -> AggNetwork | SeqNetwork:
-        """What `arrays` describe."""
+        """The network that `arrays` describe, made once."""
         return AggNetwork.of(self.arrays) if self.name == "agg" else SeqNetwork.of(self.arrays, heads=self.heads)
 
     @cached_property
@@ -101,7 +101,7 @@ class LearnedPolicy:
         return self.features.read(observation, self._scaled_price)
 
     def act(self, observation: Observation) -> Action:
-        """The best action."""
+        """The action with the largest logit."""
         return self.actions[int(self.network(self.read(observation)).argmax())]
 
     def save(self, folder: Path, provenance: Provenance) -> None:

@@ -1,0 +1,53 @@
+"""Which policy a configuration and a name beside it come to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from trim.config.policy import PolicyChoice, choose, open_policy, open_sweep
+from trim.config.settings import Config, PolicySettings
+from trim.errors import ConfigError
+from trim.policies import PolicySpec, Threshold
+
+CONFIGURED = Config(policy=PolicySettings("threshold+2", 0.7))
+SAVED = Config(policy=PolicySettings("pomdp", 0.004, "fits/gsm"))
+
+
+def test_without_a_name_it_is_the_configured_one() -> None:
+    assert choose(CONFIGURED) == PolicyChoice(PolicySpec("threshold", 2), 0.7)
+    assert choose(CONFIGURED, parameter=0.2).parameter == 0.2
+    assert choose(SAVED) == PolicyChoice(PolicySpec("pomdp", folder="fits/gsm"), 0.004)
+    assert open_policy(CONFIGURED) == Threshold(0.7, 2, "threshold+2")
+    assert open_policy(Config()) == Threshold(0.5)
+
+
+def test_a_name_takes_from_the_configuration_what_fits() -> None:
+    assert choose(CONFIGURED, "threshold+2").parameter == 0.7
+    assert choose(CONFIGURED, "threshold").parameter is None
+    assert choose(SAVED, "pomdp+2") == PolicyChoice(PolicySpec("pomdp", 2, folder="fits/gsm"))
+    assert choose(SAVED, "pomdp=other") == PolicyChoice(PolicySpec("pomdp", folder="other"))
+    assert choose(SAVED, "agg") == PolicyChoice(PolicySpec("agg"))
+    beside = Config(policy=PolicySettings("threshold", path="fits/gsm"))
+    assert choose(beside) == PolicyChoice(PolicySpec("threshold"))
+
+
+def test_a_calibration_says_all_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "found.json"
+    made = {"schema": 1, "kind": "calibration", "policy": "pomdp+2", "parameter": 0.003, "folder": "fits/gsm"}
+    path.write_text(json.dumps(made | {"provenance": {"models": Config().names()}}))
+    found = PolicyChoice(PolicySpec("pomdp", 2, folder="fits/gsm"), 0.003)
+    assert choose(Config(), str(path)) == found
+    assert choose(Config(policy=PolicySettings(str(path)))) == found
+    with pytest.raises(ConfigError, match="says its parameter itself"):
+        choose(Config(), str(path), 0.1)
+
+
+def test_a_sweep_is_checked_against_the_drafts_of_a_step() -> None:
+    assert [policy.parameter for policy in open_sweep(CONFIGURED, "threshold+2", (0.1, 0.2))] == [0.1, 0.2]
+    assert len(open_sweep(CONFIGURED, "threshold+2")) == 11
+    for opens in (open_policy, open_sweep):
+        with pytest.raises(ConfigError, match="max_drafts of at least 10"):
+            opens(Config(), "threshold+9")
