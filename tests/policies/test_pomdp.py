@@ -160,7 +160,7 @@ def test_policies_saved_by_version_0_1_load(tmp_path: Path) -> None:
     later = replace(AGAIN, after_identical=AGAIN, after_differing=ResampleModel((0.1, 0.2, 0.3), 0.4, 0.5))
     revise = replace(AGAIN, after_differing=AGAIN)
     model = replace(small(), resample_model=later, revise_model=revise, resample_observation=small().observation)
-    policy = replace(POLICY, model=model, resamples=2, max_revisions=1, bill=CostModel(1.0, 2.0))
+    policy = replace(POLICY, model=model, resamples=2, max_revisions=1, cost_model=CostModel(1.0, 2.0))
     policy.save(tmp_path, PROVENANCE)
     header = json.loads((tmp_path / "policy.json").read_text())
     header["settings"] = {SETTINGS_OF_0_1.get(name, name): value for name, value in header["settings"].items()}
