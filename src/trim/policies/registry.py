@@ -99,6 +99,7 @@ class PolicyFamily:
         baseline: a method of others (or a bound) that TRIM's own policies are compared with.
         tunable: a target share or spend can be held with it.
         written_by: the command that saves one.
+        learner: the class that the command trains, where it trains several.
     """
 
     name: str
@@ -111,6 +112,7 @@ class PolicyFamily:
     baseline: bool = False
     tunable: bool = False
     written_by: str = ""
+    learner: str = ""
 
     @property
     def saved(self) -> bool:
@@ -401,12 +403,13 @@ _TABLE = (
             level=Level.QUERY,
             baseline=True,
             written_by=_FIT_ROUTER,
+            learner=f"{_QUERIES}.{learner}",
         )
-        for name, summary in (
-            ("similarity", "RouteLLM's similarity-weighted ranking"),
-            ("factorisation", "RouteLLM's matrix factorisation"),
-            ("classifier", "RouteLLM's text classifier"),
-            ("smoothie", "Smoothie: distances between answers"),
+        for name, summary, learner in (
+            ("similarity", "RouteLLM's similarity-weighted ranking", "similarity_ranking:SimilarityRanking"),
+            ("factorisation", "RouteLLM's matrix factorisation", "matrix_factorization:MatrixFactorisation"),
+            ("classifier", "RouteLLM's text classifier", "text_classifier:TextClassifier"),
+            ("smoothie", "Smoothie: distances between answers", "smoothie:Smoothie"),
         )
     ),
     PolicyFamily(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trim.baselines.query_level.adam import descend, logistic, with_best_decay
+from trim.baselines.query_level.text_embedding import Embedder
 from trim.baselines.query_level.training_examples import Example, needed
 from trim.stats import FloatArray
 
@@ -31,7 +32,7 @@ class MatrixFactorisation:
     head: FloatArray
 
     @classmethod
-    def fit(cls, rows: Sequence[Example], vectors: FloatArray) -> MatrixFactorisation:
+    def fit(cls, rows: Sequence[Example], vectors: FloatArray, embedder: Embedder) -> MatrixFactorisation:
         """Train on recorded outcomes."""
         return with_best_decay(_train, vectors, needed(rows))
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trim.baselines.query_level.text_embedding import Embedder
 from trim.baselines.query_level.training_examples import Example, needed
 from trim.stats import FloatArray
 
@@ -29,7 +30,7 @@ class SimilarityRanking:
     labels: FloatArray
 
     @classmethod
-    def fit(cls, rows: Sequence[Example], vectors: FloatArray) -> SimilarityRanking:
+    def fit(cls, rows: Sequence[Example], vectors: FloatArray, embedder: Embedder) -> SimilarityRanking:
         """Nothing is learned, only kept."""
         return cls(vectors, needed(rows))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trim.baselines.query_level.adam import descend, logistic, with_best_decay
+from trim.baselines.query_level.text_embedding import Embedder
 from trim.baselines.query_level.training_examples import Example, needed
 from trim.stats import FloatArray
 
@@ -24,7 +25,7 @@ class TextClassifier:
     bias: FloatArray
 
     @classmethod
-    def fit(cls, rows: Sequence[Example], vectors: FloatArray) -> TextClassifier:
+    def fit(cls, rows: Sequence[Example], vectors: FloatArray, embedder: Embedder) -> TextClassifier:
         """Train on recorded outcomes."""
         return with_best_decay(_train, vectors, needed(rows))
 

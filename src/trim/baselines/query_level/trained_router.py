@@ -3,43 +3,63 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Protocol
+from typing import Any, ClassVar, Protocol, cast
 from zlib import crc32
 
 import numpy as np
 
-from trim.baselines.query_level.matrix_factorization import MatrixFactorisation
-from trim.baselines.query_level.similarity_ranking import SimilarityRanking
-from trim.baselines.query_level.smoothie import Smoothie
+from trim import plugins
 from trim.baselines.query_level.solvers import WholeSolutions
-from trim.baselines.query_level.text_classifier import TextClassifier
 from trim.baselines.query_level.text_embedding import Embedder, open_embedder
 from trim.baselines.query_level.training_examples import Example
 from trim.errors import ConfigError
 from trim.policies.artifacts import Artifact, Models, Provenance
-from trim.policies.registry import folder_of
+from trim.policies.registry import FAMILIES, folder_of
 from trim.policies.spec import PolicySpec
 from trim.protocols import Solver
 from trim.stats import FloatArray
 from trim.types import Question, Trace
 
-_SUPERVISED: dict[str, type[SimilarityRanking | MatrixFactorisation | TextClassifier]] = {
-    "similarity": SimilarityRanking,
-    "factorisation": MatrixFactorisation,
-    "classifier": TextClassifier,
-}
-_FAMILIES = {**_SUPERVISED, "smoothie": Smoothie}
 
+class Learner(Protocol):
+    """Says how much each question needs the strong model; a dataclass whose fields are arrays."""
 
-class Needs(Protocol):
-    """Says how much each question needs the strong model; only the order counts."""
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @classmethod
+    def fit(cls, rows: Sequence[Example], vectors: FloatArray, embedder: Embedder) -> Learner:
+        """Train on recorded outcomes.
+
+        Args:
+            rows: the questions with both models' outcomes.
+            vectors: the questions embedded, shape (N, D).
+            embedder: for those that look at solutions too.
+
+        Raises:
+            ConfigError: the rows lack what it needs.
+        """
+        ...
 
     def need(self, vectors: FloatArray) -> FloatArray:
-        """From vectors of length 1, shape (M, D) to (M,)."""
+        """From vectors of length 1, shape (M, D) to (M,); only the order counts."""
         ...
+
+
+def _learner(kind: str) -> Callable[..., Learner]:
+    """The class behind a name of the table.
+
+    Raises:
+        ConfigError: no such router.
+    """
+    family = FAMILIES.get(kind)
+    if family is None or not family.learner:
+        known = ", ".join(name for name, family in FAMILIES.items() if family.learner)
+        raise ConfigError(f"no router {kind!r}; there are {known}")
+    return cast("Callable[..., Learner]", plugins.attribute(family.learner, "router"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +67,7 @@ class TrainedRouter:
     """A trained router.
 
     Args:
-        kind: `similarity`, `factorisation`, `classifier` or `smoothie`.
+        kind: its name in `trim.policies.registry`.
         model: says what needs the strong model.
         embedder: the one that it was trained with.
         needs: of the questions that it was trained on, sorted (N,): they turn a wanted rate into a threshold.
@@ -55,7 +75,7 @@ class TrainedRouter:
     """
 
     kind: str
-    model: Needs
+    model: Learner
     embedder: Embedder
     needs: FloatArray
     seen: frozenset[int]
@@ -91,7 +111,7 @@ class TrainedRouter:
 
     def save(self, folder: Path, provenance: Provenance) -> None:
         """Write the router and where it comes from; see `trim.policies.artifacts`."""
-        arrays = {entry.name: getattr(self.model, entry.name) for entry in fields(_FAMILIES[self.kind])}
+        arrays = {entry.name: getattr(self.model, entry.name) for entry in fields(self.model)}
         arrays |= {"training_needs": self.needs, "seen": np.array(sorted(self.seen), float)}
         Artifact(self.kind, {"embedder": self.embedder.name}, arrays, provenance).save(folder)
 
@@ -104,8 +124,8 @@ class TrainedRouter:
         """
         artifact = Artifact.load(folder, kind=kind, models=models)
         try:
-            family = _FAMILIES[kind]
-            model = family(**{entry.name: artifact.arrays[entry.name] for entry in fields(family)})
+            learner = _learner(kind)
+            model = learner(**{name: artifact.arrays[name] for name in inspect.signature(learner).parameters})
             needs, seen = artifact.arrays["training_needs"], artifact.arrays["seen"]
             embedder = open_embedder(str(artifact.settings["embedder"]))
         except KeyError as error:
@@ -117,18 +137,16 @@ def train(kind: str, rows: Sequence[Example], embedder: Embedder) -> TrainedRout
     """Train a router.
 
     Args:
-        kind: `similarity`, `factorisation`, `classifier` or `smoothie`.
+        kind: its name in `trim.policies.registry`.
         rows: see `trim.baselines.query_level.training_examples.examples`.
         embedder: turns questions into vectors.
 
     Raises:
         ConfigError: no such kind, or the examples lack what it needs.
     """
-    if kind not in _FAMILIES:
-        raise ConfigError(f"no router {kind!r}; there are {', '.join(_FAMILIES)}")
+    learner = cast("type[Learner]", _learner(kind))
     vectors = embedder.embed([row.question.text for row in rows])
-    supervised = _SUPERVISED.get(kind)
-    model: Needs = supervised.fit(rows, vectors) if supervised else Smoothie.fit(rows, vectors, embedder)
+    model = learner.fit(rows, vectors, embedder)
     seen = frozenset(_mark(row.question.text) for row in rows)
     return TrainedRouter(kind, model, embedder, np.sort(model.need(vectors)), seen)
 
