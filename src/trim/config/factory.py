@@ -10,10 +10,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from trim import plugins
-from trim.config.specs import GeneratorSpec, JudgeSpec, RunSpec, resolve
+from trim.config.specs import GeneratorSpec, RunSpec, resolve
 from trim.errors import ConfigError
 from trim.protocols import Judge, Policy, StepGenerator
 from trim.routing.router import Router
+from trim.scoring import registry
 from trim.steps import Separator
 from trim.types import Budget, Sampling
 
@@ -132,59 +133,13 @@ def open_judge(run: RunSpec) -> Judge:
     Raises:
         ConfigError: there is no such model, template, API key or curve.
     """
-    judge = _open_plain_judge(run.judge, run)
+    judge = registry.open_judge(run.judge, _api_key(run.judge.api_key_env, "prm"), run.step_format)
     if run.judge.recalibration is None:
         return judge
     from trim.scoring.recalibrated import RecalibratedJudge, RecalibrationCurve
 
     curve = run.judge.recalibration
     return RecalibratedJudge(judge, RecalibrationCurve.load(curve), curve.name)
-
-
-def _open_plain_judge(judge: JudgeSpec, run: RunSpec) -> Judge:
-    if judge.is_own:
-        own = plugins.SCORERS.make(judge.backend, judge)
-        plugins.require_members(own, Judge, f"[prm] backend {judge.backend}")
-        return cast("Judge", own)
-    if judge.backend == "embedded":
-        from trim.scoring.embedded_prm import EmbeddedPrm
-
-        return EmbeddedPrm(judge.model)
-    key = _api_key(judge.api_key_env, "prm")
-    if judge.backend == "likelihood":
-        from trim.scoring.likelihood import open_likelihood
-
-        return open_likelihood(judge.model, judge.base_url, key, judge.template)
-    if judge.backend in ("log-probability", "entropy"):
-        from trim.scoring.confidence import open_confidence
-
-        return open_confidence(judge.backend, judge.model, judge.base_url, key, judge.template)
-    if judge.backend in ("yes-no", "grade", "typed"):
-        from trim.scoring.llm_judge import FORMS, LlmJudge
-
-        return LlmJudge(
-            judge.base_url,
-            judge.model,
-            FORMS[judge.backend],
-            steps=run.step_format,
-            api_key=key,
-            timeout=judge.timeout,
-            retries=judge.retries,
-        )
-    from trim.backends.client import TokenCounter
-    from trim.prompts import load_template
-    from trim.scoring.vllm_prm import VllmPrm
-
-    return VllmPrm(
-        judge.base_url,
-        judge.model,
-        load_template(judge.template, judge.system),
-        step_mark=judge.step_mark,
-        tokenizer=None if judge.tokenizer is None else TokenCounter(judge.tokenizer),
-        api_key=key,
-        timeout=judge.timeout,
-        retries=judge.retries,
-    )
 
 
 def _api_key(variable: str, role: str) -> str | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import (
     ConfigDict,
@@ -32,6 +32,7 @@ from trim.errors import ConfigError
 from trim.plugins import BACKENDS, SCORERS, ExtensionPoint, is_reference
 from trim.policies.registry import check
 from trim.policies.spec import PolicySpec
+from trim.scoring.registry import JUDGES
 
 __all__ = [
     "BudgetSettings",
@@ -63,11 +64,12 @@ ServerKind = Literal[
     "openai",
     "generic",
 ]
-JudgeKind = Literal["embedded", "likelihood", "log-probability", "entropy", "vllm", "yes-no", "grade", "typed"]
-LISTED_BACKENDS = {*get_args(ServerKind), *get_args(JudgeKind)}
+if TYPE_CHECKING:
+    JudgeKind = str
+else:
+    JudgeKind = Literal[tuple(JUDGES)]
+LISTED_BACKENDS = {*get_args(ServerKind), *JUDGES}
 """All others are names of the user's own, which `trim.plugins` resolves when the backend is opened."""
-CAUSAL = ("likelihood", "log-probability", "entropy")
-"""Judges that read any causal model's token probabilities, in this process where no address is given."""
 
 _TABLE = ConfigDict(extra="forbid")
 
@@ -340,7 +342,7 @@ class Config(metaclass=_Table):
         """What no key by itself can be wrong about."""
         for role, settings in self.roles().items():
             served = settings.backend in LISTED_BACKENDS - {"embedded"}
-            if served and (settings.backend not in CAUSAL or settings.base_url):
+            if served and (settings.base_url or role != "prm" or not JUDGES[settings.backend].local):
                 for key in ("base_url", "model"):
                     if not getattr(settings, key):
                         raise broken_rule(f"{settings.backend!r} needs {key}", role, "backend")

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Literal
 from trim.config.policy import choose
 from trim.policies.spec import PolicySpec
 from trim.routing.limits import Limits, OnError
+from trim.scoring.registry import JUDGES
 from trim.steps import Separator, StepFormat
 from trim.types import Budget, Price, Prices, Role, Sampling
 
 if TYPE_CHECKING:
     from trim.config.settings import Config, JudgeKind, ModelSettings, PrmSettings, ServerKind
-
-_LOCAL_JUDGES = {"likelihood": "judge", "log-probability": "weak", "entropy": "weak"}
-"""Judges that read token probabilities, and the shipped model that they read without an address and a name."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +194,7 @@ def _judge(settings: PrmSettings) -> JudgeSpec:
     own = _is_own(settings.backend)
     return JudgeSpec(
         backend=settings.backend,
-        model=settings.model or ("" if own else _LOCAL_JUDGES.get(settings.backend, Role.PRM.value)),
+        model=settings.model or ("" if own else JUDGES[settings.backend].local or Role.PRM.value),
         base_url=settings.base_url,
         api_key_env=settings.api_key_env,
         template=settings.template,

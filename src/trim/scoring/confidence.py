@@ -15,6 +15,8 @@ from typing import Literal
 from trim.errors import BadResponse
 from trim.prompts import load_template
 from trim.scoring.prompt_logprobs import LogprobJudge, LogprobSource, OpenAILogprobs
+from trim.scoring.registry import JudgeSettings
+from trim.steps import StepFormat
 from trim.types import Question, Scores
 
 Evidence = Literal["log-probability", "entropy"]
@@ -63,3 +65,9 @@ def open_confidence(
     from trim.scoring.embedded_logprobs import EmbeddedLogprobs
 
     return ConfidenceJudge(EmbeddedLogprobs(model or "weak"), evidence)
+
+
+def open_judge(settings: JudgeSettings, api_key: str | None, step_format: StepFormat) -> ConfidenceJudge:
+    """The judge that `[prm]` describes, see `open_confidence`."""
+    evidence: Evidence = "entropy" if settings.backend == "entropy" else "log-probability"
+    return open_confidence(evidence, settings.model, settings.base_url, api_key, settings.template)

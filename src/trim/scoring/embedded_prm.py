@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from trim.backends.onnx_engine import Job
 from trim.backends.onnx_model import OnnxModel, shared_pieces
+from trim.scoring.registry import JudgeSettings
+from trim.steps import StepFormat
 from trim.types import Question, Scores
 
 
@@ -48,3 +50,8 @@ class EmbeddedPrm(OnnxModel):
         self.usage.calls += bool(wanted)
         self.usage.prompt_tokens += read
         return [notes[end] for end in ends[1:]], read
+
+
+def open_judge(settings: JudgeSettings, api_key: str | None, step_format: StepFormat) -> EmbeddedPrm:
+    """The shipped PRM, or one in a folder."""
+    return EmbeddedPrm(settings.model)

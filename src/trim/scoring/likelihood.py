@@ -15,7 +15,9 @@ from numpy.typing import ArrayLike
 from trim.errors import BadResponse, ConfigError
 from trim.prompts import load_template
 from trim.scoring.prompt_logprobs import LogprobJudge, LogprobSource, OpenAILogprobs
+from trim.scoring.registry import JudgeSettings
 from trim.stats import sigmoid, sigmoids
+from trim.steps import StepFormat
 from trim.types import Question, Scores
 
 DEFAULT_LOGISTIC = (1.5, 4.0)  # P = 1/2 where the least likely token has about 7%; fit your own with `fit_logistic`
@@ -127,3 +129,8 @@ def open_likelihood(
         return LikelihoodJudge(source, (float(fitted["a"]), float(fitted["b"])))
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{file} cannot be read: {error!r}") from None
+
+
+def open_judge(settings: JudgeSettings, api_key: str | None, step_format: StepFormat) -> LikelihoodJudge:
+    """The judge that `[prm]` describes, see `open_likelihood`."""
+    return open_likelihood(settings.model, settings.base_url, api_key, settings.template)

@@ -20,6 +20,7 @@ from trim.backends.client import Server
 from trim.backends.probe import probe_server
 from trim.errors import BackendError, BadResponse
 from trim.protocols import Probe
+from trim.scoring.registry import JudgeSettings
 from trim.steps import StepFormat
 from trim.types import Question, Scores, Usage
 
@@ -191,3 +192,16 @@ class LlmJudge:
 
 def _word(token: str) -> str:
     return token.strip().strip(".,:;!*\"'").lower()
+
+
+def open_judge(settings: JudgeSettings, api_key: str | None, step_format: StepFormat) -> LlmJudge:
+    """The judge that `[prm]` describes; its `backend` is the form of the question."""
+    return LlmJudge(
+        settings.base_url,
+        settings.model,
+        FORMS[settings.backend],
+        steps=step_format,
+        api_key=api_key,
+        timeout=settings.timeout,
+        retries=settings.retries,
+    )

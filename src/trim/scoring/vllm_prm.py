@@ -14,9 +14,11 @@ from typing import Any
 from trim.backends.client import Server, TokenCounter
 from trim.backends.probe import probe_server
 from trim.errors import BackendError, BackendRefused, BadResponse, InputTooLong
-from trim.prompts import STEP_MARK, ChatTemplate
+from trim.prompts import STEP_MARK, ChatTemplate, load_template
 from trim.protocols import Probe
+from trim.scoring.registry import JudgeSettings
 from trim.stats import sigmoid
+from trim.steps import StepFormat
 from trim.types import Question, Scores, Usage
 
 _WINDOW = 0.002  # seconds that a first call waits for others to share its request
@@ -220,3 +222,21 @@ class VllmPrm:
 def _fail(waiting: _Waiting, error: BaseException) -> None:
     if not waiting.future.done():
         waiting.future.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
+
+
+def open_judge(settings: JudgeSettings, api_key: str | None, step_format: StepFormat) -> VllmPrm:
+    """The judge that `[prm]` describes.
+
+    Raises:
+        ConfigError: there is no such template or tokenizer.
+    """
+    return VllmPrm(
+        settings.base_url,
+        settings.model,
+        load_template(settings.template, settings.system),
+        step_mark=settings.step_mark,
+        tokenizer=None if settings.tokenizer is None else TokenCounter(settings.tokenizer),
+        api_key=api_key,
+        timeout=settings.timeout,
+        retries=settings.retries,
+    )
