@@ -7,24 +7,25 @@ from datetime import date
 from pathlib import Path
 
 from trim.baselines import LEARNED
-from trim.cli.options import Commands
 from trim.config.loading import load_config
 from trim.experiments.recorded_runs import Recorded
 
 _META = "automix-pomdp"
 
 
-def register_fit(kinds: Commands) -> None:
-    """Add the command."""
-    router = kinds.add_parser(
-        "router",
-        help="a query-level rival: which questions go to the strong model",
-        description="Trains on the questions that always-weak and always-strong both answered.\n\nexample:\n"
-        "  trim eval --policies always-weak,always-strong,weak-sample,random --seed 700000 --out outcomes\n"
-        "  trim fit router classifier outcomes --out routers/classifier\n"
-        "  trim eval --policies always-weak,always-strong,threshold,classifier=routers/classifier --out compare",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+_DESCRIPTION = """\
+Trains on the questions that always-weak and always-strong both answered.
+
+example:
+  trim eval --policies always-weak,always-strong,weak-sample,random --seed 700000 --out outcomes
+  trim fit router classifier outcomes --out routers/classifier
+  trim eval --policies always-weak,always-strong,threshold,classifier=routers/classifier --out compare
+"""
+
+
+def register(router: argparse.ArgumentParser) -> None:
+    """Describe the command."""
+    router.description = _DESCRIPTION
     router.add_argument("kind", choices=(*LEARNED, _META), help="which one")
     router.add_argument("traces", nargs="+", type=Path, metavar="TRACES", help="folders of trim eval, or trace files")
     router.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the router")

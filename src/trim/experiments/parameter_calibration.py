@@ -8,17 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
+from datetime import date
+from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 
+from trim.atomic import write_json
 from trim.errors import ConfigError
+from trim.experiments.recorded_runs import Recorded
 from trim.metrics.operating_point import Tally
 from trim.metrics.outcomes import common_questions, question_means
 from trim.policies import SAVED, PolicySpec
+from trim.policies.artifacts import SCHEMA, Artifact, Provenance
 from trim.stats import Estimate, FloatArray, Indices, from_resamples, resamples
 
 Kind = Literal["strong_share", "accuracy", "cost"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 Tallies = Mapping[tuple[str, float | None], Tally]
 
 _DRAWS = 2_000
@@ -80,6 +86,58 @@ class Calibration:
                 "high": realised.high,
             },
         }
+
+
+@dataclass(frozen=True)
+class SavedCalibration:
+    """A calibration, the folder of the policy that it is for (empty: none), and whose traces it is from."""
+
+    found: Calibration
+    folder: str
+    provenance: Provenance
+
+    def to_json(self) -> dict[str, object]:
+        """The content of the file, which `trim.policies.artifacts.CalibratedPolicy` reads."""
+        return {
+            "schema": SCHEMA,
+            "kind": "calibration",
+            **self.found.to_json(),
+            "folder": self.folder or None,
+            "provenance": asdict(self.provenance),
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, self.to_json())
+
+
+def calibrate_run(folder: Path, spec: PolicySpec, target: Target) -> SavedCalibration:
+    """Calibrate a policy on the traces of an evaluation.
+
+    Args:
+        folder: what `trim eval --out` wrote.
+        spec: threshold, random, or a saved policy with its folder.
+        target: what to reach.
+
+    Raises:
+        ConfigError: see `calibrate`; no such policy, or it was made for other models.
+        TraceError: the traces cannot be read.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is not a folder of trim eval")
+    recorded = Recorded.of([folder])
+    models = recorded.models(None)
+    if spec.family not in ("threshold", "random", *SAVED):
+        raise ConfigError(f"--policy {spec.name!r}: there are threshold, random, {'=FOLDER, '.join(SAVED)}=FOLDER")
+    if spec.folder:
+        Artifact.load(Path(spec.folder), kind=spec.family, models=models)
+    tallies: dict[tuple[str, float | None], Tally] = {}
+    for trace in recorded.traces():
+        tallies.setdefault((trace.policy, trace.parameter), Tally()).add(trace)
+    found = calibrate(tallies, spec.name, target)
+    provenance = Provenance(models, recorded.task(None), date.today().isoformat(), found.parameter.count)
+    return SavedCalibration(found, spec.folder, provenance)
 
 
 def calibrate(tallies: Tallies, policy: str, target: Target) -> Calibration:

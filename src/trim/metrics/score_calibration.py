@@ -1,4 +1,4 @@
-"""Scores made honest: a rising curve from a score to the share of such steps that is right. Pure functions."""
+"""Calibrating scores: a rising curve from a score to the share of such steps that is right."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Points:
     right: FloatArray
 
 
-def recalibrate(points: Points, method: Literal["isotonic", "temperature"]) -> RecalibrationCurve:
+def fit_curve(points: Points, method: Literal["isotonic", "temperature"]) -> RecalibrationCurve:
     """Fit a curve.
 
     Args:
