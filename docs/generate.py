@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
+
+    from trim.policies.registry import Parameter
 
 ROOT = Path(__file__).parents[1]
 
@@ -85,17 +89,117 @@ def _argument(action: argparse.Action) -> tuple[str, ...]:
     default = "required" if action.required and action.option_strings else _default(action.default)
     words = (action.help or "") % {"default": action.default, "prog": "trim"} if action.help else ""
     words = re.sub(r" \(default: [^()]*\)$", "", words) if default else words
-    return shown, default, _sentence(words)
+    return shown, default, words
 
 
 def _default(value: object) -> str:
-    if value in (None, False, argparse.SUPPRESS, "", []):
+    """A default that says something."""
+    if value is None or isinstance(value, bool | tuple | list) or value in ("", argparse.SUPPRESS):
         return ""
     return f"`{value}`"
 
 
-def _sentence(words: str) -> str:
-    return words[:1].upper() + words[1:] if words[:2] not in ("P(",) else words
+# --- configuration ----------------------------------------------------------------------------------------------------
+
+
+def configuration() -> str:
+    """Every key, from the typed settings."""
+    from trim.config.reference import reference, tables
+
+    words = tables()
+    parts = [
+        "# Configuration\n",
+        "One TOML file; every key is optional and checked. `trim config check trim.toml` validates it, `--probe` asks the "
+        "servers. An environment variable overrides its key: `TRIM_WEAK__BASE_URL` stands for `base_url` in `[weak]`. "
+        "Without a file the embedded models are used at nominal prices, which are the defaults below.\n",
+    ]
+    by_table: dict[str, list[tuple[str, ...]]] = {}
+    for key in reference():
+        default = "" if key.default in (None, "") else f"`{key.default}`"
+        by_table.setdefault(key.table, []).append((f"`{key.path[-1]}`", key.allowed, default, key.description))
+    for table, rows in by_table.items():
+        parts.append(f"## `[{table}]` {{ #{table.replace('.', '-')} }}\n")
+        parts.append(words.get(table, "") + "\n")
+        parts.append(_table(("key", "accepts", "default", "meaning"), rows))
+    return "\n".join(parts)
+
+
+# --- policies ---------------------------------------------------------------------------------------------------------
+
+
+def policies() -> str:
+    """Every policy family, from the registry."""
+    from trim.policies.registry import FAMILIES, Level
+
+    parts = [
+        "# Policies\n",
+        "The registry of policy families. A name is `FAMILY[+OPTION...][=FOLDER]`: `threshold+2` resamples a draft up to "
+        "twice, `pomdp+revise=fits/gsm` is a saved plan with revisions. A family has one parameter, which an evaluation "
+        "sweeps. *Tunable* families can be held at a target share or spend by the gateway.\n",
+        "`module:Class` and `file.py:Class` name a policy of your own: [how](../how-to/your-policy.md).\n",
+    ]
+    groups = {
+        "TRIM's own": [f for f in FAMILIES.values() if not f.baseline and f.level is Level.STEP],
+        "Baselines": [f for f in FAMILIES.values() if f.baseline and f.level is Level.STEP],
+        "Query-level baselines": [f for f in FAMILIES.values() if f.level is Level.QUERY],
+    }
+    notes = {
+        "Baselines": "Methods of other papers on the same harness: same models, same questions and seeds, same total "
+        "cost. Each file in `src/trim/baselines/` cites its paper and says where it departs.\n",
+        "Query-level baselines": "These choose one model for a whole question.\n",
+    }
+    for title, families in groups.items():
+        parts.append(f"## {title}\n")
+        parts.append(notes.get(title, ""))
+        rows = [
+            (
+                f"`{family.name}`",
+                family.summary,
+                _parameter(family.parameter),
+                ", ".join(f"`+{option}`" for option in family.options),
+                "; ".join(sorted(need.value for need in family.needs)),
+                "yes" if family.tunable else "",
+                f"`{family.written_by}`" if family.written_by else "",
+            )
+            for family in families
+        ]
+        parts.append(_table(("name", "what it does", "parameter", "options", "needs", "tunable", "saved by"), rows))
+    return "\n".join(parts)
+
+
+def _parameter(parameter: Parameter | None) -> str:
+    if parameter is None:
+        return ""
+    high = f"{parameter.high:g}]" if parameter.high < float("inf") else "∞)"
+    default = f", default {parameter.default:g}" if parameter.default is not None else ""
+    return f"{parameter.name} in [{parameter.low:g}, {high}{default}: {parameter.meaning}"
+
+
+# --- traces -----------------------------------------------------------------------------------------------------------
+
+
+def traces() -> str:
+    """The record, from its dataclasses."""
+    from trim import types
+
+    parts = [
+        "# Traces\n",
+        "A line of `traces.jsonl` is a trace: a question with its decisions, steps, usage and stop reason. The keys are "
+        "the names of the dataclasses in `trim.types`, with `schema` beside them, so Python and JSON say the same.\n",
+        "The file is append-only. A last line that a crash cut off is reported, skipped, and cut off before anything is "
+        "appended.\n",
+    ]
+    for kind in (types.Trace, types.Question, types.Message, types.Decision, types.Draft, types.Step, types.Usage,
+                 types.Fallback):  # fmt: skip
+        parts.append(f"## {kind.__name__}\n")
+        parts.append((inspect.getdoc(kind) or "").split("\nArgs:")[0].strip() + "\n")
+        rows = [(f"`{field.name}`", f"`{field.type}`") for field in dataclasses.fields(kind)]
+        parts.append(_table(("field", "type"), rows))
+    for enum in (types.Action, types.StopReason, types.Finish):
+        parts.append(f"## {enum.__name__}\n")
+        parts.append((inspect.getdoc(enum) or "").strip() + "\n")
+        parts.append(", ".join(f"`{member.value}`" for member in enum) + "\n")
+    return "\n".join(parts)
 
 
 # --- metrics and spans ------------------------------------------------------------------------------------------------
@@ -240,8 +344,11 @@ def _documented(path: str) -> str:
 
 GENERATED: dict[str, Callable[[], str]] = {
     "reference/cli.md": cli,
+    "reference/config.md": configuration,
+    "reference/policies.md": policies,
     "reference/wire.md": wire,
     "reference/metrics.md": metrics,
+    "reference/traces.md": traces,
     "reference/python.md": python,
 }
 """Page, and the function that makes it."""
