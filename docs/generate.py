@@ -1,6 +1,6 @@
 """The reference pages, from the code. mkdocs calls `on_files` (mkdocs.yml, `hooks`), so no page can be out of date.
 
-    python docs/generate.py FOLDER      writes the same pages as files
+python docs/generate.py FOLDER      writes the same pages as files
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ def _argument(action: argparse.Action) -> tuple[str, ...]:
         return ()
     takes = ""
     if action.nargs != 0:
-        takes = str(action.metavar or (" or ".join(map(str, action.choices)) if action.choices else action.dest.upper()))
+        takes = str(
+            action.metavar or (" or ".join(map(str, action.choices)) if action.choices else action.dest.upper())
+        )
     if action.option_strings:
         shown = f"`{action.option_strings[-1]}{f' {takes}' if takes else ''}`"
     else:
@@ -213,7 +215,14 @@ def metrics() -> str:
     for metric in Metrics().registry.collect():
         counter = "_total" if metric.type == "counter" else ""
         labels = _labels(metric.name)
-        rows.append((f"`{metric.name}{counter}`", metric.type, ", ".join(f"`{label}`" for label in labels), metric.documentation))
+        rows.append(
+            (
+                f"`{metric.name}{counter}`",
+                metric.type,
+                ", ".join(f"`{label}`" for label in labels),
+                metric.documentation,
+            )
+        )
     return (
         "# Metrics and spans\n\n"
         "## Prometheus\n\n"
@@ -295,7 +304,12 @@ def _brief(schema: dict[str, Any]) -> str:
         "minLength": "characters at least", "maxLength": "characters at most", "minItems": "items at least",
         "maxItems": "items at most",
     }  # fmt: skip
-    found = [f"{words} {one[key]}" for one in (schema, *schema.get("anyOf", ())) for key, words in named.items() if key in one]
+    found = [
+        f"{words} {one[key]}"
+        for one in (schema, *schema.get("anyOf", ()))
+        for key, words in named.items()
+        if key in one
+    ]
     return ", ".join(dict.fromkeys(([schema["description"]] if "description" in schema else []) + found))
 
 

@@ -34,7 +34,9 @@ def _runs(page: Path) -> bool:
     return any(_now(block) and block.language in ("console", "python") for block in blocks(page))
 
 
-@pytest.mark.parametrize("page", [page for page in pages() if _runs(page)], ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "page", [page for page in pages() if _runs(page)], ids=lambda page: str(page.relative_to(ROOT))
+)
 def test_a_page_does_what_it_shows(page: Path, tmp_path: Path) -> None:
     session = Session(tmp_path)
     try:
