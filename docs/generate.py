@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
-
     from trim.policies.registry import Parameter
 
 ROOT = Path(__file__).parents[1]
@@ -84,10 +83,7 @@ def _argument(action: argparse.Action) -> tuple[str, ...]:
         takes = str(
             action.metavar or (" or ".join(map(str, action.choices)) if action.choices else action.dest.upper())
         )
-    if action.option_strings:
-        shown = f"`{action.option_strings[-1]}{f' {takes}' if takes else ''}`"
-    else:
-        shown = f"`{takes}`"
+    shown = f"`{' '.join(filter(None, (*action.option_strings[-1:], takes)))}`"
     default = "required" if action.required and action.option_strings else _default(action.default)
     words = (action.help or "") % {"default": action.default, "prog": "trim"} if action.help else ""
     words = re.sub(r" \(default: [^()]*\)$", "", words) if default else words
@@ -111,8 +107,8 @@ def configuration() -> str:
     words = tables()
     parts = [
         "# Configuration\n",
-        "One TOML file; every key is optional and checked. `trim config check trim.toml` validates it, `--probe` asks the "
-        "servers. An environment variable overrides its key: `TRIM_WEAK__BASE_URL` stands for `base_url` in `[weak]`. "
+        "One TOML file; every key is optional and checked. `trim config check trim.toml` validates it, `--probe` asks "
+        "the servers. An environment variable overrides its key: `TRIM_WEAK__BASE_URL` stands for `base_url` in `[weak]`. "
         "Without a file the embedded models are used at nominal prices, which are the defaults below.\n",
     ]
     by_table: dict[str, list[tuple[str, ...]]] = {}
@@ -135,9 +131,9 @@ def policies() -> str:
 
     parts = [
         "# Policies\n",
-        "The registry of policy families. A name is `FAMILY[+OPTION...][=FOLDER]`: `threshold+2` resamples a draft up to "
-        "twice, `pomdp+revise=fits/gsm` is a saved plan with revisions. A family has one parameter, which an evaluation "
-        "sweeps. *Tunable* families can be held at a target share or spend by the gateway.\n",
+        "The registry of policy families. A name is `FAMILY[+OPTION...][=FOLDER]`: `threshold+2` resamples a draft up "
+        "to twice, `pomdp+revise=fits/gsm` is a saved plan with revisions. A family has one parameter, which an "
+        "evaluation sweeps. *Tunable* families can be held at a target share or spend by the gateway.\n",
         "`module:Class` and `file.py:Class` name a policy of your own: [how](../how-to/your-policy.md).\n",
     ]
     groups = {
@@ -186,10 +182,10 @@ def traces() -> str:
 
     parts = [
         "# Traces\n",
-        "A line of `traces.jsonl` is a trace: a question with its decisions, steps, usage and stop reason. The keys are "
-        "the names of the dataclasses in `trim.types`, with `schema` beside them, so Python and JSON say the same.\n",
-        "The file is append-only. A last line that a crash cut off is reported, skipped, and cut off before anything is "
-        "appended.\n",
+        "A line of `traces.jsonl` is a trace: a question with its decisions, steps, usage and stop reason. The keys "
+        "are the names of the dataclasses in `trim.types`, with `schema` beside them, so Python and JSON say the same.\n",
+        "The file is append-only. A last line that a crash cut off is reported, skipped, and cut off before anything "
+        "is appended.\n",
     ]
     for kind in (types.Trace, types.Question, types.Message, types.Decision, types.Draft, types.Step, types.Usage,
                  types.Fallback):  # fmt: skip
@@ -332,8 +328,8 @@ def python() -> str:
 
     parts = [
         "# Python\n",
-        "What `import trim` offers, in groups. Everything else is internal and may change; what third parties implement "
-        "are the [extension points](#extension-points). `trim.testing` checks an implementation.\n",
+        "What `import trim` offers, in groups. Everything else is internal and may change; what third parties "
+        "implement are the [extension points](#extension-points). `trim.testing` checks an implementation.\n",
     ]
     by_module: dict[str, list[str]] = {}
     for name in trim.__all__:

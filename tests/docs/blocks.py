@@ -42,7 +42,7 @@ _VARYING = (
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block; `line` is that of its first line of text, from 0; `notes` is what the comment before it says."""
+    """One fenced block; `line` is that of its first line of text, from 0; `notes`: the comment before it."""
 
     page: Path
     line: int
