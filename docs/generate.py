@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def configuration() -> str:
     parts = [
         "# Configuration\n",
         "One TOML file; every key is optional and checked. `trim config check trim.toml` validates it, `--probe` asks "
-        "the servers. An environment variable overrides its key: `TRIM_WEAK__BASE_URL` stands for `base_url` in `[weak]`. "
+        "the servers. An environment variable overrides its key: `TRIM_WEAK__BASE_URL` for `base_url` in `[weak]`. "
         "Without a file the embedded models are used at nominal prices, which are the defaults below.\n",
     ]
     by_table: dict[str, list[tuple[str, ...]]] = {}
@@ -183,7 +184,7 @@ def traces() -> str:
     parts = [
         "# Traces\n",
         "A line of `traces.jsonl` is a trace: a question with its decisions, steps, usage and stop reason. The keys "
-        "are the names of the dataclasses in `trim.types`, with `schema` beside them, so Python and JSON say the same.\n",
+        "are the names of the dataclasses in `trim.types`, with `schema` beside them: Python and JSON say the same.\n",
         "The file is append-only. A last line that a crash cut off is reported, skipped, and cut off before anything "
         "is appended.\n",
     ]
@@ -325,6 +326,7 @@ _GROUPS = {
 def python() -> str:
     """The public API, by the modules that define it."""
     import trim
+    from trim import protocols
 
     parts = [
         "# Python\n",
@@ -335,6 +337,7 @@ def python() -> str:
     for name in trim.__all__:
         if not name.startswith("__"):
             by_module.setdefault(getattr(getattr(trim, name), "__module__", "trim"), []).append(name)
+    by_module["trim.protocols"] = [name for name, kind in vars(protocols).items() if _defined(kind, protocols)]
     for title, modules in _GROUPS.items():
         names = [(module, name) for module in modules for name in sorted(by_module.pop(module, ()))]
         if names:
@@ -346,6 +349,11 @@ def python() -> str:
     parts.append("## Checks for third parties\n")
     parts.append(_documented("trim.testing"))
     return "\n".join(parts)
+
+
+def _defined(kind: object, module: ModuleType) -> bool:
+    """Whether it is a class of that module."""
+    return inspect.isclass(kind) and kind.__module__ == module.__name__
 
 
 def _documented(path: str) -> str:
