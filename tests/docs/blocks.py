@@ -6,6 +6,7 @@ A comment right before a block says how it is treated:
     <!-- slow -->                takes minutes: run by `make docs-check`, not by the default tests
     <!-- exit 2 -->              its last command ends with this code
     <!-- save: trim.toml -->     the block is a file for the commands that follow
+    <!-- invalid -->             a configuration that is refused
     <!-- file: examples/x.py --> the block is exactly this file of the repository
     <!-- output -->              a `text` block: what the block before it printed
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -124,7 +126,7 @@ def commands(block: Block) -> list[Command]:
         if not lines[index].startswith("$ "):
             raise AssertionError(f"{block.where}: a console block begins with a command")
         first = index
-        while lines[index].endswith("\\"):
+        while lines[index].endswith("\\") or _open_quote("\n".join(lines[first : index + 1])):
             index += 1
         text = "\n".join(lines[first : index + 1])[2:]
         start = index = index + 1
@@ -132,6 +134,14 @@ def commands(block: Block) -> list[Command]:
             index += 1
         found.append(Command(text, tuple(lines[start:index]), block.line + start, block.line + index))
     return found
+
+
+def _open_quote(text: str) -> bool:
+    try:
+        shlex.split(text)
+    except ValueError:
+        return True
+    return False
 
 
 def normal(text: str) -> list[str]:

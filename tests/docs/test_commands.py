@@ -6,6 +6,7 @@ The default run leaves out the blocks that take minutes; `make docs-check` (TRIM
 
 from __future__ import annotations
 
+import argparse
 import ast
 import contextlib
 import importlib.util
@@ -15,6 +16,7 @@ import os
 import re
 import shlex
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,34 @@ def _run(session: Session, block: Block) -> None:
         assert matches(tuple(block.text.split("\n")), session.printed), f"{block.where}: printed\n{session.printed}"
 
 
+def _options(made: argparse.ArgumentParser) -> Iterator[str]:
+    for action in made._actions:
+        yield from action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            for child in action.choices.values():
+                yield from _options(child)
+
+
+def test_options_in_the_text_exist() -> None:
+    """An option of `trim` or of a committed script that a page names in `code`."""
+    known = set(_options(parser()))
+    for folder in ("benchmarks", "recipes", "tests"):
+        for path in (ROOT / folder).rglob("*.py"):
+            known.update(re.findall(r'"(--[a-z][a-z-]+)"', path.read_text("utf-8")))
+    unknown = []
+    for page in pages():
+        for code in re.findall(
+            r"(?<!`)`([^`]+)`(?!`)", re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+        ):
+            named = re.findall(r"(?:^|\s)(--[a-z][a-z-]+)", code)
+            unknown += [f"{page.name}: {option}" for option in named if option not in known | _OTHERS]
+    assert not unknown
+
+
+_OTHERS = {"--no-deps", "--no-enable-chunked-prefill"}
+"""Options of other programs."""
+
+
 def _of(language: str) -> list[Block]:
     return [block for page in pages() for block in blocks(page) if block.language == language]
 
@@ -97,7 +127,7 @@ def _parse(words: list[str], block: Block) -> None:
 
 @pytest.mark.parametrize("block", _of("toml"), ids=lambda block: block.where)
 def test_configurations_load(block: Block, tmp_path: Path) -> None:
-    if block.notes.startswith("not run:"):
+    if block.notes.startswith("not run:") or "invalid" in block.notes.split(", "):
         return
     path = tmp_path / "trim.toml"
     path.write_text(block.text)

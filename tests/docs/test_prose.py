@@ -82,3 +82,15 @@ def test_links_lead_somewhere(page: Path) -> None:
             if not path.exists() or (anchor and path.suffix == ".md" and anchor not in _anchors(path)):
                 broken.append(f"{page.name}:{number}: {target}")
     assert not broken
+
+
+def test_pages_that_the_code_names_are_there() -> None:
+    missing = []
+    for folder in ("src", "tests", "benchmarks", "recipes", "examples", "deploy"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix not in (".py", ".toml", ".md", ".yaml", ".sh", ".jinja"):
+                continue
+            for name in re.findall(r"docs/[\w/.-]+\.md", path.read_text("utf-8")):
+                if not (ROOT / name).exists() and name.removeprefix("docs/") not in GENERATED:
+                    missing.append(f"{path.relative_to(ROOT)}: {name}")
+    assert not missing
