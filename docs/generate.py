@@ -313,14 +313,16 @@ def _brief(schema: dict[str, Any]) -> str:
 # --- Python -----------------------------------------------------------------------------------------------------------
 
 _GROUPS = {
-    "Routing": ("trim.routing.router",),
-    "Policies": ("trim.policies.fixed", "trim.policies.threshold"),
-    "Extension points": ("trim.protocols",),
-    "Configuration": ("trim.config.settings", "trim.config.factory"),
-    "Steps": ("trim.steps",),
-    "Values": ("trim.types",),
-    "Errors": ("trim.errors",),
+    "Routing": "trim.routing.",
+    "Policies": "trim.policies.",
+    "Extension points": "trim.protocols",
+    "Configuration": "trim.config.",
+    "Steps": "trim.steps",
+    "Values": "trim.types",
+    "Errors": "trim.errors",
+    "Other": "trim.",
 }
+"""Title, and how the modules begin whose names stand under it."""
 
 
 def python() -> str:
@@ -338,14 +340,12 @@ def python() -> str:
         if not name.startswith("__"):
             by_module.setdefault(getattr(getattr(trim, name), "__module__", "trim"), []).append(name)
     by_module["trim.protocols"] = [name for name, kind in vars(protocols).items() if _defined(kind, protocols)]
-    for title, modules in _GROUPS.items():
-        names = [(module, name) for module in modules for name in sorted(by_module.pop(module, ()))]
+    for title, start in _GROUPS.items():
+        modules = sorted(module for module in by_module if module.startswith(start))
+        names = [f"{module}.{name}" for module in modules for name in sorted(by_module.pop(module))]
         if names:
             parts.append(f"## {title}\n")
-            parts.extend(_documented(f"{module}.{name}") for module, name in names)
-    if rest := [(module, name) for module, names in by_module.items() for name in sorted(names)]:
-        parts.append("## Other\n")
-        parts.extend(_documented(f"{module}.{name}") for module, name in rest)
+            parts.extend(map(_documented, names))
     parts.append("## Checks for third parties\n")
     parts.append(_documented("trim.testing"))
     return "\n".join(parts)
