@@ -134,7 +134,7 @@ def policies() -> str:
         "# Policies\n",
         "The registry of policy families. A name is `FAMILY[+OPTION...][=FOLDER]`: `threshold+2` resamples a draft up "
         "to twice, `pomdp+revise=fits/gsm` is a saved plan with revisions. A family has one parameter, which an "
-        "evaluation sweeps. *Tunable* families can be held at a target share or spend by the gateway.\n",
+        "evaluation sweeps. *Tunable* families can follow a target share or spend in the gateway.\n",
         "`module:Class` and `file.py:Class` name a policy of your own: [how](../how-to/your-policy.md).\n",
     ]
     groups = {
@@ -156,13 +156,13 @@ def policies() -> str:
                 family.summary,
                 _parameter(family.parameter),
                 ", ".join(f"`+{option}`" for option in family.options),
-                "; ".join(sorted(need.value for need in family.needs)),
+                "; ".join(sorted(need.value for need in family.needs))
+                + (f" (made by `{family.written_by}`)" if family.written_by else ""),
                 "yes" if family.tunable else "",
-                f"`{family.written_by}`" if family.written_by else "",
             )
             for family in families
         ]
-        parts.append(_table(("name", "what it does", "parameter", "options", "needs", "tunable", "saved by"), rows))
+        parts.append(_table(("name", "what it does", "parameter", "options", "needs", "tunable"), rows))
     return "\n".join(parts)
 
 
@@ -342,7 +342,8 @@ def python() -> str:
     by_module["trim.protocols"] = [name for name, kind in vars(protocols).items() if _defined(kind, protocols)]
     for title, start in _GROUPS.items():
         modules = sorted(module for module in by_module if module.startswith(start))
-        names = [f"{module}.{name}" for module in modules for name in sorted(by_module.pop(module))]
+        shown = "trim.protocols" if title == "Extension points" else "trim"
+        names = [f"{shown}.{name}" for module in modules for name in sorted(by_module.pop(module))]
         if names:
             parts.append(f"## {title}\n")
             parts.extend(map(_documented, names))
