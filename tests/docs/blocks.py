@@ -33,9 +33,13 @@ HOME = "/home/you"
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)")
 _COMMENT = re.compile(r"^\s*<!-- (?P<text>.+) -->$")
+_PROGRESS = re.compile(r"^.* ━+ *\d+/\d+ .*\n?", re.MULTILINE)
 _VARYING = (
     (re.compile(r"\b\d+(\.\d+)?(?=\s(s|ms|seconds)\b)"), "0"),
-    (re.compile(r"\b\d+(?= (weak tokens|discarded))"), "0"),  # what was drafted ahead depends on timing
+    # What was drafted ahead of the judge depends on timing, and with it the cost: the last column of tables.
+    (re.compile(r"\b\d+(?= (weak tokens|discarded))"), "0"),
+    (re.compile(r" *\b[\d.]+ │$", re.MULTILINE), " 0 │"),
+    (re.compile(r"\bcost [\d.e-]+"), "cost 0"),
     (re.compile(r'"created": ?\d+'), '"created": 0'),
     (re.compile(r"\b20\d\d-\d\d-\d\d\b"), "2026-01-01"),
     (re.compile(r'"(chatcmpl|cmpl)-[\w-]+"'), '"chatcmpl-0"'),
@@ -145,7 +149,7 @@ def _open_quote(text: str) -> bool:
 
 
 def normal(text: str) -> list[str]:
-    """Lines of output without what legitimately varies: times, dates, identifiers, drafts ahead."""
+    """Lines of output without what legitimately varies: times, dates, identifiers, costs of drafts ahead."""
     for pattern, plain in _VARYING:
         text = pattern.sub(plain, text)
     return [line.rstrip() for line in text.strip("\n").split("\n")]
@@ -192,12 +196,12 @@ class Session:
         done = subprocess.run(
             ["bash", "-c", text], cwd=self.folder, env=self.environment, capture_output=True, check=False, timeout=900
         )
-        self.printed = self._plain((done.stdout + done.stderr).decode())
+        self.printed = _PROGRESS.sub("", self._plain((done.stdout + done.stderr).decode()))
         return done.returncode, self.printed
 
     def python(self, text: str) -> tuple[int, str]:
         """Run a Python block."""
-        (self.folder / ".block.py").write_text(text)
+        (self.folder / ".block.py").write_text(text.replace(PORT, self.port), "utf-8")
         return self.run("python .block.py")
 
     def save(self, name: str, text: str) -> None:

@@ -29,7 +29,9 @@ def update(page: Path) -> list[str]:
                 elif name := block.note("save"):
                     session.save(name, block.text)
                 elif block.language == "python":
-                    session.python(block.text)
+                    code, printed = session.python(block.text)
+                    if code:
+                        by_hand.append(f"{block.where}: {printed}")
                 elif block.notes == "output":
                     if not matches(tuple(block.text.split("\n")), session.printed):
                         end = block.line + block.text.count("\n") + 1
