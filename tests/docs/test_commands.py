@@ -126,7 +126,8 @@ def _parse(words: list[str], block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", _of("toml"), ids=lambda block: block.where)
-def test_configurations_load(block: Block, tmp_path: Path) -> None:
+def test_configurations_load(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)  # where the examples lie
     if block.notes.startswith("not run:") or "invalid" in block.notes.split(", "):
         return
     path = tmp_path / "trim.toml"
