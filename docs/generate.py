@@ -12,7 +12,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -317,6 +316,8 @@ _GROUPS = {
     "Policies": "trim.policies.",
     "Extension points": "trim.protocols",
     "Configuration": "trim.config.",
+    "Tasks": "trim.tasks",
+    "Traces": "trim.traces",
     "Steps": "trim.steps",
     "Values": "trim.types",
     "Errors": "trim.errors",
@@ -328,7 +329,6 @@ _GROUPS = {
 def python() -> str:
     """The public API, by the modules that define it."""
     import trim
-    from trim import protocols
 
     parts = [
         "# Python\n",
@@ -339,22 +339,15 @@ def python() -> str:
     for name in trim.__all__:
         if not name.startswith("__"):
             by_module.setdefault(getattr(getattr(trim, name), "__module__", "trim"), []).append(name)
-    by_module["trim.protocols"] = [name for name, kind in vars(protocols).items() if _defined(kind, protocols)]
     for title, start in _GROUPS.items():
         modules = sorted(module for module in by_module if module.startswith(start))
-        shown = "trim.protocols" if title == "Extension points" else "trim"
-        names = [f"{shown}.{name}" for module in modules for name in sorted(by_module.pop(module))]
+        names = [f"trim.{name}" for module in modules for name in sorted(by_module.pop(module))]
         if names:
             parts.append(f"## {title}\n")
             parts.extend(map(_documented, names))
     parts.append("## Checks for third parties\n")
     parts.append(_documented("trim.testing"))
     return "\n".join(parts)
-
-
-def _defined(kind: object, module: ModuleType) -> bool:
-    """Whether it is a class of that module."""
-    return inspect.isclass(kind) and kind.__module__ == module.__name__
 
 
 def _documented(path: str) -> str:
