@@ -183,7 +183,7 @@ class Session:
             **{name: value for name, value in os.environ.items() if not name.startswith("TRIM_")},
             "PATH": f"{shims}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
-            "COLUMNS": "100",
+            "COLUMNS": "86",
             "TERM": "dumb",
         }
 
