@@ -37,7 +37,7 @@ _PROGRESS = re.compile(r"^.* ━+ *\d+/\d+ .*\n?", re.MULTILINE)
 _VARYING = (
     (re.compile(r"\b\d+(\.\d+)?(?=\s(s|ms|seconds)\b)"), "0"),
     # What was drafted ahead of the judge depends on timing, and with it the cost: the last column of tables.
-    (re.compile(r"\b\d+(?= (weak tokens|discarded))"), "0"),
+    (re.compile(r"\b\d+(?=\s+(weak tokens|discarded))"), "0"),
     (re.compile(r" *\b[\d.]+ │$", re.MULTILINE), " 0 │"),
     (re.compile(r"\bcost [\d.e-]+"), "cost 0"),
     (re.compile(r'"created": ?\d+'), '"created": 0'),
