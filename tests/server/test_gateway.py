@@ -20,7 +20,7 @@ from trim.server.trace_recorder import TraceRecorder
 from trim.types import Role, Trace
 
 
-def test_held_shares_survive_a_restart(tmp_path: Path) -> None:
+def test_target_shares_survive_a_restart(tmp_path: Path) -> None:
     backends = simulated(WEAK, STRONG, PRM, state=str(tmp_path / "state.db"))
     with serving(backends) as served:
         for seed in range(30):
@@ -35,7 +35,7 @@ def test_held_shares_survive_a_restart(tmp_path: Path) -> None:
         assert after.policy().parameter == pytest.approx(before.policy().parameter, abs=1e-3)
 
 
-def test_the_configured_share_is_held_for_trim() -> None:
+def test_the_configured_target_share_is_followed_for_trim() -> None:
     with serving(simulated(target_strong_share=0.25)) as served:
         for seed in range(150):
             served.post(ask(f"q{seed}", seed=seed))

@@ -82,7 +82,7 @@ def _config(path: Path | None, overrides: Overrides) -> Config:
 
 def _uvicorn(app: str | Callable[..., object], serve: ServeSettings, workers: int | None = None) -> uvicorn.Config:
     return uvicorn.Config(
-        app,  # type: ignore[arg-type]
+        app,
         host=serve.host,
         port=serve.port,
         lifespan="on",
