@@ -1,10 +1,10 @@
-"""A strong share held over 1,000 requests while questions drift.
+"""A target strong share over 1,000 requests while questions drift.
 
-    python -m benchmarks.held_share
+    python -m benchmarks.target_share
 
 Simulated models behind the whole gateway (in one process, without sockets), 16 requests at a time. The first 300
 questions are easy for the weak model, the next 400 hard, the rest mixed. Prints the share realised over all requests
-and over each phase, for a threshold and for a POMDP policy, and the bill of an hour with a hard cap.
+and over each phase, for a threshold and for a POMDP policy, and the total cost of an hour with a hard cap.
 """
 
 from __future__ import annotations
@@ -107,8 +107,8 @@ def main() -> None:
             "spent": gateway.usage.totals(0).cost,
             "answered": len(costs),
             "refused": len(answers) - len(costs),
-            "dearest_request": max(costs),
-            "at_once": _AT_ONCE,
+            "most_expensive_request": max(costs),
+            "concurrent_requests": _AT_ONCE,
         }
     print(json.dumps(results, indent=2))
 

@@ -1,18 +1,51 @@
-"""Readiness asks every backend, whatever stands in front of it."""
+"""Routes beside the completions, readiness, and stopping."""
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.server.gateway import PRM, STRONG, WEAK, Served, serving, simulated
+from tests.server.gateway import PRM, STRONG, WEAK, Served, ask, serving, simulated
 from trim.config.factory import open_prm
 from trim.config.settings import Config, PrmSettings
 from trim.scoring.recalibrated import RecalibratedJudge, RecalibrationCurve
 
+
+def test_other_paths(served: Served) -> None:
+    assert served.get("/v1/chat/completions").json()["error"]["code"] == "method_not_allowed"
+    assert served.get("/v2").json()["error"]["code"] == "not_found"
+    assert served.get("/v1/models/gpt-5").status_code == 404
+    assert [model["id"] for model in served.get("/v1/models").json()["data"]][:3] == [
+        "trim",
+        "trim-weak",
+        "trim-strong",
+    ]
+    assert served.get("/healthz").json()["status"] == "ok"
+    assert served.get("/readyz").json() == {"ready": True, "backends": dict.fromkeys(("weak", "strong", "prm"), "ok")}
+
+
+SLOW = replace(WEAK, token_seconds=0.001, block=10)  # 40 ms a step
+
+
+def test_a_stop_lets_streams_finish() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with serving(simulated(SLOW)) as served:
+            url, body = f"{served.url}/v1/chat/completions", ask("hard 7", stream=True, seed=5)
+            answer = pool.submit(httpx.post, url, json=body, timeout=30)
+            while not served.gateway.admission.running:
+                time.sleep(0.005)
+        # the server was told to stop while the stream was open
+        assert answer.result().text.endswith("data: [DONE]\n\n")
+
+
 DEAD = "http://127.0.0.1:9/v1"
+
+
 JUDGES = {
     "vllm": PrmSettings(backend="vllm", base_url="http://127.0.0.1:9", model="m", retries=0),
     "likelihood": PrmSettings(backend="likelihood", base_url=DEAD, model="m", template="trim", retries=0),
