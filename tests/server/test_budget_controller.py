@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.server.conftest import OpenStore
 from trim.config.settings import load_config
 from trim.errors import ConfigError
 from trim.policies import AlwaysWeak, RandomSteps, Threshold
@@ -30,8 +31,8 @@ class Clock:
 
 @pytest.mark.parametrize("policy", ["threshold", "random"])
 @pytest.mark.parametrize("target", [0.1, 0.2, 0.5])
-def test_a_share_is_held_on_drifting_questions(policy: str, target: float) -> None:
-    """The share realised over 1,000 answers is within two points, though questions get harder and easier again."""
+def test_a_share_meets_its_target_on_drifting_questions(policy: str, target: float) -> None:
+    """The share over 1,000 answers is within two points, although questions get harder and easier again."""
     controller, draw = (
         ShareController(Threshold(0.5) if policy == "threshold" else RandomSteps(0.5), target),
         random.Random(1),
@@ -50,14 +51,14 @@ def test_a_share_is_held_on_drifting_questions(policy: str, target: float) -> No
     assert controller.state.answers == 1_000
 
 
-def test_shares_that_cannot_be_held() -> None:
-    controllers = TargetControllers(UsageStore())
+def test_policies_that_cannot_follow_a_target(open_store: OpenStore) -> None:
+    controllers = TargetControllers(open_store())
     with pytest.raises(ConfigError, match="no parameter"):
         controllers.get(AlwaysWeak(), 0.2)
 
 
-def test_many_shares_put_the_oldest_away_and_lose_nothing() -> None:
-    controllers, policy = TargetControllers(UsageStore()), Threshold(0.5)
+def test_many_targets_drop_the_oldest_and_lose_nothing(open_store: OpenStore) -> None:
+    controllers, policy = TargetControllers(open_store()), Threshold(0.5)
     controllers.get(policy, 0.5)
     controllers.update(("threshold", 0.5), AnswerOutcome(10, 40))
     before = controllers.get(policy, 0.5).state
@@ -89,9 +90,9 @@ def traffic(
 
 
 @pytest.mark.parametrize("policy", [Threshold(0.5), RandomSteps(0.5)], ids=lambda policy: policy.name)
-def test_an_hours_spend_is_held_while_traffic_and_questions_drift(policy: Threshold | RandomSteps) -> None:
+def test_an_hours_spend_meets_its_target_under_drift(policy: Threshold | RandomSteps, open_store: OpenStore) -> None:
     clock, draw = Clock(), random.Random(3)
-    usage, target = UsageStore(clock=clock), 400_000.0
+    usage, target = open_store(clock=clock), 400_000.0
     controller = SpendController(policy, {1: target}, usage)
     spent = []
     for answers, hard in ((400, 1.0), (400, 3.0), (1_000, 1.0), (250, 2.0), (400, 1.0)):
@@ -102,9 +103,9 @@ def test_an_hours_spend_is_held_while_traffic_and_questions_drift(policy: Thresh
     assert 0.7 < spent[0] < 1.1  # it begins in the middle
 
 
-def test_a_days_spend_is_spread_over_the_day() -> None:
+def test_a_days_spend_is_spread_over_the_day(open_store: OpenStore) -> None:
     clock, draw = Clock(), random.Random(4)
-    usage, target = UsageStore(clock=clock), 5_000_000.0
+    usage, target = open_store(clock=clock), 5_000_000.0
     controller = SpendController(Threshold(0.5), {24: target}, usage)
     sums = []
     for hour in range(24):
@@ -114,9 +115,9 @@ def test_a_days_spend_is_spread_over_the_day() -> None:
     assert sums[23] == pytest.approx(1.0, abs=0.05)
 
 
-def test_the_nearest_of_two_targets_counts() -> None:
+def test_the_nearest_of_two_targets_counts(open_store: OpenStore) -> None:
     clock, draw = Clock(), random.Random(5)
-    usage = UsageStore(clock=clock)
+    usage = open_store(clock=clock)
     controller = SpendController(Threshold(0.5), {1: 400_000.0, 24: 1_200_000.0}, usage)
     for _ in range(6):
         traffic(controller, usage, clock, draw, answers=400, hard=1.0)

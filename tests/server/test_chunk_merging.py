@@ -22,7 +22,7 @@ def test_a_text_and_the_arguments_of_a_tool_call_do_not_depend_on_the_cuts(
         {"role": "assistant", "tool_calls": [{"index": number, "id": "call_1", "function": {"name": "f"}}]},
         *({"content": part, "tool_calls": [{"index": number, "function": {"arguments": part}}]} for part in parts),
     ]
-    merged = reduce(merge_deltas, chunks, {})
+    merged = reduce(merge_deltas, chunks)
     assert (merged["role"], merged["content"]) == ("assistant", text)
     call = {"id": "call_1", "function": {"name": "f", "arguments": text}}
     assert merged["tool_calls"] == [{"index": number} | call]

@@ -11,7 +11,7 @@ from trim.errors import BackendUnavailable, BadResponse, InputTooLong
 from trim.types import Question, Role
 
 
-def test_a_breaker_opens_and_closes_again() -> None:
+def test_a_circuit_opens_and_closes_again() -> None:
     strong = Failing(STRONG, BackendUnavailable("strong model", "is gone"))
     with serving(simulated(strong=strong, breaker_failures=2, breaker_cooldown=1.0)) as served:
         body = ask("hard 7", model="trim-strong")
@@ -31,7 +31,7 @@ def test_a_breaker_opens_and_closes_again() -> None:
         assert 'trim_backend_circuit_open{role="strong"} 0.0' in served.get("/metrics").text
 
 
-def test_what_a_request_gets_wrong_takes_no_backend_out() -> None:
+def test_a_wrong_request_opens_no_circuit() -> None:
     weak = Failing(WEAK, InputTooLong("weak model", "too long"))
     with serving(simulated(weak, breaker_failures=2)) as served:
         assert [served.post(ask()).status_code for _ in range(4)] == [400] * 4

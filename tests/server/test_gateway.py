@@ -43,7 +43,7 @@ def test_the_configured_target_share_is_followed_for_trim() -> None:
     assert held.share == pytest.approx(0.25, abs=0.06)
 
 
-def test_the_gateway_holds_it_and_a_restart_goes_on(tmp_path: Path) -> None:
+def test_a_target_spend_is_met_and_survives_a_restart(tmp_path: Path) -> None:
     alone = {}
     for model in ("trim-weak", "trim-strong"):
         with serving(simulated()) as served:
@@ -97,7 +97,7 @@ def test_a_hard_cap_holds_over_the_target() -> None:
             clock.now += HOUR
 
 
-def test_a_policy_that_holds_nothing_is_found_at_the_start() -> None:
+def test_a_policy_that_cannot_follow_a_target_is_found_at_the_start() -> None:
     backends = simulated(target_spend_per_hour=1.0)
     config = replace(backends.config, policy=replace(Config().policy, name="always-weak"))
     with pytest.raises(ConfigError, match="no parameter"):
@@ -116,7 +116,7 @@ def test_fallbacks_are_visible() -> None:
         assert 'trim_fallbacks_total{role="weak"} 1.0' in served.get("/metrics").text
 
 
-def test_a_full_disk_takes_no_answers_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_does_not_fail_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(self: TraceRecorder, trace: Trace) -> None:
         raise OSError(28, "No space left on device")
 

@@ -61,7 +61,7 @@ async def run(path: Path | None, overrides: Overrides) -> None:
             raise
     if not server.started:
         await opened.aclose()
-        raise ConfigError(f"cannot listen at {serve.host}:{serve.port}; the line above says why")
+        raise ConfigError(f"cannot listen at {serve.host}:{serve.port}; the log above says why")
 
 
 def run_workers(path: Path | None, overrides: Overrides, workers: int) -> None:
