@@ -11,7 +11,8 @@ A comment right before a block says how it is treated:
     <!-- output -->              a `text` block: what the block before it printed
 
 In a `console` block a line that begins with `$ ` is a command; what follows is its output, where it is shown. A line
-`...` in the output stands for any lines. A command that ends in ` &` is a server, and is stopped behind the page.
+`...` in the output stands for any lines, `…` for the rest of one. A command that ends in ` &` is a server, and is
+stopped behind the page.
 """
 
 from __future__ import annotations
@@ -158,7 +159,9 @@ def normal(text: str) -> list[str]:
 def matches(shown: tuple[str, ...], printed: str) -> bool:
     """Whether the shown output is what was printed."""
     lines = normal("\n".join(shown))
-    pattern = "".join(r"(?:.*\n)*?" if line == "..." else re.escape(line) + r"\n" for line in lines)
+    pattern = "".join(
+        r"(?:.*\n)*?" if line == "..." else ".*".join(map(re.escape, line.split("…"))) + r"\n" for line in lines
+    )
     return re.fullmatch(pattern, "\n".join(normal(printed)) + "\n") is not None
 
 

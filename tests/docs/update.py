@@ -1,6 +1,6 @@
 """Write the output that README and documentation show anew: `python -m tests.docs.update [PAGE ...]`.
 
-Output with a line `...` is left alone as long as it fits; otherwise it is named, to be shortened by hand.
+Output with `...` or `…` is left alone as long as it fits; otherwise it is named, to be shortened by hand.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def update(page: Path) -> list[str]:
                             by_hand.append(f"{block.where}: `{step.text}` ended with {code}: {printed}")
                         elif not any(step.shown) or matches(step.shown, printed):
                             continue
-                        elif "..." in step.shown:
+                        elif "..." in step.shown or any("…" in line for line in step.shown):
                             by_hand.append(f"{block.where}: `{step.text}` printed\n{printed}")
                         else:
                             replaced.append((step.start, step.end, _lines(printed)))

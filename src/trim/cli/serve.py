@@ -11,7 +11,8 @@ from trim.errors import ConfigError, MissingExtra
 
 _DESCRIPTION = """\
 Serves step routing behind OpenAI's API: change the base URL in the client that you already use. Without --config the
-shipped models answer, without GPU or network. More settings are in [serve] of the configuration (docs/gateway.md).
+shipped models answer, without GPU or network. More settings are in [serve] of the configuration
+(docs/how-to/use-the-gateway.md).
 
 examples:
   trim serve
