@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off -c constraints.txt
 UV := .venv-uv/bin
 
-.PHONY: help setup constraints demo test test-pythons check format bench docs fuzz test-vllm clean
+.PHONY: help setup constraints demo test test-pythons check format bench docs docs-check fuzz test-vllm clean
 
 help:
 	@echo "make demo          set up, then see step routing at work (minutes)"
@@ -19,6 +19,7 @@ help:
 	@echo "make constraints   write constraints.txt from pyproject.toml; UPGRADE=1 takes the newest releases"
 	@echo "make bench         the committed benchmarks"
 	@echo "make docs          the documentation, in site/"
+	@echo "make docs-check    runs every command of README and documentation (minutes)"
 	@echo "make fuzz          the gateway against schemathesis and 10,000 malformed bodies (installs schemathesis)"
 	@echo "make test-vllm     routing against three real vLLM servers on the CPU (installs vLLM, 3.5 GB)"
 
@@ -70,6 +71,9 @@ bench: $(READY)
 docs: $(READY)
 	@$(PIP) -e '.[docs]'
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-check: $(READY)
+	@TRIM_DOCS=all $(BIN)/python -m pytest tests/docs
 
 fuzz: $(READY)
 	@$(PIP) schemathesis

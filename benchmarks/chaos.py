@@ -2,7 +2,7 @@
 
     python -m benchmarks.chaos --seconds 300
 
-Three HTTP servers (the ones that the clients' tests use) stand behind forwarders that change their mind every second:
+Three HTTP servers (the ones that the clients' tests use) are behind forwarders that change their mode every second:
 each forwards, refuses, falls silent, slows down, sends garbage or cuts off. Twenty clients ask all the time, streaming
 and not. At the end: every request has an answer or one clear error, none took longer than its deadline, the
 usage store has every request that was begun and at least the cost of every answer, and no task is left. Prints JSON;
@@ -33,17 +33,17 @@ from trim.config.settings import Config, ModelSettings, PriceSettings, PrmSettin
 from trim.server.app import create_app
 from trim.server.gateway import Gateway
 
-Mood = Literal["forward", "refuse", "silent", "slow", "garbage", "half"]
+Mode = Literal["forward", "refuse", "silent", "slow", "garbage", "half"]
 _DEADLINE = 4.0
 _CLIENTS = 20
 _GARBAGE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: {\x00]\n\n"
 
 
 class Forwarder:
-    """A TCP port in front of a server, with moods."""
+    """A TCP port in front of a server, with modes."""
 
     def __init__(self, url: str) -> None:
-        self.mood: Mood = "forward"
+        self.mode: Mode = "forward"
         self.url = ""
         self._port = urlsplit(url).port
         self._open: set[asyncio.StreamWriter] = set()
@@ -54,15 +54,15 @@ class Forwarder:
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         return server
 
-    def change(self, mood: Mood) -> None:
-        """Another mood; refusing ends what is open."""
-        self.mood = mood
-        if mood == "refuse":
+    def change(self, mode: Mode) -> None:
+        """Switch to another mode; refusing ends what is open."""
+        self.mode = mode
+        if mode == "refuse":
             for writer in self._open:
                 writer.transport.abort()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.mood == "refuse":
+        if self.mode == "refuse":
             writer.transport.abort()
             return
         self._open.add(writer)
@@ -84,17 +84,17 @@ class Forwarder:
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, down: bool = False) -> None:
         with suppress(ConnectionError):
             while data := await source.read(512):
-                while self.mood == "silent":  # noqa: ASYNC110
+                while self.mode == "silent":  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
-                if down and self.mood == "slow":
+                if down and self.mode == "slow":
                     await asyncio.sleep(0.3)
-                if down and self.mood == "garbage":
+                if down and self.mode == "garbage":
                     data = _GARBAGE
-                if down and self.mood == "half":
+                if down and self.mode == "half":
                     data = data[: len(data) // 2]
                 sink.write(data)
                 await sink.drain()
-                if down and self.mood in ("garbage", "half"):
+                if down and self.mode in ("garbage", "half"):
                     return
 
 
@@ -155,7 +155,7 @@ def configuration(urls: list[str]) -> Config:
 
 
 async def run(seconds: float) -> int:
-    """Chaos, and what held."""
+    """Run the load; returns the exit status."""
     logging.disable(logging.ERROR)
     async with AsyncExitStack() as stack:
         habits = [stack.enter_context(serving(delay=0.01, chunk=3)) for _ in range(3)]
@@ -184,7 +184,7 @@ async def _storm(gateway: Gateway, forwarders: list[Forwarder], url: str, second
     asked = [asyncio.create_task(client(url, number, over, outcome)) for number in range(_CLIENTS)]
     while time.monotonic() < over:
         for forwarder in forwarders:
-            forwarder.change(draw.choice(("forward", "forward", *get_args(Mood))))
+            forwarder.change(draw.choice(("forward", "forward", *get_args(Mode))))
         due = time.monotonic() + 1.0
         await asyncio.sleep(1.0)
         lag = max(lag, time.monotonic() - due)
@@ -209,7 +209,7 @@ async def _storm(gateway: Gateway, forwarders: list[Forwarder], url: str, second
         "longest_seconds": round(outcome.longest, 2),
         "loop_lag_seconds": round(lag, 2),
         "wrong": outcome.wrong[:5],
-        "billed": outcome.cost,
+        "total_cost_of_answers": outcome.cost,
         "in_the_usage_store": spent.cost,
         "tasks_left": left,
         "checks": holds,

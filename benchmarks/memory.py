@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from trim.cli.report import write
 from trim.experiments.run import Point, Run, Settings
 from trim.policies import AlwaysStrong, AlwaysWeak, Threshold
+from trim.reporting.run_report import write_run
 from trim.routing.router import Router
 from trim.simulation import SimulatedModel, SimulatedPrm, even_lengths
 from trim.tasks.simulated import TASK
@@ -46,7 +46,7 @@ def measure(questions: int, folder: Path) -> dict[str, object]:
     run = Run(folder, Settings(TASK.name, questions, 0, names, {}))
     asyncio.run(run.add(points, TASK.stream(questions, 0), TASK))
     solved = peak()
-    write(run)
+    write_run(run)
     return {
         "questions": questions,
         "solutions": questions * len(points),

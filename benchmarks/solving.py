@@ -149,7 +149,8 @@ def measure(policy: str, mode: Mode, seconds: float, first_price: int) -> Gaps:
 def table(found: dict[tuple[str, Mode], Gaps]) -> str:
     """The results, with the ratios to the mode without solves."""
     lines = [
-        "| policy | solving | solves | median request at a new price | steps p50 | p99 | p99.9 | p99 to none |",
+        "| policy | solving | solves | answer at a new price, p50 "
+        "| between two steps, p50 | p99 | p99.9 | p99 relative to none |",
         "|---|---|---:|---:|---:|---:|---:|---:|",
     ]
     for policy in _POLICIES:

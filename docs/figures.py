@@ -3,44 +3,19 @@
     trim eval --task T --questions 1000 --policies always-weak,always-strong,random,threshold,oracle --out trim-eval
     python docs/figures.py trim-eval [RUN ...]
 
-The first run gives docs/img/frontier.png, docs/img/solve.svg and the rows; each other one docs/img/frontier-TASK.png.
+The first run gives docs/img/frontier.png and the rows; each other one docs/img/frontier-TASK.png.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-
-from trim.config.factory import open_backends
-from trim.config.settings import Config
 from trim.metrics.operating_point import OperatingPoint, cheapest
-from trim.policies import Threshold
-from trim.reporting.console import live, summary
 from trim.reporting.frontier_plot import frontier, save
-from trim.tasks import load_task
 
 IMAGES = Path(__file__).parent / "img"
-SEED = 900_000
-
-
-async def solve(console: Console) -> None:
-    """The first problem on which two drafts are rejected, as `trim solve` shows it."""
-    task = load_task("gsm_symbolic")
-    async with open_backends(Config()) as models:
-        router = models.router(Threshold(0.5))
-        for question in task.questions(60, SEED):
-            trace = await router.route(question, seed=SEED)
-            answer = task.answer(trace.text)
-            if sum(bool(d.rejected) for d in trace.decisions) == 2 and task.right(answer, question):
-                console.print(question.text + "\n", style="italic")
-                await live(console, router.stream(question, seed=SEED))
-                console.print(summary(replace(trace, answer=answer, correct=True)))
-                return
 
 
 def rows(points: list[OperatingPoint]) -> list[str]:
@@ -88,10 +63,6 @@ def main() -> None:
     for name in sys.argv[2:]:
         task = json.loads((Path(name) / "results.json").read_text())["task"]
         plot(Path(name), f"frontier-{task}.png")
-    with Path("/dev/null").open("w") as nowhere:
-        console = Console(record=True, width=100, file=nowhere, force_terminal=True, highlight=False)
-        asyncio.run(solve(console))
-    console.save_svg(str(IMAGES / "solve.svg"), title="trim solve")
     print("\n".join(rows(points)))
 
 

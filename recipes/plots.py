@@ -1,4 +1,4 @@
-"""Plots for docs/models.md: learning curves, and reliability diagrams of the judges' scores.
+"""Plots for docs/explanation/models.md: learning curves, and reliability diagrams of the judges' scores.
 
     python -m recipes.plots      # reads recipes/results, writes docs/img/learning.png and reliability.png
 

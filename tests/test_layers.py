@@ -37,7 +37,7 @@ LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 CONFINED = {
     "onnxruntime": {"backends/onnx_engine.py"},
     "matplotlib": {
-        f"reporting/{name}.py" for name in ("breakdown_plots", "frontier_plot", "pomdp_plots", "training_plots")
+        f"reporting/{name}.py" for name in ("breakdown_plots", "frontier_plot", "png", "pomdp_plots", "training_plots")
     },
     "math_verify": {"tasks/grading.py"},
     "reasoning_gym": {"tasks/gsm_symbolic.py", "tasks/arithmetic_chain.py", "tasks/string_rewriting.py"},

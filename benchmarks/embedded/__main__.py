@@ -159,8 +159,9 @@ def reading(results: dict[str, Any], by_likelihood: dict[str, Any], minutes: flo
     )
     tail = (
         "CPT: strong share at which so much of the gap is recovered, none: not reached. Intervals are of a paired "
-        "bootstrap over questions. [What the figures are](../../docs/evaluation.md). Every rival runs through the same "
-        "Router or over the same whole solutions; trained ones were trained on other questions. (likelihood): steps "
+        "bootstrap over questions. [What the figures are](../../docs/explanation/evaluation.md). Every rival runs "
+        "through the same Router or over the same whole solutions; trained ones were trained on other questions. "
+        "(likelihood): steps "
         "are judged by the least likely of their tokens under the judge, a causal model, in place of the process "
         "reward model; that plan was fitted on other questions too."
     )

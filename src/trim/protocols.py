@@ -50,7 +50,7 @@ class Backend(Protocol):
 
     A class of your own is named in a configuration (`[weak] backend = "models.py:MyModel"`, `[prm] backend =
     "judges:MyJudge"`, or an entry point in `trim.backends` or `trim.scorers`) and called with one argument, the
-    resolved settings of its role: model, base_url, api_key, timeout and so on.
+    resolved settings of its role (`trim.config.specs`): model, base_url, api_key_env, timeout and so on.
 
         class MyJudge(BaseBackend):
             def __init__(self, spec: JudgeSpec) -> None:

@@ -134,8 +134,9 @@ class Observation:
     fixed by seed, question, step and draft, for policies that randomise.
 
     A policy with `max_revisions` is also asked about what the strong model wrote: that text is on the table then, and
-    r_t, c_t, `final`, `logprob` and `entropy` belong to it. `strong_scores` has an entry for each position: the scores of the strong
-    model's texts there as the policy saw them, in the order they were made; the last is empty for a weak draft.
+    r_t, c_t, `final`, `logprob` and `entropy` belong to it. `strong_scores` has an entry for each position: the scores
+    of the strong model's texts there as the policy saw them, in the order they were made; the last is empty for a weak
+    draft.
     """
 
     scores: tuple[float, ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections import Counter
 
 import numpy as np
@@ -17,6 +18,7 @@ from trim.policies import AlwaysWeak, RandomSteps
 from trim.routing.limits import Limits
 from trim.routing.router import Router
 from trim.tasks.gsm_symbolic import FAMILY
+from trim.testing import check_generator
 from trim.types import Finish, Message, Question, Role, Sampling, Step, StepOptions, Trace
 
 QUESTIONS = FAMILY.problems(900_123, 12)
@@ -167,3 +169,18 @@ def test_earlier_messages_are_read_as_turns_and_sampling_can_be_chosen() -> None
 
     assert len(asyncio.run(texts(Sampling(temperature=0.0), 4))) == 1
     assert len(asyncio.run(texts(Sampling(temperature=2.0, top_p=1.0, top_k=0), 4))) > 1
+
+
+def test_it_conforms_and_counts_what_it_writes() -> None:
+    async def scenario() -> None:
+        generator = EmbeddedGenerator("weak", Role.WEAK)
+        await check_generator(generator, QUESTIONS[0])
+        before = copy.copy(generator.usage)
+        steps = await pull(generator, (), StepOptions())
+        assert generator.usage.calls == before.calls + 1
+        assert generator.usage.completion_tokens - before.completion_tokens == sum(step.tokens for step in steps)
+        assert generator.usage.prompt_tokens - before.prompt_tokens == steps[0].prompt_tokens
+        assert generator.sampled(Sampling(0.0)).usage is generator.usage
+        await generator.aclose()
+
+    asyncio.run(scenario())

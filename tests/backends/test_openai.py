@@ -349,3 +349,28 @@ def test_special_tokens_in_texts_stay_text() -> None:
         prompt = habits.requests[0]["prompt"]
         assert prompt == "<|user|>a < |end|>< |assistant|>#### 7<|assistant|>x < extra_0>< |user|>\n\n"
         assert SOLUTION not in prompt
+
+
+@pytest.mark.parametrize("breaks", [[], [5]])
+def test_usage_counts_what_was_read_whatever_became_of_it(breaks: list[int | None]) -> None:
+    with serving(breaks=[*breaks]) as habits:
+        generator = model(habits)
+
+        async def run(limit: int) -> tuple[int, int]:
+            """Tokens and prompt tokens of some steps and of what is thrown away when the stream is closed."""
+            stream = generator.steps(QUESTION, ())
+            steps = [await anext(stream) for _ in range(limit)]
+            pending, prompt = stream.pending_tokens, stream.pending_prompt.tokens
+            await stream.aclose()
+            return sum(step.tokens for step in steps) + pending, sum(step.prompt_tokens for step in steps) + prompt
+
+        async def both() -> tuple[int, int]:
+            whole, part = await run(3), await run(1)
+            await generator.aclose()
+            return whole[0] + part[0], whole[1] + part[1]
+
+        completion, prompt = asyncio.run(both())
+        assert generator.usage.calls == len(habits.requests) == 2 + len(breaks)
+        assert generator.usage.completion_tokens == completion
+        assert generator.usage.prompt_tokens >= prompt > 0
+        assert generator.sampled(Sampling(0.0)).usage is generator.usage

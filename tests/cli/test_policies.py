@@ -55,7 +55,7 @@ def fitted(run: Path) -> Path:
 def test_fit_prints_what_it_estimated(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "pomdp", str(run), "--out", str(tmp_path), "--price", "0.002"]) == 0
     out = capsys.readouterr().out
-    for words in ("p_w", "q_R", "95% interval", "hazard[0]: draft 2", "900 traces of 150 questions"):
+    for words in ("p_w", "q_R", "95% CI", "hazard[0]: draft 2", "900 traces of 150 questions"):
         assert words in out
     policy = PomdpPolicy.load(tmp_path)
     assert policy.price == 0.002
@@ -200,7 +200,7 @@ def test_scores_are_recorded_on_demand(tmp_path: Path) -> None:
         (["calibrate", "--policy", "best", "--traces", "RUN", "--cost", "1", "--out", "x"], "unknown policy 'best'"),
         (
             ["calibrate", "--policy", "threshold", "--traces", "absent", "--cost", "1", "--out", "x"],
-            "no folder of trim",
+            "is not a folder of trim",
         ),
         (["calibrate", "--policy", "random", "--traces", "RUN", "--accuracy", "1", "--out", "x"], "out of reach"),
         (["calibrate", "--policy", "pomdp=FIT", "--traces", "foreign", "--cost", "1", "--out", "x"], "was made for"),

@@ -134,7 +134,7 @@ def test_mistakes_are_one_sentence(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--price", "2:1"], "no range of prices"),
+        (["--price", "2:1"], "not a range of prices"),
         (["--actions", "RESAMPLE,REGENERATE"], "name CONTINUE"),
         (["--actions", "CONTINUE,JUMP"], "name CONTINUE"),
     ],
@@ -148,7 +148,7 @@ def test_arguments_are_checked(capsys: pytest.CaptureFixture[str], options: list
 def test_without_torch_it_says_what_to_install(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trim.cli.train.find_spec", lambda name: None)
+    monkeypatch.setattr("trim.experiments.policy_training.find_spec", lambda name: None)
     assert main(["train", "agg", "--out", str(tmp_path)]) == 2
     assert "pip install 'trim-router[train]'" in capsys.readouterr().err
 
@@ -171,9 +171,9 @@ def test_curves_need_no_torch() -> None:
 
 
 def test_a_run_keeps_its_policy(tmp_path: Path) -> None:
-    from trim.cli.policies import keep_fit
+    from trim.experiments.evaluation import keep_policies
 
     made_up("agg").save(tmp_path / "agg", Provenance(Models("a", "b", "c"), "t", "2026-11-25", 1))
     (tmp_path / "run").mkdir()
-    keep_fit(f"threshold,agg={tmp_path / 'agg'}", tmp_path / "run")
+    keep_policies(("threshold", f"agg={tmp_path / 'agg'}"), tmp_path / "run")
     assert (tmp_path / "run" / "agg" / "arrays.npz").exists()

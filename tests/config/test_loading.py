@@ -119,9 +119,10 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         ("[weak]\nretries = true", ":2: [weak] retries = true must be a whole number"),
         ("[weak]\n[strong]\non_error = 'weak'\n[prm]\non_error = 'prm'", ":5: [prm] on_error = 'prm' must be one of"),
         ("[strong]\non_error = 'weak'\n[weak]\non_error = 'weak'", ":4: [weak] on_error: it cannot be 'weak'"),
-        ("[weak]\n[weak.prices]\ncompletion = '1'", ":3: [weak.prices] completion = '1' must be a number of at"),
-        ("[weak.prices]\nprompt = -1", ":2: [weak.prices] prompt = -1 must be a number of at least 0"),
+        ("[weak]\n[weak.prices]\ncompletion = '1'", ":3: [weak.prices] completion = '1' must be a finite number of at"),
+        ("[weak.prices]\nprompt = -1", ":2: [weak.prices] prompt = -1 must be a finite number of at least 0"),
         ("[weak.prices]\nprompt = 1\n[weak.price]\n", ":3: unknown table [weak.price]; did you mean 'prices'?"),
+        ("[prm.prices]\nprompt = inf", ":2: [prm.prices] prompt = inf must be a finite number of at least 0"),
         ("weak = 3", ":1: weak = 3 must be a table: [weak]"),
         ("[weak]\nprices = 3", ":2: prices = 3 must be a table: [weak.prices]"),
         ("\n[[weak]]\nmodel = 'x'\n[[weak]]", ":2: weak = [{'model': 'x'}, {}] must be a table: [weak]"),
@@ -150,6 +151,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         ("[prm]\ntimeout = 1\n[weak]\ntimeout = 2\n[strong]\ntimeout = 0", ":6: [strong] timeout = 0"),
         ("[weak]\ntimeout = [\n 1,\n 2]\n", ":2: [weak] timeout = [1, 2] must be a number"),
         ("[prm]\r\ntimeout = 1\r\n\r\nretries = -1\r\n", ":4: [prm] retries = -1"),
+        ('weak = {system = """\n""", modl = 3}', ":1: [weak] unknown key 'modl'; did you mean 'model'?"),
         # the first of several
         ("[serve]\nport = -1\n[weak]\nretries = -1\n[budget]\nmax_cost = -1", ":2: [serve] port = -1"),
     ],
@@ -167,6 +169,12 @@ def test_long_values_are_cut(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, f"[weak]\ntimeout = '{'x' * 5000}'")
     assert len(str(caught.value)) < 250 + len(str(tmp_path))
+
+
+def test_a_long_file_is_no_trouble(tmp_path: Path) -> None:
+    text = '[weak]\nsystem = """\n' + "line\n" * 20_000 + '"""\n' + "# comment\n" * 20_000 + "timeout = 0\n"
+    with pytest.raises(ConfigError, match=r":40004: \[weak\] timeout = 0"):
+        load(tmp_path, text)
 
 
 FILLERS = ["", "# [weak]", "   ", "#", "# xyzzy = 1"]

@@ -65,7 +65,7 @@ def test_models_that_are_not_named_are_the_shipped_ones() -> None:
     spec = resolve(Config())
     assert (spec.weak.model, spec.strong.model, spec.judge.model) == ("weak", "strong", "prm")
     for backend, model in (("likelihood", "judge"), ("entropy", "weak"), ("log-probability", "weak")):
-        assert resolve(Config(prm=PrmSettings(backend))).judge.model == model  # type: ignore[arg-type]
+        assert resolve(Config(prm=PrmSettings(backend))).judge.model == model
 
 
 def test_models_keep_the_names_that_saved_policies_compare() -> None:

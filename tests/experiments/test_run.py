@@ -17,7 +17,8 @@ from trim.experiments.run import Point, Run, Settings
 from trim.metrics.operating_point import Tally, cheapest, operating_points
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
 from trim.protocols import Policy
-from trim.reporting.frontier_plot import frontier, save
+from trim.reporting.frontier_plot import frontier
+from trim.reporting.png import write_png
 from trim.reporting.report_page import write_report
 from trim.routing.router import Router
 from trim.simulation import SimulatedModel, SimulatedPrm
@@ -243,9 +244,9 @@ def test_report_is_self_contained_and_harmless(tmp_path: Path) -> None:
 
 def test_frontier_is_drawn(tmp_path: Path) -> None:
     points = evaluate(tmp_path, POLICIES).operating_points()
-    save(frontier(points, "simulated"), tmp_path / "frontier.png")
+    write_png(frontier(points, "simulated"), tmp_path / "frontier.png")
     assert (tmp_path / "frontier.png").read_bytes().startswith(b"\x89PNG")
-    save(frontier([], "nothing"), tmp_path / "empty.png")
+    write_png(frontier([], "nothing"), tmp_path / "empty.png")
 
 
 def test_intervals() -> None:

@@ -22,7 +22,8 @@ from trim.metrics.operating_point import Tally
 from trim.metrics.run_comparison import paired_difference
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
 from trim.protocols import Policy
-from trim.reporting.frontier_plot import frontier, png
+from trim.reporting.frontier_plot import frontier
+from trim.reporting.png import png
 from trim.reporting.report_page import write_report
 from trim.reporting.tables import table
 from trim.routing.router import Router

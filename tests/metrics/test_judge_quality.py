@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tests.pomdp.fit.recorded import record, rule
 from trim.errors import ConfigError
-from trim.metrics.isotonic import Points, recalibrate
 from trim.metrics.judge_quality import Judged, auroc, calibration_error, labelled_steps, quality
+from trim.metrics.score_calibration import Points, fit_curve
 from trim.policies import AlwaysWeak
 from trim.scoring.recalibrated import RecalibratedJudge, RecalibrationCurve
 from trim.simulation import SimulatedPrm
@@ -82,7 +82,7 @@ def test_recalibration_makes_scores_honest_and_keeps_their_order(method: str, tm
     right = (rng.random(4000) < truth).astype(float)
     too_sure = 1 / (1 + ((1 - truth) / truth) ** 3)  # logits three times too large
     fit, rest = Points(too_sure[::2], right[::2]), Points(too_sure[1::2], right[1::2])
-    curve = recalibrate(fit, method)  # type: ignore[arg-type]
+    curve = fit_curve(fit, method)  # type: ignore[arg-type]
     honest = Points(np.array([curve(score) for score in rest.scores]), rest.right)
     assert calibration_error(rest) > 0.1
     assert calibration_error(honest) < 0.04
@@ -103,4 +103,4 @@ def test_curves_that_turn_scores_round_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not a recalibration curve"):
         RecalibrationCurve.load(tmp_path / "bad.json")
     with pytest.raises(ValueError, match="at least 20"):
-        recalibrate(labelled_steps(FOUR), "isotonic")
+        fit_curve(labelled_steps(FOUR), "isotonic")

@@ -17,7 +17,8 @@ from tests.pomdp.fit.recorded import record, rule
 from trim.metrics.breakdown import KINDS, dissect
 from trim.policies import AlwaysWeak, RandomSteps, Threshold
 from trim.reporting.breakdown_plots import bill, latency, positions, reliability
-from trim.reporting.frontier_plot import frontier, png
+from trim.reporting.frontier_plot import frontier
+from trim.reporting.png import png
 from trim.reporting.report_page import write_report
 from trim.types import Role
 

@@ -30,12 +30,13 @@ class Settings:
 @pytest.mark.parametrize("family", JUDGES.values(), ids=lambda family: family.name)
 def test_every_row_opens(family: JudgeFamily) -> None:
     assert callable(attribute(family.opener, "judge"))
-    address = {} if family.local else {"base_url": "http://127.0.0.1:9", "model": "m"}
+    model, address = (family.local, "") if family.local else ("m", "http://127.0.0.1:9")
+    settings = Settings(family.name, model, address)
     judge: Judge = open_judge(
         Settings(family.name, family.local or "m", address.get("base_url", "")), None, StepFormat()
     )
     assert judge.identity
-    assert Config(prm=PrmSettings(family.name, **address)).prm.backend == family.name
+    assert Config(prm=PrmSettings(backend=family.name, model=model, base_url=address)).prm.backend == family.name
 
 
 def test_others_are_refused() -> None:

@@ -6,12 +6,13 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
 import uvicorn
 
+from trim.backends.base import BaseGenerator, step_stream
 from trim.config.factory import Backends
 from trim.config.settings import Config, ServeSettings
 from trim.server.app import create_app
@@ -19,7 +20,7 @@ from trim.server.gateway import Gateway
 from trim.server.trace_recorder import Redact
 from trim.server.usage_store import UsageTotals
 from trim.simulation import SimulatedModel, SimulatedPrm
-from trim.types import Role, Sampling
+from trim.types import Question, Role, Sampling, Step, StepOptions
 
 WEAK, STRONG, PRM = SimulatedModel(Role.WEAK, 0.8), SimulatedModel(Role.STRONG, 0.97), SimulatedPrm(0.9)
 
@@ -37,6 +38,42 @@ class Sampled(SimulatedModel):
         step = super().write(*args, **kwargs)
         told = self.sampling
         return step if told is None else replace(step, text=f"{step.text} t={told.temperature:g} p={told.top_p:g}")
+
+
+@dataclass
+class Failing(BaseGenerator):
+    """A generator that fails while it is told to."""
+
+    model: Any
+    error: Exception | None = None
+    after: int = 0  # steps
+    calls: int = 0
+    open: int = 0
+    closed: list[float] = field(default_factory=list)
+
+    @step_stream
+    async def steps(
+        self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
+    ) -> AsyncIterator[Step]:
+        self.calls += 1
+        self.open += 1
+        count = 0
+        try:
+            async for step in self.model.steps(question, kept, options):
+                if self.error is not None and count == self.after:
+                    raise self.error
+                count += 1
+                yield step
+        finally:
+            self.open -= 1
+            self.closed.append(time.monotonic())
+
+
+def with_roles(backends: Backends, **roles: Any) -> Backends:
+    """The same with other settings of a role."""
+    config = backends.config
+    changed = {role: replace(getattr(config, role), **values) for role, values in roles.items()}
+    return replace(backends, config=replace(config, **changed))
 
 
 @dataclass

@@ -1,34 +1,25 @@
-"""OpenAI's own client against the gateway: choosing models, streams, stop strings, several choices, usage."""
+"""Deadlines, backends that fail, clients that leave or do not read, streams and whole answers."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+import socket
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
+import httpx
 import openai
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tests.server.gateway import PRM, STRONG, WEAK, Sampled, Served, ask, serving, simulated
+from tests.server.gateway import PRM, STRONG, WEAK, Failing, Served, ask, serving, simulated
+from trim.backends.base import BaseGenerator, step_stream
+from trim.errors import BackendRefused, BackendTimeout, BackendUnavailable, BadResponse, InputTooLong
 from trim.policies import Threshold
 from trim.routing.router import Router
-from trim.server.completion_stream import StopStrings
-from trim.types import Question, Role, Trace
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[Served]:
-    with serving(simulated()) as running:
-        yield running
-
-
-@pytest.fixture
-def client(served: Served) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0) as made:
-        yield made
+from trim.types import Question, Role, Step, StepOptions, Trace
 
 
 def routed(text: str, seed: int) -> Trace:
@@ -85,110 +76,6 @@ def test_async(served: Served) -> None:
     assert asyncio.run(scenario()) == routed("hard 7", 5).text
 
 
-@pytest.mark.parametrize(
-    ("model", "policy", "parameter"),
-    [
-        ("trim-weak", "always-weak", None),
-        ("trim-strong", "always-strong", None),
-        ("trim-threshold-0.8", "threshold", 0.8),
-        ("trim-threshold", "threshold", 0.5),
-        ("trim-random-0.25", "random", 0.25),
-        ("trim-random-25%", "random", 0.25),
-    ],
-)
-def test_names(client: openai.OpenAI, model: str, policy: str, parameter: float | None) -> None:
-    reply = chat(client, model=model)
-    assert (reply.model, reply.trim["policy"], reply.trim["parameter"]) == (model, policy, parameter)
-    assert client.models.retrieve(model).id == model
-    if model == "trim-strong":
-        assert reply.trim["strong_share"] == 1.0
-        assert {step["role"] for step in reply.trim["steps"]} == {"strong"}
-
-
-def test_the_trim_object(served: Served, client: openai.OpenAI) -> None:
-    body = {"policy": "threshold", "parameter": 0.9, "max_strong_tokens": 80, "drafts": True}
-    reply = chat(client, "hard 7", seed=5, extra_body={"trim": body})
-    assert reply.trim["parameter"] == 0.9
-    assert 0 < reply.trim["usage"]["strong"]["completion_tokens"] <= 80
-    drafts = [draft for step in reply.trim["steps"] for draft in step["rejected"]]
-    assert drafts[0]["text"].startswith("Step ")
-    assert any(step["forced"] for step in reply.trim["steps"])
-
-
-def test_headers(served: Served) -> None:
-    headers = served.post(ask("hard 7", seed=5)).headers
-    trace = routed("hard 7", 5)
-    assert headers["x-trim-policy"] == "threshold"
-    assert int(headers["x-trim-strong-tokens"]) == trace.usage[Role.STRONG].completion_tokens > 0
-    assert int(headers["x-trim-weak-tokens"]) == trace.usage[Role.WEAK].completion_tokens
-
-
-def test_several_choices(client: openai.OpenAI) -> None:
-    whole = chat(client, "hard 7", seed=5, n=3)
-    texts = [choice.message.content for choice in whole.choices]
-    assert texts == [routed("hard 7", 5 + index).text for index in range(3)]
-    assert whole.usage.completion_tokens == sum(step["tokens"] for step in whole.trim["steps"])
-    streamed = ["", "", ""]
-    finished = []
-    for chunk in chat(client, "hard 7", seed=5, n=3, stream=True):
-        (choice,) = chunk.choices
-        streamed[choice.index] += choice.delta.content or ""
-        finished += [choice.index] if choice.finish_reason else []
-    assert streamed == texts
-    assert sorted(finished) == [0, 1, 2]
-
-
-@pytest.mark.parametrize("most", [1, 39, 40, 41, 100])
-def test_max_tokens(client: openai.OpenAI, most: int) -> None:
-    for name in ("max_tokens", "max_completion_tokens"):
-        reply = chat(client, "hard 7", seed=5, **{name: most})
-        assert reply.usage.completion_tokens == most
-        assert reply.choices[0].finish_reason == "length"
-
-
-def test_stop_strings(client: openai.OpenAI) -> None:
-    text = routed("hard 7", 5).text
-    for stop in ("Step 2", "\n\nStep 3", "]\n\nStep 2", ["never", "draft"]):
-        first = min(at for one in ([stop] if isinstance(stop, str) else stop) if (at := text.find(one)) >= 0)
-        assert chat(client, "hard 7", seed=5, stop=stop).choices[0].message.content == text[:first]
-        chunks = chat(client, "hard 7", seed=5, stop=stop, stream=True)
-        assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == text[:first]
-
-
-@given(
-    st.lists(st.text("ab\n", max_size=6), max_size=6),
-    st.lists(st.text("ab\n", min_size=1, max_size=4), max_size=3),
-)
-def test_stops_do_not_depend_on_where_a_text_is_cut(parts: list[str], stops: list[str]) -> None:
-    finder, told, text = StopStrings(tuple(stops)), "", "".join(parts)
-    for part in parts:
-        told += finder.feed(part)
-        if finder.found:
-            break
-    else:
-        told += finder.rest()
-    ends = [at for stop in stops if (at := text.find(stop)) >= 0]
-    if not ends:
-        assert (told, finder.found) == (text, False)
-    else:
-        # the first that is complete ends the text, as on a server that reads token by token
-        assert finder.found
-        assert text.startswith(told)
-        assert not any(stop in told for stop in stops)
-
-
-def test_sampling_reaches_the_models_or_is_refused(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.BadRequestError, match="sampling cannot be changed") as refused:
-        chat(client, temperature=0.1)
-    assert refused.value.param == "temperature"
-    chat(client, temperature=0.7, top_p=0.8)  # the configured ones
-    weak, strong = Sampled(Role.WEAK, 0.8), Sampled(Role.STRONG, 0.97)
-    with serving(simulated(weak, strong)) as other:
-        text = other.post(ask(temperature=0, top_p=0.5)).json()["choices"][0]["message"]["content"]
-        assert all("t=0 p=0.5" in step for step in text.split("\n\n"))
-        assert "t=0.7" not in other.post(ask()).text
-
-
 def test_the_seed_makes_it_repeat(client: openai.OpenAI) -> None:
     assert chat(client, seed=-3).choices[0].message.content == chat(client, seed=-3).choices[0].message.content
     several = {chat(client).choices[0].message.content for _ in range(5)}
@@ -216,3 +103,116 @@ def test_events_are_events(served: Served) -> None:
     assert events[-2:] == ["data: [DONE]", ""]
     first = json.loads(events[0].removeprefix("data: "))
     assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+
+
+def test_the_deadline() -> None:
+    hanging = replace(WEAK, token_seconds=10.0)
+    with serving(simulated(hanging, deadline=0.3)) as served:
+        for stream in (False, True):
+            started = time.monotonic()
+            answer = served.post(ask(stream=stream))
+            assert time.monotonic() - started < 1.5
+            assert (answer.status_code, answer.json()["error"]["code"]) == (504, "deadline_exceeded")
+    with serving(
+        simulated(replace(WEAK, token_seconds=0.002, block=10), deadline=0.2)
+    ) as served:  # in the middle of a stream
+        answer = served.post(ask("hard 7", stream=True, seed=5))
+        assert answer.status_code == 200
+        assert '"deadline_exceeded"' in answer.text.strip().splitlines()[-1]
+        usage = served.gateway.metrics.text().decode()
+        assert 'trim_requests_total{policy="threshold",status="failed"} 1.0' in usage
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (BackendTimeout("weak model", "no answer"), 504, "backend_timeout"),
+        (BackendUnavailable("weak model", "cannot be reached"), 503, "backend_unavailable"),
+        (BackendRefused("weak model", "answered 403"), 502, "backend_error"),
+        (BadResponse("weak model", "half a message"), 502, "backend_error"),
+        (InputTooLong("weak model", "too long"), 400, "context_length_exceeded"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_a_failure_is_one_clear_error(error: Exception, status: int, code: str) -> None:
+    with serving(simulated(Failing(WEAK, error))) as served:
+        for stream in (False, True):
+            answer = served.post(ask("hard 7", stream=stream))
+            assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+            assert "weak model" in answer.json()["error"]["message"]
+    with serving(simulated(Failing(WEAK, error, after=2))) as served:
+        answer = served.post(ask("hard 7", model="trim-weak", stream=True, n=2))
+        assert answer.status_code == 200
+        assert f'"{code}"' in answer.text.strip().splitlines()[-1]
+        assert served.spent(1).cost > 0  # what was written before is paid for
+
+
+def test_a_client_that_leaves_cancels_the_work() -> None:
+    weak = Failing(replace(WEAK, token_seconds=0.02))  # 0.8 s a step
+    with serving(simulated(weak)) as served:
+        for stream in (False, True):
+            with pytest.raises(httpx.ReadTimeout):
+                httpx.post(f"{served.url}/v1/chat/completions", json=ask(stream=stream), timeout=0.3)
+            left = time.monotonic()
+            while weak.open and time.monotonic() < left + 2:
+                time.sleep(0.005)
+            assert weak.open == 0
+            assert weak.closed[-1] - left < 0.2
+        assert served.spent(2).requests == 2
+        assert 'status="cancelled"} 2.0' in served.get("/metrics").text
+
+
+def test_a_half_written_step_is_paid_for() -> None:
+    with serving(simulated(replace(WEAK, token_seconds=0.02))) as served:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{served.url}/v1/chat/completions", json=ask(), timeout=0.3)
+        assert served.spent(1).cost > 0
+        assert 'trim_tokens_total{kind="discarded",role="weak"}' in served.get("/metrics").text
+
+
+def test_a_client_that_does_not_read_is_waited_for() -> None:
+    long = replace(WEAK, ends=(0.0,) * 29 + (1.0,), accuracy=1.0)
+    weak = Failing(_Wordy(long))
+    with serving(simulated(weak, deadline=1.0)) as served:
+        host, port = served.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            body = httpx.Request("POST", served.url, json=ask(stream=True, model="trim-weak")).content
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+            connection.sendall(head.encode() + body)
+            time.sleep(0.5)
+            assert weak.open == 1  # it has more to say, and waits
+            assert _Wordy.written < 25
+            time.sleep(1.0)
+            assert weak.open == 0  # until the deadline
+        assert served.spent(1).requests == 1
+
+
+class _Wordy(BaseGenerator):
+    """Steps of half a megabyte."""
+
+    written = 0
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    @step_stream
+    async def steps(
+        self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
+    ) -> AsyncIterator[Step]:
+        async for step in self._model.steps(question, kept, options):
+            await asyncio.sleep(0)
+            type(self).written += 1
+            yield replace(step, text=step.text + "x" * 500_000)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_nobody_thought_of_is_an_error_in_the_same_shape(stream: bool) -> None:
+    error: Any = ZeroDivisionError("a bug")
+    with serving(simulated(Failing(WEAK, error, after=1))) as served:
+        answer = served.post(ask("hard 7", model="trim-weak", stream=stream))
+        told = json.loads(answer.text.strip().splitlines()[-1].removeprefix("data: "))["error"]
+        assert (told["code"], told["type"]) == ("internal_error", "server_error")
+        assert "a bug" not in answer.text
+        assert answer.status_code == (200 if stream else 500)
+        assert 'status="failed"} 1.0' in served.get("/metrics").text

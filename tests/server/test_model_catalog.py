@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import openai
 import pytest
 
 from tests.policies.learned.networks_made import PRICES, made_up
 from tests.server.gateway import ask, serving, simulated
+from tests.server.test_endpoints import chat
 from trim import plugins
 from trim.config.factory import Backends
 from trim.config.settings import Config, PolicySettings
@@ -164,3 +166,23 @@ class Patient(Policy):
     def act(self, observation):
         return Action.CONTINUE if observation.score >= self.k else Action.REGENERATE
 """
+
+
+@pytest.mark.parametrize(
+    ("model", "policy", "parameter"),
+    [
+        ("trim-weak", "always-weak", None),
+        ("trim-strong", "always-strong", None),
+        ("trim-threshold-0.8", "threshold", 0.8),
+        ("trim-threshold", "threshold", 0.5),
+        ("trim-random-0.25", "random", 0.25),
+        ("trim-random-25%", "random", 0.25),
+    ],
+)
+def test_names(client: openai.OpenAI, model: str, policy: str, parameter: float | None) -> None:
+    reply = chat(client, model=model)
+    assert (reply.model, reply.trim["policy"], reply.trim["parameter"]) == (model, policy, parameter)
+    assert client.models.retrieve(model).id == model
+    if model == "trim-strong":
+        assert reply.trim["strong_share"] == 1.0
+        assert {step["role"] for step in reply.trim["steps"]} == {"strong"}

@@ -23,7 +23,7 @@ from trim.types import Question
 
 CLIENTS = 4
 ATTEMPTS = 10  # on a busy machine the server may be done before its first step has come to the client
-STOPPED = 2.0  # seconds; on an idle machine a tenth of it (docs/benchmarks.md), but tests share theirs
+STOPPED = 2.0  # seconds; on an idle machine a tenth of it (docs/results/performance.md), but tests share theirs
 
 
 def config(servers: dict[str, VllmServer]) -> Config:

@@ -11,6 +11,9 @@ from typing import Literal
 
 from trim.errors import ConfigError
 
+Continuation = Literal["completions", "chat", "instruct"]
+"""How a client has a server continue a text; see `trim.backends.openai`."""
+
 ChatContinuation = Literal["flags", "trailing", "prefix", "none"]
 
 

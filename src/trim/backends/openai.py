@@ -18,9 +18,9 @@ import random
 from collections import deque
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
-from trim.backends.capabilities import Capabilities, capabilities
+from trim.backends.capabilities import Capabilities, Continuation, capabilities
 from trim.backends.client import Server, TokenCounter
 from trim.backends.probe import probe_generator, probe_server
 from trim.backends.response_stream import Answer, whole
@@ -32,7 +32,6 @@ from trim.seeding import request_seed
 from trim.steps import StepFormat
 from trim.types import Finish, Question, Role, Sampling, Step, StepOptions, Usage
 
-Continuation = Literal["completions", "chat", "instruct"]
 _RESUMES = 3  # times in a row that a broken stream is taken up again
 _INSTRUCTION = (
     "{question}\n\nThis is the beginning of a solution:\n\n{prefix}\n\nContinue it from exactly there. Don't "

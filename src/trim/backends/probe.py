@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
+from trim.backends.capabilities import Continuation
 from trim.backends.client import Server
+from trim.backends.response_stream import Answer
 from trim.backends.step_assembly import Chunk
 from trim.errors import BackendError
 from trim.protocols import Probe
+from trim.steps import StepFormat
 from trim.types import Question
-
-if TYPE_CHECKING:
-    from trim.backends.openai import OpenAIGenerator
 
 _QUESTION = Question("Tom has 3 apples and buys 4 more. How many apples does he have?")
 _BEGUN = "Tom has 3 apples and buys 4 more."
 _TOKENS = 48  # of each trial
 
 
-async def probe_generator(model: OpenAIGenerator) -> Probe:
+class Probed(Protocol):
+    """What a trial needs of a generator behind a server, such as `OpenAIGenerator`."""
+
+    server: Server
+    form: StepFormat
+    continuation: Continuation
+
+    def body(self, question: Question, prefix: str, *, max_tokens: int, stop: bool, seed: int) -> dict[str, Any]: ...
+
+    async def send(self, body: dict[str, Any]) -> Answer: ...
+
+
+async def probe_generator(model: Probed) -> Probe:
     """What this generator's server does, from its list of models and two or three short answers. Never raises a
     `BackendError`: what failed is in `Probe.problem`.
     """
@@ -51,7 +63,7 @@ async def probe_generator(model: OpenAIGenerator) -> Probe:
         return replace(probe, problem=probe.problem or str(error))
 
 
-async def _answer(model: OpenAIGenerator, prefix: str, *, stop: bool) -> list[Chunk]:
+async def _answer(model: Probed, prefix: str, *, stop: bool) -> list[Chunk]:
     """All chunks of a short answer."""
     answer = await model.send(model.body(_QUESTION, prefix, max_tokens=_TOKENS, stop=stop, seed=0))
     chunks: list[Chunk] = []

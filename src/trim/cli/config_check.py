@@ -5,16 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from trim.cli.options import Commands
 from trim.config.factory import Backends, open_backends
 from trim.config.loading import load_config
 from trim.config.policy import open_policy
 from trim.errors import ConfigError
 
 
-def register(commands: Commands) -> None:
-    """Add the command."""
-    config = commands.add_parser("config", help="check a configuration file")
+def register(config: argparse.ArgumentParser) -> None:
+    """Describe the command."""
     check = config.add_subparsers(required=True, metavar="check").add_parser("check", help="validate a file")
     check.add_argument("config", type=Path, metavar="trim.toml")
     check.add_argument("--probe", action="store_true", help="try the servers and say what they can do")

@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trim.cli.evaluate import conclude, evaluate
-from trim.cli.options import DEMO_SEED, RAW, Commands, count
+from trim.cli.options import DEMO_SEED, count
 from trim.config.factory import Backends, open_backends
 from trim.experiments.sweep import EvaluationPlan
 from trim.policies import AlwaysWeak, Threshold
@@ -18,11 +17,8 @@ if TYPE_CHECKING:
     from trim.tasks import Task
 
 
-def register(commands: Commands) -> None:
-    """Add the command."""
-    demo = commands.add_parser(
-        "demo", help="one problem live, then a small evaluation and a report", formatter_class=RAW
-    )
+def register(demo: argparse.ArgumentParser) -> None:
+    """Describe the command."""
     demo.add_argument("--questions", type=count, default=60, help="questions of the small evaluation (default: 60)")
     demo.add_argument("--out", type=Path, default=Path("trim-demo"), help="folder for the report (default: trim-demo)")
     demo.set_defaults(run=_demo)
@@ -30,7 +26,9 @@ def register(commands: Commands) -> None:
 
 async def _demo(args: argparse.Namespace) -> int:
     from trim.config.settings import Config
-    from trim.reporting.console import console, live, summary
+    from trim.experiments.evaluation import evaluate
+    from trim.reporting.console import console, live, progress, summary
+    from trim.reporting.run_report import print_run, write_run
     from trim.tasks import load_task
 
     screen, config, task = console(), Config(), load_task("gsm_symbolic")
@@ -56,8 +54,9 @@ async def _demo(args: argparse.Namespace) -> int:
         seed=DEMO_SEED,
     )
     # A second demo goes on where the first one was.
-    run = await evaluate(args.out, plan, task, resume=(args.out / "run.json").exists())
-    conclude(run)
+    run = await evaluate(plan, args.out, task=task, resume=(args.out / "run.json").exists(), bar=progress)
+    write_run(run)
+    print_run(run)
     return 0
 
 

@@ -6,23 +6,23 @@ import argparse
 from datetime import date
 from pathlib import Path
 
-from trim.cli.options import Commands
 from trim.config.loading import load_config
 from trim.experiments.recorded_runs import Recorded
 from trim.policies.registry import saved_by
 
+_DESCRIPTION = """\
+Trains on the questions that always-weak and always-strong both answered.
 
-def register_fit(kinds: Commands) -> None:
-    """Add the command."""
-    router = kinds.add_parser(
-        "router",
-        help="a query-level baseline: which questions go to the strong model",
-        description="Trains on the questions that always-weak and always-strong both answered.\n\nexample:\n"
-        "  trim eval --policies always-weak,always-strong,weak-sample,random --seed 700000 --out outcomes\n"
-        "  trim fit router classifier outcomes --out routers/classifier\n"
-        "  trim eval --policies always-weak,always-strong,threshold,classifier=routers/classifier --out compare",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+example:
+  trim eval --policies always-weak,always-strong,weak-sample,random --seed 700000 --out outcomes
+  trim fit router classifier outcomes --out routers/classifier
+  trim eval --policies always-weak,always-strong,threshold,classifier=routers/classifier --out compare
+"""
+
+
+def register(router: argparse.ArgumentParser) -> None:
+    """Describe the command."""
+    router.description = _DESCRIPTION
     router.add_argument("kind", choices=saved_by("trim fit router"), help="which one")
     router.add_argument("traces", nargs="+", type=Path, metavar="TRACES", help="folders of trim eval, or trace files")
     router.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the router")

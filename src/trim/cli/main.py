@@ -1,4 +1,8 @@
-"""The command line: what `trim COMMAND` does is in `trim.cli`."""
+"""The command line: finds the command, runs it, and turns errors into one sentence and an exit code.
+
+Each command is a module of `trim.cli` whose `register` gives its parser a description, options and `run`. Only the one
+that was asked for is imported.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,11 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from trim import __version__
-from trim.cli import config_check as check
-from trim.cli import demo, evaluate, plan, policies, record, report, serve, solve, train
-from trim.cli import eval_prm as prm
 from trim.cli.options import RAW
+from trim.cli.renamed import refuse_renamed
 from trim.errors import BackendError, TrimError
 
 _OVERVIEW = """\
@@ -26,35 +29,51 @@ examples:
   trim plan --weak-solves 0.4 --strong-solves 0.8 --out plan    what would routing cost, what would it solve?
   trim config check trim.toml --probe               are the servers there, what can they do?
 """
+COMMANDS = {
+    "demo": ("demo", "one problem live, then a small evaluation and a report"),
+    "solve": ("solve", "solve one question"),
+    "eval": ("evaluate", "run policies over questions and compare them"),
+    "plan": ("plan", "predict what routing would cost and solve, before any run"),
+    "fit": ("fit", "fit a policy or a query-level router to recorded traces"),
+    "explain": ("explain", "why a fitted policy keeps or rewrites a draft"),
+    "calibrate": ("calibrate", "turn a wanted share, accuracy or cost into a policy's parameter"),
+    "train": ("train", "learn a policy by reinforcement learning"),
+    "report": ("report", "make a run's report again, or compare two runs"),
+    "eval-prm": ("eval_prm", "how good a process reward model is"),
+    "record": ("record", "record solutions and continuations, to evaluate without models"),
+    "serve": ("serve", "an OpenAI-compatible server"),
+    "key": ("key", "make an API key for trim serve"),
+    "config": ("config_check", "check a configuration file"),
+}
+"""Module and help of each command."""
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line; `run` in what it returns is what the command does."""
+def parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The parser of the command line; `run` in what it returns is what the command does.
+
+    Args:
+        command: the only one whose options are wanted; None: all of them.
+    """
     made = argparse.ArgumentParser(prog="trim", description=_OVERVIEW, formatter_class=RAW)
     made.add_argument("--version", action="version", version=f"trim {__version__}")
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = made.add_subparsers(required=True, metavar="COMMAND")
-    for add in (
-        demo.register,
-        solve.register,
-        evaluate.register,
-        plan.register,
-        policies.register,
-        train.register,
-        report.register,
-        prm.register,
-        record.register,
-        serve.register,
-        check.register,
-    ):
-        add(commands)
+    for name, (module, words) in COMMANDS.items():
+        if command in (None, name):
+            import_module(f"trim.cli.{module}").register(commands.add_parser(name, help=words, formatter_class=RAW))
+        else:
+            commands.add_parser(name, help=words)
     return made
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code: 0, 2 for anything that the user can mend, 130 for Ctrl-C."""
-    args = parser().parse_args(argv)
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    args = argparse.Namespace(debug=False)
     try:
+        refuse_renamed(arguments)
+        command = next((argument for argument in arguments if not argument.startswith("-")), "")
+        args = parser(command).parse_args(arguments)
         return int(asyncio.run(args.run(args)))
     except TrimError as error:
         if args.debug:
@@ -71,8 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _hint(args: argparse.Namespace) -> str:
     """How to go on after an evaluation broke off."""
-    resumable = getattr(args, "command", None) in ("eval", "plan", "train")
-    return f"; go on with: --out {args.out} --resume" if resumable else ""
+    return f"; go on with: --out {args.out} --resume" if getattr(args, "resumable", False) else ""
 
 
 if __name__ == "__main__":

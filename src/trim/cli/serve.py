@@ -1,4 +1,4 @@
-"""`trim serve`: step routing behind OpenAI's API. `trim key`: an API key for it."""
+"""`trim serve`: step routing behind OpenAI's API."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import logging
 from importlib.util import find_spec
 from pathlib import Path
 
-from trim.cli.options import Commands
 from trim.errors import ConfigError, MissingExtra
 
 _DESCRIPTION = """\
 Serves step routing behind OpenAI's API: change the base URL in the client that you already use. Without --config the
-shipped models answer, without GPU or network. More settings are in [serve] of the configuration (docs/gateway.md).
+shipped models answer, without GPU or network. More settings are in [serve] of the configuration
+(docs/how-to/use-the-gateway.md).
 
 examples:
   trim serve
@@ -22,14 +22,9 @@ examples:
 """
 
 
-def register(commands: Commands) -> None:
-    """Add the commands."""
-    serve = commands.add_parser(
-        "serve",
-        help="an OpenAI-compatible server",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def register(serve: argparse.ArgumentParser) -> None:
+    """Describe the command."""
+    serve.description = _DESCRIPTION
     serve.add_argument(
         "--config", type=Path, metavar="trim.toml", help="models and settings (default: the embedded pair)"
     )
@@ -41,14 +36,7 @@ def register(commands: Commands) -> None:
     serve.add_argument("--keys", metavar="keys.toml", help="API keys (default: none needed)")
     serve.add_argument("--record", metavar="DIR", help="record traces, for trim fit and calibrate")
     serve.add_argument("--state", metavar="FILE", help="SQLite file that keeps spend and target shares over restarts")
-    serve.set_defaults(run=_serve, command="serve")
-    key = commands.add_parser(
-        "key",
-        help="make an API key for trim serve",
-        description="Prints a new key, and the entry to append to the file of keys.",
-    )
-    key.add_argument("name", help="whose key it is")
-    key.set_defaults(run=_key, command="key")
+    serve.set_defaults(run=_serve)
 
 
 async def _serve(args: argparse.Namespace) -> int:
@@ -67,15 +55,4 @@ async def _serve(args: argparse.Namespace) -> int:
         run_workers(args.config, overrides, args.workers)
     else:
         await run(args.config, overrides)
-    return 0
-
-
-async def _key(args: argparse.Namespace) -> int:
-    from trim.server.auth import generate_key, hash_key
-
-    if not args.name.isprintable() or '"' in args.name or "\\" in args.name:
-        raise ConfigError(f"the name of a key must be printable, without quotes and backslashes, not {args.name!r}")
-    secret = generate_key()
-    print(f'The key, shown once: {secret}\nAppend to the file of keys:\n\n[[key]]\nname = "{args.name}"')
-    print(f'sha256 = "{hash_key(secret)}"')
     return 0

@@ -7,7 +7,7 @@ import json
 import sys
 from dataclasses import replace
 
-from trim.cli.options import RAW, Commands, amount, config_option, money
+from trim.cli.options import amount, config_option, money
 from trim.config.factory import open_backends
 from trim.config.loading import load_config
 from trim.config.policy import open_policy
@@ -15,17 +15,18 @@ from trim.errors import ConfigError
 from trim.policies.registry import Level, listing
 from trim.types import Budget, Question
 
+_DESCRIPTION = """\
+Solve one question; shows who wrote which step.
 
-def register(commands: Commands) -> None:
-    """Add the command."""
-    solve = commands.add_parser(
-        "solve",
-        help="solve one question",
-        description="Solve one question; shows who wrote which step.\n\nexamples:\n"
-        '  trim solve "A juggler can juggle 32 balls. 50% are golf balls, 75% of those blue. How many are blue?"\n'
-        "  cat question.txt | trim solve - --policy threshold --parameter 0.8 --max-strong-tokens 100 --json",
-        formatter_class=RAW,
-    )
+examples:
+  trim solve "A juggler can juggle 32 balls. 50% are golf balls, 75% of those blue. How many are blue?"
+  cat question.txt | trim solve - --policy threshold --parameter 0.8 --max-strong-tokens 100 --json
+"""
+
+
+def register(solve: argparse.ArgumentParser) -> None:
+    """Describe the command."""
+    solve.description = _DESCRIPTION
     solve.add_argument("question", help="the question, or - to read it from standard input")
     solve.add_argument(
         "--policy",

@@ -12,6 +12,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,34 +108,19 @@ class _Source:
     def line_of(self, key: KeyPath) -> int | None:
         """The line on which a key is set; where it is not set, that of the innermost table around it.
 
-        The first lines of a file, as many as it takes until they say the key, end with the statement that sets it;
-        whatever is between statements, lines that stop within one don't parse.
+        It is the last line with a name of the key's, or an escape, in it before which the file parses and does not set
+        the key yet: what stops within a statement does not parse, and after the statement the key is set.
         """
-        lines = self.text.split("\n")
-
-        def parsed(count: int) -> dict[str, Any] | None:
-            try:
-                return tomllib.loads("\n".join(lines[:count]))
-            except tomllib.TOMLDecodeError:
-                return None
-
-        while key and not _has(self.values(), key):
+        values = self.values()
+        while key and not _has(values, key):
             key = key[:-1]
-        if not key:
-            return None
-        before, until = 0, len(lines)  # the first `before` lines parse and don't say it, the first `until` do
-        while until - before > 1:
-            middle = (before + until) // 2
-            whole = next((n for n in range(middle, before, -1) if parsed(n) is not None), None)
-            if whole is None:  # no statement ends between: the next one goes past the middle
-                whole = next(n for n in range(middle + 1, until + 1) if parsed(n) is not None)
-                if whole == until:
-                    break
-            if _has(parsed(whole) or {}, key):
-                until = whole
-            else:
-                before = whole
-        return before + 1
+        lines = self.text.split("\n") if key else []
+        for number in range(len(lines), 0, -1):
+            if any(part in lines[number - 1] for part in (*key, "\\")):
+                with suppress(tomllib.TOMLDecodeError):
+                    if not _has(tomllib.loads("\n".join(lines[: number - 1])), key):
+                        return number
+        return None
 
 
 @dataclass(frozen=True)

@@ -98,11 +98,14 @@ class _Table(type):
 class PriceSettings(metaclass=_Table):
     """What tokens of a role cost, in money per million tokens; any unit, the same for all roles."""
 
-    prompt: Number = Field(default=0.0, ge=0, description="Price of a million prompt tokens.")
-    completion: Number = Field(default=0.0, ge=0, description="Price of a million completion tokens.")
+    prompt: Number = Field(default=0.0, ge=0, allow_inf_nan=False, description="Price of a million prompt tokens.")
+    completion: Number = Field(
+        default=0.0, ge=0, allow_inf_nan=False, description="Price of a million completion tokens."
+    )
     cached: Number | None = Field(
         default=None,
         ge=0,
+        allow_inf_nan=False,
         description="Price of a million prompt tokens that a prefix cache held. Without it: the same as prompt.",
     )
 

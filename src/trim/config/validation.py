@@ -54,6 +54,8 @@ def allowed(field: FieldInfo) -> str:
     for entry in field.metadata:
         bounds |= {name: getattr(entry, name) for name in ("gt", "ge", "lt", "le") if hasattr(entry, name)}
     kind = _KINDS[scalar_of(field)]
+    if any(vars(entry).get("allow_inf_nan") is False for entry in field.metadata if hasattr(entry, "__dict__")):
+        kind = "a finite number"
     low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le")
     if low is not None and high is not None:
         return f"{kind} in {'[' if 'ge' in bounds else '('}{low:g}, {high:.12g}]"

@@ -7,18 +7,25 @@ it: linearly in the parameter, for prices in their logarithm.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 
+from trim.atomic import write_json
 from trim.errors import ConfigError
+from trim.experiments.recorded_runs import Recorded
 from trim.metrics.operating_point import Tally
 from trim.metrics.outcomes import common_questions, question_means
-from trim.policies.registry import known
+from trim.policies import FAMILIES, PolicySpec, open_sweep
+from trim.policies.artifacts import SCHEMA, Artifact, Provenance
+from trim.policies.registry import can_be_calibrated, check, family_of, known, listing
 from trim.stats import Estimate, FloatArray, Indices, from_resamples, resamples
 
 Kind = Literal["strong_share", "accuracy", "cost"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 Tallies = Mapping[tuple[str, float | None], Tally]
 
 _DRAWS = 2_000
@@ -80,6 +87,60 @@ class Calibration:
                 "high": realised.high,
             },
         }
+
+
+@dataclass(frozen=True)
+class SavedCalibration:
+    """A calibration, the folder of the policy that it is for (empty: none), and whose traces it is from."""
+
+    found: Calibration
+    folder: str
+    provenance: Provenance
+
+    def to_json(self) -> dict[str, object]:
+        """The content of the file, which `trim.policies.artifacts.CalibratedPolicy` reads."""
+        return {
+            "schema": SCHEMA,
+            "kind": "calibration",
+            **self.found.to_json(),
+            "folder": self.folder or None,
+            "provenance": asdict(self.provenance),
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, self.to_json())
+
+
+def calibrate_run(folder: Path, spec: PolicySpec, target: Target) -> SavedCalibration:
+    """Calibrate a policy on the traces of an evaluation.
+
+    Args:
+        folder: what `trim eval --out` wrote.
+        spec: a policy of steps with a parameter, a saved one with its folder.
+        target: what to reach.
+
+    Raises:
+        ConfigError: see `calibrate`; no such policy, or it was made for other models.
+        TraceError: the traces cannot be read.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is not a folder of trim eval")
+    recorded = Recorded.of([folder])
+    models = recorded.models(None)
+    check(spec)
+    if not can_be_calibrated(family_of(spec)):
+        raise ConfigError(f"policy {spec.name!r} has no parameter to calibrate; {listing(can_be_calibrated)}")
+    if spec.folder:
+        Artifact.load(Path(spec.folder), kind=spec.family, models=models)
+    tallies: dict[tuple[str, float | None], Tally] = {}
+    for trace in recorded.traces():
+        tallies.setdefault((trace.policy, trace.parameter), Tally()).add(trace)
+    traced = spec.name if spec.family in FAMILIES else open_sweep(spec)[0].name  # as traces call it
+    found = replace(calibrate(tallies, traced, target), policy=spec.name)
+    provenance = Provenance(models, recorded.task(None), date.today().isoformat(), found.parameter.count)
+    return SavedCalibration(found, spec.folder, provenance)
 
 
 def calibrate(tallies: Tallies, policy: str, target: Target) -> Calibration:

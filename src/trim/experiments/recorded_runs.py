@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trim.errors import ConfigError, TraceError
+from trim.config.settings import Config
+from trim.errors import ConfigError
 from trim.types import Trace
 
 if TYPE_CHECKING:
-    from trim.config.settings import Config
     from trim.experiments.run import Settings
     from trim.policies.artifacts import Models
 
@@ -60,25 +59,3 @@ class Recorded:
                 f"the traces are of different tasks: {', '.join(sorted(names))}" if names else "say which --task it was"
             )
         return names.pop()
-
-
-@dataclass(frozen=True)
-class LabelledSolution:
-    """A line of ProcessBench: `label` is the index of the first wrong step, -1 if there is none."""
-
-    problem: str
-    steps: tuple[str, ...]
-    label: int
-
-
-def read_labelled(path: Path) -> list[LabelledSolution]:
-    """Solutions in ProcessBench's format.
-
-    Raises:
-        TraceError: the file cannot be read or has another format.
-    """
-    try:
-        lines = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
-        return [LabelledSolution(str(line["problem"]), tuple(line["steps"]), int(line["label"])) for line in lines]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TraceError(f"{path}: not in ProcessBench's format, problem, steps, label ({error!r})") from None

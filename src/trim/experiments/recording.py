@@ -5,25 +5,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from trim.atomic import write_json
 from trim.backends.replay_cache import FILE, Record, RecordedGenerator, RecordedJudge
 from trim.config.factory import Backends, open_backends
+from trim.config.settings import Config
 from trim.errors import ConfigError
+from trim.experiments.run import ProgressBar, no_bar
 from trim.policies import AlwaysStrong, AlwaysWeak, Threshold
 from trim.routing.router import Router
+from trim.seeding import sample_seeds
+from trim.tasks import load_task
 from trim.types import Action, Question, Role
 
-if TYPE_CHECKING:
-    from trim.config.settings import Config
-
+_AT_ONCE = 16  # questions
 _LOWEST = 1e-9  # a threshold that keeps every draft with a score above 0
 
 
@@ -100,6 +102,36 @@ async def open_recording(config: Config, folder: Path, about: RecordSettings) ->
     with Record(folder) as record:
         async with open_backends(stop_and_go(config)) as backends:
             yield recording(backends, record)
+
+
+async def record(config: Config, folder: Path, about: RecordSettings, *, bar: ProgressBar = no_bar) -> Path:
+    """Explore every question of a task (see `explore`), going on where an earlier call was interrupted.
+
+    Args:
+        config: the models.
+        folder: for the record.
+        about: task, questions, seed and samples.
+        bar: shows how many questions there are.
+
+    Returns:
+        The file of steps and scores.
+    """
+    task = load_task(about.task)
+    questions = iter(task.stream(about.questions, about.seed))
+    try:
+        async with open_recording(config.instructed(task.instruction), folder, about) as backends:
+            with bar(about.questions) as advance:
+
+                async def worker() -> None:
+                    for question in questions:
+                        for seed in sample_seeds(about.seed, about.samples):
+                            await explore(backends, question, seed)
+                        advance("recorded")
+
+                await asyncio.gather(*(worker() for _ in range(min(_AT_ONCE, about.questions))))
+    finally:
+        task.close()
+    return folder / FILE
 
 
 def stop_and_go(config: Config) -> Config:

@@ -7,6 +7,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -16,6 +17,7 @@ from trim.atomic import write_json
 from trim.errors import ConfigError, TaskError, TraceError
 from trim.metrics.curve_summary import Summary, summarise
 from trim.metrics.operating_point import OperatingPoint, Tally, operating_points, point_name
+from trim.metrics.run_comparison import Compared, compare_runs
 from trim.protocols import Solver
 from trim.seeding import sample_seeds
 from trim.tasks import Task
@@ -24,6 +26,14 @@ from trim.types import Question, Trace
 
 Progress = Callable[["Point", bool], None]
 """Called for each solution; False: it was there already."""
+ProgressBar = Callable[[int], AbstractContextManager[Callable[[str], None]]]
+"""Opens a bar for so many things; what it gives is called with a name for each that is done."""
+
+
+@contextmanager
+def no_bar(total: int) -> Iterator[Callable[[str], None]]:
+    """Shows nothing."""
+    yield lambda name: None
 
 
 @dataclass(frozen=True)
@@ -103,6 +113,18 @@ class Run:
         self._check_settings(folder / "run.json", started=started)
         if started:
             self._read()
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """A run that is there, as `trim eval` left it.
+
+        Raises:
+            ConfigError: it is not the folder of a run.
+            TraceError: the traces cannot be read.
+        """
+        if not (folder / "traces.jsonl").is_file():
+            raise ConfigError(f"{folder} has no traces.jsonl: it is not a folder of trim eval")
+        return cls(folder, Settings.read(folder), resume=True)
 
     def _check_settings(self, path: Path, *, started: bool) -> None:
         mine = json.loads(json.dumps(asdict(self.settings)))
@@ -239,6 +261,20 @@ class Run:
         path = self.folder / "results.json"
         write_json(path, results)
         return path
+
+
+def compare_folders(first: Path, second: Path) -> list[Compared]:
+    """The differences between two runs over the same questions.
+
+    Raises:
+        ConfigError: one is not a run, or they have no operating point with a common question.
+        TraceError: traces cannot be read.
+    """
+    runs = Run.open(first), Run.open(second)
+    try:
+        return compare_runs(runs[0].tallies, runs[1].tallies)
+    except ValueError as error:
+        raise ConfigError(f"{first} and {second}: {error}") from None
 
 
 class _Spool:

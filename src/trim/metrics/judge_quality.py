@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trim.metrics.isotonic import Points
+from trim.metrics.score_calibration import Points
 from trim.stats import Estimate, FloatArray, Indices, bootstrap
 
 BINS = 10

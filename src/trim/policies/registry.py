@@ -455,6 +455,11 @@ def saved_by(command: str) -> tuple[str, ...]:
     return tuple(family.name for family in _TABLE if family.written_by == command)
 
 
+def can_be_calibrated(family: PolicyFamily) -> bool:
+    """Whether `trim calibrate` finds its parameter: a policy of steps that has one."""
+    return family.level is Level.STEP and family.parameter is not None
+
+
 def known(name: str) -> PolicyFamily | None:
     """The row of a policy as results call it, such as `threshold+2`; None: one of somebody's own."""
     return FAMILIES.get(PolicySpec.parse(name).family)

@@ -1,4 +1,4 @@
-"""TRIM-POMDP: routing as planning under uncertainty, solved exactly in milliseconds (docs/pomdp.md)."""
+"""TRIM-POMDP: routing as planning under uncertainty, solved exactly in milliseconds (docs/explanation/pomdp.md)."""
 
 from __future__ import annotations
 

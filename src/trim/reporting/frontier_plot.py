@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from trim.atomic import write_bytes
 from trim.metrics.operating_point import OperatingPoint, cheapest
 from trim.policies.registry import Level, known
 
@@ -127,16 +123,3 @@ def _mark(axes: Axes, points: Sequence[OperatingPoint]) -> None:
             arrowprops={"arrowstyle": "->", "color": "#0072B2"},
             color="#0072B2",
         )
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a PNG."""
-    write_bytes(path, png(figure))
-
-
-def png(figure: Figure) -> bytes:
-    """A PNG as bytes."""
-    buffer = BytesIO()
-    FigureCanvasAgg(figure)  # attaches itself: no display and no pyplot state
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()

@@ -1,8 +1,9 @@
-"""Pictures of a fitted POMDP: what it decides, when solutions end, what the process reward model says in each state."""
+"""Plots of a fitted POMDP: what it decides, when solutions end, how the PRM scores each state."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 
 from trim.policies.pomdp import PomdpPolicy
 from trim.pomdp import STATES, PomdpModel, PomdpSolution
+from trim.pomdp.fit.estimation import PomdpFit
+from trim.reporting.png import write_png
 from trim.stats import Estimate
 
 _BLUE, _ORANGE = "#0072B2", "#E69F00"
@@ -24,6 +27,18 @@ _WORDS = {
     "RECOVERABLE": "RECOVERABLE: this step is the first wrong one",
     "LOST": "LOST: an earlier step is wrong",
 }
+
+
+def write_fit_plots(policy: PomdpPolicy, fitted: PomdpFit, folder: Path) -> tuple[str, ...]:
+    """Write all plots of a fit into a folder; the files' names."""
+    plots = {
+        "decisions.png": decisions(policy),
+        "hazard.png": hazard(fitted.model, fitted.hazard),
+        "scores.png": scores(fitted.points),
+    }
+    for name, figure in plots.items():
+        write_png(figure, folder / name)
+    return tuple(plots)
 
 
 def decisions(policy: PomdpPolicy) -> Figure:
@@ -102,7 +117,7 @@ def _median_length(model: PomdpModel) -> int:
 
 
 def hazard(model: PomdpModel, counted: Sequence[Estimate]) -> Figure:
-    """The chance that the next draft is the final one, as counted (with 95% intervals) and as the model has it."""
+    """P(the next draft is the final one), as counted (with 95% confidence intervals) and as the policy uses it."""
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     axes = figure.add_subplot()
     steps = np.arange(len(counted))
@@ -116,10 +131,10 @@ def hazard(model: PomdpModel, counted: Sequence[Estimate]) -> Figure:
         color="black",
         capsize=3,
         markersize=5,
-        label="counted, with 95% interval",
+        label="counted, with 95% confidence interval",
     )
     axes.plot(
-        steps, model.hazard[: len(counted)], color=_BLUE, drawstyle="steps-mid", label="smoothed, as the model has it"
+        steps, model.hazard[: len(counted)], color=_BLUE, drawstyle="steps-mid", label="smoothed, as the policy uses it"
     )
     for step, e in zip(steps, counted, strict=True):
         axes.annotate(

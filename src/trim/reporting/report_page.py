@@ -18,7 +18,8 @@ from trim.experiments.run import Run
 from trim.metrics.breakdown import Dissected, dissect
 from trim.metrics.operating_point import OperatingPoint, cheapest, point_name
 from trim.reporting.breakdown_plots import bill, latency, positions, reliability
-from trim.reporting.frontier_plot import frontier, png
+from trim.reporting.frontier_plot import frontier
+from trim.reporting.png import png
 from trim.tasks import FAMILIES
 from trim.traces import read_traces
 from trim.types import Draft, Role, Trace

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 from math import isfinite
-from typing import Any
 
 from trim.backends.client import Server, TokenCounter
 from trim.backends.probe import probe_server
@@ -186,14 +185,14 @@ class VllmPrm:
             for row, waiting, count in zip(rows, batch, counts, strict=True)
         ]
 
-    def _tokens(self, texts: list[str], total: Any) -> list[int]:
+    def _tokens(self, texts: list[str], total: object) -> list[int]:
         if not isinstance(total, int):
             raise BadResponse(self.server.name, "/pooling answered without a token count")
         lengths = [len(text) for text in texts]
         ends = [total * sum(lengths[: i + 1]) // sum(lengths) for i in range(len(texts))]
         return [end - start for start, end in zip([0, *ends], ends, strict=False)]
 
-    def _values(self, row: Any, steps: int) -> tuple[float, ...]:
+    def _values(self, row: object, steps: int) -> tuple[float, ...]:
         """One probability per step from one [bad, good] or [good] per mark."""
         if not isinstance(row, list) or len(row) != steps:
             found = len(row) if isinstance(row, list) else "no list of"

@@ -151,16 +151,19 @@ class Gateway:
 
     def _sampled(self, request: BaseRequest) -> Backends:
         """The models behind their circuit breakers, with the request's sampling if it asks for its own."""
-        fields = {"temperature": request.temperature, "top_p": request.top_p}
-        given = {name: value for name, value in fields.items() if value is not None}
         configured = self.backends.spec.sampling
-        sampling = replace(configured, **given)
+        sampling = replace(
+            configured,
+            temperature=configured.temperature if request.temperature is None else request.temperature,
+            top_p=configured.top_p if request.top_p is None else request.top_p,
+        )
         if sampling == configured:
             return self._protected
         try:
             return self.breakers.around(self.backends.sampled(sampling))
         except ConfigError as error:
-            raise ApiError(400, str(error), "unsupported_parameter", next(iter(given))) from None
+            field = "top_p" if request.temperature is None else "temperature"
+            raise ApiError(400, str(error), "unsupported_parameter", field) from None
 
     async def prepare(self, job: Job) -> None:
         """Returns when the first decision of a request takes no time.
@@ -258,8 +261,8 @@ class Gateway:
             metrics.spend.labels(window).set(self.usage.totals(hour // hours * hours).cost)
             if (target := self.settings.spend_targets().get(hours)) is not None:
                 metrics.spend_target.labels(window).set(target)
-        for target, controller in self.controllers.items():
-            labels = (controller.policy().name, target)
+        for followed, controller in self.controllers.items():
+            labels = (controller.policy().name, followed)
             metrics.share.labels(*labels).set(controller.state.share)
             metrics.effort.labels(*labels).set(controller.state.effort)
         return metrics.text()

@@ -41,11 +41,11 @@ class _Job:
     waiting: int = field(default=0, compare=False)
 
 
-_Key = tuple[str, float | None]
+_Key = tuple[type, str, float | None]
 
 
 class PolicyPreparation:
-    """Prepares policies and keeps those that were used last. A gateway's policies differ by name or by parameter.
+    """Prepares policies and keeps those that were used last. A gateway's policies differ by class, name or parameter.
 
     Args:
         observe: told how many seconds each preparation took.
@@ -61,7 +61,7 @@ class PolicyPreparation:
         self._worker: asyncio.Task[None] | None = None
 
     def shared(self, policy: Policy) -> Policy:
-        """The policy of this name and parameter that is prepared or about to be, or else the given one."""
+        """The policy of this class, name and parameter that is prepared or about to be, or else the given one."""
         job = self._jobs.get(_key(policy))
         return self._prepared.get(_key(policy), policy if job is None else job.policy)
 
@@ -153,7 +153,7 @@ class PolicyPreparation:
 
 
 def _key(policy: Policy) -> _Key:
-    return policy.name, policy.parameter
+    return type(policy), policy.name, policy.parameter
 
 
 def needs_preparation(policy: Policy) -> bool:

@@ -43,7 +43,9 @@ class Metrics:
         self.fallbacks = counter("fallbacks", "Fallbacks by the role that failed", "role")
         self.backend_duration = seconds("backend_call_duration", "Duration of a backend call", _STEP_SECONDS, "role")
         self.backend_errors = counter("backend_errors", "Failed backend calls by role and kind", "role", "kind")
-        self.circuit_open = gauge("backend_circuit_open", "1 while the circuit of a backend is open", "role")
+        self.circuit_open = gauge(
+            "backend_circuit_open", "1 while the circuit of a backend is open or half-open", "role"
+        )
         self.share = gauge("strong_share", "Realised strong share, by the target that it follows", "policy", "target")
         self.effort = gauge("controller_effort", "Effort, in [0, 1], that follows a target", "policy", "target")
         self.spend = gauge("spend", "Spend in this hour or day (UTC), in the unit of the prices", "window")

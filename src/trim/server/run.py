@@ -54,10 +54,14 @@ async def run(path: Path | None, overrides: Overrides) -> None:
             yield gateway
 
     server = uvicorn.Server(_uvicorn(create_app(lifespan), serve))
-    await server.serve()
+    try:
+        await server.serve()
+    except SystemExit:  # uvicorn's way to say that it cannot listen
+        if server.started:
+            raise
     if not server.started:
         await opened.aclose()
-        raise ConfigError(f"cannot listen at {serve.host}:{serve.port}; the line above says why")
+        raise ConfigError(f"cannot listen at {serve.host}:{serve.port}; the log above says why")
 
 
 def run_workers(path: Path | None, overrides: Overrides, workers: int) -> None:
@@ -82,7 +86,7 @@ def _config(path: Path | None, overrides: Overrides) -> Config:
 
 def _uvicorn(app: str | Callable[..., object], serve: ServeSettings, workers: int | None = None) -> uvicorn.Config:
     return uvicorn.Config(
-        app,  # type: ignore[arg-type]
+        app,
         host=serve.host,
         port=serve.port,
         lifespan="on",

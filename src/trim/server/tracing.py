@@ -69,7 +69,7 @@ class Tracing:
         parent = extract(dict(headers))
         with self._tracer.start_as_current_span(f"{operation} {model}", parent, SpanKind.SERVER) as span:
             opened = SpanAttributes(span)
-            opened.set(_described(operation, model) | attributes)
+            opened.set({**_described(operation, model), **attributes})
             yield opened
 
     @contextmanager

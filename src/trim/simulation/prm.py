@@ -42,7 +42,7 @@ def stricter(
 ) -> ObservationBins:
     """The same PRM on a weaker model's solutions: harder on first errors, and on what follows them.
 
-    Bins measured on solutions of many models understate both (docs/simulator.md).
+    Bins measured on solutions of many models understate both (docs/explanation/simulator.md).
 
     Args:
         scores: measured bins.

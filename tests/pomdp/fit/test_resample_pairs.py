@@ -6,8 +6,8 @@ import pytest
 
 from tests.pomdp.fit.recorded import AFTER_RIGHT, AFTER_WRONG, WEAK, by_rule, off, record, rule
 from trim.policies import RandomSteps
-from trim.pomdp.fit.labels import label_by_rule
-from trim.pomdp.fit.resample_pairs import ResamplePair, best_of, find_resample_pairs, fit_resamples
+from trim.pomdp.fit.labels import best_of, label_by_rule
+from trim.pomdp.fit.resample_pairs import ResamplePair, find_resample_pairs, fit_resamples
 from trim.types import Role
 
 

@@ -16,6 +16,7 @@ from trim.policies.artifacts import Artifact, Models, Provenance, Setting
 from trim.policies.learned.features import Aggregate, PriceRange, Stepwise, Vector
 from trim.policies.learned.networks import AggNetwork, Arrays, SeqNetwork
 from trim.policies.spec import PolicySpec
+from trim.protocols import Policy
 from trim.types import Action, Observation
 
 Kind = Literal["agg", "seq"]
@@ -81,8 +82,7 @@ class LearnedPolicy:
     def _scaled_price(self) -> float:
         return self.trained.scaled(self.price)
 
-    def prepare(self) -> None:
-        """Nothing: the network is ready when the policy is made."""
+    prepare = Policy.prepare  # nothing: the network is ready when the policy is made
 
     def at(self, parameter: float) -> LearnedPolicy:
         """The same policy for another price."""

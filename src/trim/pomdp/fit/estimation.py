@@ -18,8 +18,16 @@ import numpy as np
 
 from trim.errors import TraceError
 from trim.pomdp.belief import filter_belief
-from trim.pomdp.fit.labels import LabelledDraft, Labeller, StepLabels, is_final, labelled_drafts, labelled_resamples
-from trim.pomdp.fit.resample_pairs import ResampleFit, ResamplePair, best_of, find_resample_pairs, fit_resamples
+from trim.pomdp.fit.labels import (
+    LabelledDraft,
+    Labeller,
+    StepLabels,
+    best_of,
+    is_final,
+    labelled_drafts,
+    labelled_resamples,
+)
+from trim.pomdp.fit.resample_pairs import ResampleFit, ResamplePair, find_resample_pairs, fit_resamples
 from trim.pomdp.model import PomdpModel
 from trim.pomdp.observation import STATES, FloatArray, ObservationBins, quantile_bins
 from trim.stats import Estimate, mean, proportion

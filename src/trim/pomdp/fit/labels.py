@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from trim.pomdp.fit.resample_pairs import best_of
 from trim.pomdp.observation import STATES
 from trim.types import Action, Draft, Finish, Observation, Question, Step, Trace
 
@@ -93,6 +92,11 @@ class LabelledDraft:
 
     observation: Observation
     state: int
+
+
+def best_of(texts: Sequence[Draft]) -> int:
+    """Index of the text that the Router keeps: the best-scored one, the first of equals."""
+    return max(range(len(texts)), key=lambda n: (-1.0 if texts[n].score is None else texts[n].score, -n))
 
 
 def labelled_drafts(trace: Trace, labels: StepLabels, ends: Callable[[str], bool]) -> Iterator[LabelledDraft]:

@@ -6,17 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trim.pomdp.fit.labels import StepLabels, best_of
 from trim.pomdp.model import ResampleModel
 from trim.pomdp.observation import STATES
 from trim.stats import Estimate, proportion
-from trim.types import Draft, Role, Trace
-
-if TYPE_CHECKING:
-    from trim.pomdp.fit.labels import StepLabels
+from trim.types import Role, Trace
 
 _CORRECT, _RECOVERABLE, _LOST = range(3)
 _MIN_PAIRS, _MIN_DIFFERENT = 20, 5  # for each state; of different texts, after a correct and after a wrong one
@@ -99,11 +96,6 @@ def find_resample_pairs(trace: Trace, labels: StepLabels, role: Role) -> Iterato
                 scores=(texts[best].score, texts[n].score),
             )
         prefix_correct = kept
-
-
-def best_of(texts: Sequence[Draft]) -> int:
-    """Index of the text that the Router keeps: the best-scored one, the first of equals."""
-    return max(range(len(texts)), key=lambda n: (-1.0 if texts[n].score is None else texts[n].score, -n))
 
 
 def fit_resamples(pairs: Sequence[ResamplePair]) -> ResampleFit | None:

@@ -1,0 +1,389 @@
+"""The reference pages, from the code. mkdocs calls `on_files` (mkdocs.yml, `hooks`), so no page can be out of date.
+
+python docs/generate.py FOLDER      writes the same pages as files
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from trim.policies.registry import Parameter
+
+ROOT = Path(__file__).parents[1]
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines) + "\n"
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+def cli() -> str:
+    """Every command with its arguments, from argparse."""
+    from trim.cli.main import parser
+
+    parts = [
+        "# Commands\n",
+        "Made from the command line's own parser; `trim COMMAND --help` says the same. A mistake that the user can fix "
+        "ends in one sentence on standard error and exit code 2, Ctrl-C in 130.\n",
+    ]
+    for name, command in _commands(parser(), "trim"):
+        parts.append(_command(name, command))
+    return "\n".join(parts)
+
+
+def _commands(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    nested = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not nested:
+        yield name, parser
+    for action in nested:
+        for word, child in action.choices.items():
+            yield from _commands(child, f"{name} {word}")
+
+
+def _command(name: str, parser: argparse.ArgumentParser) -> str:
+    text = (parser.description or "").strip()
+    words, _, examples = text.partition("\nexample")
+    parts = [f"## `{name}`\n"]
+    if words.strip():
+        parts.append(_prose(words))
+    rows = [_argument(action) for action in parser._actions if not isinstance(action, argparse._HelpAction)]
+    parts.append(_table(("argument", "default", "meaning"), [row for row in rows if row]))
+    if examples:
+        lines = examples.partition("\n")[2].rstrip().split("\n")
+        indent = min(len(line) - len(line.lstrip()) for line in lines if line.strip())
+        parts.append("```text\n" + "\n".join(line[indent:].rstrip() for line in lines) + "\n```\n")
+    return "\n".join(parts)
+
+
+def _prose(text: str) -> str:
+    """A description; its indented lists as they are."""
+    if re.search(r"^  ", text, re.MULTILINE):
+        return f"```text\n{text.strip()}\n```\n"
+    return text.strip() + "\n"
+
+
+def _argument(action: argparse.Action) -> tuple[str, ...]:
+    if action.help == argparse.SUPPRESS:
+        return ()
+    takes = ""
+    if action.nargs != 0:
+        takes = str(
+            action.metavar or (" or ".join(map(str, action.choices)) if action.choices else action.dest.upper())
+        )
+    shown = f"`{' '.join(filter(None, (*action.option_strings[-1:], takes)))}`"
+    default = "required" if action.required and action.option_strings else _default(action.default)
+    words = (action.help or "") % {"default": action.default, "prog": "trim"} if action.help else ""
+    words = re.sub(r" \(default: [^()]*\)$", "", words) if default else words
+    return shown, default, words
+
+
+def _default(value: object) -> str:
+    """A default that says something."""
+    if value is None or isinstance(value, bool | tuple | list) or value in ("", argparse.SUPPRESS):
+        return ""
+    return f"`{value}`"
+
+
+# --- configuration ----------------------------------------------------------------------------------------------------
+
+
+def configuration() -> str:
+    """Every key, from the typed settings."""
+    from trim.config.reference import reference, tables
+
+    words = tables()
+    parts = [
+        "# Configuration\n",
+        "One TOML file; every key is optional and checked. `trim config check trim.toml` validates it, `--probe` asks "
+        "the servers. An environment variable overrides its key: `TRIM_WEAK__BASE_URL` for `base_url` in `[weak]`. "
+        "Without a file the embedded models are used at nominal prices, which are the defaults below.\n",
+    ]
+    by_table: dict[str, list[tuple[str, ...]]] = {}
+    for key in reference():
+        default = "" if key.default in (None, "") else f"`{key.default}`"
+        by_table.setdefault(key.table, []).append((f"`{key.path[-1]}`", key.allowed, default, key.description))
+    for table, rows in by_table.items():
+        parts.append(f"## `[{table}]` {{ #{table.replace('.', '-')} }}\n")
+        parts.append(words.get(table, "") + "\n")
+        parts.append(_table(("key", "accepts", "default", "meaning"), rows))
+    return "\n".join(parts)
+
+
+# --- policies ---------------------------------------------------------------------------------------------------------
+
+
+def policies() -> str:
+    """Every policy family, from the registry."""
+    from trim.policies.registry import FAMILIES, Level
+
+    parts = [
+        "# Policies\n",
+        "The registry of policy families. A name is `FAMILY[+OPTION...][=FOLDER]`: `threshold+2` resamples a draft up "
+        "to twice, `pomdp+revise=fits/gsm` is a saved plan with revisions. A family has one parameter, which an "
+        "evaluation sweeps. *Tunable* families can follow a target share or spend in the gateway.\n",
+        "`module:Class` and `file.py:Class` name a policy of your own: [how](../how-to/your-policy.md).\n",
+    ]
+    groups = {
+        "TRIM's own": [f for f in FAMILIES.values() if not f.baseline and f.level is Level.STEP],
+        "Baselines": [f for f in FAMILIES.values() if f.baseline and f.level is Level.STEP],
+        "Query-level baselines": [f for f in FAMILIES.values() if f.level is Level.QUERY],
+    }
+    notes = {
+        "Baselines": "Methods of other papers on the same harness: same models, same questions and seeds, same total "
+        "cost. Each file in `src/trim/baselines/` cites its paper and says where it departs.\n",
+        "Query-level baselines": "These choose one model for a whole question.\n",
+    }
+    for title, families in groups.items():
+        parts.append(f"## {title}\n")
+        parts.append(notes.get(title, ""))
+        rows = [
+            (
+                f"`{family.name}`",
+                family.summary,
+                _parameter(family.parameter),
+                ", ".join(f"`+{option}`" for option in family.options),
+                "; ".join(sorted(need.value for need in family.needs))
+                + (f" (made by `{family.written_by}`)" if family.written_by else ""),
+                "yes" if family.tunable else "",
+            )
+            for family in families
+        ]
+        parts.append(_table(("name", "what it does", "parameter", "options", "needs", "tunable"), rows))
+    return "\n".join(parts)
+
+
+def _parameter(parameter: Parameter | None) -> str:
+    if parameter is None:
+        return ""
+    high = f"{parameter.high:g}]" if parameter.high < float("inf") else "∞)"
+    default = f", default {parameter.default:g}" if parameter.default is not None else ""
+    return f"{parameter.name} in [{parameter.low:g}, {high}{default}: {parameter.meaning}"
+
+
+# --- traces -----------------------------------------------------------------------------------------------------------
+
+
+def traces() -> str:
+    """The record, from its dataclasses."""
+    from trim import types
+
+    parts = [
+        "# Traces\n",
+        "A line of `traces.jsonl` is a trace: a question with its decisions, steps, usage and stop reason. The keys "
+        "are the names of the dataclasses in `trim.types`, with `schema` beside them: Python and JSON say the same.\n",
+        "The file is append-only. A last line that a crash cut off is reported, skipped, and cut off before anything "
+        "is appended.\n",
+    ]
+    for kind in (types.Trace, types.Question, types.Message, types.Decision, types.Draft, types.Step, types.Usage,
+                 types.Fallback):  # fmt: skip
+        parts.append(f"## {kind.__name__}\n")
+        parts.append((inspect.getdoc(kind) or "").split("\nArgs:")[0].strip() + "\n")
+        rows = [(f"`{field.name}`", f"`{field.type}`") for field in dataclasses.fields(kind)]
+        parts.append(_table(("field", "type"), rows))
+    for enum in (types.Action, types.StopReason, types.Finish):
+        parts.append(f"## {enum.__name__}\n")
+        parts.append((inspect.getdoc(enum) or "").strip() + "\n")
+        parts.append(", ".join(f"`{member.value}`" for member in enum) + "\n")
+    return "\n".join(parts)
+
+
+# --- metrics and spans ------------------------------------------------------------------------------------------------
+
+
+def metrics() -> str:
+    """Every metric of the gateway, from its registry."""
+    from trim.server.prometheus import Metrics
+
+    rows = []
+    for metric in Metrics().registry.collect():
+        counter = "_total" if metric.type == "counter" else ""
+        labels = _labels(metric.name)
+        rows.append(
+            (
+                f"`{metric.name}{counter}`",
+                metric.type,
+                ", ".join(f"`{label}`" for label in labels),
+                metric.documentation,
+            )
+        )
+    return (
+        "# Metrics and spans\n\n"
+        "## Prometheus\n\n"
+        "The gateway serves these at `GET /metrics`, for this process. A histogram `NAME` has the series\n"
+        "`NAME_bucket`, `NAME_sum` and `NAME_count`.\n\n"
+        + _table(("metric", "type", "labels", "meaning"), rows)
+        + "\n## OpenTelemetry\n\n"
+        "::: trim.server.tracing\n    options: {members: [], show_root_heading: false, show_root_toc_entry: false}\n"
+    )
+
+
+def _labels(name: str) -> tuple[str, ...]:
+    """Of a metric: its names are given where it is made."""
+    from trim.server.prometheus import Metrics
+
+    for collector in vars(Metrics()).values():
+        if getattr(collector, "_name", None) == name:
+            return tuple(collector._labelnames)
+    return ()
+
+
+# --- the wire format --------------------------------------------------------------------------------------------------
+
+
+def wire() -> str:
+    """Routes, requests and answers of the gateway, from its OpenAPI document."""
+    from trim.server.openapi import document
+
+    made = document()
+    parts = [
+        "# Wire format\n",
+        "From the OpenAPI document that a running gateway serves at `GET /openapi.json`. How to use it: "
+        "[Use the gateway](../how-to/use-the-gateway.md).\n",
+        "## Routes\n",
+    ]
+    rows = []
+    for path, methods in made["paths"].items():
+        for method, route in methods.items():
+            if method == "parameters":
+                continue
+            answers = ", ".join(route["responses"])
+            rows.append((f"`{method.upper()} {path}`", route.get("summary", route.get("description", "")), answers))
+    parts.append(_table(("route", "what it does", "answers"), rows))
+    parts.append("## Objects\n")
+    for name, schema in sorted(made["components"]["schemas"].items()):
+        if "properties" not in schema:
+            continue
+        parts.append(f"### {name}\n")
+        if schema.get("description"):
+            parts.append(schema["description"].strip() + "\n")
+        required = schema.get("required", ())
+        rows = [
+            (f"`{field}`", _type(of), "yes" if field in required else "", _brief(of))
+            for field, of in schema["properties"].items()
+        ]
+        parts.append(_table(("field", "type", "required", "limits"), rows))
+    return "\n".join(parts)
+
+
+def _type(schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_type(one) for one in schema["anyOf"]))
+    if "const" in schema:
+        return f"`{schema['const']!r}`"
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if schema.get("type") == "array":
+        return f"list of {_type(schema.get('items', {}))}"
+    return str(schema.get("type", "any"))
+
+
+def _brief(schema: dict[str, Any]) -> str:
+    """Bounds, also of the alternatives."""
+    named = {
+        "minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below",
+        "minLength": "characters at least", "maxLength": "characters at most", "minItems": "items at least",
+        "maxItems": "items at most",
+    }  # fmt: skip
+    found = [
+        f"{words} {one[key]}"
+        for one in (schema, *schema.get("anyOf", ()))
+        for key, words in named.items()
+        if key in one
+    ]
+    return ", ".join(dict.fromkeys(([schema["description"]] if "description" in schema else []) + found))
+
+
+# --- Python -----------------------------------------------------------------------------------------------------------
+
+_GROUPS = {
+    "Routing": "trim.routing.",
+    "Policies": "trim.policies.",
+    "Extension points": "trim.protocols",
+    "Configuration": "trim.config.",
+    "Tasks": "trim.tasks",
+    "Traces": "trim.traces",
+    "Steps": "trim.steps",
+    "Values": "trim.types",
+    "Errors": "trim.errors",
+    "Other": "trim.",
+}
+"""Title, and how the modules begin whose names stand under it."""
+
+
+def python() -> str:
+    """The public API, by the modules that define it."""
+    import trim
+
+    parts = [
+        "# Python\n",
+        "What `import trim` offers, in groups. Everything else is internal and may change; what third parties "
+        "implement are the [extension points](#extension-points). `trim.testing` checks an implementation.\n",
+    ]
+    by_module: dict[str, list[str]] = {}
+    for name in trim.__all__:
+        if not name.startswith("__"):
+            by_module.setdefault(getattr(getattr(trim, name), "__module__", "trim"), []).append(name)
+    for title, start in _GROUPS.items():
+        modules = sorted(module for module in by_module if module.startswith(start))
+        names = [f"trim.{name}" for module in modules for name in sorted(by_module.pop(module))]
+        if names:
+            parts.append(f"## {title}\n")
+            parts.extend(map(_documented, names))
+    parts.append("## Checks for third parties\n")
+    parts.append(_documented("trim.testing"))
+    return "\n".join(parts)
+
+
+def _documented(path: str) -> str:
+    return f"::: {path}\n    options: {{heading_level: 3}}\n"
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "reference/cli.md": cli,
+    "reference/config.md": configuration,
+    "reference/policies.md": policies,
+    "reference/wire.md": wire,
+    "reference/metrics.md": metrics,
+    "reference/traces.md": traces,
+    "reference/python.md": python,
+}
+"""Page, and the function that makes it."""
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """mkdocs: add the pages."""
+    from mkdocs.structure.files import File
+
+    sys.path.insert(0, str(ROOT / "src"))
+    for name, make in GENERATED.items():
+        files.append(File.generated(config, name, content=make()))
+    return files
+
+
+def main() -> None:
+    """Write the pages."""
+    for name, make in GENERATED.items():
+        path = Path(sys.argv[1]) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(make(), "utf-8")
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT / "src"))
+    main()

@@ -1,0 +1,117 @@
+"""An evaluation: policies over the questions of a task, into a folder. What `trim eval` runs."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from trim.atomic import write_bytes
+from trim.config.settings import Config
+from trim.config.specs import resolve
+from trim.errors import ConfigError
+from trim.experiments.recording import RecordSettings
+from trim.experiments.run import ProgressBar, Run, Settings, no_bar
+from trim.experiments.sweep import EvaluationPlan, OnCluster, on_cluster, open_points
+from trim.policies import PolicySpec
+from trim.tasks import Task, load_task
+
+
+async def evaluate(
+    plan: EvaluationPlan,
+    folder: Path,
+    *,
+    task: Task | None = None,
+    resume: bool = False,
+    cluster: OnCluster | None = None,
+    bar: ProgressBar = no_bar,
+) -> Run:
+    """Solve every question at every operating point; traces and results are in the folder afterwards.
+
+    Args:
+        plan: what to run.
+        folder: made where it is not there.
+        task: the plan's, where it is open already.
+        resume: go on with what is in the folder.
+        cluster: Ray workers that solve the questions; None: this process.
+        bar: shows how many solutions there are.
+
+    Raises:
+        ConfigError: the plan names something that is not there, or the folder holds another run.
+        BackendError: a model failed and its `on_error` says raise. What is done stays: go on with `resume`.
+    """
+    async with AsyncExitStack() as stack:
+        if task is None:
+            task = load_task(plan.task)
+            stack.callback(task.close)
+        config, recorded = plan.config.instructed(task.instruction), folder / "traces.jsonl"
+        plan = replace(plan, config=config, recorded=recorded if resume else None)
+        points = await stack.enter_async_context(open_points(plan, task))
+        generation = generation_settings(plan.config) | ({"scored": True} if plan.score else {})
+        settings = Settings(task.name, plan.questions, plan.seed, plan.config.names(), generation, plan.samples)
+        run = Run(folder, settings, resume=resume)
+        keep_policies(plan.policies, folder)
+        if cluster is not None:
+            points = await on_cluster(plan, points, cluster, stack)
+        with bar(len(points) * plan.questions * plan.samples) as advance:
+            await run.add(
+                points,
+                task.stream(plan.questions, plan.seed),
+                task,
+                concurrency=plan.concurrency,
+                progress=lambda point, fresh: advance(point.label),
+            )
+    run.write_results()
+    return run
+
+
+def replay_plan(plan: EvaluationPlan, record: Path, samples: int | None) -> EvaluationPlan:
+    """The plan with the task, seed and questions of a record in place of models.
+
+    Args:
+        plan: its questions are a limit.
+        record: a folder of `trim record`.
+        samples: how many of the recorded samples; None: all.
+
+    Raises:
+        ConfigError: the folder is not a record, or has fewer samples.
+    """
+    told = RecordSettings.read(record)
+    if (samples or 1) > told.samples:
+        raise ConfigError(f"{record} is a record of --samples {told.samples}, not {samples}")
+    questions = min(told.questions, plan.questions)
+    return replace(
+        plan, task=told.task, seed=told.seed, questions=questions, samples=samples or told.samples, replay=record
+    )
+
+
+def keep_policies(policies: tuple[str, ...], folder: Path) -> None:
+    """Put the saved policies that a run uses beside its traces.
+
+    Raises:
+        ConfigError: another one is there: traces of two fits would be mixed.
+    """
+    for spec in map(PolicySpec.parse, policies):
+        for file in ("policy.json", "arrays.npz") if spec.folder else ():
+            kept, content = folder / spec.family / file, (Path(spec.folder) / file).read_bytes()
+            if kept.exists() and kept.read_bytes() != content:
+                raise ConfigError(f"{folder} holds a run with another fit than {spec.folder}: choose another --out")
+            kept.parent.mkdir(exist_ok=True)
+            write_bytes(kept, content)
+
+
+def generation_settings(config: Config) -> dict[str, object]:
+    """What besides the models decides what comes out: kept in `run.json`."""
+    spec = resolve(config)
+    sampling, limits, budget = spec.sampling, spec.limits, spec.budget
+    return {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,
+        "max_steps": limits.max_steps,
+        "max_step_tokens": sampling.max_step_tokens,
+        "separator": spec.step_format.separator.value,
+        "max_drafts": limits.max_drafts,
+        "max_strong_tokens": budget.max_strong_tokens,
+        "max_cost": budget.max_cost,
+    }

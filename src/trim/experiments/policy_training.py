@@ -1,0 +1,252 @@
+"""A learned policy, trained into a folder: opens what it learns from, checks the folder, runs PPO. For `trim train`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from datetime import date
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from trim.atomic import write_json
+from trim.config.factory import open_backends
+from trim.config.loading import load_config
+from trim.config.settings import Config
+from trim.errors import ConfigError, MissingExtra
+from trim.experiments.recording import RecordSettings, open_recording
+from trim.experiments.run import ProgressBar, no_bar
+from trim.policies import AlwaysStrong
+from trim.policies.artifacts import Artifact, Models, Provenance
+from trim.policies.learned.features import PriceRange
+from trim.policies.learned.policy import PAPER_ACTIONS, Kind
+from trim.policies.pomdp import PomdpPolicy
+from trim.tasks import load_task
+from trim.training.episodes import Source, solve
+from trim.training.simulated_source import price_range, simulated, textbook
+from trim.training.trackers import tracked
+from trim.types import Action, Role
+
+if TYPE_CHECKING:
+    from trim.training.ppo import PpoSettings, UpdateMetrics
+
+SourceName = Literal["simulate", "embedded", "config"]
+_EARLIER_SETTINGS = {
+    "episodes": "total_episodes",
+    "batch": "episodes_per_update",
+    "epochs": "update_epochs",
+    "minibatch": "minibatch_size",
+    "rate": "learning_rate",
+    "clip": "clip_coef",
+    "decay": "gae_lambda",
+    "entropy": "ent_coef",
+    "last_entropy": "final_ent_coef",
+    "critic": "vf_coef",
+    "most_gradient": "max_grad_norm",
+}
+"""Names that version 0.1 wrote into training.json, and today's, so that its trainings can be resumed."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much to train on: solutions to learn from, solutions an update, distinct questions, held-out questions."""
+
+    episodes: int
+    batch: int
+    questions: int
+    validation: int
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if value < 1:
+                raise ConfigError(f"--{name} must be at least 1, not {value}")
+
+
+SIMULATED = Sizes(episodes=50_000, batch=256, questions=50_000, validation=400)
+REAL = Sizes(episodes=6_000, batch=128, questions=2_000, validation=100)
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What is trained, and on what.
+
+    Args:
+        kind: agg or seq.
+        source: simulated models, the shipped pair, or the models of a configuration.
+        sizes: see `SIMULATED` and `REAL`.
+        fit: of a simulated pair: what `trim fit pomdp` wrote; None: the textbook pair.
+        config: of source `config`.
+        task: of real models: a family, or a JSONL file. Questions of a family are of a split of their own.
+        record: a folder that keeps what real models say, so that nothing is asked for twice.
+        start: the folder of another training, whose network this one begins with.
+        prices: of a strong token; None: a step costs 0.002 to 0.5 correct answers.
+        actions: that the policy may take.
+        weak_price: of a weak token, in strong tokens.
+        seed: of questions, weights and sampling.
+        concurrency: questions at the same time.
+
+    Raises:
+        ConfigError: parts that don't go together, or a number out of range.
+    """
+
+    kind: Kind
+    source: SourceName
+    sizes: Sizes
+    fit: Path | None = None
+    config: Config | None = None
+    task: str = "gsm_symbolic"
+    record: Path | None = None
+    start: Path | None = None
+    prices: PriceRange | None = None
+    actions: tuple[Action, ...] = PAPER_ACTIONS
+    weak_price: float = 0.0
+    seed: int = 0
+    concurrency: int = 64
+
+    def __post_init__(self) -> None:
+        if self.concurrency < 1:
+            raise ConfigError(f"--concurrency must be at least 1, not {self.concurrency}")
+        if not 0 <= self.weak_price < math.inf:
+            raise ConfigError(f"--weak-price must be a number from 0, not {self.weak_price}")
+        if self.source == "simulate" and self.record:
+            raise ConfigError("--record goes with models: simulated ones cost nothing")
+        if self.source != "simulate" and self.fit:
+            raise ConfigError(f"--from goes with --source simulate, not {self.source}")
+        if self.source != "simulate" and (self.source == "config") is not (self.config is not None):
+            raise ConfigError("--source config needs --config trim.toml, and only it has one")
+
+
+@dataclass(frozen=True)
+class StrongAlone:
+    """The strong model alone on the validation questions: share of right answers, tokens a question and a step."""
+
+    accuracy: float
+    tokens: float
+    step_tokens: float
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A source, whose models they are, and the name of its task."""
+
+    source: Source
+    models: Models
+    task: str
+
+
+async def train_policy(
+    plan: TrainingPlan, folder: Path, *, resume: bool = False, tracker: str | None = None, bar: ProgressBar = no_bar
+) -> StrongAlone:
+    """Train; the policy, metrics.jsonl, training.json and a checkpoint are in the folder afterwards.
+
+    Args:
+        plan: what to train.
+        folder: made where it is not there.
+        resume: go on with the training in the folder. The result is that of one that was never interrupted.
+        tracker: one of `trim.training.trackers.TRACKERS` that hears of every update too.
+        bar: shows how many updates there are.
+
+    Returns:
+        What the strong model alone reaches, to compare with.
+
+    Raises:
+        MissingExtra: torch is not installed.
+        ConfigError: the folder holds another training, or what the plan names is not there.
+    """
+    if find_spec("torch") is None:
+        raise MissingExtra("torch", "train")
+    from trim.training.ppo import PpoSettings, train
+
+    sizes = plan.sizes
+    async with _open(plan) as opened:
+        alone = await _strong_alone(opened.source)
+        prices = plan.prices or price_range(alone.step_tokens)
+        settings = PpoSettings(
+            plan.kind,
+            prices,
+            plan.actions,
+            plan.weak_price,
+            total_episodes=sizes.episodes,
+            episodes_per_update=sizes.batch,
+            seed=plan.seed,
+        )
+        _check_folder(folder, plan, settings, opened, resume=resume)
+        provenance = Provenance(opened.models, opened.task, date.today().isoformat(), sizes.questions)
+        start = plan.start / "checkpoint.npz" if plan.start else None
+        with tracked(tracker, folder, asdict(settings)) as log, bar(settings.updates) as advance:
+
+            def report(row: UpdateMetrics) -> None:
+                log(row)
+                share = row.strong_tokens / alone.tokens
+                advance(f"reward {row.reward:.3f}, {row.accuracy:.0%} right, strong share {share:.0%}")
+
+            await train(opened.source, settings, folder, provenance, start=start, report=report)
+    return alone
+
+
+@asynccontextmanager
+async def _open(plan: TrainingPlan) -> AsyncIterator[_Opened]:
+    """Simulated models, or real ones with questions that neither they nor any test have seen."""
+    sizes = plan.sizes
+    if plan.source == "simulate":
+        model, models = textbook(), Models("textbook weak", "textbook strong", "textbook PRM")
+        if plan.fit:
+            model = PomdpPolicy.load(plan.fit).model
+            models = Artifact.load(plan.fit, kind="pomdp").provenance.models
+        source = simulated(model, plan.actions, questions=sizes.questions, validation=sizes.validation, seed=plan.seed)
+        yield _Opened(source, models, "simulated")
+        return
+    config, count = plan.config or load_config(None), sizes.questions + sizes.validation
+    task = load_task(plan.task, "validation")
+    try:
+        drawn = task.questions(count, plan.seed)
+        if plan.record:
+            about = RecordSettings(f"training on {plan.task}", count, plan.seed, config.names())
+            models_of = open_recording(config, plan.record, about)
+        else:
+            models_of = open_backends(config)
+        async with models_of as backends:
+            training, held_out = drawn[sizes.validation :], drawn[: sizes.validation]
+            source = Source(task, training, held_out, backends.router, plan.concurrency)
+            yield _Opened(source, Models(**config.names()), plan.task)
+    finally:
+        task.close()
+
+
+async def _strong_alone(source: Source) -> StrongAlone:
+    traces = await solve(source, [(AlwaysStrong(), question) for question in source.validation], seed=0)
+    tokens = sum(trace.usage[Role.STRONG].completion_tokens for trace in traces)
+    steps = sum(len(trace.steps) for trace in traces)
+    right = sum(bool(trace.correct) for trace in traces)
+    return StrongAlone(right / len(traces), max(tokens / len(traces), 1.0), max(tokens / max(steps, 1), 1.0))
+
+
+def _check_folder(folder: Path, plan: TrainingPlan, settings: PpoSettings, opened: _Opened, *, resume: bool) -> None:
+    """Make the folder, or see that what is in it is the same training."""
+    path = folder / "training.json"
+    mine = {
+        "settings": asdict(settings),
+        "source": plan.source,
+        "task": opened.task,
+        "models": asdict(opened.models),
+        "questions": plan.sizes.questions,
+        "validation": plan.sizes.validation,
+        "start": str(plan.start) if plan.start else None,
+    }
+    mine = json.loads(json.dumps(mine))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        theirs = json.loads(path.read_text()) if path.exists() else None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    if theirs is not None and "settings" in theirs:
+        theirs["settings"] = {_EARLIER_SETTINGS.get(name, name): value for name, value in theirs["settings"].items()}
+    if theirs is not None and not resume:
+        raise ConfigError(f"{folder} holds a training already: --resume goes on with it, or choose another --out")
+    if theirs not in (None, mine):
+        different = [name for name in mine if theirs.get(name) != mine[name]]
+        raise ConfigError(f"{folder} holds another training: {', '.join(different)} differ; choose another --out")
+    write_json(path, mine)

@@ -1,0 +1,146 @@
+"""A POMDP policy fitted to recorded traces: what `trim fit pomdp` does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from trim.atomic import write_json
+from trim.config.factory import open_backends
+from trim.config.loading import load_config
+from trim.config.settings import Config
+from trim.config.specs import resolve
+from trim.errors import ConfigError
+from trim.experiments.labelled_solutions import LabelledSolution, read_processbench
+from trim.experiments.recorded_runs import Recorded
+from trim.policies.artifacts import Models, Provenance
+from trim.policies.pomdp import PomdpPolicy
+from trim.pomdp import STATES, read_points
+from trim.pomdp.cost_model import CostModel, measure_cost_model
+from trim.pomdp.fit.estimation import PomdpFit, fit
+from trim.pomdp.fit.labels import Labeller, label_by_prm, label_by_rule, labelled_points
+from trim.stats import FloatArray
+from trim.tasks import Task, load_task
+from trim.types import Question
+
+DEFAULT_STEP_COST = 0.05
+"""The price that a fit is saved with: what a strong step costs, in correct answers."""
+_SCORED_AT_ONCE = 16
+
+Labels = Literal["rule", "prm"]
+
+
+@dataclass(frozen=True)
+class FittedPomdp:
+    """A policy, what it was estimated from, and whose traces these were."""
+
+    policy: PomdpPolicy
+    estimates: PomdpFit
+    cost_model: CostModel
+    provenance: Provenance
+
+    def to_json(self) -> dict[str, object]:
+        """All that was estimated: the content of `fit.json`."""
+        found = self.estimates
+        names = (
+            "weak_accuracy",
+            "final_accuracy",
+            "strong_accuracy",
+            "strong_accuracy_if_correct",
+            "strong_accuracy_if_wrong",
+            "step_tokens",
+        )
+        estimates = {name: getattr(found, name) for name in names}
+        return {
+            **{name: asdict(estimate) if estimate else None for name, estimate in estimates.items()},
+            "hazard": [asdict(estimate) for estimate in found.hazard],
+            "resamples": asdict(found.resamples) if found.resamples else None,
+            "repeat_weight": found.repeat_weight,
+            "revise": asdict(found.revise) if found.revise else None,
+            "smoothed_hazard": list(found.model.hazard),
+            "scores": {state: asdict(estimate) for state, estimate in found.scores.items()},
+            "questions": found.questions,
+            "traces": found.traces,
+            "skipped_traces": found.skipped,
+            "cost_model": asdict(self.cost_model),
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write the policy and `fit.json` into a folder."""
+        self.policy.save(folder, self.provenance)
+        write_json(folder / "fit.json", self.to_json())
+
+
+async def fit_pomdp(
+    recorded: Recorded,
+    *,
+    task: str | None = None,
+    labels: Labels = "rule",
+    observation: Path | None = None,
+    config: Config | None = None,
+    price: float | None = None,
+    total_cost: bool = False,
+) -> FittedPomdp:
+    """Estimate everything that planning needs from traces of a pair of models.
+
+    Args:
+        recorded: the traces.
+        task: whose rule labels the steps; None: the one that the traces were recorded on.
+        labels: by the task's rule, or by the PRM's scores (the paper's shortcut).
+        observation: scores by state from this file instead: points (.json) or ProcessBench (.jsonl).
+        config: models of traces that don't say whose they are, the PRM that scores `observation`, and the prices.
+        price: of a strong token in correct answers, saved as the policy's default; None: see DEFAULT_STEP_COST.
+        total_cost: plan for the tokens of all models at the prices set, prompts included.
+
+    Raises:
+        ConfigError: traces of different models or tasks, or a task without a rule.
+        TraceError: a file cannot be read, or there are too few data.
+    """
+    models, opened = recorded.models(config), load_task(recorded.task(task))
+    settings = config or load_config(None)
+    try:
+        points = await _observation(observation, settings, models) if observation else None
+        found = fit(recorded.traces(), _labeller(labels, opened), opened.form.has_answer, points=points)
+    finally:
+        opened.close()
+    chosen = DEFAULT_STEP_COST / found.step_tokens.value if price is None else price
+    cost_model = measure_cost_model(recorded.traces(), resolve(settings).prices) if total_cost else CostModel()
+    policy = PomdpPolicy(found.model, float(f"{chosen:.2g}"), cost_model=cost_model)
+    provenance = Provenance(models, opened.name, date.today().isoformat(), found.questions)
+    return FittedPomdp(policy, found, cost_model, provenance)
+
+
+def _labeller(labels: Labels, task: Task) -> Labeller:
+    if labels == "prm":
+        return label_by_prm
+    if task.step_labels is None:
+        raise ConfigError(f"task {task.name} has no rule that says which steps are right: --labels prm")
+    label = label_by_rule(task.step_labels)
+    return lambda trace: label(trace) if trace.question.reference_steps else None
+
+
+async def _observation(path: Path, config: Config, models: Models) -> Mapping[str, FloatArray]:
+    """Scores by state from a file of points, or from labelled solutions that the configured PRM scores."""
+    if path.suffix != ".jsonl":
+        return read_points(path)
+    if config.names()["prm"] != models.prm:
+        raise ConfigError(f"the traces were scored by {models.prm}: --config must name it to score {path}")
+    rows = read_processbench(path)
+    found: dict[str, list[tuple[float, float]]] = {state: [] for state in STATES}
+    async with open_backends(config) as backends:
+        slots = asyncio.Semaphore(_SCORED_AT_ONCE)
+
+        async def score(row: LabelledSolution) -> None:
+            async with slots:
+                scores = await backends.prm.score(Question(row.problem), row.steps)
+            for state, points in labelled_points(scores.values, row.label).items():
+                found[state] += points
+
+        await asyncio.gather(*(score(row) for row in rows))
+    return {state: np.array(points).reshape(-1, 2) for state, points in found.items()}

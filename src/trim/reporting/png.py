@@ -1,0 +1,24 @@
+"""Figures as PNG, without a display and without pyplot's global state."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from trim.atomic import write_bytes
+
+
+def write_png(figure: Figure, path: Path) -> None:
+    """Write a figure to a file."""
+    write_bytes(path, png(figure))
+
+
+def png(figure: Figure) -> bytes:
+    """The bytes of a PNG file."""
+    buffer = BytesIO()
+    FigureCanvasAgg(figure)  # attaches itself to the figure
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

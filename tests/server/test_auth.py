@@ -1,0 +1,64 @@
+"""API keys: who may send requests, and how wrong files of keys are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.server.gateway import ask, serving, simulated
+from trim.cli.main import main
+from trim.errors import ConfigError
+from trim.server.auth import ApiKeys
+
+
+def key_file(folder: Path, capsys: pytest.CaptureFixture[str], **limits: object) -> tuple[str, str]:
+    """A file with one key, and the key."""
+    assert main(["key", "alice"]) == 0
+    told, entry = capsys.readouterr().out.split("\n\n")
+    lines = "".join(f"{name} = {value}\n" for name, value in limits.items())
+    (folder / "keys.toml").write_text(f"{entry}{lines}")
+    return str(folder / "keys.toml"), told.split()[4]
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"}
+
+
+def testkey_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, key = key_file(tmp_path, capsys)
+    assert key not in Path(path).read_text()
+    with serving(simulated(keys=path)) as served:
+        assert served.post(ask(), headers=bearer(key)).status_code == 200
+        assert served.get("/v1/models", headers=bearer(key)).status_code == 200
+        for headers in (
+            {},
+            bearer("trim-other"),
+            {"authorization": key},
+            {"authorization": "Bearer"},
+            {"authorization": b"Bearer \xff"},
+        ):
+            answer = served.post(ask(), headers=headers)
+            assert answer.status_code == 401
+            assert answer.json()["error"]["code"] == "invalid_api_key"
+            assert served.get("/v1/models", headers=headers).status_code == 401
+        assert served.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[[key]]\nname = 'a'", "sha256"),
+        ("[[key]]\nname = 'a'\nsha256 = 'xyz'", "sha256"),
+        (f"[[key]]\nname = 'a'\nsha256 = '{'0' * 64}'\nspend = 1", "unknown spend"),
+        (f"[[key]]\nname = 'a'\nsha256 = '{'0' * 64}'\nspend_per_day = -1", "spend_per_day = -1"),
+        (f"[[key]]\nname = 'a'\nsha256 = '{'0' * 64}'\n" * 2, "duplicate name"),
+        ("key = 3", "[[key]]"),
+        ("key", "not valid TOML"),
+    ],
+)
+def test_a_wrong_file_ofkey_file(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "keys.toml").write_text(text)
+    with pytest.raises(ConfigError) as error:
+        ApiKeys(str(tmp_path / "keys.toml"))
+    assert words in str(error.value)

@@ -1,0 +1,60 @@
+"""Bodies that are not JSON, too long, or ask for something without effect."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.server.gateway import Served, ask, serving, simulated
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    with serving(simulated(max_body=5_000, max_tokens=60)) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "neutral",
+    [
+        *({"tools": []}, {"tool_choice": "none"}, {"logprobs": False}, {"frequency_penalty": 0.0}, {"n": 1}),
+        *({"response_format": {"type": "text"}}, {"user": "u"}, {"metadata": {"a": "b"}}, {"store": False}),
+        *({"temperature": None}, {"stop": None}, {"stop": []}, {"trim": {}}, {"trim": None}, {"max_tokens": 10**30}),
+    ],
+    ids=str,
+)
+def test_what_asks_for_nothing_is_accepted(served: Served, neutral: dict[str, Any]) -> None:
+    answer = served.post(ask() | neutral)
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"{", b"[]", b"null", b"\xff", b'{"model": NaN}', b"[" * 100_000, b'"\\ud800"', b"{" * 2000),
+        json.dumps(ask("\ud800")).encode(),
+        json.dumps(ask() | {"temperature": float("nan")}).encode(),
+        b'{"messages": [{"role": "user", "content": "q"}], "seed": 1e999}',
+    ],
+    ids=lambda body: repr(body[:40]),
+)
+def test_what_is_no_request(served: Served, body: bytes) -> None:
+    answer = served.post(body)
+    assert answer.status_code in (400, 413)
+    assert answer.json()["error"]["message"]
+
+
+def test_the_limits_of_the_server(served: Served) -> None:
+    assert served.post(ask("q" * 6_000)).status_code == 413
+    assert served.post(ask("hard 7", max_tokens=100_000, seed=5)).json()["usage"]["completion_tokens"] == 60
+
+
+PATH = "/v1/completions"
+
+
+def test_what_asks_for_nothing_of_a_prompt_is_accepted(served: Served) -> None:
+    body = {"prompt": ["q"], "echo": False, "suffix": None, "best_of": 1, "logprobs": None, "user": "u"}
+    assert served.post(body, PATH).status_code == 200
