@@ -31,10 +31,7 @@ class Settings:
 def test_every_row_opens(family: JudgeFamily) -> None:
     assert callable(attribute(family.opener, "judge"))
     model, address = (family.local, "") if family.local else ("m", "http://127.0.0.1:9")
-    settings = Settings(family.name, model, address)
-    judge: Judge = open_judge(
-        Settings(family.name, family.local or "m", address.get("base_url", "")), None, StepFormat()
-    )
+    judge: Judge = open_judge(Settings(family.name, model, address), None, StepFormat())
     assert judge.identity
     assert Config(prm=PrmSettings(backend=family.name, model=model, base_url=address)).prm.backend == family.name
 

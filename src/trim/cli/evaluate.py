@@ -33,8 +33,8 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--task",
         default="gsm_symbolic",
         help="gsm_symbolic, arithmetic_chain or string_rewriting (:easy, :medium or :hard behind it for one level), "
-        "math500, aime, aime24, amc23, olympiadbench, minerva_math, gsm8k, a JSONL file with question and answer, or your "
-        "own: FILE.py:NAME or MODULE:NAME",
+        "math500, aime, aime24, amc23, olympiadbench, minerva_math, gsm8k, a JSONL file with question and answer, or "
+        "your own: FILE.py:NAME or MODULE:NAME",
     )
     parser.add_argument("--policies", default="always-weak,always-strong,random,threshold", help=_POLICIES)
     parser.add_argument(
