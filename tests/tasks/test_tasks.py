@@ -1,15 +1,11 @@
-"""Tasks by name."""
+"""Loading of tasks by name, level and split."""
 
 from __future__ import annotations
 
 import pytest
 
 from trim.errors import TaskError
-from trim.tasks import FAMILIES, arithmetic_chain, load_task
-from trim.tasks.generated import Split
-
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.name)
+from trim.tasks import arithmetic_chain, load_task
 
 
 def test_tasks_of_one_level() -> None:
