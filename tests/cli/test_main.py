@@ -127,7 +127,7 @@ def test_a_killed_evaluation_is_resumed_exactly(tmp_path: Path) -> None:
         (["eval", "--policies", "threshold", "--parameters", "threshold=7", "--out", "x"], "[0, 1]"),
         (["eval", "--policies", "threshold", "--questions", "1", "--out", os.devnull], "cannot be made"),
         (["solve", " "], "the question is empty"),
-        (["solve", "how many \udcff?"], "the question is no UTF-8 text"),
+        (["solve", "how many \udcff?"], "the question is not valid UTF-8 text"),
         (["solve", "q", "--config", "missing.toml"], "missing.toml"),
         (["solve", "q", "--policy", "always-weak", "--parameter", "0.5"], "has no parameter"),
     ],
