@@ -12,7 +12,7 @@ from rich.console import Console
 
 from tests.experiments.test_run import POLICIES, evaluate
 from trim.metrics.curve_summary import summarise
-from trim.metrics.operating_point import Tally
+from trim.metrics.tally import Tally
 from trim.policies import AlwaysWeak, Threshold
 from trim.reporting.tables import summary_table
 

@@ -16,7 +16,7 @@ def table(points: Sequence[OperatingPoint], title: str, currency: str = "$") -> 
     """One row an operating point; tokens and cost per question."""
     made = Table(title=Text(title), title_justify="left", header_style="bold")
     made.add_column("policy", no_wrap=True)
-    for name in ("accuracy", "95% in", "strong share", "gap closed", "strong tokens", f"{currency} per 1,000"):
+    for name in ("accuracy", "95% CI", "strong share", "gap recovered", "strong tokens", f"{currency} per 1,000"):
         made.add_column(name, justify="right")
     for p in points:
         low, high = p.accuracy_interval
@@ -34,10 +34,19 @@ def table(points: Sequence[OperatingPoint], title: str, currency: str = "$") -> 
 
 
 def summary_table(summaries: Sequence[Summary], currency: str = "$") -> Table:
-    """One row a policy: CPT in percent of the strong model's tokens, APGR, delta-IBC, the bill for a correct answer."""
-    made = Table(title="whole curves (none: not reached)", title_justify="left", header_style="bold")
+    """One row a policy: CPT in percent of the strong model's tokens, APGR, delta-IBC, the cost of correct answers."""
+    made = Table(title="summary of each policy (none: not reached)", title_justify="left", header_style="bold")
     made.add_column("policy", no_wrap=True)
-    for name in ("CPT50", "CPT80", "CPT95", "95% in", "APGR", "delta-IBC", "best", f"{currency} per 1,000 right"):
+    for name in (
+        "CPT50",
+        "CPT80",
+        "CPT95",
+        "95% CI",
+        "APGR",
+        "delta-IBC",
+        "best delta-IBC",
+        f"{currency} per 1,000 right",
+    ):
         made.add_column(name, justify="right")
     for s in summaries:
         made.add_row(
