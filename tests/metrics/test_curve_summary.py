@@ -85,7 +85,7 @@ def test_not_reached_is_a_value(tmp_path: Path) -> None:
     console = Console(width=100, record=True, file=(tmp_path / "table.txt").open("w"))
     console.print(summary_table([found]))
     console.file.close()
-    assert "none to none" in console.export_text()
+    assert "none-none" in console.export_text()
     json.dumps(found.to_json(), allow_nan=False)
 
 
