@@ -92,5 +92,5 @@ def reliability(bins: Sequence[ReliabilityBin]) -> Figure:
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(-0.03, 1.03)
     axes.grid(alpha=0.25)
-    axes.legend(fontsize="small", loc="upper left")
+    axes.legend(fontsize="small", loc="best")
     return figure
