@@ -14,8 +14,8 @@ import json
 import sys
 from pathlib import Path
 
-from trim.metrics.operating_point import Tally
 from trim.metrics.run_comparison import paired_difference
+from trim.metrics.tally import Tally
 from trim.traces import read_traces
 
 Tallies = dict[tuple[str, float | None], Tally]

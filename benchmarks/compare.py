@@ -25,8 +25,8 @@ from trim.experiments.run import Run, Settings
 from trim.metrics.curve_summary import ENDS, summarise
 from trim.metrics.curves import by_share, reach
 from trim.metrics.matched_share import matched_difference
-from trim.metrics.operating_point import Tally
-from trim.metrics.outcomes import Outcomes
+from trim.metrics.question_bootstrap import PairedOutcomes
+from trim.metrics.tally import Tally
 from trim.traces import read_traces
 from trim.types import Price, Prices
 
@@ -57,7 +57,7 @@ def bills(folder: Path) -> dict[int, Bills]:
 def least_bill(points: Mapping[Key, Tally], policy: str, bill: Mapping[Key, Mapping[str, list[float]]]) -> float | None:
     """The least mean bill that recovers the goal, over always-strong's; mixtures of neighbouring points included."""
     keys = [*ENDS, *(key for key in points if key[0] == policy and key not in ENDS)]
-    outcomes = Outcomes.of([points[key] for key in keys])
+    outcomes = PairedOutcomes.of([points[key] for key in keys])
     cost = np.array([[np.mean([np.mean(bill[key][question]) for question in outcomes.questions]) for key in keys]])
     right = outcomes.right.mean(axis=1)[None]
     chosen = [0, *range(2, len(keys))]

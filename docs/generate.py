@@ -10,19 +10,20 @@ import dataclasses
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
+
     from trim.policies.registry import Parameter
 
 ROOT = Path(__file__).parents[1]
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines) + "\n"
 
@@ -270,11 +271,11 @@ def wire() -> str:
         if schema.get("description"):
             parts.append(schema["description"].strip() + "\n")
         required = schema.get("required", ())
-        rows = [
+        fields = [
             (f"`{field}`", _type(of), "yes" if field in required else "", _brief(of))
             for field, of in schema["properties"].items()
         ]
-        parts.append(_table(("field", "type", "required", "limits"), rows))
+        parts.append(_table(("field", "type", "required", "limits"), fields))
     return "\n".join(parts)
 
 

@@ -31,7 +31,6 @@ from trim.types import (
 )
 
 SCHEMA_1 = Path(__file__).parent / "data" / "traces_schema_1.jsonl"
-"""Lines of `trim eval` as of f3c996d; the last has a conversation, a fallback and a forced decision beside."""
 
 TRACE = Trace(
     question=Question(
@@ -101,57 +100,6 @@ def test_a_line_has_the_names_of_the_types(tmp_path: Path) -> None:
 def test_text_that_utf_8_cannot_write_comes_back(tmp_path: Path) -> None:
     half = replace(TRACE, question=Question("half a pair: \ud83d"))
     assert list(read_traces(written(tmp_path, half, TRACE))) == [half, TRACE]
-
-
-def test_lines_of_schema_1_are_read_under_the_names_of_today() -> None:
-    lines = [json.loads(text) for text in SCHEMA_1.read_text().splitlines()]
-    traces = list(read_traces(SCHEMA_1))
-    assert [t.policy for t in traces] == [
-        "always-weak", "always-strong", "threshold+2", "threshold+revise", "pomdp", "threshold+2",
-    ]  # fmt: skip
-    for line, trace in zip(lines, traces, strict=True):
-        assert trace.question.text == line["question"]
-        assert (trace.question.id, trace.question.reference) == (line["question_id"], line["reference"])
-        assert list(trace.question.reference_steps) == line["reference_steps"]
-        assert trace.stop_reason.value == line["stop_reason"]
-        for key in ("parameter", "seed", "cost", "seconds", "answer", "correct", "separator"):
-            assert getattr(trace, key) == line[key]
-        assert {role.value: seconds for role, seconds in trace.phases.items()} == line["phases"]
-        for role, used in trace.usage.items():
-            for key in ("calls", "prompt_tokens", "cached_tokens", "completion_tokens", "discarded_tokens"):
-                assert getattr(used, key) == line["usage"][role][key]
-        assert len(trace.decisions) == len(line["steps"])
-        for decision, old in zip(trace.decisions, line["steps"], strict=True):
-            assert (decision.forced, decision.attempt) == (old["forced"], old.get("attempt", 0))
-            assert (decision.score, decision.kept_score) == (old["score"], old["kept_score"])
-            assert decision.action.value == old["action"]
-            same_step(decision.step, old)
-            assert len(decision.rejected) == len(old["rejected"])
-            for draft, was in zip(decision.rejected, old["rejected"], strict=True):
-                same_step(draft.step, was)
-                assert draft.score == was["score"]
-
-
-def same_step(step: Step, old: dict[str, Any]) -> None:
-    assert step.role.value == old["author"]
-    assert step.finish.value == old["finish"]
-    for key in ("text", "tokens", "prompt_tokens", "cached_tokens"):
-        assert getattr(step, key) == old[key]
-    assert (step.logprob, step.entropy) == (old.get("logprob"), old.get("entropy"))
-
-
-def test_rejections_of_schema_1_have_the_actions_of_today() -> None:
-    _, strong, resampled, revised, _, talked = read_traces(SCHEMA_1)
-    assert {decision.action for decision in strong.decisions} == {Action.TAKE_OVER}
-
-    def rejections(trace: Trace) -> set[tuple[Role, Action]]:
-        return {(draft.step.role, draft.action) for decision in trace.decisions for draft in decision.rejected}
-
-    assert rejections(resampled) == {(Role.WEAK, Action.RESAMPLE), (Role.WEAK, Action.REGENERATE)}
-    assert rejections(revised) == {(Role.WEAK, Action.REGENERATE), (Role.STRONG, Action.REVISE)}
-    assert talked.question.messages == (Message("user", "1 + 1?"), Message("assistant", "2"))
-    assert talked.fallbacks == (Fallback(Role.PRM, 1, "prm: no answer", Role.STRONG),)
-    assert (talked.decisions[-1].forced, talked.decisions[-1].attempt) == (True, 1)
 
 
 def test_a_run_of_an_earlier_version_goes_on_in_the_same_file(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def read_traces(path: Path) -> Iterator[Trace]:
     """The traces of a file, one at a time; a torn last line is skipped (see `find_torn_line`).
 
     Raises:
-        TraceError: the file cannot be read, or a whole line is no trace; says which line.
+        TraceError: the file cannot be read, or a whole line is not a trace; says which line.
     """
     try:
         with path.open("rb") as file:

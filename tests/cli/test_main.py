@@ -127,7 +127,7 @@ def test_a_killed_evaluation_is_resumed_exactly(tmp_path: Path) -> None:
         (["eval", "--policies", "threshold", "--parameters", "threshold=7", "--out", "x"], "[0, 1]"),
         (["eval", "--policies", "threshold", "--questions", "1", "--out", os.devnull], "cannot be made"),
         (["solve", " "], "the question is empty"),
-        (["solve", "how many \udcff?"], "the question is no UTF-8 text"),
+        (["solve", "how many \udcff?"], "the question is not valid UTF-8 text"),
         (["solve", "q", "--config", "missing.toml"], "missing.toml"),
         (["solve", "q", "--policy", "always-weak", "--parameter", "0.5"], "has no parameter"),
     ],
@@ -174,11 +174,11 @@ def test_an_evaluation_that_broke_off_says_how_to_go_on(tmp_path: Path) -> None:
     config.write_text(config.read_text() + "on_error = 'strong'\n")
     done = trim(*arguments, "--config", str(config), "--out", str(out), "--resume")
     assert done.returncode == 0, done.stderr
-    assert "2 solutions went on without a role that failed" in done.stdout
+    assert "2 solutions used a fallback" in done.stdout
     assert str(out / "report.html") in done.stdout
     points = json.loads((out / "results.json").read_text())["operating_points"]
     assert [(p["policy"], p["fallbacks"]) for p in points] == [("always-weak", 0), ("threshold", 2)]
-    assert "2 solutions went on without" in (out / "report.html").read_text()
+    assert "2 solutions used a fallback" in (out / "report.html").read_text()
 
 
 def test_a_parameter_given_twice_is_kept_twice(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import ast
 import contextlib
 import importlib.util
 import io
-import json
 import os
 import re
 import shlex
@@ -138,11 +137,6 @@ def test_configurations_load(block: Block, tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("block", _of("python"), ids=lambda block: block.where)
 def test_python_parses(block: Block) -> None:
     ast.parse(block.text)
-
-
-@pytest.mark.parametrize("block", _of("json"), ids=lambda block: block.where)
-def test_json_parses(block: Block) -> None:
-    json.loads(block.text)
 
 
 def _copied() -> list[Block]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.experiments.test_run import SETTINGS, make_point
 from trim.experiments.run import Point, Run
-from trim.metrics.operating_point import Tally
+from trim.metrics.tally import Tally
 from trim.policies import AlwaysWeak, Threshold
 from trim.tasks.simulated import TASK
 from trim.types import Question, Trace

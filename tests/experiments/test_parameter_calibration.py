@@ -7,7 +7,7 @@ import pytest
 from tests.pomdp.fit.recorded import record
 from trim.errors import ConfigError
 from trim.experiments.parameter_calibration import Tallies, Target, calibrate
-from trim.metrics.operating_point import Tally
+from trim.metrics.tally import Tally
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
 from trim.protocols import Policy
 

@@ -14,7 +14,8 @@ import pytest
 from trim.backends.base import BaseBackend
 from trim.errors import BackendUnavailable, ConfigError, TraceError
 from trim.experiments.run import Point, Run, Settings
-from trim.metrics.operating_point import Tally, cheapest, operating_points
+from trim.metrics.operating_point import cheapest, operating_points
+from trim.metrics.tally import Tally
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
 from trim.protocols import Policy
 from trim.reporting.frontier_plot import frontier

@@ -18,8 +18,8 @@ from rich.console import Console
 from trim.backends.base import BaseBackend
 from trim.errors import BackendUnavailable, ConfigError, TaskError
 from trim.experiments.run import Point, Run, Settings
-from trim.metrics.operating_point import Tally
 from trim.metrics.run_comparison import paired_difference
+from trim.metrics.tally import Tally
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
 from trim.protocols import Policy
 from trim.reporting.frontier_plot import frontier

@@ -12,8 +12,8 @@ import pytest
 from tests.experiments.test_run import POLICIES, evaluate
 from tests.metrics.test_curve_summary import _world
 from trim.cli.main import main
-from trim.metrics.operating_point import Tally
 from trim.metrics.run_comparison import compare_runs
+from trim.metrics.tally import Tally
 
 
 def test_equal_runs_differ_in_nothing() -> None:

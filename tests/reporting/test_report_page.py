@@ -14,9 +14,9 @@ import pytest
 
 from tests.experiments.test_run import POLICIES, evaluate
 from tests.pomdp.fit.recorded import record, rule
-from trim.metrics.breakdown import KINDS, dissect
+from trim.metrics.breakdown import KINDS, break_down
 from trim.policies import AlwaysWeak, RandomSteps, Threshold
-from trim.reporting.breakdown_plots import bill, latency, positions, reliability
+from trim.reporting.breakdown_plots import latency, positions, reliability, token_costs
 from trim.reporting.frontier_plot import frontier
 from trim.reporting.png import png
 from trim.reporting.report_page import write_report
@@ -25,22 +25,22 @@ from trim.types import Role
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 
-def test_the_anatomy_adds_up() -> None:
+def test_the_breakdown_adds_up() -> None:
     traces = record(Threshold(0.5), 80)
-    inside = dissect(traces, {("threshold", 0.5)}, rule)
-    anatomy = inside.points["threshold", 0.5]
-    assert anatomy.solutions == 80
+    inside = break_down(traces, {("threshold", 0.5)}, rule)
+    breakdown = inside.points["threshold", 0.5]
+    assert breakdown.solutions == 80
     written = sum(t.usage[role].completion_tokens for t in traces for role in (Role.WEAK, Role.STRONG))
-    assert sum(anatomy.tokens[kind] for kind in KINDS[:4]) == written
-    assert sum(anatomy.steps) == sum(len(t.steps) for t in traces)
-    assert sum(anatomy.strong_steps) == sum(step.role is Role.STRONG for t in traces for step in t.steps)
-    assert anatomy.steps[0] == 80
+    assert sum(breakdown.tokens[kind] for kind in KINDS[:4]) == written
+    assert sum(breakdown.steps) == sum(len(t.steps) for t in traces)
+    assert sum(breakdown.strong_steps) == sum(step.role is Role.STRONG for t in traces for step in t.steps)
+    assert breakdown.steps[0] == 80
 
 
 def test_calibration_is_of_drafts_behind_right_steps() -> None:
     """The simulated PRM of accuracy 0.9 scores right drafts high: counted once more by hand."""
     traces = record(AlwaysWeak(uses_scores=True), 200)
-    bins = dissect(traces, {("always-weak", None)}, rule).calibration
+    bins = break_down(traces, {("always-weak", None)}, rule).calibration
     wanted = [0, 0]
     for trace in traces:
         for index, decision in enumerate(trace.decisions):
@@ -53,15 +53,15 @@ def test_calibration_is_of_drafts_behind_right_steps() -> None:
     assert sum(b.count for b in bins) == wanted[0]
     assert sum(b.count * b.right for b in bins) == pytest.approx(wanted[1])
     assert bins[-1].right > 0.9 > 0.5 > bins[0].right
-    assert not dissect(traces, {("always-weak", None)}, None).calibration
+    assert not break_down(traces, {("always-weak", None)}, None).calibration
 
 
 def test_pictures_are_drawn_also_of_nothing(tmp_path: Path) -> None:
     run = evaluate(tmp_path, POLICIES)
-    inside = dissect(record(RandomSteps(0.5), 20), {("random", 0.5)}, rule)
-    for figure in (bill(inside.points), positions(inside.points), reliability(inside.calibration)):
+    inside = break_down(record(RandomSteps(0.5), 20), {("random", 0.5)}, rule)
+    for figure in (token_costs(inside.points), positions(inside.points), reliability(inside.calibration)):
         assert png(figure).startswith(b"\x89PNG")
-    for figure in (bill({}), positions({}), reliability([]), latency([]), latency(run.operating_points())):
+    for figure in (token_costs({}), positions({}), reliability([]), latency([]), latency(run.operating_points())):
         assert png(figure).startswith(b"\x89PNG")
 
 

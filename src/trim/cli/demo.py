@@ -5,16 +5,14 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from trim.cli.options import DEMO_SEED, count
-from trim.config.factory import Backends, open_backends
+from trim.config.factory import open_backends
+from trim.experiments.demonstration import instructive_question
 from trim.experiments.sweep import EvaluationPlan
 from trim.policies import AlwaysWeak, Threshold
-from trim.types import Question, Trace
 
-if TYPE_CHECKING:
-    from trim.tasks import Task
+_CANDIDATES = 20  # questions to look for one on which routing can be seen
 
 
 def register(demo: argparse.ArgumentParser) -> None:
@@ -37,8 +35,9 @@ async def _demo(args: argparse.Namespace) -> int:
     )
     screen.print("it, and drafts scored below 0.5 (struck through) are rewritten by the [cyan]strong[/cyan] model.\n")
     async with open_backends(config) as backends:
-        router = backends.router(Threshold(0.5))
-        question = await _telling(backends, task)
+        alone, router = backends.router(AlwaysWeak()), backends.router(Threshold(0.5))
+        candidates = task.questions(_CANDIDATES, DEMO_SEED)
+        question = await instructive_question(alone, router, task, candidates, seed=DEMO_SEED)
         screen.print(question.text, style="italic")
         screen.print()
         trace = await live(screen, router.stream(question, seed=DEMO_SEED))
@@ -58,20 +57,3 @@ async def _demo(args: argparse.Namespace) -> int:
     write_run(run)
     print_run(run)
     return 0
-
-
-async def _telling(backends: Backends, task: Task) -> Question:
-    """The first problem that the weak model alone gets wrong and routing gets right with a few strong steps."""
-    questions = task.questions(20, DEMO_SEED)
-    weak = backends.router(AlwaysWeak())
-    routed = backends.router(Threshold(0.5))
-
-    def right(trace: Trace) -> bool:
-        return task.right(task.answer(trace.text), trace.question)
-
-    for question in questions:
-        if not right(await weak.route(question, seed=DEMO_SEED)):
-            trace = await routed.route(question, seed=DEMO_SEED)
-            if right(trace) and any(d.rejected for d in trace.decisions) and len(trace.steps) > 2:
-                return question
-    return questions[0]

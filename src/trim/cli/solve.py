@@ -13,7 +13,7 @@ from trim.config.loading import load_config
 from trim.config.policy import open_policy
 from trim.errors import ConfigError
 from trim.policies.registry import Level, listing
-from trim.types import Budget, Question
+from trim.types import Question
 
 _DESCRIPTION = """\
 Solve one question; shows who wrote which step.
@@ -50,12 +50,10 @@ async def _solve(args: argparse.Namespace) -> int:
     question = _question(args.question)
     config = load_config(args.config)
     policy = open_policy(config, args.policy, args.parameter)
-    budget = Budget(
-        config.budget.max_strong_tokens if args.max_strong_tokens is None else args.max_strong_tokens,
-        config.budget.max_cost if args.max_cost is None else args.max_cost,
-    )
+    caps = {"max_strong_tokens": args.max_strong_tokens, "max_cost": args.max_cost}
+    given = {name: cap for name, cap in caps.items() if cap is not None}
     async with open_backends(config) as backends:
-        router = backends.router(policy, budget=budget)
+        router = backends.router(policy, budget=replace(backends.spec.budget, **given))
         if args.json:
             trace = await router.route(question, seed=args.seed)
             print(json.dumps(to_json(replace(trace, answer=final_answer(trace.text)))))
@@ -75,5 +73,5 @@ def _question(text: str) -> Question:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ConfigError("the question is no UTF-8 text") from None
+        raise ConfigError("the question is not valid UTF-8 text") from None
     return Question(text.strip())

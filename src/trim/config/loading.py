@@ -1,7 +1,7 @@
 """A configuration from a TOML file and the environment. What is wrong is said in one sentence, with file and line.
 
 `TRIM_WEAK__BASE_URL` overrides `base_url` in `[weak]`, `TRIM_WEAK__PRICES__PROMPT` what stands in `[weak.prices]`, with
-a file or without one. Values are written as in TOML; texts need no quotes.
+a file or without one. Values are written as in TOML; strings need no quotes.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def _rename(values: dict[str, Any], source: _Source) -> None:
 
 
 def _overrides(environment: Mapping[str, str]) -> list[_Override]:
-    """What variables with two underscores in their names set."""
+    """The keys that environment variables with a double underscore in their names set."""
     given = [name for name in sorted(environment) if _OVERRIDE.fullmatch(name)]
     if not given:
         return []
@@ -181,7 +181,7 @@ def _overrides(environment: Mapping[str, str]) -> list[_Override]:
 
 
 def _toml(text: str) -> object:
-    """A value as TOML has it; what is none stays a text, for the check of the key to refuse."""
+    """The TOML value that a text stands for; any other text stays as it is and is refused when the key is checked."""
     try:
         values = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:

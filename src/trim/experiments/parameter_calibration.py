@@ -17,8 +17,7 @@ import numpy as np
 from trim.atomic import write_json
 from trim.errors import ConfigError
 from trim.experiments.recorded_runs import Recorded
-from trim.metrics.operating_point import Tally
-from trim.metrics.outcomes import common_questions, question_means
+from trim.metrics.tally import Tally, common_questions, question_means
 from trim.policies import FAMILIES, PolicySpec, open_sweep
 from trim.policies.artifacts import SCHEMA, Artifact, Provenance
 from trim.policies.registry import can_be_calibrated, check, family_of, known, listing

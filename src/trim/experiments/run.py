@@ -16,8 +16,9 @@ from typing import Any
 from trim.atomic import write_json
 from trim.errors import ConfigError, TaskError, TraceError
 from trim.metrics.curve_summary import Summary, summarise
-from trim.metrics.operating_point import OperatingPoint, Tally, operating_points, point_name
+from trim.metrics.operating_point import OperatingPoint, operating_points, point_name
 from trim.metrics.run_comparison import Compared, compare_runs
+from trim.metrics.tally import Tally
 from trim.protocols import Solver
 from trim.seeding import sample_seeds
 from trim.tasks import Task

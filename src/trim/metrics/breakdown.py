@@ -1,15 +1,15 @@
-"""What is behind the operating points, from one pass over traces: the bill, where the strong model wrote, the PRM."""
+"""What is behind the operating points, from one pass over traces: tokens, where the strong model wrote, the PRM."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from trim.metrics.judge_quality import ReliabilityBin, reliability
+from trim.metrics.score_calibration import Points
 from trim.policies.registry import FAMILIES, Need
-from trim.stats import wilson
 from trim.types import Action, Question, Role, Trace
 
 Key = tuple[str, float | None]
@@ -17,7 +17,6 @@ Labeller = Callable[[Question, Sequence[str]], tuple[bool, ...]]
 
 POSITIONS = 12
 """Steps of a solution that are told apart; the last stands for all that follow."""
-BINS = 10
 KINDS = ("weak kept", "weak discarded", "strong kept", "strong discarded", "weak prompts", "strong prompts", "PRM read")
 """What tokens are spent on."""
 
@@ -27,7 +26,7 @@ _OTHER_JUDGES = tuple(
 
 
 @dataclass
-class Anatomy:
+class Breakdown:
     """Sums over the solutions of one operating point.
 
     `tokens` by what they were spent on; `steps` and `strong_steps` by position in the solution.
@@ -60,25 +59,14 @@ class Anatomy:
 
 
 @dataclass(frozen=True)
-class Bin:
-    """Drafts whose scores lie in one tenth: mean score, share that is right with its 95% interval, how many."""
+class RunBreakdown:
+    """Breakdowns by operating point, and the PRM's calibration over their drafts (empty: no labels or no scores)."""
 
-    score: float
-    right: float
-    low: float
-    high: float
-    count: int
+    points: dict[Key, Breakdown]
+    calibration: tuple[ReliabilityBin, ...]
 
 
-@dataclass(frozen=True)
-class Dissected:
-    """Anatomies by operating point, and the PRM's calibration over their drafts (empty: no labels or no scores)."""
-
-    points: dict[Key, Anatomy]
-    calibration: tuple[Bin, ...]
-
-
-def dissect(traces: Iterable[Trace], wanted: set[Key], labeller: Labeller | None) -> Dissected:
+def break_down(traces: Iterable[Trace], wanted: set[Key], labeller: Labeller | None) -> RunBreakdown:
     """Read the traces once.
 
     Args:
@@ -87,25 +75,23 @@ def dissect(traces: Iterable[Trace], wanted: set[Key], labeller: Labeller | None
         labeller: which steps are right, if the task has a rule; drafts behind a wrong step are left out, since there
             is no telling a right step from a wrong one any more.
     """
-    points: dict[Key, Anatomy] = {}
-    sums = np.zeros((BINS, 3))  # score, right, count
+    points: dict[Key, Breakdown] = {}
+    scores: list[float] = []
+    rights: list[bool] = []
     for trace in traces:
         key = (trace.policy, trace.parameter)
         if key not in wanted:
             continue
-        points.setdefault(key, Anatomy()).add(trace)
+        points.setdefault(key, Breakdown()).add(trace)
         if labeller is not None and trace.policy not in _OTHER_JUDGES:
-            _judge(trace, labeller, sums)
-    bins = []
-    for score, right, count in sums:
-        if count:
-            low, high = wilson(right, count)
-            bins.append(Bin(score / count, right / count, low, high, int(count)))
-    return Dissected(points, tuple(bins))
+            for score, right in _scored_drafts(trace, labeller):
+                scores.append(score)
+                rights.append(right)
+    return RunBreakdown(points, reliability(Points(np.array(scores, float), np.array(rights, float))))
 
 
-def _judge(trace: Trace, labeller: Labeller, sums: NDArray[np.float64]) -> None:
-    """Count every scored draft of a solution that stands behind right steps only."""
+def _scored_drafts(trace: Trace, labeller: Labeller) -> Iterator[tuple[float, bool]]:
+    """Scores of the drafts of a solution that follow right steps only, and whether each is right."""
     kept: list[str] = []
     for decision in trace.decisions:
         drafts = [(draft.step.text, draft.score) for draft in decision.rejected]
@@ -113,8 +99,7 @@ def _judge(trace: Trace, labeller: Labeller, sums: NDArray[np.float64]) -> None:
             drafts.append((decision.step.text, decision.score))
         for text, score in drafts:
             if score is not None:
-                right = labeller(trace.question, (*kept, text))[-1]
-                sums[min(int(score * BINS), BINS - 1)] += (score, right, 1)
+                yield score, labeller(trace.question, (*kept, text))[-1]
         kept.append(decision.step.text)
         if not labeller(trace.question, kept)[-1]:
             return

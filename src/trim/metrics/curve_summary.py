@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from trim.metrics.curves import Curve, area, at_share, best_lift, best_within, by_share, hull, mean_lift, reach
-from trim.metrics.operating_point import Tally
-from trim.metrics.outcomes import DRAWS, Means, Outcomes
+from trim.metrics.question_bootstrap import DRAWS, Means, PairedOutcomes
+from trim.metrics.tally import Tally
 from trim.stats import Estimate, FloatArray, from_resamples
 
 ENDS = (("always-weak", None), ("always-strong", None))
@@ -71,7 +71,7 @@ def summarise(tallies: Mapping[tuple[str, float | None], Tally], draws: int = DR
         return []
     keys = [*ENDS, *(key for key in counted if key not in ENDS)]
     try:
-        outcomes = Outcomes.of([counted[key] for key in keys])
+        outcomes = PairedOutcomes.of([counted[key] for key in keys])
     except ValueError:
         return []
     means = outcomes.means(draws)

@@ -1,4 +1,4 @@
-"""How good a process reward model is, from solutions whose first wrong step is known. Pure functions."""
+"""How good a process reward model is, from solutions whose first wrong step is known."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trim.metrics.score_calibration import Points
-from trim.stats import Estimate, FloatArray, Indices, bootstrap
+from trim.stats import Estimate, FloatArray, Indices, bootstrap, wilson
 
 BINS = 10
 _DRAWS = 1_000
@@ -32,10 +32,12 @@ class Judged:
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Steps whose scores lie in one tenth: mean score, share that is right, how many."""
+    """Steps whose scores lie in one tenth: mean score, share that is right with its 95% interval, how many."""
 
     score: float
     right: float
+    low: float
+    high: float
     count: int
 
 
@@ -130,7 +132,9 @@ def reliability(points: Points) -> tuple[ReliabilityBin, ...]:
     place = np.minimum((points.scores * BINS).astype(int), BINS - 1)
     count = np.bincount(place, minlength=BINS)
     score, right = (np.bincount(place, values, BINS) for values in (points.scores, points.right))
-    return tuple(ReliabilityBin(score[i] / n, right[i] / n, int(n)) for i, n in enumerate(count) if n)
+    return tuple(
+        ReliabilityBin(score[i] / n, right[i] / n, *wilson(right[i], n), int(n)) for i, n in enumerate(count) if n
+    )
 
 
 def calibration_error(points: Points) -> float:

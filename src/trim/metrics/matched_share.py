@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trim.metrics.curves import at_share, by_share
-from trim.metrics.operating_point import Tally
-from trim.metrics.outcomes import DRAWS, Outcomes
+from trim.metrics.question_bootstrap import DRAWS, PairedOutcomes
+from trim.metrics.tally import Tally
 from trim.stats import Estimate, FloatArray, from_resamples
 
 
@@ -35,7 +35,7 @@ def matched_difference(
         raise ValueError(f"a strong share lies in [0, 1], not {share}")
     if not first or not second:
         raise ValueError("each policy needs at least one operating point")
-    outcomes = Outcomes.of([weak, strong, *first, *second])
+    outcomes = PairedOutcomes.of([weak, strong, *first, *second])
     means = outcomes.means(draws)
     shares = means.strong_tokens / means.strong_tokens[:, 1:2]
     columns = range(2, shares.shape[1])

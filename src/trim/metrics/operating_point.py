@@ -1,16 +1,14 @@
-"""Figures from traces: pure functions, no I/O."""
+"""The figures of one policy at one parameter over a set of questions."""
 
 from __future__ import annotations
 
-import sys
-from array import array
-from collections.abc import Mapping, MutableSequence, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from trim.metrics.tally import Tally
 from trim.stats import proportion
-from trim.types import Role, Trace
 
 
 @dataclass(frozen=True)
@@ -38,48 +36,12 @@ class OperatingPoint:
     seconds_p50: float
     seconds_p95: float
     questions: int
-    fallbacks: int  # solutions that went on without a role that failed
+    fallbacks: int  # solutions in which a fallback stood in for a failed model
 
 
 def point_name(policy: str, parameter: float | None) -> str:
     """What an operating point is called, such as `threshold 0.5`."""
     return policy if parameter is None else f"{policy} {parameter:g}"
-
-
-@dataclass
-class Tally:
-    """What is kept of each solution, 37 bytes however long it is: an entry in each column, in the order they came.
-
-    Args:
-        questions: ids; several solutions of one question are samples of it.
-        right, strong_tokens, cost: what the bootstrap needs of each.
-        seeds: which sample each is.
-        seconds: what each took.
-        sums: over all solutions: weak tokens, discarded weak tokens, strong calls, PRM calls.
-        fallbacks: solutions that went on without a role that failed.
-    """
-
-    questions: list[str] = field(default_factory=list)
-    right: MutableSequence[int] = field(default_factory=lambda: array("b"))
-    strong_tokens: MutableSequence[float] = field(default_factory=lambda: array("d"))
-    cost: MutableSequence[float] = field(default_factory=lambda: array("d"))
-    seeds: MutableSequence[int] = field(default_factory=lambda: array("q"))
-    seconds: MutableSequence[float] = field(default_factory=lambda: array("f"))
-    sums: list[int] = field(default_factory=lambda: [0] * 4)
-    fallbacks: int = 0
-
-    def add(self, trace: Trace) -> None:
-        """Count one trace."""
-        weak, strong, prm = (trace.usage[role] for role in (Role.WEAK, Role.STRONG, Role.PRM))
-        self.questions.append(sys.intern(trace.question.id))  # one text for all points
-        self.right.append(bool(trace.correct))
-        self.strong_tokens.append(strong.completion_tokens)
-        self.cost.append(trace.cost)
-        self.seeds.append(trace.seed)
-        self.seconds.append(trace.seconds)
-        spent = (weak.completion_tokens, weak.discarded_tokens, strong.calls, prm.calls)
-        self.sums = [total + one for total, one in zip(self.sums, spent, strict=True)]
-        self.fallbacks += bool(trace.fallbacks)
 
 
 def operating_points(tallies: Mapping[tuple[str, float | None], Tally]) -> list[OperatingPoint]:

@@ -8,8 +8,9 @@ from math import erfc, sqrt
 
 from trim.metrics.curve_summary import ENDS
 from trim.metrics.matched_share import matched_difference
-from trim.metrics.operating_point import Tally, point_name
-from trim.metrics.outcomes import Outcomes
+from trim.metrics.operating_point import point_name
+from trim.metrics.question_bootstrap import PairedOutcomes
+from trim.metrics.tally import Tally
 from trim.stats import NORMAL_975, Estimate, from_resamples
 
 Tallies = Mapping[tuple[str, float | None], Tally]
@@ -60,7 +61,7 @@ def paired_difference(first: Tally, second: Tally) -> Estimate:
     Raises:
         ValueError: there is none.
     """
-    outcomes = Outcomes.of([first, second])
+    outcomes = PairedOutcomes.of([first, second])
     right = outcomes.means().right
     difference = right[:, 0] - right[:, 1]
     return from_resamples(difference[0], difference[1:], len(outcomes.questions))

@@ -1,4 +1,4 @@
-"""Pictures of the anatomy of a run, for the report: the bill, the time, the places, the scores."""
+"""Plots of the breakdown of a run: tokens by use, latency, where the strong model wrote, calibration of the PRM."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from trim.metrics.breakdown import KINDS, Anatomy, Bin
+from trim.metrics.breakdown import KINDS, Breakdown
+from trim.metrics.judge_quality import ReliabilityBin
 from trim.metrics.operating_point import OperatingPoint, point_name
 
 # One hatch a kind, so that the bars are told apart without colour.
@@ -17,15 +18,18 @@ _FILLS = (
 )  # fmt: skip
 
 
-def bill(anatomies: Mapping[tuple[str, float | None], Anatomy]) -> Figure:
-    """Tokens a question by what they were spent on, one bar a point; written and read tokens side by side."""
-    figure = Figure(figsize=(9, 0.9 + 0.33 * max(1, len(anatomies))), layout="constrained")
+def token_costs(breakdowns: Mapping[tuple[str, float | None], Breakdown]) -> Figure:
+    """Tokens per question by use, one bar an operating point; written and read tokens side by side."""
+    figure = Figure(figsize=(9, 0.9 + 0.33 * max(1, len(breakdowns))), layout="constrained")
     written, read = figure.subplots(1, 2, sharey=True)
-    names = [point_name(*key) for key in anatomies]
-    for axes, kinds, title in ((written, range(4), "tokens written a question"), (read, range(4, 7), "tokens read")):
+    names = [point_name(*key) for key in breakdowns]
+    for axes, kinds, title in (
+        (written, range(4), "tokens written per question"),
+        (read, range(4, 7), "tokens read per question"),
+    ):
         left = np.zeros(len(names))
         for kind in kinds:
-            values = np.array([a.tokens[KINDS[kind]] / max(1, a.solutions) for a in anatomies.values()])
+            values = np.array([a.tokens[KINDS[kind]] / max(1, a.solutions) for a in breakdowns.values()])
             colour, hatch = _FILLS[kind]
             axes.barh(names, values, left=left, color=colour, hatch=hatch, edgecolor="white", label=KINDS[kind])
             left += values
@@ -37,14 +41,14 @@ def bill(anatomies: Mapping[tuple[str, float | None], Anatomy]) -> Figure:
 
 
 def latency(points: Sequence[OperatingPoint]) -> Figure:
-    """Median and 95th percentile of seconds a question."""
+    """Median and 95th percentile of seconds per question."""
     figure = Figure(figsize=(9, 0.9 + 0.28 * max(1, len(points))), layout="constrained")
     axes = figure.add_subplot()
     names = [point_name(p.policy, p.parameter) for p in points]
     axes.hlines(names, [p.seconds_p50 for p in points], [p.seconds_p95 for p in points], color="#8a8a8a")
     axes.plot([p.seconds_p50 for p in points], names, "o", color="#0072B2", label="median")
     axes.plot([p.seconds_p95 for p in points], names, ">", color="#D55E00", label="95th percentile")
-    axes.set_xlabel("seconds a question, other questions running beside it")
+    axes.set_xlabel("seconds per question, with other questions running concurrently")
     axes.set_xlim(left=0)
     axes.grid(axis="x", alpha=0.25)
     axes.invert_yaxis()
@@ -52,9 +56,9 @@ def latency(points: Sequence[OperatingPoint]) -> Figure:
     return figure
 
 
-def positions(anatomies: Mapping[tuple[str, float | None], Anatomy]) -> Figure:
-    """Share of the steps at each place of a solution that the strong model wrote: one row a point, darker is more."""
-    rows = {point_name(*key): anatomy for key, anatomy in anatomies.items() if any(anatomy.strong_steps)}
+def positions(breakdowns: Mapping[tuple[str, float | None], Breakdown]) -> Figure:
+    """Share of the steps at each position that the strong model wrote: one row an operating point, darker is more."""
+    rows = {point_name(*key): breakdown for key, breakdown in breakdowns.items() if any(breakdown.strong_steps)}
     figure = Figure(figsize=(9, 1.1 + 0.3 * max(1, len(rows))), layout="constrained")
     axes = figure.add_subplot()
     if not rows:
@@ -64,29 +68,29 @@ def positions(anatomies: Mapping[tuple[str, float | None], Anatomy]) -> Figure:
     axes.imshow(share[:, :reached], cmap="Blues", vmin=0, vmax=1, aspect="auto")
     axes.set_yticks(range(len(rows)), list(rows))
     axes.set_xticks(range(reached), [str(i + 1) for i in range(reached)])
-    axes.set_xlabel("step of the solution")
+    axes.set_xlabel("position in the solution")
     for row, values in enumerate(share[:, :reached]):
         for column, value in enumerate(values):
             ink = "white" if value > 0.6 else "black"
             axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize="x-small", color=ink)
-    axes.set_title("steps that the strong model wrote, in percent", fontsize="medium")
+    axes.set_title("steps written by the strong model, in percent", fontsize="medium")
     return figure
 
 
-def reliability(bins: Sequence[Bin]) -> Figure:
+def reliability(bins: Sequence[ReliabilityBin]) -> Figure:
     """The PRM's scores against the share of drafts that are right."""
     figure = Figure(figsize=(5, 4.2), layout="constrained")
     axes = figure.add_subplot()
     x, y = [b.score for b in bins], [b.right for b in bins]
     axes.plot([0, 1], [0, 1], color="#8a8a8a", linestyle=":", label="perfectly calibrated")
     errors = [[b.right - b.low for b in bins], [b.high - b.right for b in bins]]
-    axes.errorbar(x, y, errors, color="#0072B2", marker="o", capsize=3, label="drafts, with 95% interval")
+    axes.errorbar(x, y, errors, color="#0072B2", marker="o", capsize=3, label="drafts, with 95% CI")
     for b in bins:
         axes.annotate(str(b.count), (b.score, b.right), xytext=(5, -11), textcoords="offset points", fontsize="x-small")
-    axes.set_xlabel("score (mean of a tenth)")
-    axes.set_ylabel("share that is right")
+    axes.set_xlabel("mean score, in bins of 0.1")
+    axes.set_ylabel("share of them that is right")
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(-0.03, 1.03)
     axes.grid(alpha=0.25)
-    axes.legend(fontsize="small", loc="upper left")
+    axes.legend(fontsize="small", loc="best")
     return figure

@@ -1,4 +1,4 @@
-"""Solutions in the terminal: steps coloured by author, with scores and rejected drafts."""
+"""Solutions in the terminal: steps coloured by model, with scores and rejected drafts."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ def lines(decision: Decision) -> Table:
     for draft in decision.rejected:
         text = Text()  # the style on the words alone, else padding is struck through too
         text.append(draft.step.text.replace("\n", " "), "dim strike")
-        grid.add_row(*_author(draft.step.role, draft.score), Text("✗", "red"), text)
+        grid.add_row(*_model(draft.step.role, draft.score), Text("✗", "red"), text)
     text = Text(decision.step.text.replace("\n", " "), COLOURS[decision.step.role])
     if decision.forced:
         text.append("  (a budget, limit or failure overruled the policy)", "dim")
-    grid.add_row(*_author(decision.step.role, None if decision.rejected else decision.score), " ", text)
+    grid.add_row(*_model(decision.step.role, None if decision.rejected else decision.score), " ", text)
     return grid
 
 
-def _author(role: Role, score: float | None) -> tuple[Text, Text]:
+def _model(role: Role, score: float | None) -> tuple[Text, Text]:
     return Text(role.value, f"bold {COLOURS[role]}"), Text("" if score is None else f"{score:.2f}", "dim")
 
 
@@ -72,7 +72,7 @@ def summary(trace: Trace) -> Text:
         f"{weak.completion_tokens} weak tokens ({weak.discarded_tokens} discarded), {trace.seconds:.2f} s"
     )
     for fallback in trace.fallbacks:
-        line.append(f"\n{fallback.role.value} failed, {fallback.to.value} went on: {fallback.error}", "red")
+        line.append(f"\n{fallback.role.value} failed, fallback to {fallback.to.value}: {fallback.error}", "red")
     if trace.stop_reason.value not in ("final_answer", "eos"):
         line.append(f"\nstopped: {trace.stop_reason.value.replace('_', ' ')}", "yellow")
     return line

@@ -1,4 +1,4 @@
-"""The frontier: accuracy against strong share."""
+"""The accuracy-cost frontier: accuracy against strong share, one curve a policy."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from trim.policies.registry import Level, known
 
 # Colours that stay apart for the colour-blind (Okabe and Ito), with marker and line so that colour is not needed.
 _STYLES = {
-    "threshold": ("#0072B2", "o", "-", "threshold (steps with a low score)"),
-    "random": ("#E69F00", "s", "--", "random steps (no score)"),
-    "pomdp": ("#CC79A7", "D", "-.", "pomdp (planned by belief)"),
-    "oracle": ("#009E73", "^", "", "oracle (only the wrong steps)"),
+    "threshold": ("#0072B2", "o", "-", "threshold (low-scored steps)"),
+    "random": ("#E69F00", "s", "--", "random (random steps)"),
+    "pomdp": ("#CC79A7", "D", "-.", "pomdp (plans by belief)"),
+    "oracle": ("#009E73", "^", "", "oracle (exactly the wrong steps)"),
 }
 _COLOURS = ("#56B4E9", "#D55E00", "#000000", "#009E73", "#CC79A7", "#0072B2")
 _MARKERS = ("v", "P", "X", "<", ">", "h", "*", "p", "d", "8", "H", "+", "x", "1", "2", "3", "4")
-_BANDED = 6  # more curves than that, and bands hide each other: only those of TRIM's own policies are drawn
+_BANDED = 6  # with more curves, bands hide each other: only those of TRIM's own policies are drawn
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def _styles(policies: Sequence[str]) -> dict[str, _Style]:
 
 
 def frontier(points: Sequence[OperatingPoint], title: str) -> Figure:
-    """Accuracy against strong share, one curve a policy, with 95% intervals."""
+    """Accuracy against strong share, one curve a policy, with 95% confidence intervals."""
     ends = {p.policy: p for p in points if p.policy in ("always-weak", "always-strong")}
     policies = list(dict.fromkeys(p.policy for p in points if p.policy not in ends))
     many = len(policies) > _BANDED
@@ -64,8 +64,8 @@ def frontier(points: Sequence[OperatingPoint], title: str) -> Figure:
             _curve(axes, chosen, styles[policy], interval=not (many and baseline))
     _ends(axes, ends)
     _mark(axes, points)
-    axes.set_xlabel("strong tokens, share of what the strong model alone would write")
-    axes.set_ylabel("questions answered correctly")
+    axes.set_xlabel("strong share: strong-model tokens / those of the strong model alone")
+    axes.set_ylabel("accuracy")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.set_xlim(left=-0.03)
@@ -116,7 +116,7 @@ def _mark(axes: Axes, points: Sequence[OperatingPoint]) -> None:
     best = cheapest(points, "threshold", 0.95)
     if best is not None and best.strong_share is not None:
         axes.annotate(
-            f"95% of the gap with {best.strong_share:.0%}\nof the strong tokens",
+            f"95% of the gap recovered\nwith {best.strong_share:.0%} of the strong tokens",
             (best.strong_share, best.accuracy),
             xytext=(40, -60),
             textcoords="offset points",

@@ -1,4 +1,4 @@
-"""`report.html`: one file that opens offline, with the frontier, what is behind it, and the solutions."""
+"""`report.html`: one file that opens offline, with the frontier, tables, breakdowns and solutions."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from markupsafe import Markup
 
 from trim.atomic import write_text
 from trim.experiments.run import Run
-from trim.metrics.breakdown import Dissected, dissect
+from trim.metrics.breakdown import RunBreakdown, break_down
 from trim.metrics.operating_point import OperatingPoint, cheapest, point_name
-from trim.reporting.breakdown_plots import bill, latency, positions, reliability
+from trim.reporting.breakdown_plots import latency, positions, reliability, token_costs
 from trim.reporting.frontier_plot import frontier
 from trim.reporting.png import png
 from trim.tasks import FAMILIES
@@ -35,7 +35,7 @@ def write_report(run: Run, title: str = "TRIM: which steps did the strong model 
     shown = _shown(points)
     keys = {(p.policy, p.parameter) for p in shown}
     family = FAMILIES.get(settings.task.partition(":")[0])
-    inside = dissect(read_traces(run.traces), keys, family.step_labels if family else None)
+    inside = break_down(read_traces(run.traces), keys, family.step_labels if family else None)
     template = Environment(autoescape=True).from_string(
         (files("trim.reporting") / "report.html.jinja").read_text("utf-8")
     )
@@ -58,8 +58,8 @@ def write_report(run: Run, title: str = "TRIM: which steps did the strong model 
 
 
 @dataclass(frozen=True)
-class _Picture:
-    """A section of the report: a picture, and what it says for those who don't see it."""
+class _Plot:
+    """A section of the report: a plot, a text for those who cannot see it, and how to read it."""
 
     title: str
     alt: str
@@ -67,47 +67,49 @@ class _Picture:
     data: str
 
 
-def _figures(run: Run, shown: Sequence[OperatingPoint], inside: Dissected) -> list[_Picture]:
+def _figures(run: Run, shown: Sequence[OperatingPoint], inside: RunBreakdown) -> list[_Plot]:
     settings = run.settings
     ordered = {(p.policy, p.parameter): inside.points[p.policy, p.parameter] for p in shown}
     made = [
         (
-            "Accuracy against what the strong model costs",
+            "Accuracy against strong share",
             frontier(run.operating_points(), f"{settings.task}, {settings.size}"),
             "Accuracy against strong share for every policy; the tables below have the numbers.",
-            "Up and to the left is better. Bands are 95% intervals. Random steps show what the same number of strong "
-            "tokens buys without judgement, the oracle what step routing could do at best.",
+            "Strong share is the strong model's tokens over those of the strong model alone; up and to the left is "
+            "better. Bands are 95% confidence intervals. Random shows what as many strong tokens reach without any "
+            "score, the oracle what step-level routing could reach at best.",
         ),
         (
-            "The bill",
-            bill(ordered),
-            "Tokens a question, by role and by what became of them.",
-            "Discarded are rejected drafts, what was drafted past them, and answers that a cascade did not keep.",
+            "Tokens by use",
+            token_costs(ordered),
+            "Tokens per question, by role and use.",
+            "Discarded tokens are those of rejected drafts, of steps drafted after them, and of answers that a cascade "
+            "replaced.",
         ),
         (
-            "Time",
+            "Latency",
             latency(shown),
-            "Median and 95th percentile of seconds a question.",
-            "As measured in this run, with other questions and perhaps other work on the machine at the same time.",
+            "Median and 95th percentile of seconds per question.",
+            "As measured in this run, with other questions, and perhaps other programs, running at the same time.",
         ),
         (
             "Where the strong model was called",
             positions(ordered),
             "Share of the steps at each position that the strong model wrote.",
-            "In percent of the solutions that have such a step; the last column stands for all later steps too.",
+            "In percent of the solutions that have such a step. The last column includes all later steps.",
         ),
     ]
     if inside.calibration:
         made.append(
             (
-                "How far the process reward model can be trusted",
+                "Calibration of the process reward model",
                 reliability(inside.calibration),
                 "Scores in tenths against the share of drafts that are right by the task's rule.",
-                "Drafts behind right steps only; the numbers at the points count drafts. Under the line the model is "
-                "too sure of a draft.",
+                "Only drafts that follow right steps; the numbers at the points count them. Below the line the scores "
+                "are overconfident.",
             )
         )
-    return [_Picture(title, alt, note, base64.b64encode(png(figure)).decode()) for title, figure, alt, note in made]
+    return [_Plot(title, alt, note, base64.b64encode(png(figure)).decode()) for title, figure, alt, note in made]
 
 
 def headline(points: Sequence[OperatingPoint]) -> str:
@@ -120,7 +122,7 @@ def headline(points: Sequence[OperatingPoint]) -> str:
     return (
         f"The weak model alone solves {weak.accuracy:.0%}, the strong model alone {strong.accuracy:.0%}. "
         f"Routing steps by their score (threshold {best.parameter:g}) solves {best.accuracy:.0%} "
-        f"(95% interval {best.accuracy_interval[0]:.0%} to {best.accuracy_interval[1]:.0%}) "
+        f"(95% confidence interval {best.accuracy_interval[0]:.0%} to {best.accuracy_interval[1]:.0%}) "
         f"with {best.strong_share:.0%} of the strong model's tokens."
     )
 
@@ -179,7 +181,7 @@ def _row(trace: Trace) -> dict[str, Any]:
         "ok": bool(trace.correct),
         "w": trace.stop_reason.value.replace("_", " "),
         "n": trace.usage[Role.STRONG].completion_tokens,
-        "f": [f"{fallback.role.value} failed, {fallback.to.value} went on" for fallback in trace.fallbacks],
+        "f": [f"{fallback.role.value} failed, fallback to {fallback.to.value}" for fallback in trace.fallbacks],
         "s": [
             {
                 "a": decision.step.role.value,

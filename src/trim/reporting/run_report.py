@@ -29,5 +29,5 @@ def print_run(run: Run) -> None:
     if words := headline(points):
         screen.print(f"[bold]{words}[/bold]")
     if failed := sum(p.fallbacks for p in points):
-        print(f"{failed} solutions went on without a role that failed, as on_error says; the report marks them")
+        print(f"{failed} solutions used a fallback because a model failed (see on_error); the report marks them")
     print(f"Look at it: {(run.folder / 'report.html').resolve()}")

@@ -16,7 +16,7 @@ def table(points: Sequence[OperatingPoint], title: str, currency: str = "$") -> 
     """One row an operating point; tokens and cost per question."""
     made = Table(title=Text(title), title_justify="left", header_style="bold")
     made.add_column("policy", no_wrap=True)
-    for name in ("accuracy", "95% in", "strong share", "gap closed", "strong tokens", f"{currency} per 1,000"):
+    for name in ("accuracy", "95% CI", "strong share", "gap recovered", "strong tokens", f"{currency} per 1,000"):
         made.add_column(name, justify="right")
     for p in points:
         low, high = p.accuracy_interval
@@ -34,20 +34,27 @@ def table(points: Sequence[OperatingPoint], title: str, currency: str = "$") -> 
 
 
 def summary_table(summaries: Sequence[Summary], currency: str = "$") -> Table:
-    """One row a policy: CPT in percent of the strong model's tokens, APGR, delta-IBC, the bill for a correct answer."""
-    made = Table(title="whole curves (none: not reached)", title_justify="left", header_style="bold")
+    """One row a policy: CPT in percent of the strong model's tokens, APGR, delta-IBC, the cost of correct answers."""
+    made = Table(title="summary of each policy (none: not reached)", title_justify="left", header_style="bold")
     made.add_column("policy", no_wrap=True)
-    for name in ("CPT50", "CPT80", "CPT95", "95% in", "APGR", "delta-IBC", "best", f"{currency} per 1,000 right"):
-        made.add_column(name, justify="right")
+    for name in ("CPT50", "CPT80", "CPT95", "95% CI", "APGR", "delta-IBC", "best", f"{currency} per 1,000 right"):
+        made.add_column(name, justify="right", overflow="fold")
     for s in summaries:
         made.add_row(
             s.policy,
             *(_written(s.cpt[level].value, "%") for level in (50, 80, 95)),
-            f"{_written(s.cpt[95].low, '%')} to {_written(s.cpt[95].high, '%')}",
+            _interval(s.cpt[95].low, s.cpt[95].high),
             *(_written(figure.value) for figure in (s.apgr, s.delta_ibc, s.delta_ibc_best)),
             _written(1000 * s.cost_per_correct.value, digits=3),
         )
     return made
+
+
+def _interval(low: float, high: float) -> str:
+    """Both ends in whole percent; an end may not be reached."""
+    if not isfinite(low):
+        return "none"
+    return f"{100 * low:.0f}-{100 * high:.0f}%" if isfinite(high) else f">{100 * low:.0f}%"
 
 
 def _written(value: float, unit: str = "", digits: int = 2) -> str:

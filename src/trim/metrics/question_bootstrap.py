@@ -1,4 +1,4 @@
-"""What several points made of the same questions, and what a bootstrap over questions makes of their means."""
+"""A paired bootstrap over questions: means of several operating points over the same resampled questions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import islice
 
 import numpy as np
 
-from trim.metrics.operating_point import Tally
+from trim.metrics.tally import Tally, common_questions, question_means
 from trim.stats import FloatArray, resamples
 
 DRAWS = 2_000
@@ -28,7 +28,7 @@ class Means:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcomes:
+class PairedOutcomes:
     """P points over the Q questions that all of them answered: arrays (P, Q).
 
     Several samples of one question are averaged: questions are what is drawn, so their spread is what counts.
@@ -40,7 +40,7 @@ class Outcomes:
     cost: FloatArray
 
     @classmethod
-    def of(cls, tallies: Sequence[Tally]) -> Outcomes:
+    def of(cls, tallies: Sequence[Tally]) -> PairedOutcomes:
         """Bring tallies into one order of questions.
 
         Raises:
@@ -61,30 +61,3 @@ class Outcomes:
             rows.append(times @ table.T / count)
         right, strong_tokens, cost = np.split(np.concatenate(rows), 3, axis=1)
         return Means(right, strong_tokens, cost)
-
-
-def common_questions(tallies: Sequence[Tally]) -> tuple[str, ...]:
-    """The questions that all of them answered, sorted.
-
-    Raises:
-        ValueError: no tallies, or no such question.
-    """
-    common = set(tallies[0].questions) if tallies else set()
-    for tally in tallies[1:]:
-        common.intersection_update(tally.questions)
-    if not common:
-        raise ValueError(f"no question was answered at all of {len(tallies)} points")
-    return tuple(sorted(common))
-
-
-def question_means(tallies: Sequence[Tally], questions: Sequence[str]) -> FloatArray:
-    """Right, strong tokens and cost of these questions, the mean over the samples of each: shape (P, 3, Q)."""
-    place = {question: index for index, question in enumerate(questions)}
-    table = np.empty((len(tallies), 3, len(questions)))
-    for tally, rows in zip(tallies, table, strict=True):
-        where = np.fromiter((place.get(question, -1) for question in tally.questions), np.int64, len(tally.questions))
-        wanted = where >= 0
-        samples = np.bincount(where[wanted], minlength=len(questions))
-        for row, column in zip(rows, (tally.right, tally.strong_tokens, tally.cost), strict=True):
-            row[:] = np.bincount(where[wanted], np.asarray(column, float)[wanted], len(questions)) / samples
-    return table
