@@ -130,7 +130,7 @@ def test_a_record_of_other_models_is_refused(folder: Path, tmp_path: Path) -> No
     other = replace(Config(), weak=replace(Config().weak, model="strong"))
     with pytest.raises(ConfigError, match="is a record of"):
         asyncio.run(open_with(other))
-    with pytest.raises(ConfigError, match="no folder of trim record"):
+    with pytest.raises(ConfigError, match="not a folder of trim record"):
         RecordSettings.read(tmp_path)
 
 
@@ -178,9 +178,9 @@ def test_an_evaluation_asks_for_nothing_twice(tmp_path: Path, capsys: pytest.Cap
     ("files", "sentence"),
     [
         ({"": ""}, "cannot hold a record"),
-        ({"record.jsonl": ""}, "is no folder of trim record"),
-        ({"run.json": '{"task": "a run of trim eval"}'}, "is no folder of trim record"),
-        ({"run.json": "[", "record.jsonl": ""}, "is no folder of trim record"),
+        ({"record.jsonl": ""}, "is not a folder of trim record"),
+        ({"run.json": '{"task": "a run of trim eval"}'}, "is not a folder of trim record"),
+        ({"run.json": "[", "record.jsonl": ""}, "is not a folder of trim record"),
     ],
 )
 def test_a_folder_of_something_else_stays_as_it_is(tmp_path: Path, files: dict[str, str], sentence: str) -> None:

@@ -61,14 +61,14 @@ class RecordSettings:
         """Read it.
 
         Raises:
-            ConfigError: the folder is no record.
+            ConfigError: the folder is not a record.
         """
         try:
             if not (folder / FILE).is_file():
                 raise ValueError(f"no {FILE}")
             return cls(**json.loads((folder / "run.json").read_text("utf-8")))
         except (OSError, ValueError, TypeError) as error:
-            raise ConfigError(f"{folder} is no folder of trim record ({error})") from None
+            raise ConfigError(f"{folder} is not a folder of trim record ({error})") from None
 
 
 @asynccontextmanager
