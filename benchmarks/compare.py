@@ -1,12 +1,12 @@
-"""Policies side by side: accuracy at equal strong share against threshold, CPT95, and the full bill.
+"""Policies side by side: accuracy at equal strong share against threshold, CPT95, and the total cost.
 
     python -m benchmarks.compare RUN [--with RUN[=NAME] ...] [--reference POLICY] [--shares 10,20,30]
 
 RUN is a folder of trim eval with always-weak, always-strong and the reference (threshold); --with adds the policies of
 other runs on the same questions and models, where NAME stands behind their names. Prints a line a policy: accuracy at
 10, 20 and 30% strong share, its paired difference to the reference there, or at --shares, in points with a 95%
-interval, the strong share that recovers 95% of the gap (CPT95), and the least full bill that does, as a share of
-always-strong's, where a strong token costs 5, 20 or 100 weak ones. The full bill counts weak, discarded and PRM tokens
+interval, the strong share that recovers 95% of the gap (CPT95), and the least total cost that does, as a share of
+always-strong's, where a strong token costs 5, 20 or 100 weak ones. The total cost counts weak, discarded and PRM tokens
 and prompts; a prompt token costs a quarter of a written one and a tenth of that where cached; the PRM reads at the weak
 model's price. Between operating points policies are mixed. null: not reached.
 """
@@ -34,7 +34,7 @@ RATIOS = (5, 20, 100)
 GOAL = 0.95
 
 Key = tuple[str, float | None]
-Bills = dict[Key, dict[str, list[float]]]
+Costs = dict[Key, dict[str, list[float]]]
 """By operating point and question."""
 
 
@@ -44,9 +44,9 @@ def prices(ratio: float) -> Prices:
     return Prices(weak, Price(0.25, 1.0, 0.025), Price(weak.prompt))
 
 
-def bills(folder: Path) -> dict[int, Bills]:
-    """The full bill of each solution by ratio, operating point and question."""
-    found: dict[int, Bills] = {ratio: {} for ratio in RATIOS}
+def total_costs(folder: Path) -> dict[int, Costs]:
+    """The total cost of each solution by ratio, operating point and question."""
+    found: dict[int, Costs] = {ratio: {} for ratio in RATIOS}
     for trace in read_traces(folder / "traces.jsonl"):
         for ratio in RATIOS:
             point = found[ratio].setdefault((trace.policy, trace.parameter), {})
@@ -54,11 +54,13 @@ def bills(folder: Path) -> dict[int, Bills]:
     return found
 
 
-def least_bill(points: Mapping[Key, Tally], policy: str, bill: Mapping[Key, Mapping[str, list[float]]]) -> float | None:
-    """The least mean bill that recovers the goal, over always-strong's; mixtures of neighbouring points included."""
+def least_total_cost(
+    points: Mapping[Key, Tally], policy: str, costs: Mapping[Key, Mapping[str, list[float]]]
+) -> float | None:
+    """The least mean total cost that recovers the goal, over always-strong's; mixtures of neighbours included."""
     keys = [*ENDS, *(key for key in points if key[0] == policy and key not in ENDS)]
     outcomes = PairedOutcomes.of([points[key] for key in keys])
-    cost = np.array([[np.mean([np.mean(bill[key][question]) for question in outcomes.questions]) for key in keys]])
+    cost = np.array([[np.mean([np.mean(costs[key][question]) for question in outcomes.questions]) for key in keys]])
     right = outcomes.right.mean(axis=1)[None]
     chosen = [0, *range(2, len(keys))]
     pgr = (right - right[:, :1]) / (right[:, 1:2] - right[:, :1])
@@ -66,10 +68,10 @@ def least_bill(points: Mapping[Key, Tally], policy: str, bill: Mapping[Key, Mapp
     return round(least, 3) if np.isfinite(least) else None
 
 
-def read(settings: Settings, runs: Mapping[Path, str]) -> tuple[dict[Key, Tally], dict[int, Bills]]:
-    """Results and bills of runs by operating point; their names stand behind the policies'."""
+def read(settings: Settings, runs: Mapping[Path, str]) -> tuple[dict[Key, Tally], dict[int, Costs]]:
+    """Results and total costs of runs by operating point; their names follow the policies'."""
     points: dict[Key, Tally] = {}
-    by_ratio: dict[int, Bills] = {ratio: {} for ratio in RATIOS}
+    by_ratio: dict[int, Costs] = {ratio: {} for ratio in RATIOS}
     for run, name in runs.items():
         mine = Settings.read(run)
         if (mine.task, mine.questions, mine.seed, mine.models) != (
@@ -82,8 +84,8 @@ def read(settings: Settings, runs: Mapping[Path, str]) -> tuple[dict[Key, Tally]
 
         tallies = Run(run, mine, resume=True).tallies
         points |= {key(*old): tally for old, tally in tallies.items()}
-        for ratio, found in bills(run).items():
-            by_ratio[ratio] |= {key(*old): bill for old, bill in found.items()}
+        for ratio, found in total_costs(run).items():
+            by_ratio[ratio] |= {key(*old): costs for old, costs in found.items()}
     return points, by_ratio
 
 
@@ -109,7 +111,9 @@ def compare(folder: Path, others: Mapping[Path, str], reference_name: str, share
                 share: [round(100 * value, 1) for value in (d.value, d.low, d.high)] for share, d in differences.items()
             }
         line["cpt95"] = [None if value is None else round(value, 3) for value in (cpt.json_value, *cpt.json_interval)]
-        line["least_bill"] = {f"1:{ratio}": least_bill(points, summary.policy, by_ratio[ratio]) for ratio in RATIOS}
+        line["least_total_cost"] = {
+            f"1:{ratio}": least_total_cost(points, summary.policy, by_ratio[ratio]) for ratio in RATIOS
+        }
         print(json.dumps(line))
 
 

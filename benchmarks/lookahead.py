@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import fmean
 
 from trim.config.factory import open_backends
-from trim.config.settings import load_config
+from trim.config.loading import load_config
 from trim.policies import AlwaysWeak, Threshold
 from trim.protocols import Policy
 from trim.routing.limits import Limits

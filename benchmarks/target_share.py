@@ -21,6 +21,7 @@ import httpx
 from trim.backends.base import BaseGenerator
 from trim.config.factory import Backends
 from trim.config.settings import Config, PolicySettings, ServeSettings
+from trim.config.specs import identities
 from trim.policies.artifacts import Models, Provenance
 from trim.policies.pomdp import PomdpPolicy
 from trim.pomdp import PomdpModel
@@ -58,7 +59,7 @@ def backends(folder: Path, **serve: float) -> Backends:
     """Simulated models, and a POMDP policy that was made for the easy questions."""
     weak = SimulatedModel(Role.WEAK, 0.92, spread=0.5)
     model = PomdpModel(0.92, 0.98, weak.ends[1:], graded(0.85), 40.0, 0.9)
-    made = Provenance(Models(**Config().names()), "simulated", "2026-11-25", 0)
+    made = Provenance(Models(**identities(Config())), "simulated", "2026-11-25", 0)
     PomdpPolicy(model, 0.001).save(folder, made)
     settings = ServeSettings(max_requests=_AT_ONCE, **serve)  # type: ignore[arg-type]
     config = replace(Config(), policy=PolicySettings("threshold", 0.5, str(folder)), serve=settings)

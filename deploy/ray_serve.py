@@ -14,7 +14,7 @@ from pathlib import Path
 from ray import serve
 from starlette.applications import Starlette
 
-from trim.config.settings import load_config
+from trim.config.loading import load_config
 from trim.server.app import create_app
 from trim.server.gateway import open_gateway
 

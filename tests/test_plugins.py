@@ -13,6 +13,7 @@ from trim.cli.main import main
 from trim.config.factory import Backends, open_backends
 from trim.config.loading import load_config
 from trim.config.settings import Config, ModelSettings, PrmSettings
+from trim.config.specs import identities
 from trim.errors import ConfigError, TaskError
 from trim.policies import PolicySpec, open_policy, open_sweep
 from trim.tasks import load_task
@@ -192,13 +193,13 @@ def test_entry_points(tmp_path: Path) -> None:
     config = tmp_path / "trim.toml"
     config.write_text('[weak]\nbackend = "four"\n[prm]\nbackend = "flat"\n[policy]\nname = "mine"\nparameter = 0.1\n')
     assert main(["config", "check", str(config), "--probe"]) == 0
-    assert load_config(config).names()["weak"] == "four"
+    assert identities(load_config(config))["weak"] == "four"
 
 
 def test_models_and_judges_get_the_settings_of_their_role(own: Path) -> None:
     weak, prm = ModelSettings(f"{own}:Writer", "small"), PrmSettings(f"{own}:Judge", timeout=3.0)  # type: ignore[arg-type]
     config = Config(weak=weak, prm=prm)
-    assert config.names()["weak"] == f"{own}:Writer:small"
+    assert identities(config)["weak"] == f"{own}:Writer:small"
 
     async def opened() -> Backends:
         async with open_backends(config) as backends:

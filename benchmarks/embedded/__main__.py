@@ -1,4 +1,4 @@
-"""The full comparison on the shipped models: every policy and rival, on questions that nobody was trained on.
+"""The full comparison on the shipped models: every policy and baseline, on questions that nobody was trained on.
 
     python -m benchmarks.embedded                       2,000 questions; the first judge takes about an hour on one core
     python -m benchmarks.embedded --questions 60 --out small
@@ -52,7 +52,7 @@ def run(*arguments: str) -> None:
 
 
 def evaluate(args: argparse.Namespace, also: list[str]) -> Path:
-    """Train the rivals, run everything; the folder of the run."""
+    """Train the baselines, run everything; the folder of the run."""
     work: Path = args.work
     outcomes, routers, out = work / "outcomes", work / "routers", work / "run"
     trained = str(max(40, args.questions // 4))
@@ -114,14 +114,14 @@ def reading(results: dict[str, Any], by_likelihood: dict[str, Any], minutes: flo
     ]
     for name, s in sorted(summaries.items(), key=lambda item: (item[1]["cpt95"] is None, item[1]["cpt95"] or 0)):
         low, high = s["cpt95_interval"]
-        bill = s["cost_per_correct"]
+        cost = s["cost_per_correct"]
         rows.append(
             f"| {name} | {percent(s['cpt50'])} | {percent(s['cpt80'])} | {percent(s['cpt95'])} ({percent(low)} to "
             f"{percent(high)}) | {s['apgr']:.2f} | {number(s['delta_ibc'])} | {number(s['delta_ibc_best'])} | "
-            f"{percent(s['budgeted_accuracy']['20'])} | {'' if bill is None else f'{1000 * bill:.4f}'} |"
+            f"{percent(s['budgeted_accuracy']['20'])} | {'' if cost is None else f'{1000 * cost:.4f}'} |"
         )
-    rivals = (*QUERY_LEVEL, *STEP_LEVEL, "oracle", "random")
-    step = best(summaries, [name for name in summaries if name.split()[0] not in rivals])
+    baselines = (*QUERY_LEVEL, *STEP_LEVEL, "oracle", "random")
+    step = best(summaries, [name for name in summaries if name.split()[0] not in baselines])
     routers = [name for name in QUERY_LEVEL if name not in ("oracle-query", "random-query")]
     query = best(summaries, [name for name in summaries if name.split()[0] in routers])
     oracle = summaries["oracle"]["cpt95"]
@@ -159,7 +159,7 @@ def reading(results: dict[str, Any], by_likelihood: dict[str, Any], minutes: flo
     )
     tail = (
         "CPT: strong share at which so much of the gap is recovered, none: not reached. Intervals are of a paired "
-        "bootstrap over questions. [What the figures are](../../docs/explanation/evaluation.md). Every rival runs "
+        "bootstrap over questions. [What the figures are](../../docs/explanation/evaluation.md). Every baseline runs "
         "through the same Router or over the same whole solutions; trained ones were trained on other questions. "
         "(likelihood): steps "
         "are judged by the least likely of their tokens under the judge, a causal model, in place of the process "

@@ -15,6 +15,7 @@ from trim.baselines.step_level.take_over import TakeOver
 from trim.cli.main import main
 from trim.config.factory import Backends
 from trim.config.settings import Config
+from trim.config.specs import identities
 from trim.errors import ConfigError, TraceError
 from trim.experiments.recording import RecordSettings, explore, open_replay, recording, stop_and_go
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
@@ -30,7 +31,7 @@ LIVE = Backends(CONFIG, WEAK_MODEL, STRONG_MODEL, SimulatedPrm(0.9))
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("record")
-    about = {"task": "t", "questions": 25, "seed": 3, "models": Config().names()}
+    about = {"task": "t", "questions": 25, "seed": 3, "models": identities(Config())}
     (made / "run.json").write_text(json.dumps(about))
     with Record(made) as record:
 
@@ -130,7 +131,7 @@ def test_a_record_of_other_models_is_refused(folder: Path, tmp_path: Path) -> No
     other = replace(Config(), weak=replace(Config().weak, model="strong"))
     with pytest.raises(ConfigError, match="is a record of"):
         asyncio.run(open_with(other))
-    with pytest.raises(ConfigError, match="no folder of trim record"):
+    with pytest.raises(ConfigError, match="not a folder of trim record"):
         RecordSettings.read(tmp_path)
 
 
@@ -178,9 +179,9 @@ def test_an_evaluation_asks_for_nothing_twice(tmp_path: Path, capsys: pytest.Cap
     ("files", "sentence"),
     [
         ({"": ""}, "cannot hold a record"),
-        ({"record.jsonl": ""}, "is no folder of trim record"),
-        ({"run.json": '{"task": "a run of trim eval"}'}, "is no folder of trim record"),
-        ({"run.json": "[", "record.jsonl": ""}, "is no folder of trim record"),
+        ({"record.jsonl": ""}, "is not a folder of trim record"),
+        ({"run.json": '{"task": "a run of trim eval"}'}, "is not a folder of trim record"),
+        ({"run.json": "[", "record.jsonl": ""}, "is not a folder of trim record"),
     ],
 )
 def test_a_folder_of_something_else_stays_as_it_is(tmp_path: Path, files: dict[str, str], sentence: str) -> None:
@@ -190,5 +191,5 @@ def test_a_folder_of_something_else_stays_as_it_is(tmp_path: Path, files: dict[s
     for name, text in files.items():
         (folder / name).write_text(text)
     with pytest.raises(ConfigError, match=sentence):
-        RecordSettings("gsm_symbolic", 2, 3, Config().names()).open(folder)
+        RecordSettings("gsm_symbolic", 2, 3, identities(Config())).open(folder)
     assert all((folder / name).read_text() == text for name, text in files.items())

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from trim.config.loading import load_config
 from trim.config.policy import open_policy
 from trim.config.settings import Config
+from trim.config.specs import identities
 from trim.config.validation import key_paths
 from trim.errors import ConfigError
 from trim.policies import Threshold
@@ -63,7 +64,7 @@ def test_a_whole_file(tmp_path: Path) -> None:
     assert config.weak.prices.completion == 1.0
     assert config.generation.lookahead == 2
     assert open_policy(config) == Threshold(0.7, resamples=2, name="threshold+2")
-    assert config.names()["strong"] == "sglang:strong at http://127.0.0.1:8002/v1"
+    assert identities(config)["strong"] == "sglang:strong at http://127.0.0.1:8002/v1"
 
 
 def test_without_a_file_the_embedded_pair(tmp_path: Path) -> None:

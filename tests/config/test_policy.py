@@ -9,6 +9,7 @@ import pytest
 
 from trim.config.policy import PolicyChoice, choose, open_policy, open_sweep
 from trim.config.settings import Config, PolicySettings
+from trim.config.specs import identities
 from trim.errors import ConfigError
 from trim.policies import PolicySpec, Threshold
 
@@ -37,7 +38,7 @@ def test_a_name_takes_from_the_configuration_what_fits() -> None:
 def test_a_calibration_says_all_of_it(tmp_path: Path) -> None:
     path = tmp_path / "found.json"
     made = {"schema": 1, "kind": "calibration", "policy": "pomdp+2", "parameter": 0.003, "folder": "fits/gsm"}
-    path.write_text(json.dumps(made | {"provenance": {"models": Config().names()}}))
+    path.write_text(json.dumps(made | {"provenance": {"models": identities(Config())}}))
     found = PolicyChoice(PolicySpec("pomdp", 2, folder="fits/gsm"), 0.003)
     assert choose(Config(), str(path)) == found
     assert choose(Config(policy=PolicySettings(str(path)))) == found

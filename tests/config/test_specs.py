@@ -9,6 +9,7 @@ import pytest
 
 from trim.backends.onnx_model import fingerprint
 from trim.config.policy import open_policy
+from trim.config.resolution import resolve
 from trim.config.settings import (
     BudgetSettings,
     Config,
@@ -18,7 +19,7 @@ from trim.config.settings import (
     PriceSettings,
     PrmSettings,
 )
-from trim.config.specs import identities, resolve
+from trim.config.specs import identities
 from trim.errors import ConfigError
 from trim.policies import PolicySpec
 from trim.routing.limits import Limits, OnError

@@ -22,7 +22,7 @@ import pytest
 
 from tests.docs.blocks import ROOT, Block, Session, blocks, commands, matches, pages
 from trim.cli.main import parser
-from trim.config.settings import load_config
+from trim.config.loading import load_config
 
 ALL = os.environ.get("TRIM_DOCS") == "all"
 

@@ -1,8 +1,8 @@
 """Every figure of a run's `summary` once more, from `traces.jsonl` alone: `python -m tests.metrics.recompute DIR`.
 
 Standard library only and nothing of TRIM: written from docs/explanation/evaluation.md, to check what TRIM makes of the
-same traces. `differences` compares with `results.json`, intervals by the ranks that their ends have among resamples of its
-own, which holds for skewed figures and for ends that were not reached alike.
+same traces. `differences` compares with `results.json`, intervals by the ranks that their ends have among resamples of
+its own, which holds for skewed figures and for ends that were not reached alike.
 """
 
 from __future__ import annotations

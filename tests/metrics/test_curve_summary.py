@@ -86,7 +86,7 @@ def test_not_reached_is_a_value(tmp_path: Path) -> None:
     console.print(summary_table([found]))
     console.file.close()
     row = next(line for line in console.export_text().splitlines() if "threshold" in line)
-    assert row.count("none") == 3  # CPT95, its interval, and the cost there
+    assert row.count("none") == 4  # CPT80, CPT95, its interval, and the cost there
     json.dumps(found.to_json(), allow_nan=False)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from trim.config.settings import Config
+from trim.config.specs import identities
 from trim.errors import ConfigError
 from trim.policies.artifacts import Artifact, Models, Provenance, saved_kind
 from trim.policies.learned.policy import LearnedPolicy
@@ -71,7 +72,7 @@ def test_policies_saved_by_version_0_1_load_and_decide_alike() -> None:
     folder = Path(__file__).parent / "saved_by_0_1"
     assert "retries" in json.loads((folder / "policy.json").read_text())["settings"]
     spec = PolicySpec("pomdp", 2, ("revise",))
-    models = Models(**Config().names())
+    models = Models(**identities(Config()))
     old = open_saved(PolicySpec("pomdp", 2, ("revise",), str(folder)), models)
     today = open_saved(spec, models)
     assert (old.parameter, old.prices()) == (today.parameter, today.prices())

@@ -8,6 +8,7 @@ import pytest
 
 from trim.config.policy import open_policy as open_configured
 from trim.config.settings import Config
+from trim.config.specs import identities
 from trim.errors import ConfigError
 from trim.plugins import attribute
 from trim.policies import FAMILIES, PolicyFamily, PolicySpec, RandomSteps, Threshold, open_policy, open_sweep
@@ -35,7 +36,7 @@ def test_every_row_can_be_opened(family: PolicyFamily) -> None:
 @pytest.mark.parametrize("family", STEPS, ids=lambda family: family.name)
 def test_a_policy_is_what_its_row_says(family: PolicyFamily) -> None:
     spec = PolicySpec(family.name)
-    policy = open_policy(spec, models=Models(**Config().names()))
+    policy = open_policy(spec, models=Models(**identities(Config())))
     check_policy(policy)
     assert policy.name == family.name
     assert isinstance(policy, Tunable) == family.tunable or family.name == "oracle"  # a threshold that is not moved

@@ -16,6 +16,7 @@ from trim.backends.onnx_model import shipped
 from trim.backends.probe import describe
 from trim.config.factory import open_prm
 from trim.config.settings import Config, PrmSettings
+from trim.config.specs import identities
 from trim.errors import BadResponse, ConfigError
 from trim.protocols import Probe
 from trim.scoring.confidence import ConfidenceJudge, open_confidence
@@ -100,7 +101,7 @@ def test_another_number_of_values_is_refused(evidence: Any) -> None:
 
 
 def test_the_shipped_weak_model_is_what_they_read_by_default() -> None:
-    assert Config(prm=PrmSettings("entropy")).names()["prm"].startswith("entropy:weak@")
-    assert Config(prm=PrmSettings("log-probability", "strong")).names()["prm"].startswith("log-probability:strong@")
+    assert identities(Config(prm=PrmSettings("entropy")))["prm"].startswith("entropy:weak@")
+    assert identities(Config(prm=PrmSettings("log-probability", "strong")))["prm"].startswith("log-probability:strong@")
     with pytest.raises(ConfigError, match="needs base_url"):
         Config(prm=PrmSettings("typed"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.server.conftest import OpenStore
-from trim.config.settings import load_config
+from trim.config.loading import load_config
 from trim.errors import ConfigError
 from trim.policies import AlwaysWeak, RandomSteps, Threshold
 from trim.server.budget_controller import AnswerOutcome, ShareController, SpendController, TargetControllers

@@ -18,7 +18,8 @@ from starlette.routing import Route
 
 from tests.server.gateway import simulated
 from trim.cli.main import main, parser
-from trim.config.settings import ServeSettings, load_config
+from trim.config.loading import load_config
+from trim.config.settings import ServeSettings
 from trim.errors import BackendTimeout
 from trim.server.app import PROBE_SECONDS, create_app
 from trim.server.gateway import Gateway

@@ -14,6 +14,7 @@ from tests.server.test_endpoints import chat
 from trim import plugins
 from trim.config.factory import Backends
 from trim.config.settings import Config, PolicySettings
+from trim.config.specs import identities
 from trim.policies.artifacts import Models, Provenance
 from trim.policies.learned.policy import LearnedPolicy
 from trim.policies.pomdp import PomdpPolicy
@@ -24,7 +25,7 @@ from trim.simulation import graded
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     model = PomdpModel(0.9, 0.98, (0.0, 0.2, 0.5, 1.0), graded(0.85), 40.0, 0.9)
-    made = Provenance(Models(**Config().names()), "simulated", "2026-11-28", 0)
+    made = Provenance(Models(**identities(Config())), "simulated", "2026-11-28", 0)
     PomdpPolicy(model, 0.001).save(tmp_path, made)
     return tmp_path
 
@@ -51,7 +52,7 @@ def test_a_plan_is_served(name: str, saved: Path) -> None:
 
 def test_a_learned_policy_is_served_and_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = made_up("agg")
-    policy.save(tmp_path, Provenance(Models(**Config().names()), "simulated", "2026-11-28", 0))
+    policy.save(tmp_path, Provenance(Models(**identities(Config())), "simulated", "2026-11-28", 0))
     with serving(_backends("agg", tmp_path)) as served:
         monkeypatch.setattr(LearnedPolicy, "load", None)
         for trim, price in ((None, policy.price), ({"price": PRICES.low}, PRICES.low)):

@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from tests.backends.fake_server import listening
 from tests.server.gateway import Served, ask, serving
+from trim.config.loading import load_config
 from trim.config.settings import (
     BudgetSettings,
     Config,
@@ -28,7 +29,6 @@ from trim.config.settings import (
     PriceSettings,
     PrmSettings,
     ServeSettings,
-    load_config,
 )
 from trim.errors import ConfigError
 from trim.server.gateway import open_gateway

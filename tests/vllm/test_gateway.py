@@ -16,7 +16,8 @@ import pytest
 from tests.browser import CHROMIUM, OPTIONS
 from tests.server.gateway import ask, serving
 from tests.vllm.conftest import ROOT, VllmServer
-from trim.config.settings import Config, load_config
+from trim.config.loading import load_config
+from trim.config.settings import Config
 from trim.server.gateway import open_gateway
 from trim.tasks.arithmetic_chain import FAMILY
 from trim.types import Question

@@ -8,6 +8,7 @@ from pathlib import Path
 from trim.config.factory import Backends, open_backends
 from trim.config.loading import load_config
 from trim.config.policy import open_policy
+from trim.config.specs import identities
 from trim.errors import ConfigError
 
 
@@ -21,7 +22,7 @@ def register(config: argparse.ArgumentParser) -> None:
 
 async def _check(args: argparse.Namespace) -> int:
     config = load_config(args.config)
-    for role, name in config.names().items():
+    for role, name in identities(config).items():
         print(f"{role:>6}  {name}")
     policy = open_policy(config)
     print(f"policy  {policy.name}" + ("" if policy.parameter is None else f" {policy.parameter:g}"))

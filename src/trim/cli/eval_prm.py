@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trim.config.specs import identities
 from trim.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ async def _one(config: Config, solutions: Sequence[LabelledSolution], args: argp
     if args.json:
         print(json.dumps(asdict(found), indent=1))
     else:
-        console().print(quality_table(found, f"{config.names()['prm']} on {args.data.name}"))
+        console().print(quality_table(found, f"{identities(config)['prm']} on {args.data.name}"))
     if args.recalibrate:
         made = recalibrate(judged, args.recalibrate)
         made.curve.save(args.out)

@@ -90,7 +90,7 @@ def _simulation(args: argparse.Namespace) -> Simulation:
 def _prices(args: argparse.Namespace) -> Prices:
     """Those of the configuration, with the ones that were given instead."""
     from trim.config.loading import load_config
-    from trim.config.specs import resolve
+    from trim.config.resolution import resolve
 
     known = resolve(load_config(args.config)).prices
     given = {role: price for role in ("weak", "strong", "prm") if (price := getattr(args, f"{role}_price")) is not None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from trim.config.specs import identities
 from trim.errors import ConfigError
 
 _DESCRIPTION = """\
@@ -37,7 +38,7 @@ async def _record(args: argparse.Namespace) -> int:
     if args.questions < 1 or args.samples < 1:
         raise ConfigError("--questions and --samples must be at least 1")
     config = load_config(args.config)
-    about = RecordSettings(args.task, args.questions, args.seed, config.names(), args.samples)
+    about = RecordSettings(args.task, args.questions, args.seed, identities(config), args.samples)
     file = await record(config, args.out, about, bar=progress)
     with file.open("rb") as lines:
         print(f"{sum(1 for _ in lines)} steps and scores of {args.questions} questions: {file}")

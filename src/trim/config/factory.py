@@ -10,7 +10,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from trim import plugins
-from trim.config.specs import GeneratorSpec, RunSpec, resolve
+from trim.config.policy import calibrated
+from trim.config.resolution import resolve
+from trim.config.specs import GeneratorSpec, RunSpec
 from trim.errors import ConfigError
 from trim.protocols import Judge, Policy, StepGenerator
 from trim.routing.router import Router
@@ -77,7 +79,7 @@ class Backends:
 @asynccontextmanager
 async def open_backends(config: Config) -> AsyncIterator[Backends]:
     """Load the models or connect to the servers; close them at the end."""
-    config = config.calibrated()
+    config = calibrated(config)
     spec = resolve(config)
     async with AsyncExitStack() as stack:
         weak, strong, judge = open_generator(spec.weak, spec), open_generator(spec.strong, spec), open_judge(spec)

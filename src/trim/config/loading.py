@@ -21,11 +21,9 @@ from trim.errors import ConfigError
 
 if TYPE_CHECKING:
     from trim.config.settings import Config
+    from trim.config.validation import KeyPath
 
 logger = logging.getLogger("trim.config")
-
-KeyPath = tuple[str, ...]
-"""Tables and a key, from the outside in: `("weak", "prices", "prompt")`."""
 
 RENAMED: dict[KeyPath, str] = {
     ("serve", "strong_share"): "target_strong_share",

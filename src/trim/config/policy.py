@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trim.config.specs import identities
 from trim.errors import ConfigError
 from trim.policies import registry
 from trim.policies.spec import PolicySpec
@@ -22,6 +24,21 @@ class PolicyChoice:
 
     spec: PolicySpec
     parameter: float | None = None
+
+
+def calibrated(config: Config) -> Config:
+    """The same with the policy that a file of `trim calibrate` holds, where `[policy] name` is such a file.
+
+    Raises:
+        ConfigError: unreadable, or calibrated on other models.
+    """
+    if not config.policy.name.endswith(".json"):
+        return config
+    from trim.policies.artifacts import CalibratedPolicy, Models
+
+    found = CalibratedPolicy.load(Path(config.policy.name), Models(**identities(config)))
+    policy = replace(config.policy, name=found.name, parameter=found.parameter, path=found.folder)
+    return replace(config, policy=policy)
 
 
 def choose(config: Config, name: str | None = None, parameter: float | None = None) -> PolicyChoice:
@@ -78,7 +95,7 @@ def open_sweep(config: Config, name: str, parameters: Sequence[float | None] | N
 
 def _configured(config: Config) -> PolicyChoice:
     """What `[policy]` says, or the file of `trim calibrate` that it names. The folder is a saved policy's alone."""
-    settings = config.calibrated().policy
+    settings = calibrated(config).policy
     spec = PolicySpec.parse(settings.name)
     family = registry.FAMILIES.get(spec.family)
     if family is not None and family.saved and not spec.folder:
@@ -93,7 +110,7 @@ def _models(config: Config, spec: PolicySpec) -> Models | None:
         return None
     from trim.policies.artifacts import Models
 
-    return Models(**config.names())
+    return Models(**identities(config))
 
 
 def check_drafts(config: Config, spec: PolicySpec) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from trim.config.loading import KeyPath
 from trim.config.settings import Config
-from trim.config.validation import allowed, field_at, fields_of, key_paths, table_of
+from trim.config.validation import KeyPath, allowed, field_at, fields_of, key_paths, table_of
 
 _PREFIX, _BETWEEN = "TRIM_", "__"
 

@@ -12,7 +12,6 @@ where it is set, in Python too; nothing here reads a file or the environment. `t
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -26,7 +25,6 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
-from trim.config.loading import load_config
 from trim.config.validation import broken_rule, sentence
 from trim.errors import ConfigError
 from trim.plugins import BACKENDS, SCORERS, ExtensionPoint, is_reference
@@ -43,7 +41,6 @@ __all__ = [
     "PriceSettings",
     "PrmSettings",
     "ServeSettings",
-    "load_config",
 ]
 
 Text = Annotated[str, Strict()]
@@ -409,22 +406,3 @@ class Config(metaclass=_Table):
             return replace(settings, system=instruction) if takes else settings
 
         return replace(self, weak=told(self.weak), strong=told(self.strong))
-
-    def names(self) -> dict[str, str]:
-        """What the models are called, see `trim.config.specs.identities`. Reads the weights of local models."""
-        from trim.config.specs import identities
-
-        return identities(self)
-
-    def calibrated(self) -> Config:
-        """The same with the policy that a file of `trim calibrate` holds, where `[policy] name` is such a file.
-
-        Raises:
-            ConfigError: unreadable, or calibrated on other models.
-        """
-        if not self.policy.name.endswith(".json"):
-            return self
-        from trim.policies.artifacts import CalibratedPolicy, Models
-
-        found = CalibratedPolicy.load(Path(self.policy.name), Models(**self.names()))
-        return replace(self, policy=PolicySettings(found.name, found.parameter, found.folder))

@@ -1,7 +1,6 @@
-"""What a run is made of, resolved once from a configuration: plain values that say everything, and open nothing.
+"""What a run is made of: plain values that say everything, and open nothing.
 
-`resolve` opens no model and asks no server; the one file that it reads is a policy's from `trim calibrate`, where
-`[policy]` names one. `trim.config.factory` opens what a spec says.
+`trim.config.resolution` makes them from a configuration, `trim.config.factory` opens what they say.
 """
 
 from __future__ import annotations
@@ -10,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from trim.config.policy import choose
 from trim.policies.spec import PolicySpec
 from trim.routing.limits import Limits, OnError
 from trim.scoring.registry import JUDGES
-from trim.steps import Separator, StepFormat
-from trim.types import Budget, Price, Prices, Role, Sampling
+from trim.steps import StepFormat
+from trim.types import Budget, Prices, Role, Sampling
 
 if TYPE_CHECKING:
     from trim.config.settings import Config, JudgeKind, ModelSettings, PrmSettings, ServerKind
@@ -110,51 +108,16 @@ class RunSpec:
     on_error: OnError
 
 
-def resolve(config: Config) -> RunSpec:
-    """What a configuration says.
-
-    Raises:
-        ConfigError: the calibrated policy that it names cannot be read, or is for other models.
-    """
-    g, budget, policy = config.generation, config.budget, choose(config)
-    weak, strong, prm = (
-        Price(p.prompt, p.completion, p.cached) for p in (config.weak.prices, config.strong.prices, config.prm.prices)
-    )
-    return RunSpec(
-        weak=_generator(config.weak, Role.WEAK),
-        strong=_generator(config.strong, Role.STRONG),
-        judge=_judge(config.prm),
-        policy=policy.spec,
-        parameter=policy.parameter,
-        step_format=StepFormat(Separator(g.separator)),
-        sampling=Sampling(g.temperature, g.top_p, g.top_k, g.max_step_tokens),
-        limits=Limits(g.max_steps, g.max_drafts, g.lookahead),
-        budget=Budget(budget.max_strong_tokens, budget.max_cost),
-        prices=Prices(weak, strong, prm),
-        on_error=_on_error(config),
-    )
-
-
 def identities(config: Config) -> dict[str, str]:
     """What results, saved policies and reports call the models, by role. Reads the weights of local ones, for their
     fingerprint.
     """
     weak, strong, judge = (
-        _generator(config.weak, Role.WEAK),
-        _generator(config.strong, Role.STRONG),
-        _judge(config.prm),
+        generator_spec(config.weak, Role.WEAK),
+        generator_spec(config.strong, Role.STRONG),
+        judge_spec(config.prm),
     )
     return {"weak": weak.identity(), "strong": strong.identity(), "prm": judge.identity()}
-
-
-def _on_error(config: Config) -> OnError:
-    """Who stands in for whom; a role cannot stand in for itself, which the configuration has checked."""
-    weak, strong = config.weak.on_error, config.strong.on_error
-    return OnError(
-        weak="strong" if weak == "strong" else "raise",
-        strong="weak" if strong == "weak" else "raise",
-        prm=config.prm.on_error,
-    )
 
 
 def _is_own(backend: str) -> bool:
@@ -174,7 +137,7 @@ def _identity(backend: str, model: str, base_url: str) -> str:
     return f"{backend}:{model}@{fingerprint(model)}"
 
 
-def _generator(settings: ModelSettings, role: Role) -> GeneratorSpec:
+def generator_spec(settings: ModelSettings, role: Role) -> GeneratorSpec:
     return GeneratorSpec(
         role=role,
         backend=settings.backend,
@@ -190,7 +153,7 @@ def _generator(settings: ModelSettings, role: Role) -> GeneratorSpec:
     )
 
 
-def _judge(settings: PrmSettings) -> JudgeSpec:
+def judge_spec(settings: PrmSettings) -> JudgeSpec:
     own = _is_own(settings.backend)
     return JudgeSpec(
         backend=settings.backend,

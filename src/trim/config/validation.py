@@ -10,7 +10,8 @@ from typing import Annotated, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from trim.config.loading import KeyPath
+KeyPath = tuple[str, ...]
+"""A key with its tables: `("weak", "prices", "prompt")`."""
 
 _KINDS = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
 _SHOWN = 60  # characters of a wrong value

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from trim.atomic import write_bytes
+from trim.config.resolution import resolve
 from trim.config.settings import Config
-from trim.config.specs import resolve
+from trim.config.specs import identities
 from trim.errors import ConfigError
 from trim.experiments.recording import RecordSettings
 from trim.experiments.run import ProgressBar, Run, Settings, no_bar
@@ -48,7 +49,7 @@ async def evaluate(
         plan = replace(plan, config=config, recorded=recorded if resume else None)
         points = await stack.enter_async_context(open_points(plan, task))
         generation = generation_settings(plan.config) | ({"scored": True} if plan.score else {})
-        settings = Settings(task.name, plan.questions, plan.seed, plan.config.names(), generation, plan.samples)
+        settings = Settings(task.name, plan.questions, plan.seed, identities(plan.config), generation, plan.samples)
         run = Run(folder, settings, resume=resume)
         keep_policies(plan.policies, folder)
         if cluster is not None:

@@ -11,6 +11,7 @@ from trim import plugins
 from trim.baselines.query_level.solvers import WEAK_SAMPLE, Remembered, WholeSolutions
 from trim.config.factory import Backends, open_prm
 from trim.config.policy import choose, open_sweep
+from trim.config.specs import identities
 from trim.errors import ConfigError
 from trim.policies import FAMILIES, AlwaysStrong, AlwaysWeak, PolicyFamily, PolicySpec
 from trim.policies.fixed import scored
@@ -120,7 +121,7 @@ class PolicyPoints:
             task.answer,
             right,
             self.questions,
-            lambda: Models(**self.backends.config.names()),
+            lambda: Models(**identities(self.backends.config)),
             verifiable=self.backends.config.weak.backend != "embedded",
         )
 

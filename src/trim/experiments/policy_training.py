@@ -16,6 +16,7 @@ from trim.atomic import write_json
 from trim.config.factory import open_backends
 from trim.config.loading import load_config
 from trim.config.settings import Config
+from trim.config.specs import identities
 from trim.errors import ConfigError, MissingExtra
 from trim.experiments.recording import RecordSettings, open_recording
 from trim.experiments.run import ProgressBar, no_bar
@@ -204,14 +205,14 @@ async def _open(plan: TrainingPlan) -> AsyncIterator[_Opened]:
     try:
         drawn = task.questions(count, plan.seed)
         if plan.record:
-            about = RecordSettings(f"training on {plan.task}", count, plan.seed, config.names())
+            about = RecordSettings(f"training on {plan.task}", count, plan.seed, identities(config))
             models_of = open_recording(config, plan.record, about)
         else:
             models_of = open_backends(config)
         async with models_of as backends:
             training, held_out = drawn[sizes.validation :], drawn[: sizes.validation]
             source = Source(task, training, held_out, backends.router, plan.concurrency)
-            yield _Opened(source, Models(**config.names()), plan.task)
+            yield _Opened(source, Models(**identities(config)), plan.task)
     finally:
         task.close()
 

@@ -14,8 +14,9 @@ import numpy as np
 from trim.atomic import write_json
 from trim.config.factory import open_backends
 from trim.config.loading import load_config
+from trim.config.resolution import resolve
 from trim.config.settings import Config
-from trim.config.specs import resolve
+from trim.config.specs import identities
 from trim.errors import ConfigError
 from trim.experiments.labelled_solutions import LabelledSolution, read_processbench
 from trim.experiments.recorded_runs import Recorded
@@ -129,7 +130,7 @@ async def _observation(path: Path, config: Config, models: Models) -> Mapping[st
     """Scores by state from a file of points, or from labelled solutions that the configured PRM scores."""
     if path.suffix != ".jsonl":
         return read_points(path)
-    if config.names()["prm"] != models.prm:
+    if identities(config)["prm"] != models.prm:
         raise ConfigError(f"the traces were scored by {models.prm}: --config must name it to score {path}")
     rows = read_processbench(path)
     found: dict[str, list[tuple[float, float]]] = {state: [] for state in STATES}

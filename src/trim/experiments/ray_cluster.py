@@ -1,7 +1,7 @@
 """Questions spread over a Ray cluster: workers hold the models, the run stays where it is.
 
-A question always goes to the same worker, where what its policies share and the models' caches are. A worker that
-dies is started again by Ray and its open questions are asked anew; as solving is seeded, nothing else comes out.
+A question always goes to the same worker, so that what its baselines share and the models' caches are there. A worker
+that dies is started again by Ray and its open questions are asked again; as solving is seeded, nothing else comes out.
 """
 
 from __future__ import annotations

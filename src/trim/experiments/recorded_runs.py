@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trim.config.settings import Config
+from trim.config.specs import identities
 from trim.errors import ConfigError
 from trim.types import Trace
 
@@ -43,7 +44,7 @@ class Recorded:
 
         named = [Models(**settings.models) for settings in self.settings]
         if config is not None:
-            named.append(Models(**config.names()))
+            named.append(Models(**identities(config)))
         if not named:
             raise ConfigError("no run.json lies beside the traces: say with --config whose they are")
         for other in named[1:]:

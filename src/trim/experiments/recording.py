@@ -17,6 +17,7 @@ from trim.atomic import write_json
 from trim.backends.replay_cache import FILE, Record, RecordedGenerator, RecordedJudge
 from trim.config.factory import Backends, open_backends
 from trim.config.settings import Config
+from trim.config.specs import identities
 from trim.errors import ConfigError
 from trim.experiments.run import ProgressBar, no_bar
 from trim.policies import AlwaysStrong, AlwaysWeak, Threshold
@@ -61,14 +62,14 @@ class RecordSettings:
         """Read it.
 
         Raises:
-            ConfigError: the folder is no record.
+            ConfigError: the folder is not a record.
         """
         try:
             if not (folder / FILE).is_file():
                 raise ValueError(f"no {FILE}")
             return cls(**json.loads((folder / "run.json").read_text("utf-8")))
         except (OSError, ValueError, TypeError) as error:
-            raise ConfigError(f"{folder} is no folder of trim record ({error})") from None
+            raise ConfigError(f"{folder} is not a folder of trim record ({error})") from None
 
 
 @asynccontextmanager
@@ -78,7 +79,7 @@ async def open_replay(config: Config, folder: Path) -> AsyncIterator[Backends]:
     Raises:
         ConfigError: the record is of other models.
     """
-    told, names = RecordSettings.read(folder), config.names()
+    told, names = RecordSettings.read(folder), identities(config)
     if told.models != names:
         raise ConfigError(f"{folder} is a record of {told.models}, not of {names}: give its --config")
     with Record(folder) as record:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trim.config.factory import Backends, open_backends
+from trim.config.specs import identities
 from trim.errors import ConfigError
 from trim.experiments.policy_points import PolicyPoints, open_policy_points
 from trim.experiments.recording import RecordSettings, open_recording, open_replay
@@ -58,7 +59,7 @@ class EvaluationPlan:
         if self.replay is not None:
             return open_replay(self.config, self.replay)
         if self.record is not None:
-            about = RecordSettings(self.task, self.questions, self.seed, self.config.names(), self.samples)
+            about = RecordSettings(self.task, self.questions, self.seed, identities(self.config), self.samples)
             return open_recording(self.config, self.record, about)
         return open_backends(self.config)
 

@@ -73,7 +73,7 @@ def break_down(traces: Iterable[Trace], wanted: set[Key], labeller: Labeller | N
         traces: of a run.
         wanted: operating points to look at.
         labeller: which steps are right, if the task has a rule; drafts behind a wrong step are left out, since there
-            is no telling a right step from a wrong one any more.
+            is no rule that tells a right step from a wrong one any more.
     """
     points: dict[Key, Breakdown] = {}
     scores: list[float] = []

@@ -47,7 +47,7 @@ def _isotonic(points: Points) -> RecalibrationCurve:
         while len(blocks) > 1 and blocks[-2][1] * blocks[-1][2] >= blocks[-1][1] * blocks[-2][2]:
             last = blocks.pop()
             blocks[-1] = [a + b for a, b in zip(blocks[-1], last, strict=True)]
-    # Half a step of each kind more: a stretch of right steps only is no certainty.
+    # Half a step of each kind more: a stretch of right steps only is not certain.
     knots = [(score / count, (right + 0.5) / (count + 1)) for score, right, count in blocks]
     return RecalibrationCurve(tuple(x for x, _ in knots), tuple(np.maximum.accumulate([y for _, y in knots]).tolist()))
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from trim.config.policy import check_drafts, choose, open_policy
 from trim.config.settings import Config
+from trim.config.specs import identities
 from trim.errors import ConfigError
 from trim.policies import FAMILIES, AlwaysStrong, AlwaysWeak, PolicySpec, registry
 from trim.policies.artifacts import Models as ModelNames
@@ -108,7 +109,7 @@ class Models:
         """Saved policies beside the configured one, by family: that which `[policy] path` names if the configured one
         needs no folder, and those shipped for these models.
         """
-        models, own = ModelNames(**self._config.names()), FAMILIES.get(self._spec.family)
+        models, own = ModelNames(**identities(self._config)), FAMILIES.get(self._spec.family)
         path = "" if own is not None and own.saved else self._config.policy.path
         beside = saved_kind(path) if path else ""
         found = {}

@@ -14,7 +14,8 @@ import uvicorn
 from starlette.applications import Starlette
 from uvicorn.supervisors import Multiprocess
 
-from trim.config.settings import Config, ServeSettings, load_config
+from trim.config.loading import load_config
+from trim.config.settings import Config, ServeSettings
 from trim.errors import ConfigError
 from trim.server.app import create_app
 from trim.server.gateway import Gateway, open_gateway

@@ -12,6 +12,7 @@ import pytest
 from tests.policies.learned.networks_made import PRICES, made_up
 from trim.config.policy import open_policy, open_sweep
 from trim.config.settings import Config, PolicySettings, PrmSettings
+from trim.config.specs import identities
 from trim.errors import ConfigError
 from trim.policies import FAMILIES
 from trim.policies.artifacts import Models, Provenance
@@ -124,7 +125,7 @@ def test_missing_arrays_are_refused() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_commands_know_it_by_its_folder(tmp_path: Path, kind: Kind) -> None:
     config = Config()
-    made_up(kind).save(tmp_path, replace(PROVENANCE, models=Models(**config.names())))
+    made_up(kind).save(tmp_path, replace(PROVENANCE, models=Models(**identities(config))))
     assert open_policy(config, f"{kind}={tmp_path}").parameter == 1e-3
     assert open_policy(config, f"{kind}={tmp_path}", 5e-3).parameter == 5e-3
     assert [p.parameter for p in open_sweep(config, f"{kind}={tmp_path}", (1e-3, 2e-3))] == [1e-3, 2e-3]

@@ -10,8 +10,10 @@ import pytest
 
 from tests.pomdp.fit.recorded import as_chain, record
 from trim.cli.main import main
+from trim.config.loading import load_config
 from trim.config.policy import open_policy, open_sweep
-from trim.config.settings import Config, load_config
+from trim.config.settings import Config
+from trim.config.specs import identities
 from trim.experiments.run import Settings
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
 from trim.policies.artifacts import Models, Provenance
@@ -31,7 +33,7 @@ POLICIES: list[Policy] = [
 def write_run(folder: Path, policies: list[Policy], count: int) -> Path:
     """A folder as `trim eval` leaves it, of simulated models that go by the names of the shipped ones."""
     folder.mkdir()
-    settings = Settings("arithmetic_chain", count, 0, Config().names(), {})
+    settings = Settings("arithmetic_chain", count, 0, identities(Config()), {})
     (folder / "run.json").write_text(json.dumps(asdict(settings)))
     with TraceWriter(folder / "traces.jsonl") as writer:
         for policy in policies:
@@ -70,7 +72,7 @@ def test_fit_leaves_estimates_and_provenance(fitted: Path) -> None:
     assert weak["count"] > 1000
     assert estimates["scores"]["LOST"]["count"] > 100
     provenance = json.loads((fitted / "policy.json").read_text())["provenance"]
-    assert provenance["models"] == Config().names()
+    assert provenance["models"] == identities(Config())
     assert (provenance["task"], provenance["questions"]) == ("arithmetic_chain", 150)
 
 
@@ -114,7 +116,7 @@ def test_calibrate_writes_a_parameter(run: Path, tmp_path: Path, capsys: pytest.
     assert values["low"] <= values["parameter"] <= values["high"]
     assert values["expected"]["strong_share"] == pytest.approx(0.2)
     assert values["held_out"]["questions"] == 75
-    assert values["provenance"]["models"] == Config().names()
+    assert values["provenance"]["models"] == identities(Config())
     assert main(["solve", QUESTION, "--json", "--policy", str(out)]) == 0
     trace = json.loads(capsys.readouterr().out)
     assert (trace["policy"], trace["parameter"]) == ("threshold", values["parameter"])
@@ -126,7 +128,7 @@ def test_calibrate_writes_a_parameter(run: Path, tmp_path: Path, capsys: pytest.
 
 def test_a_calibrated_fit_brings_its_folder(run: Path, fitted: Path, tmp_path: Path) -> None:
     out = tmp_path / "price.json"
-    provenance = {"models": Config().names(), "task": "t", "date": "2026-11-28", "questions": 1}
+    provenance = {"models": identities(Config()), "task": "t", "date": "2026-11-28", "questions": 1}
     values = {"schema": 1, "kind": "calibration", "policy": "pomdp", "parameter": 0.004, "folder": str(fitted)}
     out.write_text(json.dumps({**values, "provenance": provenance}))
     policy = open_policy(Config(), str(out))
@@ -162,7 +164,9 @@ def test_solve_and_eval_use_a_fit(fitted: Path, tmp_path: Path, capsys: pytest.C
         ("pomdp", 0.01),
         ("pomdp", 0.001),
     ]
-    saved.at(0.1).save(tmp_path / "other", Provenance(Models(**Config().names()), "arithmetic_chain", "2026-11-25", 1))
+    saved.at(0.1).save(
+        tmp_path / "other", Provenance(Models(**identities(Config())), "arithmetic_chain", "2026-11-25", 1)
+    )
     assert main([*command, "--resume", "--policies", f"pomdp={tmp_path / 'other'}"]) == 2
     assert "another fit" in capsys.readouterr().err
 

@@ -1,0 +1,53 @@
+"""A configuration becomes the specs of a run, once; everything else is built from them.
+
+No model is opened and no server asked. The one file that is read is a policy's from `trim calibrate`, where `[policy]`
+names one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trim.config.policy import choose
+from trim.config.specs import RunSpec, generator_spec, judge_spec
+from trim.routing.limits import Limits, OnError
+from trim.steps import Separator, StepFormat
+from trim.types import Budget, Price, Prices, Role, Sampling
+
+if TYPE_CHECKING:
+    from trim.config.settings import Config
+
+
+def resolve(config: Config) -> RunSpec:
+    """What a configuration says.
+
+    Raises:
+        ConfigError: the calibrated policy that it names cannot be read, or is for other models.
+    """
+    g, budget, policy = config.generation, config.budget, choose(config)
+    weak, strong, prm = (
+        Price(p.prompt, p.completion, p.cached) for p in (config.weak.prices, config.strong.prices, config.prm.prices)
+    )
+    return RunSpec(
+        weak=generator_spec(config.weak, Role.WEAK),
+        strong=generator_spec(config.strong, Role.STRONG),
+        judge=judge_spec(config.prm),
+        policy=policy.spec,
+        parameter=policy.parameter,
+        step_format=StepFormat(Separator(g.separator)),
+        sampling=Sampling(g.temperature, g.top_p, g.top_k, g.max_step_tokens),
+        limits=Limits(g.max_steps, g.max_drafts, g.lookahead),
+        budget=Budget(budget.max_strong_tokens, budget.max_cost),
+        prices=Prices(weak, strong, prm),
+        on_error=_on_error(config),
+    )
+
+
+def _on_error(config: Config) -> OnError:
+    """Who stands in for whom; a role cannot stand in for itself, which the configuration has checked."""
+    weak, strong = config.weak.on_error, config.strong.on_error
+    return OnError(
+        weak="strong" if weak == "strong" else "raise",
+        strong="weak" if strong == "weak" else "raise",
+        prm=config.prm.on_error,
+    )
