@@ -156,13 +156,19 @@ def policies() -> str:
                 family.summary,
                 _parameter(family.parameter),
                 ", ".join(f"`+{option}`" for option in family.options),
-                "; ".join(sorted(need.value for need in family.needs))
-                + (f" (made by `{family.written_by}`)" if family.written_by else ""),
+                "; ".join(
+                    [
+                        *([f"`{family.written_by}`"] if family.written_by else []),
+                        *sorted(need.value for need in family.needs),
+                    ]
+                ),
                 "yes" if family.tunable else "",
             )
             for family in families
         ]
-        parts.append(_table(("name", "what it does", "parameter", "options", "needs", "tunable"), rows))
+        parts.append(
+            _table(("name", "what it does", "parameter", "options", "needs, and what makes it", "tunable"), rows)
+        )
     return "\n".join(parts)
 
 
