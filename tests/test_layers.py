@@ -1,22 +1,21 @@
-"""The house rules: who may import whom, and what is never built."""
+"""The layers: who may import whom, which packages stay in named files, and what is never built."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
-
-import trim
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "trim"
 FILES = sorted(SOURCE.rglob("*.py"))
 
-# Packages and modules in the order in which they may import each other; those on one line don't.
-ORDER = [
+# From the bottom up: each may import those on the lines above it. Those on one line don't import each other.
+LAYERS = [
     ["types", "errors", "stats", "atomic"],
     ["seeding", "plugins"],
     ["protocols", "steps", "prompts", "pomdp", "trace_schema_1"],
@@ -33,7 +32,7 @@ ORDER = [
     ["server"],
     ["cli"],
 ]
-LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 CONFINED = {
     "onnxruntime": {"backends/onnx_engine.py"},
     "matplotlib": {
@@ -64,30 +63,48 @@ CONFINED = {
 }
 
 
-def imports(path: Path) -> list[str]:
-    names: list[str] = []
+def module(path: Path) -> str:
+    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module(path): path for path in FILES}
+
+
+def imports(path: Path) -> set[str]:
+    """Everything that a file imports, at its top, in functions and for type checking alike."""
+    names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            assert node.level == 0, f"{path}: a relative import"
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {name if name in MODULES else node.module for name in inner}
     return names
 
 
-def room(path: Path) -> str:
-    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+def layer(name: str) -> str:
+    return name.split(".")[1] if "." in name else "__init__"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_imports_run_one_way(path: Path) -> None:
-    here = room(path)
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_run_downwards(name: str) -> None:
+    here = layer(name)
     if here in ("__init__", "__main__"):
         return
-    assert here in LEVEL, f"{here} has no place in the order of rooms"
-    for name in imports(path):
-        parts = name.split(".")
-        if parts[0] == "trim" and len(parts) > 1 and parts[1] in LEVEL and parts[1] != here:
-            assert LEVEL[parts[1]] < LEVEL[here], f"{here} imports {parts[1]}"
+    assert here in LEVEL, f"{here} is on no layer"
+    for other in imports(MODULES[name]) & MODULES.keys():
+        if (there := layer(other)) not in (here, "__init__"):
+            assert LEVEL[there] < LEVEL[here], f"{name} imports {other}"
+
+
+def test_no_module_is_part_of_an_import_cycle() -> None:
+    graph = {name: (imports(path) & MODULES.keys()) - {name, "trim"} for name, path in MODULES.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
 
 
 @pytest.mark.parametrize("package", CONFINED)
@@ -106,12 +123,7 @@ def test_starting_is_light(command: str) -> None:
     assert done.stdout.splitlines()[-1] == "loaded:"
 
 
-def test_public_names_exist() -> None:
-    assert sorted(trim.__all__) == trim.__all__
-    assert all(hasattr(trim, name) for name in trim.__all__)
-
-
-def test_no_rooms_for_odds_and_ends() -> None:
+def test_no_modules_for_odds_and_ends() -> None:
     assert not [path for path in FILES if path.stem in ("utils", "util", "common", "helpers", "misc")]
 
 
