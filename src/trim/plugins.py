@@ -66,10 +66,10 @@ class ExtensionPoint:
 
         groups = {title: tuple(names) for title, names in known.items()}
         near = difflib.get_close_matches(name, [known for names in groups.values() for known in names], 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ";"
+        hint = f"; did you mean {near[0]!r}? There are" if near else "; there are"
         listed = "; ".join(f"{title}: {', '.join(names)}" for title, names in groups.items() if names)
         return ConfigError(
-            f"unknown {self.kind} {name!r}{hint} There are {listed + '; ' if listed else ''}"
+            f"unknown {self.kind} {name!r}{hint} {listed + '; ' if listed else ''}"
             "your own: FILE.py:NAME or MODULE:NAME"
         )
 

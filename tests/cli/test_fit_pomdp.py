@@ -210,7 +210,7 @@ def test_scores_are_recorded_on_demand(tmp_path: Path) -> None:
         (["calibrate", "--policy", "pomdp=FIT", "--traces", "foreign", "--cost", "1", "--out", "x"], "was made for"),
         (["solve", "q", "--policy", "absent.json"], "not what trim calibrate writes"),
         (["solve", "q", "--policy", "foreign.json"], "was calibrated on"),
-        (["solve", "q", "--policy", "foreign.json", "--parameter", "0.5"], "leave them out"),
+        (["solve", "q", "--policy", "foreign.json", "--parameter", "0.5"], "leave it out"),
         (["solve", "q", "--policy", "pomdp=absent"], "not a saved policy"),
         (["solve", "q", "--policy", "pomdp=FOREIGN_FIT"], "was made for"),
         (["eval", "--policies", "pomdp=FIT,pomdp=FOREIGN_FIT", "--out", "x"], "twice"),

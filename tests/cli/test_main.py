@@ -120,7 +120,7 @@ def test_a_killed_evaluation_is_resumed_exactly(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["eval", "--task", "nothing", "--out", "x"], "no task and no file 'nothing'"),
+        (["eval", "--task", "nothing", "--out", "x"], "unknown task 'nothing'"),
         (["eval", "--policies", "best", "--out", "x"], "unknown policy 'best'"),
         (["eval", "--policies", "threshold", "--parameters", "random=0.1", "--out", "x"], "not among --policies"),
         (["eval", "--policies", "threshold", "--parameters", "threshold=abc", "--out", "x"], "write POLICY=NUMBER"),

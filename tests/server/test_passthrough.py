@@ -299,7 +299,7 @@ def test_the_breaker_stands_before_it_too(upstream: Upstream) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "not the embedded model"),
+        ("", "not a model in this process"),
         ('[strong]\nbackend = "transformers"\nbase_url = "http://x/v1"\nmodel = "m"\n', "does not count"),
         ('[strong]\nbackend = "vllm"\nbase_url = "http://x/v1"\nmodel = "m"\n[budget]\nmax_cost = 1.0\n', "max_cost"),
     ],

@@ -26,7 +26,7 @@ def served() -> Iterator[Served]:
     ("change", "status", "param"),
     [
         ({"model": "gpt-5"}, 404, "model"),
-        ({"model": "trim-agg-20%"}, 404, "model"),
+        ({"model": "trim-oracle"}, 404, "model"),
         ({"model": "trim-threshold-7"}, 400, "model"),
         ({"model": "trim-random-200%"}, 400, "model"),
         ({"model": "trim-threshold-1.2.3"}, 400, "model"),
@@ -66,9 +66,9 @@ def served() -> Iterator[Served]:
         ({"frequency_penalty": False}, 400, "frequency_penalty"),
         ({"logit_bias": {"1": 2}}, 400, "logit_bias"),
         ({"speed": 3}, 400, "speed"),
-        ({"trim": {"policy": "magic"}}, 400, "trim"),
+        ({"trim": {"policy": "magic"}}, 400, "trim.policy"),
         ({"trim": {"policy": "pomdp=/etc"}}, 400, "trim.policy"),
-        ({"trim": {"policy": "agg"}}, 400, "trim.policy"),  # none is configured
+        ({"trim": {"policy": "oracle"}}, 400, "trim.policy"),  # it needs step labels
         ({"trim": {"parameter": 2}}, 400, "trim"),
         ({"trim": {"policy": "threshold", "price": 0.1}}, 400, "trim.price"),
         ({"trim": {"parameter": 0.1, "strong_share": 0.1}}, 400, "trim.strong_share"),
