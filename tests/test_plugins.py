@@ -164,7 +164,7 @@ def test_a_policy_from_a_file(own: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         ("nowhere.at_all:Mine", None, "there is no module 'nowhere'"),
         ("trim.types:Nothing", None, "trim.types has no 'Nothing'"),
         ("json:loads", None, "cannot be made with no argument: missing a required argument: 's'"),
-        ("mine", None, "unknown policy 'mine'; There are policies: .*your own: FILE.py:NAME or MODULE:NAME"),
+        ("mine", None, "unknown policy 'mine'; there are policies: .*your own: FILE.py:NAME or MODULE:NAME"),
     ],
 )
 def test_mistakes_get_one_sentence(own: Path, name: str, parameter: float | None, words: str) -> None:
