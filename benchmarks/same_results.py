@@ -9,7 +9,8 @@ Prints a line a policy and the first differences; the exit code is 1 if there is
 Two runs of one tree are the same with a record for each tree, the default: a model is asked for one step at a time, so
 that every count is the same too. With --live, drafts are read ahead as usual; how many of them are thrown away depends
 on timing, so calls, prompts and discarded tokens are not compared, and it takes some 20 times as long. Rounding depends
-on what the engine reads as one batch, hence --concurrency 1; with 64, no difference was seen in 14,000 solutions.
+on what the engine reads as one batch, hence --concurrency 1. With more, what a prefix cache still holds depends on
+timing too: cached tokens, the tokens that the PRM reads anew, and the cost are then not compared.
 """
 
 from __future__ import annotations
@@ -36,8 +37,12 @@ OPTIONS = {"redo": "revise"}
 """What stands behind a policy's name: earlier word, today's."""
 ACTIONS = {"RETRY": "RESAMPLE"}
 """The same of actions. A strong text that was written again had REGENERATE; today it has REVISE."""
-COUNTS = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens", "discarded_tokens")
-"""Of a role's usage."""
+_ALL = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens", "discarded_tokens")
+COUNTS = {"weak": _ALL, "strong": _ALL, "prm": _ALL}
+"""What of each role's usage is compared."""
+_UNCACHED = tuple(name for name in _ALL if name != "cached_tokens")
+WITHOUT_CACHE = {"weak": _UNCACHED, "strong": _UNCACHED, "prm": ("calls",)}
+"""The same without what depends on the prefix cache."""
 TOLERANCE = 1e-6
 """Of scores: they are single precision."""
 SHOWN = 10
@@ -75,7 +80,8 @@ def main() -> None:
     runs = {args.out / "old": (args.old, args.old_python), args.out / "new": (args.new, args.new_python)}
     evaluate({out: command(*tree, out, args) for out, tree in runs.items() if not is_run(tree[0])})
     old, new = (tree if is_run(tree) else out for out, (tree, _) in runs.items())
-    compared, differences = compare(read(old, exact=not args.live), read(new, exact=not args.live))
+    counts = {} if args.live else COUNTS if args.concurrency == 1 else WITHOUT_CACHE
+    compared, differences = compare(read(old, counts), read(new, counts))
     print(table(compared))
     print(*differences[:SHOWN], sep="\n")
     if len(differences) > SHOWN:
@@ -133,18 +139,18 @@ def evaluate(commands: Mapping[Path, tuple[list[str], dict[str, str]]]) -> None:
         sys.exit(f"trim eval failed: {', '.join(map(str, failed))}")
 
 
-def read(folder: Path, *, exact: bool) -> dict[Key, Facts]:
+def read(folder: Path, counts: Mapping[str, Sequence[str]] = COUNTS) -> dict[Key, Facts]:
     """The solutions of an evaluation.
 
     Args:
         folder: holds traces.jsonl.
-        exact: with the counts that depend on timing where drafts are read ahead.
+        counts: of each role's usage that are read; with all of them, the cost too.
     """
     found: dict[Key, Facts] = {}
     with (folder / "traces.jsonl").open() as lines:
         for line in map(json.loads, lines):
             question = line["question"]["id"] if line["schema"] > 1 else line["question_id"]
-            found[policy_today(line["policy"]), line["parameter"], question, line["seed"]] = facts(line, exact=exact)
+            found[policy_today(line["policy"]), line["parameter"], question, line["seed"]] = facts(line, counts)
     return found
 
 
@@ -153,14 +159,14 @@ def policy_today(name: str) -> str:
     return "+".join(OPTIONS.get(part, part) for part in name.split("+"))
 
 
-def facts(line: dict[str, Any], *, exact: bool) -> Facts:
+def facts(line: dict[str, Any], counts: Mapping[str, Sequence[str]]) -> Facts:
     """What a trace is compared by."""
     kept = [flat(decision) for decision in line["decisions" if line["schema"] > 1 else "steps"]]
     rejected = [flat(draft) for decision in kept for draft in decision["rejected"]]
     for draft in rejected:
         if line["schema"] == 1 and draft["role"] == "strong" and draft["action"] == "REGENERATE":
             draft["action"] = "REVISE"
-    usage = {role: {name: counts[name] for name in COUNTS} for role, counts in line["usage"].items()}
+    usage = {role: {name: line["usage"][role][name] for name in names} for role, names in counts.items()}
     found: Facts = {
         f"{name} of kept steps": [decision[name] for decision in kept]
         for name in ("action", "forced", "role", "text", "tokens", "score", "kept_score")
@@ -170,8 +176,8 @@ def facts(line: dict[str, Any], *, exact: bool) -> Facts:
         for name in ("action", "role", "text", "tokens", "score")
     }
     found |= {name: line[name] for name in ("stop_reason", "answer", "correct", "fallbacks")}
-    found["strong completion tokens"] = usage["strong"]["completion_tokens"]
-    return found | ({"usage": usage, "cost": line["cost"]} if exact else {})
+    found["strong completion tokens"] = line["usage"]["strong"]["completion_tokens"]
+    return found | {"usage": usage} | ({"cost": line["cost"]} if counts == COUNTS else {})
 
 
 def flat(step: dict[str, Any]) -> dict[str, Any]:

@@ -69,8 +69,7 @@ class ExtensionPoint:
         hint = f"; did you mean {near[0]!r}? There are" if near else "; there are"
         listed = "; ".join(f"{title}: {', '.join(names)}" for title, names in groups.items() if names)
         return ConfigError(
-            f"unknown {self.kind} {name!r}{hint} {listed + '; ' if listed else ''}"
-            "your own: FILE.py:NAME or MODULE:NAME"
+            f"unknown {self.kind} {name!r}{hint} {listed + '; ' if listed else ''}your own: FILE.py:NAME or MODULE:NAME"
         )
 
 
