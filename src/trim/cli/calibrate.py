@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trim.policies.registry import can_be_calibrated, listing
+from trim.policies.registry import listing
 
 if TYPE_CHECKING:
     from trim.experiments.parameter_calibration import SavedCalibration
@@ -24,7 +24,7 @@ example:
 def register(calibrate: argparse.ArgumentParser) -> None:
     """Describe the command."""
     calibrate.description = _DESCRIPTION
-    calibrate.add_argument("--policy", required=True, help=listing(can_be_calibrated))
+    calibrate.add_argument("--policy", required=True, help=listing(lambda family: family.tunable))
     calibrate.add_argument("--traces", type=Path, required=True, metavar="DIR", help="what `trim eval --out` wrote")
     target = calibrate.add_mutually_exclusive_group(required=True)
     target.add_argument("--strong-share", type=float, help="strong tokens over those of the strong model alone")

@@ -20,7 +20,7 @@ from trim.experiments.recorded_runs import Recorded
 from trim.metrics.tally import Tally, common_questions, question_means
 from trim.policies import FAMILIES, PolicySpec, open_sweep
 from trim.policies.artifacts import SCHEMA, Artifact, Provenance
-from trim.policies.registry import can_be_calibrated, check, family_of, known, listing
+from trim.policies.registry import check, family_of, known, listing
 from trim.stats import Estimate, FloatArray, Indices, from_resamples, resamples
 
 Kind = Literal["strong_share", "accuracy", "cost"]
@@ -129,8 +129,8 @@ def calibrate_run(folder: Path, spec: PolicySpec, target: Target) -> SavedCalibr
     recorded = Recorded.of([folder])
     models = recorded.models(None)
     check(spec)
-    if not can_be_calibrated(family_of(spec)):
-        raise ConfigError(f"policy {spec.name!r} has no parameter to calibrate; {listing(can_be_calibrated)}")
+    if not family_of(spec).tunable:
+        raise ConfigError(f"policy {spec.name!r} has no parameter to calibrate; {listing(lambda family: family.tunable)}")
     if spec.folder:
         Artifact.load(Path(spec.folder), kind=spec.family, models=models)
     tallies: dict[tuple[str, float | None], Tally] = {}

@@ -13,7 +13,7 @@ of them:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
@@ -97,7 +97,6 @@ class PolicyFamily:
         options: after plus signs; `N` stands for a number of resamples.
         level: what it decides about.
         baseline: a method of others (or a bound) that TRIM's own policies are compared with.
-        tunable: a target share or spend can be held with it.
         written_by: the command that saves one.
         learner: the class that the command trains, where it trains several.
     """
@@ -110,7 +109,6 @@ class PolicyFamily:
     options: tuple[str, ...] = ()
     level: Level = Level.STEP
     baseline: bool = False
-    tunable: bool = False
     written_by: str = ""
     learner: str = ""
 
@@ -118,6 +116,11 @@ class PolicyFamily:
     def saved(self) -> bool:
         """Whether it is read from a folder."""
         return bool(self.needs & {Need.FOLDER, Need.SHIPPED})
+
+    @property
+    def tunable(self) -> bool:
+        """Whether a target share or spend can be held with its parameter, and `trim calibrate` finds one for it."""
+        return self.level is Level.STEP and self.parameter is not None
 
     @property
     def routes_anywhere(self) -> bool:
@@ -177,19 +180,62 @@ class Ranged(Protocol):
     parameter_range: tuple[float, float]
 
 
-def _price(meaning: str = "of a strong token, in correct answers") -> Parameter:
-    return Parameter("price", meaning, 0.0, INFINITE, falling=True)
+_INNER = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_SCORES = (0.05, 0.2, 0.35, 0.5, 0.65, 0.75, 0.85)  # finer near 1 below, where most scores lie
+_CONFIDENCES = (0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.985, 0.995, 0.998, 0.9995)
+_ENTROPIES = (0.0003, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 1.0)
+_PRICES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7)
 
+_RATE = Parameter("rate", "share of steps that are rewritten", 0, 1, 0.5, _INNER, weak_end=0, strong_end=1)
+_K = Parameter("k", "lowest score that is kept", 0, 1, weak_end=0)
+_THRESHOLD = replace(_K, default=0.5, sweep=(*_SCORES, 0.9, 0.93, 0.95, 0.97), strong_end=1)
+_TAKE_OVER = replace(_K, default=0.65, sweep=(*_SCORES, 0.93, 0.97))
+_LOWEST = replace(_K, meaning="smallest of the steps' scores that is accepted", sweep=(*_SCORES, 0.93, 0.97, 0.99, 1.0))
+_DELTA = Parameter("delta", "lowest reward that is accepted", 0, 1, 0.7, (0.7,), weak_end=0, strong_end=1)
+_GRADE = Parameter("grade", "lowest grade of 0 to 9 that is accepted", 0, 9, 6, (1, 3, 5, 6, 7, 8, 9), weak_end=0)
+_ENTROPY = Parameter("entropy", "largest one that is accepted, in nats", 0, INFINITE, 0.02, _ENTROPIES, falling=True)
+_CONFIDENCE = Parameter(
+    "confidence", "smallest mean token probability that is accepted", 0, 1, 0.95, _CONFIDENCES, weak_end=0
+)
+_PRICE = Parameter("price", "of a strong token, in correct answers", 0, INFINITE, falling=True)
+_ANSWER_PRICE = replace(_PRICE, meaning="of a strong answer, in correct answers", sweep=_PRICES)
+_VOTES = Parameter("share", "of the votes that are needed", 0, 1, sweep=(0.25, 0.5, 0.75, 1.0), weak_end=0)
+_RATES = (0.05, *_INNER, 0.95, 1.0)
+_SHARE = replace(_RATE, meaning="share of questions for the strong model", default=None, sweep=_RATES)
+_INDEX = Parameter("index", "of the sample", 1, 1_000, sweep=(1, 2, 3, 4))
 
-def _share(meaning: str, **given: float | tuple[float, ...]) -> Parameter:
-    return Parameter("rate", meaning, 0.0, 1.0, **given)  # type: ignore[arg-type]
-
-
-_SCORES = frozenset({Need.SCORES})
+_SCORED = frozenset({Need.SCORES})
+_SHIPPED = frozenset({Need.SCORES, Need.SHIPPED})
+_TOKENS = frozenset({Need.TOKEN_PROBABILITIES})
 _TRAINED = frozenset({Need.FOLDER, Need.OUTCOMES})
-_RATES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 _FIT_ROUTER = "trim fit router"
-_STEPS, _QUERIES = "trim.baselines.step_level", "trim.baselines.query_level"
+
+
+def _step(
+    name: str, summary: str, opener: str, parameter: Parameter | None = None, needs: frozenset[Need] = frozenset()
+) -> PolicyFamily:
+    """A baseline that decides about steps; `opener` is in `trim.baselines.step_level`."""
+    return PolicyFamily(name, summary, f"trim.baselines.step_level.{opener}", parameter, needs, baseline=True)
+
+
+def _query(
+    name: str, summary: str, opener: str, parameter: Parameter | None = None, needs: frozenset[Need] = frozenset()
+) -> PolicyFamily:
+    """A baseline that chooses a model for a whole question; `opener` is in `trim.baselines.query_level`."""
+    row = PolicyFamily(name, summary, f"trim.baselines.query_level.{opener}", parameter, needs, (), Level.QUERY, True)
+    return replace(row, written_by=_FIT_ROUTER) if needs == _TRAINED else row
+
+
+def _router(name: str, summary: str, learner: str) -> PolicyFamily:
+    """A router that `trim fit router` trains; `learner` is in `trim.baselines.query_level`."""
+    row = _query(name, summary, "trained_router:trained_query", _SHARE, _TRAINED)
+    return replace(row, learner=f"trim.baselines.query_level.{learner}")
+
+
+def _learned(name: str, summary: str) -> PolicyFamily:
+    opener = "trim.policies.learned.policy:open_saved"
+    return PolicyFamily(name, summary, opener, _PRICE, _SHIPPED, written_by="trim train")
+
 
 _TABLE = (
     PolicyFamily("always-weak", "the weak model alone", "trim.policies.fixed:AlwaysWeak"),
@@ -198,62 +244,28 @@ _TABLE = (
         "random",
         "rewrites steps at random, whatever they say",
         "trim.policies.fixed:RandomSteps",
-        _share(
-            "share of steps that are rewritten",
-            default=0.5,
-            sweep=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
-            weak_end=0.0,
-            strong_end=1.0,
-        ),
+        _RATE,
         options=("N", REVISE),
-        tunable=True,
     ),
     PolicyFamily(
         "threshold",
         "rewrites steps with a score below a constant",
         "trim.policies.threshold:Threshold",
-        Parameter(
-            "k",
-            "lowest score that is kept",
-            0.0,
-            1.0,
-            0.5,
-            (0.05, 0.2, 0.35, 0.5, 0.65, 0.75, 0.85, 0.9, 0.93, 0.95, 0.97),
-            weak_end=0.0,
-            strong_end=1.0,
-        ),
-        _SCORES,
-        options=("N", REVISE),
-        tunable=True,
+        _THRESHOLD,
+        _SCORED,
+        ("N", REVISE),
     ),
     PolicyFamily(
         "pomdp",
         "plans by its belief about the solution",
         "trim.policies.pomdp:open_saved",
-        _price(),
-        frozenset({Need.SCORES, Need.SHIPPED}),
-        options=("N", REVISE, "snapshot", "takeover"),
-        tunable=True,
+        _PRICE,
+        _SHIPPED,
+        ("N", REVISE, "snapshot", "takeover"),
         written_by="trim fit pomdp",
     ),
-    PolicyFamily(
-        "agg",
-        "a network that reads a few figures",
-        "trim.policies.learned.policy:open_saved",
-        _price(),
-        frozenset({Need.SCORES, Need.SHIPPED}),
-        tunable=True,
-        written_by="trim train",
-    ),
-    PolicyFamily(
-        "seq",
-        "a network that reads the scores of all steps",
-        "trim.policies.learned.policy:open_saved",
-        _price(),
-        frozenset({Need.SCORES, Need.SHIPPED}),
-        tunable=True,
-        written_by="trim train",
-    ),
+    _learned("agg", "a network that reads a few figures"),
+    _learned("seq", "a network that reads the scores of all steps"),
     PolicyFamily(
         "oracle",
         "rewrites the wrong steps and no others",
@@ -261,162 +273,52 @@ _TABLE = (
         needs=frozenset({Need.STEP_LABELS}),
         baseline=True,
     ),
-    PolicyFamily(
-        "rsd",
-        "reward-guided speculative decoding, its binary rule",
-        f"{_STEPS}.rsd:rsd",
-        Parameter("delta", "lowest reward that is accepted", 0.0, 1.0, 0.7, (0.7,), weak_end=0.0, strong_end=1.0),
-        _SCORES,
-        baseline=True,
-        tunable=True,
-    ),
-    PolicyFamily(
-        "rsd-clipped",
-        "the same, accepting with the reward as probability",
-        f"{_STEPS}.rsd:RsdClipped",
-        needs=_SCORES,
-        baseline=True,
-    ),
-    PolicyFamily(
+    _step("rsd", "reward-guided speculative decoding, its binary rule", "rsd:rsd", _DELTA, _SCORED),
+    _step("rsd-clipped", "the same, accepting with the reward as probability", "rsd:RsdClipped", needs=_SCORED),
+    _step(
         "spec-reason",
         "SpecReason: the strong model grades each draft",
-        f"{_STEPS}.spec_reason:SpecReason",
-        Parameter("grade", "lowest grade of 0 to 9 that is accepted", 0, 9, 6, (1, 3, 5, 6, 7, 8, 9), weak_end=0),
+        "spec_reason:SpecReason",
+        _GRADE,
         frozenset({Need.STRONG_JUDGE}),
-        baseline=True,
-        tunable=True,
     ),
-    PolicyFamily(
+    _step(
         "glimp-router",
         "GlimpRouter: the entropy of a draft's first token",
-        f"{_STEPS}.glimp_router:GlimpRouter",
-        Parameter(
-            "entropy",
-            "largest one that is accepted, in nats",
-            0.0,
-            INFINITE,
-            0.02,
-            (0.0003, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 1.0),
-            falling=True,
-        ),
-        frozenset({Need.TOKEN_PROBABILITIES}),
-        baseline=True,
-        tunable=True,
+        "glimp_router:GlimpRouter",
+        _ENTROPY,
+        _TOKENS,
     ),
-    PolicyFamily(
+    _step(
         "confidence",
         "the weak model's confidence in its tokens, after STEER",
-        f"{_STEPS}.confidence:Confidence",
-        Parameter(
-            "confidence",
-            "smallest mean token probability that is accepted",
-            0.0,
-            1.0,
-            0.95,
-            (0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.985, 0.995, 0.998, 0.9995),
-            weak_end=0.0,
-        ),
-        frozenset({Need.TOKEN_PROBABILITIES}),
-        baseline=True,
-        tunable=True,
+        "confidence:Confidence",
+        _CONFIDENCE,
+        _TOKENS,
     ),
-    PolicyFamily(
+    _step(
         "take-over",
         "from the first low score on the strong model writes everything",
-        f"{_STEPS}.take_over:TakeOver",
-        Parameter(
-            "k",
-            "lowest score that is kept",
-            0.0,
-            1.0,
-            0.65,
-            (0.05, 0.2, 0.35, 0.5, 0.65, 0.75, 0.85, 0.93, 0.97),
-            weak_end=0.0,
-        ),
-        _SCORES,
-        baseline=True,
-        tunable=True,
+        "take_over:TakeOver",
+        _TAKE_OVER,
+        _SCORED,
     ),
-    PolicyFamily(
-        "random-query",
-        "a model for each question at random",
-        f"{_QUERIES}.solvers:random_query",
-        _share("share of questions for the strong model", sweep=_RATES, weak_end=0.0, strong_end=1.0),
-        level=Level.QUERY,
-        baseline=True,
+    _query("random-query", "a model for each question at random", "solvers:random_query", _SHARE),
+    _query("oracle-query", "the strong model exactly where it alone is right", "solvers:oracle_query"),
+    _query(
+        "prm-cascade", "keeps a weak answer whose lowest score is high enough", "cascade:prm_cascade", _LOWEST, _SCORED
     ),
-    PolicyFamily(
-        "oracle-query",
-        "the strong model exactly where it alone is right",
-        f"{_QUERIES}.solvers:oracle_query",
-        level=Level.QUERY,
-        baseline=True,
-    ),
-    PolicyFamily(
-        "prm-cascade",
-        "keeps a weak answer whose lowest score is high enough",
-        f"{_QUERIES}.cascade:prm_cascade",
-        Parameter(
-            "k",
-            "smallest of the steps' scores that is accepted",
-            0.0,
-            1.0,
-            sweep=(0.05, 0.2, 0.35, 0.5, 0.65, 0.75, 0.85, 0.93, 0.97, 0.99, 1.0),
-            weak_end=0.0,
-        ),
-        _SCORES,
-        level=Level.QUERY,
-        baseline=True,
-    ),
-    PolicyFamily(
-        "automix",
-        "AutoMix: keeps a weak answer that enough votes are for",
-        f"{_QUERIES}.cascade:automix",
-        Parameter("share", "of the votes that are needed", 0.0, 1.0, sweep=(0.25, 0.5, 0.75, 1.0), weak_end=0.0),
-        level=Level.QUERY,
-        baseline=True,
-    ),
-    PolicyFamily(
-        "automix-pomdp",
-        "AutoMix with its meta-verifier",
-        f"{_QUERIES}.meta_verifier:automix_pomdp",
-        Parameter(
-            "price",
-            "of a strong answer, in correct answers",
-            0.0,
-            INFINITE,
-            sweep=(0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7),
-            falling=True,
-        ),
-        _TRAINED,
-        level=Level.QUERY,
-        baseline=True,
-        written_by=_FIT_ROUTER,
-    ),
-    *(
-        PolicyFamily(
-            name,
-            summary,
-            f"{_QUERIES}.trained_router:trained_query",
-            _share("share of questions for the strong model", sweep=_RATES, weak_end=0.0, strong_end=1.0),
-            _TRAINED,
-            level=Level.QUERY,
-            baseline=True,
-            written_by=_FIT_ROUTER,
-            learner=f"{_QUERIES}.{learner}",
-        )
-        for name, summary, learner in (
-            ("similarity", "RouteLLM's similarity-weighted ranking", "similarity_ranking:SimilarityRanking"),
-            ("factorisation", "RouteLLM's matrix factorisation", "matrix_factorization:MatrixFactorisation"),
-            ("classifier", "RouteLLM's text classifier", "text_classifier:TextClassifier"),
-            ("smoothie", "Smoothie: distances between answers", "smoothie:Smoothie"),
-        )
-    ),
+    _query("automix", "AutoMix: keeps a weak answer that enough votes are for", "cascade:automix", _VOTES),
+    _query("automix-pomdp", "AutoMix with its meta-verifier", "meta_verifier:automix_pomdp", _ANSWER_PRICE, _TRAINED),
+    _router("similarity", "RouteLLM's similarity-weighted ranking", "similarity_ranking:SimilarityRanking"),
+    _router("factorisation", "RouteLLM's matrix factorisation", "matrix_factorization:MatrixFactorisation"),
+    _router("classifier", "RouteLLM's text classifier", "text_classifier:TextClassifier"),
+    _router("smoothie", "Smoothie: distances between answers", "smoothie:Smoothie"),
     PolicyFamily(
         "weak-sample",
         "a further sample of the weak model, to train routers on",
-        f"{_QUERIES}.solvers:weak_sample",
-        Parameter("index", "of the sample", 1, 1_000, sweep=(1, 2, 3, 4)),
+        "trim.baselines.query_level.solvers:weak_sample",
+        _INDEX,
         level=Level.QUERY,
     ),
 )
@@ -443,21 +345,13 @@ def groups() -> dict[str, tuple[str, ...]]:
 
 def listing(choose: Callable[[PolicyFamily], bool] = lambda family: True) -> str:
     """The names for a help text, by group, those that are chosen."""
-    parts = []
-    for title, names in groups().items():
-        if listed := [name for name in names if choose(FAMILIES[name])]:
-            parts.append(f"{title}: {', '.join(listed)}")
-    return "; ".join(parts)
+    chosen = {title: [name for name in names if choose(FAMILIES[name])] for title, names in groups().items()}
+    return "; ".join(f"{title}: {', '.join(names)}" for title, names in chosen.items() if names)
 
 
 def saved_by(command: str) -> tuple[str, ...]:
     """The names of the families that a command saves."""
     return tuple(family.name for family in _TABLE if family.written_by == command)
-
-
-def can_be_calibrated(family: PolicyFamily) -> bool:
-    """Whether `trim calibrate` finds its parameter: a policy of steps that has one."""
-    return family.level is Level.STEP and family.parameter is not None
 
 
 def known(name: str) -> PolicyFamily | None:
