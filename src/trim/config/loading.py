@@ -157,7 +157,7 @@ def _overrides(environment: Mapping[str, str]) -> list[_Override]:
         return []
     from trim.config.reference import variable
     from trim.config.settings import Config
-    from trim.config.validation import field_at, key_paths, scalar_of
+    from trim.config.validation import fields, key_paths, scalar_of
 
     known = {variable(key): key for key in key_paths(Config)}
     renamed = {variable(old): (old[0], new) for old, new in RENAMED.items()}
@@ -171,10 +171,8 @@ def _overrides(environment: Mapping[str, str]) -> list[_Override]:
             raise ConfigError(f"{name}: there is no such key in the configuration{hint}")
         if name in renamed:
             logger.warning("%s is now called %s; the old name still works", name, variable(key))
-        field = field_at(key, Config)
-        assert field is not None
         text = environment[name]
-        found.append(_Override(name, key, text if scalar_of(field) is str else _toml(text)))
+        found.append(_Override(name, key, text if scalar_of(fields(Config)[key]) is str else _toml(text)))
     return found
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from trim.config.settings import Config
-from trim.config.validation import KeyPath, allowed, field_at, fields_of, key_paths, table_of
+from trim.config.validation import KeyPath, allowed, fields, table_of
 
 _PREFIX, _BETWEEN = "TRIM_", "__"
 
@@ -45,26 +47,16 @@ def variable(path: KeyPath) -> str:
 
 def reference() -> tuple[Key, ...]:
     """All keys, in the order of the tables and of the keys in them."""
-    return tuple(_key(path) for path in key_paths(Config))
+    return tuple(_key(path, field) for path, field in fields(Config).items() if table_of(field) is None)
 
 
 def tables() -> dict[str, str]:
     """What each table is about, by its name in a file."""
-    found: dict[str, str] = {}
-
-    def add(kind: type, above: KeyPath) -> None:
-        for name, field in fields_of(kind).items():
-            if (table := table_of(field)) is not None:
-                found[".".join((*above, name))] = field.description or ""
-                add(table, (*above, name))
-
-    add(Config, ())
-    return found
+    found = fields(Config).items()
+    return {".".join(path): field.description or "" for path, field in found if table_of(field) is not None}
 
 
-def _key(path: KeyPath) -> Key:
-    field = field_at(path, Config)
-    assert field is not None
+def _key(path: KeyPath, field: FieldInfo) -> Key:
     default: Any = Config()
     for name in path:
         default = getattr(default, name)

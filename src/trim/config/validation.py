@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import is_dataclass
+from functools import cache
 from typing import Annotated, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -22,9 +23,17 @@ def broken_rule(words: str, *keys: str) -> PydanticCustomError:
     return PydanticCustomError("rule", "{words}", {"words": words, "keys": keys})
 
 
-def fields_of(table: object) -> Mapping[str, FieldInfo]:
-    """The keys of a table of settings, in the order in which they stand there."""
-    found: Mapping[str, FieldInfo] = vars(table).get("__pydantic_fields__", {})
+@cache
+def fields(kind: type) -> Mapping[KeyPath, FieldInfo]:
+    """The keys of a table of settings and of the tables in it, those tables included, in the order in which they stand
+    there.
+    """
+    found: dict[KeyPath, FieldInfo] = {}
+    own: Mapping[str, FieldInfo] = vars(kind)["__pydantic_fields__"]
+    for name, field in own.items():
+        found[name,] = field
+        if (table := table_of(field)) is not None:
+            found |= {(name, *path): inner for path, inner in fields(table).items()}
     return found
 
 
@@ -73,7 +82,7 @@ def sentence(error: ErrorDetails, kind: type) -> tuple[KeyPath, str]:
         return path, f"{named(path)}: {error['ctx']['words']}"
     if error["type"] == "unexpected_keyword_argument":
         return path, unknown(path, kind, is_table=isinstance(error["input"], dict))
-    field = field_at(path, kind)
+    field = fields(kind).get(path)
     if field is None:  # a positional argument in Python
         return path, f"{kind.__name__}: {error['msg']}"
     value = shown(error["input"])
@@ -87,8 +96,7 @@ def sentence(error: ErrorDetails, kind: type) -> tuple[KeyPath, str]:
 def unknown(path: KeyPath, kind: type, *, is_table: bool) -> str:
     """What to say of a key or table that does not exist."""
     *outer, name = path
-    here = kind if not outer else table_of(field) if (field := field_at(tuple(outer), kind)) else None
-    known = fields_of(here)
+    known = [key[-1] for key in fields(kind) if key[:-1] == tuple(outer)]
     if is_table:
         what = f"unknown table [{'.'.join((*outer, name))}]" if name.isidentifier() else f"unknown table {shown(name)}"
     else:
@@ -100,25 +108,9 @@ def unknown(path: KeyPath, kind: type, *, is_table: bool) -> str:
     return f"{what}; there are {', '.join(known)}"
 
 
-def key_paths(kind: type, above: KeyPath = ()) -> list[KeyPath]:
+def key_paths(kind: type) -> list[KeyPath]:
     """Every key of a table of settings and of the tables in it."""
-    found: list[KeyPath] = []
-    for name, field in fields_of(kind).items():
-        table = table_of(field)
-        found += [(*above, name)] if table is None else key_paths(table, (*above, name))
-    return found
-
-
-def field_at(path: KeyPath, kind: type) -> FieldInfo | None:
-    """The key at this place, if there is one."""
-    field = None
-    here: type | None = kind
-    for name in path:
-        field = fields_of(here).get(name) if here is not None else None
-        if field is None:
-            return None
-        here = table_of(field)
-    return field
+    return [path for path, field in fields(kind).items() if table_of(field) is None]
 
 
 def named(path: KeyPath) -> str:
