@@ -95,10 +95,12 @@ class _Table(type):
 class PriceSettings(metaclass=_Table):
     """What tokens of a role cost, in money per million tokens; any unit, the same for all roles."""
 
-    prompt: Number = Field(0.0, ge=0, allow_inf_nan=False, description="Price of a million prompt tokens.")
-    completion: Number = Field(0.0, ge=0, allow_inf_nan=False, description="Price of a million completion tokens.")
+    prompt: Number = Field(default=0.0, ge=0, allow_inf_nan=False, description="Price of a million prompt tokens.")
+    completion: Number = Field(
+        default=0.0, ge=0, allow_inf_nan=False, description="Price of a million completion tokens."
+    )
     cached: Number | None = Field(
-        None,
+        default=None,
         ge=0,
         allow_inf_nan=False,
         description="Price of a million prompt tokens that a prefix cache held. Without it: the same as prompt.",
@@ -110,31 +112,38 @@ class ModelSettings(metaclass=_Table):
     """A generator: the weak or the strong model."""
 
     backend: Annotated[ServerKind, _or_own(BACKENDS)] = Field(
-        "embedded",
+        default="embedded",
         description="Where the model runs: `embedded` in this process, else the kind of its server; or a class of your "
         "own, `MODULE:NAME` or `FILE.py:NAME`.",
     )
     model: Text = Field(
-        "",
+        default="",
         description="The server's name for the model. For `embedded` a shipped model or a folder; empty: the shipped "
         "one of the role.",
     )
-    base_url: Text = Field("", description="The server's address, up to and including `/v1`.")
+    base_url: Text = Field(default="", description="The server's address, up to and including `/v1`.")
     api_key_env: Text = Field(
-        "", description="Name of the environment variable that holds the API key, never the key itself."
+        default="", description="Name of the environment variable that holds the API key, never the key itself."
     )
     continuation: Literal["completions", "chat", "instruct"] = Field(
-        "completions",
+        default="completions",
         description="How a server is asked to continue a text: `completions`, `chat` with the text as an unfinished "
         "answer, or `instruct` where it can do neither.",
     )
-    template: Text = Field("chatml", description="Chat template: a family, or a folder with the tokenizer files.")
-    tokenizer: Text = Field("", description="Folder with a `tokenizer.json`, for servers that do not count tokens.")
-    system: Text = Field("", description="System prompt. Empty: what the task suggests, if it does.")
-    timeout: Number = Field(60.0, gt=0, description="Seconds that a request may take between two signs of life.")
-    retries: Whole = Field(3, ge=0, description="How often a failed request is sent again.")
+    template: Text = Field(
+        default="chatml", description="Chat template: a family, or a folder with the tokenizer files."
+    )
+    tokenizer: Text = Field(
+        default="", description="Folder with a `tokenizer.json`, for servers that do not count tokens."
+    )
+    system: Text = Field(default="", description="System prompt. Empty: what the task suggests, if it does.")
+    timeout: Number = Field(
+        default=60.0, gt=0, description="Seconds that a request may take between two signs of life."
+    )
+    retries: Whole = Field(default=3, ge=0, description="How often a failed request is sent again.")
     on_error: Literal["raise", "weak", "strong"] = Field(
-        "raise", description="What follows when the model fails: an error, or the named model finishes the solution."
+        default="raise",
+        description="What follows when the model fails: an error, or the named model finishes the solution.",
     )
     prices: PriceSettings = Field(default_factory=PriceSettings, description="What the model's tokens cost.")
 
@@ -144,31 +153,40 @@ class PrmSettings(metaclass=_Table):
     """The judge of steps, a process reward model or something in its place."""
 
     backend: Annotated[JudgeKind, _or_own(SCORERS)] = Field(
-        "embedded",
+        default="embedded",
         description="What scores steps: the shipped PRM, a PRM on a vLLM server, the token probabilities of a causal "
         "model (`likelihood`, `log-probability`, `entropy`), or a language model that is asked (`yes-no`, `grade`, "
         "`typed`); or a class of your own, `MODULE:NAME` or `FILE.py:NAME`.",
     )
     model: Text = Field(
-        "",
+        default="",
         description="The server's name for the model. Without an address a shipped model or a folder; empty: the "
         "shipped PRM, for `likelihood` the shipped judge, for `log-probability` and `entropy` the weak model.",
     )
-    base_url: Text = Field("", description="The server's address. `likelihood` and alike may do without one.")
+    base_url: Text = Field(default="", description="The server's address. `likelihood` and alike may do without one.")
     api_key_env: Text = Field(
-        "", description="Name of the environment variable that holds the API key, never the key itself."
+        default="", description="Name of the environment variable that holds the API key, never the key itself."
     )
-    template: Text = Field("chatml", description="Chat template: a family, or a folder with the tokenizer files.")
-    tokenizer: Text = Field("", description="Folder with a `tokenizer.json`, to count tokens before they are sent.")
-    system: Text = Field("", description="System prompt of the PRM.")
-    step_mark: Text = Field("<extra_0>", description="Text after each step, at which the PRM's scores are read.")
+    template: Text = Field(
+        default="chatml", description="Chat template: a family, or a folder with the tokenizer files."
+    )
+    tokenizer: Text = Field(
+        default="", description="Folder with a `tokenizer.json`, to count tokens before they are sent."
+    )
+    system: Text = Field(default="", description="System prompt of the PRM.")
+    step_mark: Text = Field(
+        default="<extra_0>", description="Text after each step, at which the PRM's scores are read."
+    )
     recalibration: Text = Field(
-        "", description="File with the curve that `trim eval-prm --recalibrate` wrote; scores go through it."
+        default="", description="File with the curve that `trim eval-prm --recalibrate` wrote; scores go through it."
     )
-    timeout: Number = Field(60.0, gt=0, description="Seconds that a request may take between two signs of life.")
-    retries: Whole = Field(3, ge=0, description="How often a failed request is sent again.")
+    timeout: Number = Field(
+        default=60.0, gt=0, description="Seconds that a request may take between two signs of life."
+    )
+    retries: Whole = Field(default=3, ge=0, description="How often a failed request is sent again.")
     on_error: Literal["raise", "weak", "strong"] = Field(
-        "raise", description="What follows when the judge fails: an error, or the named model finishes the solution."
+        default="raise",
+        description="What follows when the judge fails: an error, or the named model finishes the solution.",
     )
     prices: PriceSettings = Field(default_factory=PriceSettings, description="What the judge's tokens cost.")
 
@@ -178,15 +196,16 @@ class PolicySettings(metaclass=_Table):
     """The policy of `trim solve` and of the gateway's model `trim`, unless a command or a request names another."""
 
     name: Text = Field(
-        "threshold",
+        default="threshold",
         description="A policy with its options, such as `threshold+2`, or a `.json` file that `trim calibrate` wrote.",
     )
     parameter: Number | None = Field(
-        None,
+        default=None,
         description="The policy's parameter. Without it: its default; for a saved policy the price it was saved at.",
     )
     path: Text = Field(
-        "", description="Folder of a saved policy (pomdp, agg, seq). Empty: the one shipped for the embedded models."
+        default="",
+        description="Folder of a saved policy (pomdp, agg, seq). Empty: the one shipped for the embedded models.",
     )
 
 
@@ -195,10 +214,10 @@ class BudgetSettings(metaclass=_Table):
     """Hard caps per question."""
 
     max_strong_tokens: Whole | None = Field(
-        None, ge=0, description="Tokens that the strong model may write for one question. Without it: no cap."
+        default=None, ge=0, description="Tokens that the strong model may write for one question. Without it: no cap."
     )
     max_cost: Number | None = Field(
-        None, ge=0, description="What one question may cost, in the unit of the prices. Without it: no cap."
+        default=None, ge=0, description="What one question may cost, in the unit of the prices. Without it: no cap."
     )
 
 
@@ -206,19 +225,25 @@ class BudgetSettings(metaclass=_Table):
 class GenerationSettings(metaclass=_Table):
     """How solutions are written."""
 
-    temperature: Number = Field(0.7, ge=0, description="Sampling temperature; 0 always takes the likeliest token.")
-    top_p: Number = Field(0.8, gt=0, le=1, description="Sample from the likeliest tokens of this total probability.")
-    top_k: Whole = Field(20, ge=0, description="Sample from this many likeliest tokens; 0: from all.")
-    max_steps: Whole = Field(30, ge=1, description="Steps of a solution at most.")
-    max_step_tokens: Whole = Field(256, ge=1, description="Tokens of a step at most.")
+    temperature: Number = Field(
+        default=0.7, ge=0, description="Sampling temperature; 0 always takes the likeliest token."
+    )
+    top_p: Number = Field(
+        default=0.8, gt=0, le=1, description="Sample from the likeliest tokens of this total probability."
+    )
+    top_k: Whole = Field(default=20, ge=0, description="Sample from this many likeliest tokens; 0: from all.")
+    max_steps: Whole = Field(default=30, ge=1, description="Steps of a solution at most.")
+    max_step_tokens: Whole = Field(default=256, ge=1, description="Tokens of a step at most.")
     separator: Literal["blank-line", "newline", "numbered", "sentence"] = Field(
-        "blank-line", description="What ends a step."
+        default="blank-line", description="What ends a step."
     )
     lookahead: Whole = Field(
-        1, ge=0, description="Steps that are drafted ahead while a draft is scored; 0: a request for each step."
+        default=1, ge=0, description="Steps that are drafted ahead while a draft is scored; 0: a request for each step."
     )
     max_drafts: Whole = Field(
-        5, ge=1, description="Drafts of one step at most; then the strong model writes it instead of a resample."
+        default=5,
+        ge=1,
+        description="Drafts of one step at most; then the strong model writes it instead of a resample.",
     )
 
 
@@ -226,50 +251,59 @@ class GenerationSettings(metaclass=_Table):
 class ServeSettings(metaclass=_Table):
     """The gateway, `trim serve`."""
 
-    host: Text = Field("127.0.0.1", description="Address to listen at.")
-    port: Whole = Field(8080, ge=0, le=65_535, description="Port to listen at; 0: any that is free.")
+    host: Text = Field(default="127.0.0.1", description="Address to listen at.")
+    port: Whole = Field(default=8080, ge=0, le=65_535, description="Port to listen at; 0: any that is free.")
     keys: Text = Field(
-        "", description="File with hashed API keys (`trim key` writes entries). Empty: everybody may send requests."
+        default="",
+        description="File with hashed API keys (`trim key` writes entries). Empty: everybody may send requests.",
     )
-    max_requests: Whole = Field(256, ge=1, description="Requests that are worked on at the same time.")
-    queue: Whole = Field(256, ge=0, description="Requests that may wait for their turn; more are refused with 429.")
-    deadline: Number = Field(300.0, gt=0, description="Seconds that a request may take, waiting included.")
-    grace: Number = Field(30.0, gt=0, description="Seconds that running requests get when the server stops.")
-    max_body: Whole = Field(1_000_000, ge=1, description="Bytes of a request's body at most.")
+    max_requests: Whole = Field(default=256, ge=1, description="Requests that are worked on at the same time.")
+    queue: Whole = Field(
+        default=256, ge=0, description="Requests that may wait for their turn; more are refused with 429."
+    )
+    deadline: Number = Field(default=300.0, gt=0, description="Seconds that a request may take, waiting included.")
+    grace: Number = Field(default=30.0, gt=0, description="Seconds that running requests get when the server stops.")
+    max_body: Whole = Field(default=1_000_000, ge=1, description="Bytes of a request's body at most.")
     max_tokens: Whole = Field(
-        4_096, ge=1, description="Completion tokens of an answer at most, also where a request allows more."
+        default=4_096, ge=1, description="Completion tokens of an answer at most, also where a request allows more."
     )
-    max_choices: Whole = Field(8, ge=1, description="Choices of a request (`n`) at most.")
+    max_choices: Whole = Field(default=8, ge=1, description="Choices of a request (`n`) at most.")
     pass_through: Flag = Field(
-        False,
+        default=False,
         description="Whether requests that step routing cannot serve (tools, images, logprobs) are passed whole to the "
         "strong model's server. Without it they are refused.",
     )
     target_strong_share: Number | None = Field(
-        None,
+        default=None,
         ge=0,
         le=1,
         description="Share of tokens from the strong model that the model `trim` is held to by adjusting its policy's "
         "parameter.",
     )
     target_spend_per_hour: Number | None = Field(
-        None, ge=0, description="Spend per hour, over all requests, that the model `trim` is held to in the same way."
+        default=None,
+        ge=0,
+        description="Spend per hour, over all requests, that the model `trim` is held to in the same way.",
     )
-    target_spend_per_day: Number | None = Field(None, ge=0, description="The same per day.")
+    target_spend_per_day: Number | None = Field(default=None, ge=0, description="The same per day.")
     spend_per_hour: Number | None = Field(
-        None, ge=0, description="Hard cap on the spend over all requests; then 429 until the hour (UTC) is over."
+        default=None,
+        ge=0,
+        description="Hard cap on the spend over all requests; then 429 until the hour (UTC) is over.",
     )
-    spend_per_day: Number | None = Field(None, ge=0, description="The same per day (UTC).")
+    spend_per_day: Number | None = Field(default=None, ge=0, description="The same per day (UTC).")
     state: Text = Field(
-        "", description="SQLite file in which spend and target shares survive a restart. Empty: they do not."
+        default="", description="SQLite file in which spend and target shares survive a restart. Empty: they do not."
     )
-    record: Text = Field("", description="Folder for traces. Empty: none are written.")
-    record_mb: Number = Field(64.0, gt=0, description="Megabytes at which a new trace file is begun.")
-    log_questions: Flag = Field(False, description="Whether questions are written into the log.")
+    record: Text = Field(default="", description="Folder for traces. Empty: none are written.")
+    record_mb: Number = Field(default=64.0, gt=0, description="Megabytes at which a new trace file is begun.")
+    log_questions: Flag = Field(default=False, description="Whether questions are written into the log.")
     breaker_failures: Whole = Field(
-        5, ge=0, description="Failures in a row that open a backend's circuit: it is not asked for a while."
+        default=5, ge=0, description="Failures in a row that open a backend's circuit: it is not asked for a while."
     )
-    breaker_cooldown: Number = Field(10.0, ge=0, description="Seconds before a backend with an open circuit is tried.")
+    breaker_cooldown: Number = Field(
+        default=10.0, ge=0, description="Seconds before a backend with an open circuit is tried."
+    )
 
     def spend_targets(self) -> dict[int, float]:
         """Target spends, by the hours that they are for."""

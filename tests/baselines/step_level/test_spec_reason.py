@@ -17,7 +17,7 @@ def test_a_grade_is_nine_times_the_score() -> None:
 
 
 def test_the_constant_of_the_paper_is_the_class_s_and_in_the_sweep() -> None:
-    assert SpecReason().grade == 7
+    assert SpecReason().parameter == 7
     assert 7 in FAMILIES["spec-reason"].sweep
     with pytest.raises(ConfigError, match="spec-reason: the grade must lie in 0 to 9"):
         SpecReason(10)

@@ -8,35 +8,25 @@ that is swept, so that the whole curve is seen.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import exp
 
+from trim.baselines.step_level.constant import ConstantRule
 from trim.errors import ConfigError
-from trim.protocols import Tunable
 from trim.types import Action, Observation
 
 
 @dataclass(frozen=True)
-class Confidence(Tunable):
-    """REGENERATE iff the mean log-probability of the draft's tokens is below log `confidence`."""
+class Confidence(ConstantRule):
+    """REGENERATE iff the mean log-probability of the draft's tokens is below that of the constant."""
 
-    confidence: float
+    parameter: float = 0.95
     name: str = "confidence"
-    uses_drafts: bool = True
     uses_scores: bool = False
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.confidence <= 1.0:
-            raise ConfigError(f"confidence: the constant must lie in [0, 1], not {self.confidence}")
-
-    @property
-    def parameter(self) -> float:
-        """The smallest mean token probability that is accepted."""
-        return self.confidence
-
-    def at(self, parameter: float) -> Confidence:
-        """The same with another constant."""
-        return replace(self, confidence=parameter)
+        if not 0.0 <= self.parameter <= 1.0:
+            raise ConfigError(f"confidence: the constant must lie in [0, 1], not {self.parameter}")
 
     def at_effort(self, effort: float, scores: Sequence[float]) -> Confidence:
         """From 0 to 0.9999, on the scale of log(1 - confidence): token probabilities crowd below 1."""
@@ -50,4 +40,4 @@ class Confidence(Tunable):
         """
         if observation.logprob is None:
             raise ConfigError("policy confidence needs log-probabilities, which this weak model does not give")
-        return Action.CONTINUE if exp(observation.logprob) >= self.confidence else Action.REGENERATE
+        return Action.CONTINUE if exp(observation.logprob) >= self.parameter else Action.REGENERATE

@@ -10,34 +10,24 @@ draft is there already, so a rewritten step costs its weak tokens too. The stron
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from trim.baselines.step_level.constant import ConstantRule
 from trim.errors import ConfigError
-from trim.protocols import Tunable
 from trim.types import Action, Observation
 
 
 @dataclass(frozen=True)
-class GlimpRouter(Tunable):
-    """REGENERATE iff the entropy of the draft's first token is above `entropy` (nats)."""
+class GlimpRouter(ConstantRule):
+    """REGENERATE iff the entropy of the draft's first token is above the constant, in nats."""
 
-    entropy: float
+    parameter: float = 0.02
     name: str = "glimp-router"
-    uses_drafts: bool = True
     uses_scores: bool = False
 
     def __post_init__(self) -> None:
-        if not self.entropy >= 0:
-            raise ConfigError(f"glimp-router: the entropy must be 0 or more nats, not {self.entropy}")
-
-    @property
-    def parameter(self) -> float:
-        """The largest entropy that is accepted."""
-        return self.entropy
-
-    def at(self, parameter: float) -> GlimpRouter:
-        """The same with another constant."""
-        return replace(self, entropy=parameter)
+        if not self.parameter >= 0:
+            raise ConfigError(f"glimp-router: the entropy must be 0 or more nats, not {self.parameter}")
 
     def at_effort(self, effort: float, scores: Sequence[float]) -> GlimpRouter:
         """From 10 nats down to 0.0001, on a logarithmic scale."""
@@ -51,4 +41,4 @@ class GlimpRouter(Tunable):
         """
         if observation.entropy is None:
             raise ConfigError("policy glimp-router needs first-token entropies, which this weak model does not give")
-        return Action.REGENERATE if observation.entropy > self.entropy else Action.CONTINUE
+        return Action.REGENERATE if observation.entropy > self.parameter else Action.CONTINUE

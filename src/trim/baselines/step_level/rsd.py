@@ -31,9 +31,6 @@ class RsdClipped(Policy):
     """Accept a draft with probability r_t."""
 
     name: str = "rsd-clipped"
-    parameter: float | None = None
-    uses_drafts: bool = True
-    uses_scores: bool = True
 
     def act(self, observation: Observation) -> Action:
         """Compare the reward with the observation's uniform draw."""

@@ -12,35 +12,24 @@ and one digit they do not count in the strong share.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from trim.baselines.step_level.constant import ConstantRule
 from trim.errors import ConfigError
 from trim.policies.threshold import score_quantile
-from trim.protocols import Tunable
 from trim.types import Action, Observation
 
 
 @dataclass(frozen=True)
-class SpecReason(Tunable):
-    """Accept a draft iff its grade, round(9 r_t), is at least `grade`."""
+class SpecReason(ConstantRule):
+    """Accept a draft iff its grade, round(9 r_t), is at least the constant."""
 
-    grade: float = 7
+    parameter: float = 7
     name: str = "spec-reason"
-    uses_drafts: bool = True
-    uses_scores: bool = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.grade <= 9:
-            raise ConfigError(f"spec-reason: the grade must lie in 0 to 9, not {self.grade}")
-
-    @property
-    def parameter(self) -> float:
-        """The lowest grade that is accepted."""
-        return self.grade
-
-    def at(self, parameter: float) -> SpecReason:
-        """The same with another grade."""
-        return replace(self, grade=parameter)
+        if not 0 <= self.parameter <= 9:
+            raise ConfigError(f"spec-reason: the grade must lie in 0 to 9, not {self.parameter}")
 
     def at_effort(self, effort: float, scores: Sequence[float]) -> SpecReason:
         """The grade is nine times that quantile of recent scores."""
@@ -48,4 +37,4 @@ class SpecReason(Tunable):
 
     def act(self, observation: Observation) -> Action:
         """Compare the grade with the constant."""
-        return Action.CONTINUE if round(9 * observation.score) >= self.grade else Action.REGENERATE
+        return Action.CONTINUE if round(9 * observation.score) >= self.parameter else Action.REGENERATE
