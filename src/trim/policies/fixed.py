@@ -15,6 +15,7 @@ class AlwaysWeak(Policy):
     """The weak model writes everything; no PRM call."""
 
     name: str = "always-weak"
+    parameter: float | None = None
     uses_scores: bool = False
 
     def act(self, observation: Observation) -> Action:
@@ -27,6 +28,7 @@ class AlwaysStrong(Policy):
     """The strong model writes everything; no draft and no PRM call."""
 
     name: str = "always-strong"
+    parameter: float | None = None
     uses_drafts: bool = False
     uses_scores: bool = False
 

@@ -15,9 +15,9 @@ from trim.baselines.query_level.solvers import (
     WEAK_SAMPLE,
     OracleQuery,
     QueryRouter,
-    RandomMix,
     Remembered,
     Sample,
+    at_random,
     sample_seed,
     with_costs_of,
 )
@@ -73,17 +73,17 @@ def fresh(make: Callable[[Solver, Solver, Solver], Solver]) -> list[Trace]:
 
 def test_random_mix_is_monotone_and_has_its_rate() -> None:
     rates = (0.0, 0.2, 0.5, 0.8, 1.0)
-    asked = [{q.id for q in QUESTIONS if RandomMix(rate)(q, 7)} for rate in rates]
+    asked = [{q.id for q in QUESTIONS if at_random(rate)(q, 7)} for rate in rates]
     assert all(fewer <= more for fewer, more in pairwise(asked))
     assert (len(asked[0]), len(asked[-1])) == (0, 150)
     assert abs(len(asked[2]) - 75) < 20
-    traces = fresh(lambda weak, _, strong: QueryRouter(weak, strong, RandomMix(0.5)))
+    traces = fresh(lambda weak, _, strong: QueryRouter(weak, strong, at_random(0.5)))
     for trace in traces:
         strong = trace.usage[Role.STRONG].completion_tokens > 0
         assert strong == (trace.question.id in asked[2])
         assert strong != (trace.usage[Role.WEAK].completion_tokens > 0)
     with pytest.raises(ConfigError, match="random-query"):
-        RandomMix(1.5)
+        at_random(1.5)
 
 
 def test_the_oracle_asks_only_where_it_helps() -> None:

@@ -17,8 +17,9 @@ from tests.baselines.query_level.test_solvers import STRONG, WEAK
 from tests.pomdp.fit.recorded import record
 from trim.baselines.query_level.adam import descend
 from trim.baselines.query_level.meta_verifier import MetaVerifier
+from trim.baselines.query_level.solvers import QueryRouter
 from trim.baselines.query_level.text_embedding import EndpointEmbeddings, HashedNgrams, open_embedder
-from trim.baselines.query_level.trained_router import TrainedQueryRouter, TrainedRouter, train
+from trim.baselines.query_level.trained_router import TrainedRouter, train
 from trim.baselines.query_level.training_examples import Example, examples, needed
 from trim.cli.main import main
 from trim.errors import BackendUnavailable, BadResponse, ConfigError
@@ -74,7 +75,7 @@ def test_a_rate_sends_the_neediest() -> None:
 
     def asked(rate: float) -> set[str]:
         async def traces() -> set[str]:
-            solver = TrainedQueryRouter(WEAK, STRONG, router, rate)
+            solver = QueryRouter(WEAK, STRONG, router.chooses_strong(rate))
             found = [await solver.route(question, seed=int(100 * rate)) for question in questions]
             return {t.question.text for t in found if t.usage[Role.STRONG].completion_tokens}
 

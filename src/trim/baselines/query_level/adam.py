@@ -17,7 +17,7 @@ def descend(
     gradient: Callable[[Sequence[FloatArray]], Sequence[FloatArray]],
     *,
     steps: int = 300,
-    rate: float = 0.02,
+    learning_rate: float = 0.02,
 ) -> list[FloatArray]:
     """The arrays after so many steps of Adam (Kingma and Ba, arXiv 1412.6980) down the gradient."""
     now = [array.copy() for array in arrays]
@@ -27,7 +27,7 @@ def descend(
             mean[index] = 0.9 * mean[index] + 0.1 * slope
             square[index] = 0.999 * square[index] + 0.001 * slope**2
             ahead = mean[index] / (1 - 0.9**step)
-            now[index] = now[index] - rate * ahead / (np.sqrt(square[index] / (1 - 0.999**step)) + 1e-8)
+            now[index] = now[index] - learning_rate * ahead / (np.sqrt(square[index] / (1 - 0.999**step)) + 1e-8)
     return now
 
 

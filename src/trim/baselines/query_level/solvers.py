@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import astuple, dataclass, replace
+from operator import add
 from typing import TYPE_CHECKING
 
 from trim import seeding
@@ -114,7 +115,7 @@ class QueryRouter:
 
     Args:
         weak, strong: the two.
-        chooses_strong: decides; gets the question and the seed.
+        chooses_strong: decides by the question and the seed; may take seconds.
     """
 
     weak: Solver
@@ -123,27 +124,19 @@ class QueryRouter:
 
     async def route(self, question: Question, *, seed: int = 0) -> Trace:
         """The chosen solver's trace; nothing is paid for the choice."""
-        chosen = self.strong if self.chooses_strong(question, seed) else self.weak
+        chosen = self.strong if await asyncio.to_thread(self.chooses_strong, question, seed) else self.weak
         return await chosen.route(question, seed=seed)
 
 
-@dataclass(frozen=True)
-class RandomMix:
-    """Chooses the strong model with probability `rate`: the line between the two ends of every plot.
+def at_random(rate: float) -> Callable[[Question, int], bool]:
+    """Chooses the strong model with probability `rate`, fixed by seed and question.
 
     Raises:
         ConfigError: the rate lies outside [0, 1].
     """
-
-    rate: float
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.rate <= 1.0:
-            raise ConfigError(f"random-query: the rate must lie in [0, 1], not {self.rate}")
-
-    def __call__(self, question: Question, seed: int) -> bool:
-        """A uniform number, fixed by seed and question, lies below the rate."""
-        return seeding.uniform(seed, question.text, "query") < self.rate
+    if not 0.0 <= rate <= 1.0:
+        raise ConfigError(f"random-query: the rate must lie in [0, 1], not {rate}")
+    return lambda question, seed: seeding.uniform(seed, question.text, "query") < rate
 
 
 @dataclass(frozen=True)
@@ -170,7 +163,10 @@ class OracleQuery:
 
 def with_costs_of(trace: Trace, others: Sequence[Trace]) -> Trace:
     """The trace with the cost and the time of others that went before it; all that they wrote counts as discarded."""
-    usage = {role: _sum([of] + [_discarded(other.usage[role]) for other in others]) for role, of in trace.usage.items()}
+    usage = dict(trace.usage)
+    for other in others:
+        for role, paid in other.usage.items():
+            usage[role] = _sum(usage[role], replace(paid, discarded_tokens=paid.completion_tokens))
     return replace(
         trace,
         usage=usage,
@@ -181,18 +177,13 @@ def with_costs_of(trace: Trace, others: Sequence[Trace]) -> Trace:
     )
 
 
-def _discarded(usage: Usage) -> Usage:
-    return replace(usage, discarded_tokens=usage.completion_tokens)
-
-
-def _sum(usages: Iterable[Usage]) -> Usage:
-    rows = list(usages)
-    return Usage(**{entry.name: sum(getattr(usage, entry.name) for usage in rows) for entry in fields(Usage)})
+def _sum(one: Usage, other: Usage) -> Usage:
+    return Usage(*map(add, astuple(one), astuple(other)))
 
 
 def random_query(known: WholeSolutions, spec: PolicySpec) -> Callable[[float], Solver]:
     """By the share of questions for the strong model."""
-    return lambda rate: QueryRouter(known.weak, known.strong, RandomMix(rate))
+    return lambda rate: QueryRouter(known.weak, known.strong, at_random(rate))
 
 
 def oracle_query(known: WholeSolutions, spec: PolicySpec) -> Callable[[float], Solver]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import Field, dataclass, field, fields
@@ -13,7 +12,7 @@ from zlib import crc32
 import numpy as np
 
 from trim import plugins
-from trim.baselines.query_level.solvers import WholeSolutions
+from trim.baselines.query_level.solvers import QueryRouter, WholeSolutions
 from trim.baselines.query_level.text_embedding import Embedder, open_embedder
 from trim.baselines.query_level.training_examples import Example
 from trim.errors import ConfigError
@@ -22,7 +21,7 @@ from trim.policies.registry import FAMILIES, folder_of
 from trim.policies.spec import PolicySpec
 from trim.protocols import Solver
 from trim.stats import FloatArray
-from trim.types import Question, Trace
+from trim.types import Question
 
 
 class Learner(Protocol):
@@ -99,6 +98,15 @@ class TrainedRouter:
             return np.inf if rate == 0.0 else -np.inf
         return float(np.quantile(self.needs, 1.0 - rate))
 
+    def chooses_strong(self, rate: float) -> Callable[[Question, int], bool]:
+        """Whether a question is among the share `rate` that needs the strong model most; the seed does not matter.
+
+        Raises:
+            ConfigError: the rate lies outside [0, 1].
+        """
+        threshold = self.threshold(rate)
+        return lambda question, seed: self.need(question.text) > threshold
+
     def refuse_seen(self, questions: Iterable[Question]) -> None:
         """A router must not be judged on questions that it was trained on.
 
@@ -151,22 +159,6 @@ def train(kind: str, rows: Sequence[Example], embedder: Embedder) -> TrainedRout
     return TrainedRouter(kind, model, embedder, np.sort(model.need(vectors)), seen)
 
 
-@dataclass(frozen=True)
-class TrainedQueryRouter:
-    """The strong model for the share `rate` of questions that need it most, the weak one for the others."""
-
-    weak: Solver
-    strong: Solver
-    router: TrainedRouter
-    rate: float
-
-    async def route(self, question: Question, *, seed: int = 0) -> Trace:
-        """The chosen model's trace; nothing is paid for the choice."""
-        need = await asyncio.to_thread(self.router.need, question.text)
-        chosen = self.strong if need > self.router.threshold(self.rate) else self.weak
-        return await chosen.route(question, seed=seed)
-
-
 def trained_query(known: WholeSolutions, spec: PolicySpec) -> Callable[[float], Solver]:
     """By the share of questions for the strong model.
 
@@ -175,7 +167,7 @@ def trained_query(known: WholeSolutions, spec: PolicySpec) -> Callable[[float], 
     """
     trained = TrainedRouter.load(spec.family, folder_of(spec), known.models())
     trained.refuse_seen(known.questions())
-    return lambda rate: TrainedQueryRouter(known.weak, known.strong, trained, rate)
+    return lambda rate: QueryRouter(known.weak, known.strong, trained.chooses_strong(rate))
 
 
 def _mark(text: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,36 +31,16 @@ class Example:
     votes: int | None = None
 
 
-@dataclass
-class _Outcomes:
-    weak: Trace | None = None
-    strong: Trace | None = None
-    third: Trace | None = None
-    samples: list[Trace] = field(default_factory=list)
-
-
 def examples(traces: Iterable[Trace]) -> list[Example]:
     """The questions that both models answered, in the order of the traces; each sample of one is an example.
 
     Raises:
         ConfigError: there are fewer than 20.
     """
-    found: dict[tuple[str, int], _Outcomes] = {}
+    by_sample: dict[tuple[str, int], list[Trace]] = {}
     for trace in traces:
-        outcome = found.setdefault((trace.question.text, trace.seed), _Outcomes())
-        if trace.policy == "always-weak":
-            outcome.weak = trace
-        elif trace.policy == "always-strong":
-            outcome.strong = trace
-        elif trace.policy == WEAK_SAMPLE:
-            outcome.samples.append(trace)
-        elif outcome.third is None:
-            outcome.third = trace
-    made = [
-        _example(outcome.weak, outcome.strong, outcome)
-        for outcome in found.values()
-        if outcome.weak is not None and outcome.strong is not None
-    ]
+        by_sample.setdefault((trace.question.text, trace.seed), []).append(trace)
+    made = [example for recorded in by_sample.values() if (example := _example(recorded)) is not None]
     if len(made) < FEWEST:
         raise ConfigError(
             f"{len(made)} questions with both always-weak and always-strong in the traces, at least {FEWEST} are needed"
@@ -68,9 +48,15 @@ def examples(traces: Iterable[Trace]) -> list[Example]:
     return made
 
 
-def _example(weak: Trace, strong: Trace, outcome: _Outcomes) -> Example:
-    third = outcome.third or (outcome.samples[0] if outcome.samples else None)
-    votes = agreeing(weak.answer, [sample.answer for sample in outcome.samples]) if outcome.samples else None
+def _example(recorded: Sequence[Trace]) -> Example | None:
+    """Of the traces of one sample of a question; None where one of the two models did not answer it."""
+    last = {trace.policy: trace for trace in recorded}
+    if not {"always-weak", "always-strong"} <= set(last):
+        return None
+    weak, strong = last["always-weak"], last["always-strong"]
+    samples = [trace for trace in recorded if trace.policy == WEAK_SAMPLE]
+    others = [trace for trace in recorded if trace.policy not in ("always-weak", "always-strong", WEAK_SAMPLE)]
+    third = next(iter(others + samples), None)
     return Example(
         weak.question,
         bool(weak.correct),
@@ -78,7 +64,7 @@ def _example(weak: Trace, strong: Trace, outcome: _Outcomes) -> Example:
         weak.text,
         strong.text,
         third.text if third else None,
-        votes,
+        agreeing(weak.answer, [sample.answer for sample in samples]) if samples else None,
     )
 
 
