@@ -186,42 +186,18 @@ class PomdpPolicy(Tunable):
 
     def save(self, folder: Path, provenance: Provenance) -> None:
         """Write the policy and where it comes from; see `trim.policies.artifacts`."""
-        model = self.model
-        settings = {
-            "weak_accuracy": model.weak_accuracy,
-            "strong_accuracy": model.strong_accuracy,
-            "step_tokens": model.step_tokens,
-            "repair_accuracy": model.repair_accuracy,
-            "final_accuracy": model.final_accuracy,
-            "past_weight": model.past_weight,
-            "price": self.price,
-            "belief": self.belief,
-            "gate": self.gate,
-            "take_over": self.take_over,
-            "resamples": self.resamples,
-            "max_revisions": self.max_revisions,
-            "cost_per_draft": self.cost_model.per_draft,
-            "cost_per_strong_step": self.cost_model.per_strong_step,
-        }
+        model, costs = self.model, self.cost_model
+        settings = {name: vars(model)[name] for name in _MODEL_SETTINGS}
+        settings |= {name: vars(self)[name] for name in _POLICY_SETTINGS}
+        settings |= {"cost_per_draft": costs.per_draft, "cost_per_strong_step": costs.per_strong_step}
         arrays = {
             "hazard": np.array(model.hazard),
             "minimum_edges": model.observation.minimum_edges,
             "score_edges": model.observation.score_edges,
             "mass": model.observation.mass,
+            **_resample_arrays("resample_model", model.resample_model),
+            **_resample_arrays("revise_model", model.revise_model),
         }
-        for name, found in (("resample_model", model.resample_model), ("revise_model", model.revise_model)):
-            if found is not None:
-                arrays |= {
-                    f"{name}{suffix}": np.array(
-                        [*later.repeat_probability, later.accuracy_if_correct, later.accuracy_if_wrong]
-                    )
-                    for suffix, later in (
-                        ("", found),
-                        ("_after_identical", found.after_identical),
-                        ("_after_differing", found.after_differing),
-                    )
-                    if later is not None
-                }
         for name, scores in (("repair", model.repair_observation), ("resample", model.resample_observation)):
             if scores is not None:
                 arrays[f"{name}_score_edges"], arrays[f"{name}_mass"] = scores.score_edges, scores.mass
@@ -243,8 +219,7 @@ class PomdpPolicy(Tunable):
         settings = {_OLD_SETTINGS.get(name, name): value for name, value in artifact.settings.items()}
         try:
             observation = ObservationBins(arrays["minimum_edges"], arrays["score_edges"], arrays["mass"])
-            names = ("weak_accuracy", "strong_accuracy", "step_tokens", "repair_accuracy")
-            numbers = {name: settings.pop(name) for name in names}
+            numbers = {name: settings.pop(name) for name in _MODEL_SETTINGS if name in settings}
             model = PomdpModel(
                 hazard=tuple(arrays["hazard"]),
                 observation=observation,
@@ -253,8 +228,6 @@ class PomdpPolicy(Tunable):
                 repair_observation=_scores(arrays, "repair"),
                 resample_observation=_scores(arrays, "resample"),
                 agreement=tuple(arrays["agreement"].tolist()) if "agreement" in arrays else None,
-                final_accuracy=settings.pop("final_accuracy", None),  # type: ignore[arg-type]
-                past_weight=settings.pop("past_weight", 1.0),  # type: ignore[arg-type]
                 **numbers,  # type: ignore[arg-type]
             )
             costs = CostModel(settings.pop("cost_per_draft"), settings.pop("cost_per_strong_step"))  # type: ignore[arg-type]
@@ -267,6 +240,16 @@ def open_saved(folder: Path, spec: PolicySpec, models: Models | None) -> PomdpPo
     """The policy of a folder with the options that were asked for."""
     return PomdpPolicy.load(folder, models=models).with_options(spec)
 
+
+_MODEL_SETTINGS = (
+    "weak_accuracy",
+    "strong_accuracy",
+    "step_tokens",
+    "repair_accuracy",
+    "final_accuracy",
+    "past_weight",
+)
+_POLICY_SETTINGS = ("price", "belief", "gate", "take_over", "resamples", "max_revisions")
 
 _OLD_SETTINGS = {
     "retries": "resamples",
@@ -299,6 +282,15 @@ def _scores(arrays: Mapping[str, np.ndarray], name: str) -> ObservationBins | No
     if f"{name}_mass" not in arrays:
         return None
     return ObservationBins(np.array([0.0, 1.0]), arrays[f"{name}_score_edges"], arrays[f"{name}_mass"])
+
+
+def _resample_arrays(name: str, model: ResampleModel | None) -> dict[str, np.ndarray]:
+    """A resample model, and those of texts after two or more, for `_resample_model`."""
+    if model is None:
+        return {}
+    own = np.array([*model.repeat_probability, model.accuracy_if_correct, model.accuracy_if_wrong])
+    identical = _resample_arrays(f"{name}_after_identical", model.after_identical)
+    return {name: own} | identical | _resample_arrays(f"{name}_after_differing", model.after_differing)
 
 
 def _resample_model(arrays: Mapping[str, np.ndarray], name: str) -> ResampleModel | None:
