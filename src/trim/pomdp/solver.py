@@ -128,15 +128,8 @@ def solve(
         raise ConfigError(f"POMDP: {revisions} revisions need a model fitted to traces with revised steps")
     hazard = np.array(model.hazard if model.hazard[-1] == 1.0 else (*model.hazard, 1.0))
     strong_only = _strong_only(model, hazard)
-    tables = _StepTables(
-        model,
-        len(hazard),
-        cost=price * model.step_tokens,
-        draft_cost=draft_cost,
-        strong_only=strong_only if take_over else None,
-        resamples=resamples,
-        revisions=revisions,
-    )
+    cost, alone = price * model.step_tokens, strong_only if take_over else None
+    tables = _StepTables(model, len(hazard), cost, draft_cost, alone, resamples, revisions)
     induction = _BackwardInduction(model, grid, tables)
     curves = np.empty((len(hazard), grid))
     at_end = induction.play(len(hazard), _backup(model, grid).points[:, 0])
@@ -145,18 +138,8 @@ def solve(
         later = induction.play(step + 1, curves[step + 1])
         curves[step] = hazard[step] * at_end + (1 - hazard[step]) * later - draft_cost
     tables.fill(0, curves[0])
-    return PomdpSolution(
-        model,
-        price,
-        take_over,
-        draft_cost,
-        resamples,
-        hazard,
-        strong_only,
-        curves,
-        tables.resample,
-        tuple(tables.revise),
-    )
+    further = tables.resample, tuple(tables.revise)
+    return PomdpSolution(model, price, take_over, draft_cost, resamples, hazard, strong_only, curves, *further)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,27 +162,21 @@ def _strong_only(model: PomdpModel, hazard: FloatArray) -> _StrongOnly:
     return _StrongOnly(success, steps)
 
 
+@dataclass(eq=False)
 class _StepTables:
     """Values that depend on the belief about the text on the table, by step; the last entry is for a final draft."""
 
-    def __init__(
-        self,
-        model: PomdpModel,
-        steps: int,
-        *,
-        cost: float,
-        draft_cost: float,
-        strong_only: _StrongOnly | None,
-        resamples: int,
-        revisions: int,
-    ) -> None:
-        self.steps = steps
-        self.cost, self.draft_cost = cost, draft_cost
-        self.strong_only = strong_only
-        self.resamples, self.revisions = resamples, revisions
-        self.resample = np.empty((steps + 1, resamples, 2, SIDE * SIDE))
-        self.revise: list[ReviseTables | None] = [None] * (steps + 1)
-        self._model = model
+    model: PomdpModel
+    steps: int
+    cost: float  # of a strong step
+    draft_cost: float
+    strong_only: _StrongOnly | None
+    resamples: int
+    revisions: int
+
+    def __post_init__(self) -> None:
+        self.resample = np.empty((self.steps + 1, self.resamples, 2, SIDE * SIDE))
+        self.revise: list[ReviseTables | None] = [None] * (self.steps + 1)
 
     def take_over(self, step: int) -> tuple[float, float] | None:
         """P(all later steps are correct) and the cost of TAKE_OVER; None where it is not available."""
@@ -210,10 +187,10 @@ class _StepTables:
     def fill(self, step: int, curve: FloatArray) -> None:
         """Tabulate a step that this curve follows."""
         if self.revisions:
-            self.revise[step] = ReviseTables.of(self._model, curve, self.revisions, self.cost)
+            self.revise[step] = ReviseTables.of(self.model, curve, self.revisions, self.cost)
         if self.resamples:
             self.resample[step] = resample_tables(
-                self._model,
+                self.model,
                 curve,
                 self.resamples,
                 cost=self.cost,
@@ -354,7 +331,8 @@ class PomdpSolution:
         cost = self.price * np.asarray(tokens, dtype=float)
         at = self._index(step)
         table = self.revise[-1 if final else at]
-        keep, regenerate = (kept, fixed) if final else (self._curve(step, k, lower=lower) for k in (kept, fixed))
+        curve = self._lower if lower else self._upper
+        keep, regenerate = (kept, fixed) if final else (curve(step, kept), curve(step, fixed))
         values: list[FloatArray | float] = [keep, regenerate - cost, -np.inf]
         if strong_texts:
             values[1] = -np.inf
@@ -369,9 +347,6 @@ class PomdpSolution:
         if drafts <= self.resamples and not lower:
             values.append(lookup(self.resample[-1 if final else at, drafts - 1, int(differing)], seen))
         return np.stack(np.broadcast_arrays(*values))
-
-    def _curve(self, step: int, k: FloatArray, *, lower: bool) -> FloatArray:
-        return self._lower(step, k) if lower else self._upper(step, k)
 
     def _index(self, step: int) -> int:
         if step < 0:

@@ -124,13 +124,10 @@ def _graded(name: str, questions: list[Question], answer: Callable[[str], str | 
     """A task of given questions, its answers graded by number or by math-verify."""
     grader = grading.Grader()
 
-    def take(count: int, seed: int) -> list[Question]:
-        return jsonl.choose(questions, count, seed, name)
-
     def right(answer: str | None, question: Question) -> bool:
         return grader.right(answer, question.reference or "")
 
-    return Task(name, take, answer, right, close=grader.close)
+    return replace(fixed_questions(name, questions, right, answer), close=grader.close)
 
 
 def _generated(family: Family, level: str, name: str, split: Split) -> Task:

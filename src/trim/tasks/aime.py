@@ -7,7 +7,7 @@ Answers are whole numbers from 0 to 999. The split has no public address: put it
 
 from __future__ import annotations
 
-from trim.tasks.benchmark_file import QWEN_DATA, Benchmark, Row, Source
+from trim.tasks.benchmark_file import Benchmark, Row, Source, from_qwen
 from trim.types import Question
 
 
@@ -30,12 +30,6 @@ BENCHMARK = Benchmark(
 
 OF_2024 = Benchmark(
     "aime24",
-    {
-        "test": Source(
-            "aime24_test.jsonl",
-            "af2b8bd2aa911b6333ad0df32f3ca05c7ae8ed10f1731f4372c8ae26990bf7ac",
-            f"{QWEN_DATA}/aime24/test.jsonl",
-        )
-    },
+    from_qwen("aime24", "af2b8bd2aa911b6333ad0df32f3ca05c7ae8ed10f1731f4372c8ae26990bf7ac"),
     _question_of_2024,
 )

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from trim.tasks.benchmark_file import QWEN_DATA, Benchmark, Row, Source
+from trim.tasks.benchmark_file import Benchmark, Row, from_qwen
 from trim.types import Question
 
 
@@ -15,12 +15,6 @@ def _question(row: Row, number: int) -> Question:
 
 BENCHMARK = Benchmark(
     "amc23",
-    {
-        "test": Source(
-            "amc23_test.jsonl",
-            "43707e1ca784602d8479de24ee8ce36609dbebc46dd152b0b12a46611aa898a4",
-            f"{QWEN_DATA}/amc23/test.jsonl",
-        )
-    },
+    from_qwen("amc23", "43707e1ca784602d8479de24ee8ce36609dbebc46dd152b0b12a46611aa898a4"),
     _question,
 )

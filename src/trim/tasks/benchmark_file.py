@@ -18,10 +18,9 @@ from trim.types import Question
 BOXED = "Please reason step by step, and put your final answer within \\boxed{}."
 """The instruction that Qwen2.5-Math and most others use; the system prompt where the configuration has none."""
 
-QWEN_DATA = (
+_QWEN_DATA = (
     "https://raw.githubusercontent.com/QwenLM/Qwen2.5-Math/a45202bd16f1ec06f433442dc1152d0074773465/evaluation/data"
 )
-"""The test files of the Qwen2.5-Math evaluation, at a commit."""
 
 Row = Mapping[str, Any]
 
@@ -39,6 +38,11 @@ class Source:
     file: str
     sha256: str
     url: str = ""
+
+
+def from_qwen(name: str, sha256: str) -> Mapping[str, Source]:
+    """The test file of a benchmark as the Qwen2.5-Math evaluation has it, at a commit."""
+    return {"test": Source(f"{name}_test.jsonl", sha256, f"{_QWEN_DATA}/{name}/test.jsonl")}
 
 
 @dataclass(frozen=True)

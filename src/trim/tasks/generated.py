@@ -95,13 +95,6 @@ def split_of(text: str) -> Split:
     return "train" if bucket < 10 else "validation" if bucket < 12 else "test"
 
 
-def after_mark(text: str) -> str | None:
-    """The rest of the line after the last `####`; None if it is empty or there is no `####`."""
-    _, mark, rest = text.rpartition("####")
-    answer = rest.strip().split("\n")[0].strip()
-    return answer if mark and answer else None
-
-
 def same_words(step: str, reference: str) -> bool:
     """Whether two steps are equal up to white space."""
     return step.split() == reference.split()

@@ -52,6 +52,11 @@ def final_answer(text: str) -> str | None:
             depth += {"{": 1, "}": -1}.get(text[end], 0)
             if depth == 0:
                 return text[brace + 1 : end].strip()
+    return after_mark(text)
+
+
+def after_mark(text: str) -> str | None:
+    """The rest of the line after the last `####`; None if it is empty or there is no `####`."""
     _, mark, rest = text.rpartition("####")
     answer = rest.strip().split("\n")[0].strip()
     return answer if mark and answer else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from trim.tasks.benchmark_file import QWEN_DATA, Benchmark, Row, Source
+from trim.tasks.benchmark_file import Benchmark, Row, from_qwen
 from trim.tasks.grading import final_answer
 from trim.types import Question
 
@@ -34,13 +34,7 @@ def _question(row: Row, number: int) -> Question:
 
 BENCHMARK = Benchmark(
     "gsm8k",
-    {
-        "test": Source(
-            "gsm8k_test.jsonl",
-            "9f098df7ff4522078d6ccec27a5c38a454790fdb51131bedfaa0e490070d5394",
-            f"{QWEN_DATA}/gsm8k/test.jsonl",
-        )
-    },
+    from_qwen("gsm8k", "9f098df7ff4522078d6ccec27a5c38a454790fdb51131bedfaa0e490070d5394"),
     _question,
     answer,
 )

@@ -7,7 +7,7 @@ The reference is what stands in the solution's box.
 
 from __future__ import annotations
 
-from trim.tasks.benchmark_file import QWEN_DATA, Benchmark, Row, Source
+from trim.tasks.benchmark_file import Benchmark, Row, from_qwen
 from trim.tasks.grading import final_answer
 from trim.types import Question
 
@@ -18,12 +18,6 @@ def _question(row: Row, number: int) -> Question:
 
 BENCHMARK = Benchmark(
     "minerva_math",
-    {
-        "test": Source(
-            "minerva_math_test.jsonl",
-            "0e656b430d3a0a1dab6aa853f453ba3805e28e2cabe4fc72486a897cc09d8ba2",
-            f"{QWEN_DATA}/minerva_math/test.jsonl",
-        )
-    },
+    from_qwen("minerva_math", "0e656b430d3a0a1dab6aa853f453ba3805e28e2cabe4fc72486a897cc09d8ba2"),
     _question,
 )

@@ -8,7 +8,7 @@ A unit is not asked for. Several answers count as a list, in any order.
 
 from __future__ import annotations
 
-from trim.tasks.benchmark_file import QWEN_DATA, Benchmark, Row, Source
+from trim.tasks.benchmark_file import Benchmark, Row, from_qwen
 from trim.types import Question
 
 
@@ -20,12 +20,6 @@ def _question(row: Row, number: int) -> Question:
 
 BENCHMARK = Benchmark(
     "olympiadbench",
-    {
-        "test": Source(
-            "olympiadbench_test.jsonl",
-            "bb8c1e38a16ea9eacb77530315a674d883f267fbff79183effc53681b4fcc416",
-            f"{QWEN_DATA}/olympiadbench/test.jsonl",
-        )
-    },
+    from_qwen("olympiadbench", "bb8c1e38a16ea9eacb77530315a674d883f267fbff79183effc53681b4fcc416"),
     _question,
 )

@@ -59,13 +59,6 @@ class _ActionsFromOutside(Policy):
         return action
 
 
-@dataclass(frozen=True)
-class _Job:
-    policy: _ActionsFromOutside
-    question: Question
-    seed: int
-
-
 class RoutingEnv(gymnasium.Env[Vector, np.int64]):
     """Decide about drafts; reward -price * (strong + weak_price * weak tokens) a decision, and 1 for a correct answer.
 
@@ -100,7 +93,7 @@ class RoutingEnv(gymnasium.Env[Vector, np.int64]):
         self._prices = prices
         self._actions = actions
         self._weak_price = weak_price
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs: SimpleQueue[tuple[Policy, Question, int] | None] = SimpleQueue()
         self._events: SimpleQueue[Observation | Trace | BaseException] = SimpleQueue()
         self._chosen: SimpleQueue[Action | None] = SimpleQueue()
         self._thread: Thread | None = None
@@ -117,7 +110,7 @@ class RoutingEnv(gymnasium.Env[Vector, np.int64]):
         while True:
             drawn = self._source.questions[int(self.np_random.integers(len(self._source.questions)))]
             question, sampling = given.get("question", drawn), int(self.np_random.integers(2**31))
-            self._start(_Job(_ActionsFromOutside(self._price, self._events, self._chosen), question, sampling))
+            self._start(_ActionsFromOutside(self._price, self._events, self._chosen), question, sampling)
             event = self._next_event()
             if isinstance(event, Observation):  # else the weak model ended the solution before its first step
                 return self._read(event), {"price": self._price}
@@ -158,11 +151,11 @@ class RoutingEnv(gymnasium.Env[Vector, np.int64]):
         self._observation = observation
         return self.features.read(observation, self._prices.scaled(self._price))
 
-    def _start(self, job: _Job) -> None:
+    def _start(self, policy: Policy, question: Question, seed: int) -> None:
         if self._thread is None:
             self._thread = Thread(target=self._serve, name="trim-env", daemon=True)
             self._thread.start()
-        self._jobs.put(job)
+        self._jobs.put((policy, question, seed))
 
     def _next_event(self) -> Observation | Trace:
         """The next observation, or the trace that ends the episode."""
@@ -184,8 +177,9 @@ class RoutingEnv(gymnasium.Env[Vector, np.int64]):
         """Run in the thread: route one question after the other."""
         with asyncio.Runner() as runner:
             while (job := self._jobs.get()) is not None:
-                router = self._source.router(job.policy)
+                policy, question, seed = job
+                router = self._source.router(policy)
                 try:
-                    self._events.put(runner.run(router.route(job.question, seed=job.seed)))
+                    self._events.put(runner.run(router.route(question, seed=seed)))
                 except Exception as error:
                     self._events.put(error)
