@@ -121,13 +121,8 @@ class _Source:
         return None
 
 
-@dataclass(frozen=True)
-class _Override:
-    """An environment variable, and the key that it sets."""
-
-    variable: str
-    key: KeyPath
-    value: object
+_Overrides = Mapping["KeyPath", tuple[str, object]]
+"""The keys that environment variables set: the variable's name and the value."""
 
 
 def _has(values: object, key: KeyPath) -> bool:
@@ -150,18 +145,18 @@ def _rename(values: dict[str, Any], source: _Source) -> None:
         logger.warning("%s: [%s] %s is now called %s; the old name still works", where, table, old, name)
 
 
-def _overrides(environment: Mapping[str, str]) -> list[_Override]:
+def _overrides(environment: Mapping[str, str]) -> _Overrides:
     """The keys that environment variables with a double underscore in their names set."""
     given = [name for name in sorted(environment) if _OVERRIDE.fullmatch(name)]
     if not given:
-        return []
+        return {}
     from trim.config.reference import variable
     from trim.config.settings import Config
     from trim.config.validation import fields, key_paths, scalar_of
 
     known = {variable(key): key for key in key_paths(Config)}
     renamed = {variable(old): (old[0], new) for old, new in RENAMED.items()}
-    found = []
+    found: dict[KeyPath, tuple[str, object]] = {}
     for name in given:
         key = known.get(name) or renamed.get(name)
         if key is None:
@@ -172,7 +167,7 @@ def _overrides(environment: Mapping[str, str]) -> list[_Override]:
         if name in renamed:
             logger.warning("%s is now called %s; the old name still works", name, variable(key))
         text = environment[name]
-        found.append(_Override(name, key, text if scalar_of(fields(Config)[key]) is str else _toml(text)))
+        found[key] = name, text if scalar_of(fields(Config)[key]) is str else _toml(text)
     return found
 
 
@@ -185,7 +180,7 @@ def _toml(text: str) -> object:
     return values["value"] if len(values) == 1 else text
 
 
-def _apply(overrides: list[_Override], values: dict[str, Any]) -> None:
+def _apply(overrides: _Overrides, values: dict[str, Any]) -> None:
     """Put what the environment says over what a file says.
 
     A table that the file does not have is the default one, prices of the embedded models included, unless another
@@ -195,25 +190,24 @@ def _apply(overrides: list[_Override], values: dict[str, Any]) -> None:
         return
     from trim.config.settings import Config
 
-    keys = {override.key for override in overrides}
-    for table in {key[0] for key in keys} - set(values):
+    for table in {key[0] for key in overrides} - set(values):
         values[table] = asdict(getattr(Config(), table))
-        if (table, "backend") in keys:
+        if (table, "backend") in overrides:
             values[table].pop("prices", None)
-    for override in overrides:
+    for key, (_, value) in overrides.items():
         here: Any = values
-        for name in override.key[:-1]:
+        for name in key[:-1]:
             here = here.setdefault(name, {})
             if not isinstance(here, dict):  # the file is wrong there, which is said when it is checked
                 break
         else:
-            here[override.key[-1]] = override.value
+            here[key[-1]] = value
 
 
-def _place(key: KeyPath, source: _Source, overrides: list[_Override]) -> tuple[float, str]:
+def _place(key: KeyPath, source: _Source, overrides: _Overrides) -> tuple[float, str]:
     """For sorting, the line that a key stands on, and how to say where that is."""
-    if variables := [override.variable for override in overrides if override.key == key]:
-        return 0, variables[0]
+    if key in overrides:
+        return 0, overrides[key][0]
     old = next((old for old, new in RENAMED.items() if (*old[:-1], new) == key and _has(source.values(), old)), key)
     line = source.line_of(old)
     if not source.name:

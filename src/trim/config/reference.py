@@ -10,8 +10,6 @@ from pydantic.fields import FieldInfo
 from trim.config.settings import Config
 from trim.config.validation import KeyPath, allowed, fields, table_of
 
-_PREFIX, _BETWEEN = "TRIM_", "__"
-
 
 @dataclass(frozen=True)
 class Key:
@@ -42,7 +40,7 @@ class Key:
 
 def variable(path: KeyPath) -> str:
     """The environment variable that overrides this key: `TRIM_WEAK__PRICES__PROMPT`."""
-    return _PREFIX + _BETWEEN.join(path).upper()
+    return "TRIM_" + "__".join(path).upper()
 
 
 def reference() -> tuple[Key, ...]:

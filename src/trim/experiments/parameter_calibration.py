@@ -130,7 +130,8 @@ def calibrate_run(folder: Path, spec: PolicySpec, target: Target) -> SavedCalibr
     models = recorded.models(None)
     check(spec)
     if not family_of(spec).tunable:
-        raise ConfigError(f"policy {spec.name!r} has no parameter to calibrate; {listing(lambda family: family.tunable)}")
+        known_ones = listing(lambda family: family.tunable)
+        raise ConfigError(f"policy {spec.name!r} has no parameter to calibrate; {known_ones}")
     if spec.folder:
         Artifact.load(Path(spec.folder), kind=spec.family, models=models)
     tallies: dict[tuple[str, float | None], Tally] = {}

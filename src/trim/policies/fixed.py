@@ -71,7 +71,6 @@ class RandomSteps(Tunable):
         return self.rate < 1.0
 
     def at(self, parameter: float) -> RandomSteps:
-        """The same with another rate."""
         return replace(self, rate=parameter)
 
     def at_effort(self, effort: float, scores: Sequence[float]) -> RandomSteps:

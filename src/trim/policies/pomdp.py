@@ -106,7 +106,6 @@ class PomdpPolicy(Tunable):
         self.solution  # noqa: B018  # kept for the decisions
 
     def at(self, parameter: float) -> PomdpPolicy:
-        """The same policy for another price."""
         return replace(self, price=parameter)
 
     def at_effort(self, effort: float, scores: Sequence[float]) -> PomdpPolicy:

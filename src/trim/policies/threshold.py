@@ -62,7 +62,6 @@ class Threshold(Tunable):
         return 0.0 < self.threshold < 1.0
 
     def at(self, parameter: float) -> Threshold:
-        """The same with another k."""
         return replace(self, threshold=parameter)
 
     def at_effort(self, effort: float, scores: Sequence[float]) -> Threshold:

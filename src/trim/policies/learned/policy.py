@@ -85,7 +85,6 @@ class LearnedPolicy:
     prepare = Policy.prepare  # nothing: the network is ready when the policy is made
 
     def at(self, parameter: float) -> LearnedPolicy:
-        """The same policy for another price."""
         return replace(self, price=parameter)
 
     def at_effort(self, effort: float, scores: Sequence[float]) -> LearnedPolicy:
