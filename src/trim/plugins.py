@@ -61,7 +61,7 @@ class ExtensionPoint:
         return call(found, f"{self.kind} {name}", *arguments)
 
     def unknown(self, name: str, known: Mapping[str, Iterable[str]]) -> ConfigError:
-        """The error for a name that nobody has, with the nearest one and all of them by group."""
+        """The error for an unknown name, with the nearest one and all of them by group."""
         import difflib
 
         groups = {title: tuple(names) for title, names in known.items()}
@@ -120,7 +120,7 @@ def attribute(reference: str, what: str) -> object:
 
 
 def call(found: object, what: str, *arguments: object) -> object:
-    """What a class or function of somebody else gives for these arguments.
+    """Call a class or function of the user's own.
 
     Raises:
         ConfigError: it cannot be called like that, or raises an error that is not one of TRIM's.

@@ -44,7 +44,7 @@ def resolve(config: Config) -> RunSpec:
 
 
 def _on_error(config: Config) -> OnError:
-    """Who stands in for whom; a role cannot stand in for itself, which the configuration has checked."""
+    """Which model replaces one that failed; that it is another one has been checked by the configuration."""
     weak, strong = config.weak.on_error, config.strong.on_error
     return OnError(
         weak="strong" if weak == "strong" else "raise",

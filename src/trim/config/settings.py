@@ -150,7 +150,7 @@ class ModelSettings(metaclass=_Table):
 
 @dataclass(frozen=True, config=_TABLE)
 class PrmSettings(metaclass=_Table):
-    """The judge of steps, a process reward model or something in its place."""
+    """The judge of steps, a process reward model or an alternative to one."""
 
     backend: Annotated[JudgeKind, _or_own(SCORERS)] = Field(
         default="embedded",
@@ -401,8 +401,8 @@ class Config(metaclass=_Table):
     def instructed(self, instruction: str) -> Config:
         """Tell models that have no system prompt how a task wants its answers; the shipped ones take none."""
 
-        def told(settings: ModelSettings) -> ModelSettings:
+        def with_instruction(settings: ModelSettings) -> ModelSettings:
             takes = instruction and not settings.system and settings.backend != "embedded"
             return replace(settings, system=instruction) if takes else settings
 
-        return replace(self, weak=told(self.weak), strong=told(self.strong))
+        return replace(self, weak=with_instruction(self.weak), strong=with_instruction(self.strong))

@@ -1,6 +1,6 @@
 """Policies: pure functions from an observation to an action, each with one number that trades accuracy for cost.
 
-What there is stands in `trim.policies.registry`; how one is asked for in `trim.policies.spec`.
+`trim.policies.registry` lists them, `trim.policies.spec` says how one is asked for.
 """
 
 from trim.policies.fixed import AlwaysStrong, AlwaysWeak, RandomSteps

@@ -355,7 +355,7 @@ def saved_by(command: str) -> tuple[str, ...]:
 
 
 def known(name: str) -> PolicyFamily | None:
-    """The row of a policy as results call it, such as `threshold+2`; None: one of somebody's own."""
+    """The row of a policy by its name in results, such as `threshold+2`; None: a policy of the user's own."""
     return FAMILIES.get(PolicySpec.parse(name).family)
 
 

@@ -114,7 +114,7 @@ def fixed_questions(
         name: for results.
         questions: with references, and with ids or none at all.
         right: whether an answer is the question's.
-        answer: the final answer of a solution; without it what follows `####` or stands in a box.
+        answer: the final answer of a solution; without it what follows `####` or is in a box.
     """
     known = [q if q.id else replace(q, id=f"{name}/{number}") for number, q in enumerate(questions)]
     return Task(name, lambda count, seed: jsonl.choose(known, count, seed, name), answer, right)

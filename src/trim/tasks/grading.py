@@ -167,7 +167,7 @@ class _Worker:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self._lines.put(line)
-        self._lines.put("null")  # the end: whoever waits need not wait longer
+        self._lines.put("null")  # the end, so that a waiting call returns
 
     def receive(self, seconds: float) -> object:
         """The next value; None if it does not come in time."""
@@ -219,7 +219,7 @@ def _work() -> None:
 
 def _in_child(question: Callable[[], bool], seconds: float) -> bool | None:
     """What a forked child answers; None if it took too long or died. A fork has everything imported already."""
-    if not hasattr(os, "fork"):  # Windows: whoever waits for this process ends it
+    if not hasattr(os, "fork"):  # Windows: the parent process ends this one in time
         return question()
     import resource
 

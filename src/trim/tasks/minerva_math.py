@@ -2,7 +2,7 @@ r"""Minerva Math (Lewkowycz et al., arXiv 2206.14858): 272 problems from MIT cou
 
     {"problem": "Each of the two Magellan telescopes ...", "solution": "Start with: ... \\boxed{1.6}$ ...", "idx": 0}
 
-The reference is what stands in the solution's box.
+The reference is the content of the solution's box.
 """
 
 from __future__ import annotations

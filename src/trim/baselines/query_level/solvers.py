@@ -31,7 +31,7 @@ class WholeSolutions:
         scored: the weak model alone, its steps scored.
         answer: the final answer of a solution; None: it has none.
         right: whether a trace answers its question; may take seconds.
-        questions: gives those of the run: nobody may have been trained on them.
+        questions: gives those of the run, which no method may have been trained on.
         models: that a trained method must have been made for.
         verifiable: the weak model can be asked whether a solution is correct.
     """

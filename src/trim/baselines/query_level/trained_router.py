@@ -69,7 +69,7 @@ class TrainedRouter:
         kind: its name in `trim.policies.registry`.
         model: says what needs the strong model.
         embedder: the one that it was trained with.
-        needs: of the questions that it was trained on, sorted (N,): they turn a wanted rate into a threshold.
+        needs: of the questions that it was trained on, sorted (N,): they turn a rate into a threshold.
         seen: hashes of those questions.
     """
 

@@ -36,7 +36,7 @@ class Confidence(ConstantRule):
         """Compare the confidence with the constant.
 
         Raises:
-            ConfigError: the weak model's server tells no log-probabilities.
+            ConfigError: the weak model's server does not report log-probabilities.
         """
         if observation.logprob is None:
             raise ConfigError("policy confidence needs log-probabilities, which this weak model does not give")

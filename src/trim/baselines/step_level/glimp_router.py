@@ -1,4 +1,4 @@
-"""GlimpRouter ("Efficient Collaborative Inference by Glimpsing One Token of Thoughts", 2026): hesitation at the start.
+"""GlimpRouter ("Efficient Collaborative Inference by Glimpsing One Token of Thoughts", 2026): the first token's entropy.
 
 The weak model's entropy over the first token of a step says whether the step is hard; above a constant the strong
 model writes it. No process reward model is needed.
@@ -37,7 +37,7 @@ class GlimpRouter(ConstantRule):
         """Compare the entropy with the constant.
 
         Raises:
-            ConfigError: the weak model's server tells no entropies.
+            ConfigError: the weak model's server does not report entropies.
         """
         if observation.entropy is None:
             raise ConfigError("policy glimp-router needs first-token entropies, which this weak model does not give")

@@ -39,7 +39,7 @@ class PriceRange:
         """The logarithm of a price, -1 at the low end and 1 at the high one; 0 where both are one.
 
         Raises:
-            ConfigError: a price outside the range: nobody knows what the network would do there.
+            ConfigError: a price outside the range, for which the network was not trained.
         """
         if not self.low * (1 - 1e-9) <= price <= self.high * (1 + 1e-9):
             raise ConfigError(f"trained for prices from {self.low:g} to {self.high:g} per strong token, not {price:g}")
