@@ -38,7 +38,7 @@ def filter_belief(model: PomdpModel, observation: Observation) -> Belief:
     """Recursive Bayes over all steps: prediction through the action that was taken, then the new score.
 
     A step that the strong model wrote gives two pieces of evidence: the rejected drafts' scores (where the observation
-    has them) and the score of the text that was kept. Where that is the draft's text again, recognised by its score, the
+    has them) and the score of the text that was kept. Where that is the draft's text again, seen by its score, the
     score is no new evidence, but the strong model's agreement is (`PomdpModel.agreement`). A draft that ends the
     solution is correct with a probability of its own (`PomdpModel.final_accuracy`); that it ends is no evidence about
     the steps before.

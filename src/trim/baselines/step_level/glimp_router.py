@@ -1,4 +1,4 @@
-"""GlimpRouter ("Efficient Collaborative Inference by Glimpsing One Token of Thoughts", 2026): the first token's entropy.
+"""GlimpRouter ("Efficient Collaborative Inference by Glimpsing One Token of Thoughts", 2026): first-token entropy.
 
 The weak model's entropy over the first token of a step says whether the step is hard; above a constant the strong
 model writes it. No process reward model is needed.
