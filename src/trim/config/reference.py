@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic.fields import FieldInfo
-
 from trim.config.settings import Config
-from trim.config.validation import KeyPath, allowed, fields, table_of
+from trim.config.validation import KeyPath, allowed, fields, key_paths, table_of
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ def variable(path: KeyPath) -> str:
 
 def reference() -> tuple[Key, ...]:
     """All keys, in the order of the tables and of the keys in them."""
-    return tuple(_key(path, field) for path, field in fields(Config).items() if table_of(field) is None)
+    return tuple(map(_key, key_paths(Config)))
 
 
 def tables() -> dict[str, str]:
@@ -54,7 +52,8 @@ def tables() -> dict[str, str]:
     return {".".join(path): field.description or "" for path, field in found if table_of(field) is not None}
 
 
-def _key(path: KeyPath, field: FieldInfo) -> Key:
+def _key(path: KeyPath) -> Key:
+    field = fields(Config)[path]
     default: Any = Config()
     for name in path:
         default = getattr(default, name)
