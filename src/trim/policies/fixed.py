@@ -79,11 +79,14 @@ class RandomSteps(Tunable):
 
     def act(self, observation: Observation) -> Action:
         """Reject the draft iff the observation's uniform draw lies below the rate."""
-        if observation.draw >= self.rate:
-            return Action.CONTINUE
-        if observation.strong_texts:
-            return Action.REVISE
-        return Action.RESAMPLE if observation.drafts <= self.resamples else Action.REGENERATE
+        return Action.CONTINUE if observation.draw >= self.rate else rejection(observation, self.resamples)
+
+
+def rejection(observation: Observation, resamples: int) -> Action:
+    """How a text is rejected: one of the strong model is revised, a draft resampled so often, then regenerated."""
+    if observation.strong_texts:
+        return Action.REVISE
+    return Action.RESAMPLE if observation.drafts <= resamples else Action.REGENERATE
 
 
 def scored(policy: Policy) -> Policy:

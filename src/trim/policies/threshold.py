@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from trim.errors import ConfigError
+from trim.policies.fixed import rejection
 from trim.protocols import Tunable
 from trim.types import Action, Observation
 
@@ -70,13 +71,9 @@ class Threshold(Tunable):
 
     def act(self, observation: Observation) -> Action:
         """Compare the draft's score with k."""
-        if not observation.scores:
-            return Action.CONTINUE  # k = 0 asks for no scores
-        if observation.score >= self.threshold:
+        if not observation.scores or observation.score >= self.threshold:  # k = 0 asks for no scores
             return Action.CONTINUE
-        if observation.strong_texts:
-            return Action.REVISE
-        return Action.RESAMPLE if observation.drafts <= self.resamples else Action.REGENERATE
+        return rejection(observation, self.resamples)
 
 
 def oracle() -> Threshold:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from trim.baselines.query_level.solvers import WholeSolutions, sample_seed, with_costs_of
 from trim.errors import ConfigError
@@ -68,12 +67,10 @@ class Verification:
     traces: tuple[Trace, ...]
 
 
-class Verifier(Protocol):
-    """Has an answer checked."""
-
-    async def verify(self, trace: Trace, seed: int) -> Verification:
-        """Votes on the answer of a trace."""
-        ...
+async def _samples(weak: Solver, question: Question, seed: int, count: int) -> tuple[Trace, ...]:
+    """Further samples of the weak model, of this question."""
+    seeds = [sample_seed(seed, index + 1) for index in range(count)]
+    return tuple(await asyncio.gather(*(weak.route(question, seed=other) for other in seeds)))
 
 
 @dataclass(frozen=True)
@@ -92,11 +89,8 @@ class Agreement:
 
     async def verify(self, trace: Trace, seed: int) -> Verification:
         """How many of k further samples end in the same answer; a solution without an answer gets no vote."""
-        seeds = [sample_seed(seed, index + 1) for index in range(self.count)]
-        others = await asyncio.gather(*(self.weak.route(trace.question, seed=other) for other in seeds))
-        return Verification(
-            agreeing(self.answer(trace.text), [self.answer(other.text) for other in others]), tuple(others)
-        )
+        others = await _samples(self.weak, trace.question, seed, self.count)
+        return Verification(agreeing(self.answer(trace.text), [self.answer(other.text) for other in others]), others)
 
 
 def agreeing(answer: str | None, others: list[str | None]) -> int:
@@ -120,9 +114,8 @@ class Asking:
     async def verify(self, trace: Trace, seed: int) -> Verification:
         """How many of k replies say correct."""
         asked = Question(_QUESTION.format(question=trace.question.text, solution=trace.text), id=trace.question.id)
-        seeds = [sample_seed(seed, index + 1) for index in range(self.count)]
-        replies = await asyncio.gather(*(self.weak.route(asked, seed=other) for other in seeds))
-        return Verification(sum(_says_correct(reply.text) for reply in replies), tuple(replies))
+        replies = await _samples(self.weak, asked, seed, self.count)
+        return Verification(sum(_says_correct(reply.text) for reply in replies), replies)
 
 
 def _says_correct(text: str) -> bool:
@@ -142,7 +135,7 @@ class AutoMix:
 
     weak: Solver
     strong: Solver
-    verifier: Verifier
+    verifier: Agreement | Asking
     accepts: Callable[[int], bool]
 
     async def route(self, question: Question, *, seed: int = 0) -> Trace:
@@ -166,5 +159,5 @@ def automix(known: WholeSolutions, spec: PolicySpec) -> Callable[[float], Solver
 
 def verified(known: WholeSolutions, accepts: Callable[[int], bool]) -> AutoMix:
     """AutoMix over the solutions of a run, with the votes that its weak model can give."""
-    verifier: Verifier = Asking(known.weak) if known.verifiable else Agreement(known.weak, known.answer)
+    verifier = Asking(known.weak) if known.verifiable else Agreement(known.weak, known.answer)
     return AutoMix(known.weak, known.strong, verifier, accepts)
