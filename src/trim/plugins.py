@@ -96,14 +96,12 @@ def attribute(reference: str, what: str) -> object:
     Raises:
         ConfigError: no such file, module or attribute, or the import raises an error.
     """
-    from importlib import import_module
-
     source, _, name = reference.rpartition(":")
     path = _path(source) if source.endswith(".py") else None
     if path is not None and not path.is_file():
         raise ConfigError(f"{what} {reference!r}: there is no file {path}")
     try:
-        module = _module_of(path) if path is not None else import_module(source)
+        module = _module_of(path) if path is not None else _import(source)
     except ModuleNotFoundError as error:
         if error.name is not None and path is None and f"{source}.".startswith(f"{error.name}."):
             raise ConfigError(f"{what} {reference!r}: there is no module {error.name!r}") from None
@@ -186,6 +184,12 @@ def _module_of(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def _import(name: str) -> ModuleType:
+    from importlib import import_module
+
+    return import_module(name)
 
 
 def _entry_points(group: str) -> dict[str, EntryPoint]:
