@@ -7,7 +7,6 @@ tokens is mapped to [0, 1] by a logistic with two fitted coefficients. One prefi
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -29,22 +28,16 @@ class LikelihoodJudge(LogprobJudge):
     Args:
         source: gives log-probabilities, see `LogprobSource`; `EmbeddedLogprobs` and `OpenAILogprobs` are some.
         coefficients: (a, b) in P(correct) = 1 / (1 + exp(-(a m + b))), m the lowest log-probability in nats.
-        running: take the minimum over earlier steps too. False judges each step by itself: what the strong model wrote
-            against the judge's expectation does not count against all that follows.
+
+    Each step is judged by itself: what the strong model wrote against the judge's expectation does not count against
+    all that follows.
     """
 
-    def __init__(
-        self,
-        source: LogprobSource,
-        coefficients: tuple[float, float] = DEFAULT_LOGISTIC,
-        *,
-        running: bool = False,
-    ) -> None:
+    def __init__(self, source: LogprobSource, coefficients: tuple[float, float] = DEFAULT_LOGISTIC) -> None:
         if coefficients[0] <= 0:
             raise ConfigError(f"the slope must be positive, likelier text scores higher: {coefficients}")
         super().__init__("likelihood", source)
         self.coefficients = coefficients
-        self.running = running
 
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
         """P(correct) per step. `Scores.tokens` are those of the steps."""
@@ -52,25 +45,15 @@ class LikelihoodJudge(LogprobJudge):
         if len(logprobs) != len(steps):
             raise BadResponse("likelihood judge", f"log-probabilities of {len(logprobs)} steps for {len(steps)}")
         a, b = self.coefficients
-        lows = running_minimum(logprobs) if self.running else tuple(min(step, default=0.0) for step in logprobs)
-        values = tuple(sigmoid(a * low + b) for low in lows)
+        values = tuple(sigmoid(a * min(step, default=0.0) + b) for step in logprobs)
         return Scores(values, sum(map(len, logprobs)))
-
-
-def running_minimum(logprobs: Sequence[Sequence[float]]) -> tuple[float, ...]:
-    """The lowest log-probability among the tokens of all steps up to each; one without tokens changes nothing."""
-    lowest, result = 0.0, []
-    for step in logprobs:
-        lowest = min([lowest, *step])
-        result.append(lowest)
-    return tuple(result)
 
 
 def fit_logistic(values: ArrayLike, labels: ArrayLike, *, ridge: float = 1e-3) -> tuple[float, float]:
     """Coefficients (a, b) of P(label) = 1 / (1 + exp(-(a value + b))) by Newton's method with a line search.
 
     Args:
-        values: [n] running minima.
+        values: [n] lowest log-probabilities of steps.
         labels: [n] of 0 and 1: whether the step, and all before it, are correct.
         ridge: weight of a^2, which keeps the slope finite where the labels can be separated.
 

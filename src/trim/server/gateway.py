@@ -171,7 +171,7 @@ class Gateway:
         Raises:
             ApiError: 429, too many requests wait for this.
         """
-        priority = Priority.REQUEST if job.choice.held is None else Priority.TARGET
+        priority = Priority.REQUEST if job.choice.target is None else Priority.TARGET
         await self.preparation.ready(job.choice.policy, priority)
 
     @contextmanager
@@ -218,12 +218,12 @@ class Gateway:
         for decision in answer.decisions:
             self.metrics.steps.labels(decision.step.role.value).inc()
             self.metrics.rejected_drafts.inc(len(decision.rejected))
-        if job.choice.held is not None:
+        if job.choice.target is not None:
             scores = [decision.score for decision in answer.decisions if decision.score is not None]
             alone = Usage(prompt_tokens=answer.prompt_tokens, completion_tokens=answer.tokens)
             full = answer.router.prices.strong.of(alone)
             outcome = AnswerOutcome(answer.strong_tokens, answer.tokens, answer.cost, full, scores)
-            controller = self.controllers.update(job.choice.held, outcome)
+            controller = self.controllers.update(job.choice.target, outcome)
             if controller is not None and needs_preparation(job.choice.policy):
                 self.preparation.ahead(controller.upcoming())
         if answer.trace is not None:
