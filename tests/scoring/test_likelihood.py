@@ -10,7 +10,7 @@ import pytest
 from tests.scoring.separation import separation
 from trim.backends.base import BaseBackend
 from trim.errors import BadResponse, ConfigError
-from trim.scoring.likelihood import LikelihoodJudge, fit_logistic, open_likelihood
+from trim.scoring.likelihood import LikelihoodJudge, fit_logistic, open_embedded
 from trim.types import Question
 
 QUESTION = Question("How many?")
@@ -60,4 +60,4 @@ def test_wrong_numbers_and_slopes_are_refused() -> None:
 
 
 def test_the_default_scorer_tells_right_steps_from_wrong_ones() -> None:
-    assert separation(open_likelihood()) > 0.95
+    assert separation(open_embedded()) > 0.95

@@ -156,8 +156,8 @@ class OpenAIGenerator(ServerBackend):
             messages.append(last | {"prefix": True} if self.able.chat == "prefix" else last)
         return messages
 
-    def body(self, question: Question, prefix: str, *, max_tokens: int, stop: bool, seed: int) -> dict[str, Any]:
-        """The request."""
+    def settings(self, seed: int) -> dict[str, Any]:
+        """What every request says: the model, how tokens are chosen, and whether the answer is streamed."""
         able, sampling = self.able, self.sampling
         body: dict[str, Any] = {
             "model": self.server.model,
@@ -165,6 +165,18 @@ class OpenAIGenerator(ServerBackend):
             "top_p": sampling.top_p,
             "stream": able.stream,
         }
+        if able.seed:
+            body["seed"] = seed
+        if able.top_k and sampling.top_k > 0:
+            body["top_k"] = sampling.top_k
+        if able.stream and able.usage:
+            more = {"continuous_usage_stats": True} if able.running_usage else {}
+            body["stream_options"] = {"include_usage": True} | more
+        return body
+
+    def body(self, question: Question, prefix: str, *, max_tokens: int, stop: bool, seed: int) -> dict[str, Any]:
+        """The request for a continuation of `prefix`."""
+        able, body = self.able, self.settings(seed)
         if self.continuation == "completions":
             body |= {"prompt": self.prompt(question, prefix), "max_tokens": max_tokens}
             if self.logprobs:
@@ -177,13 +189,6 @@ class OpenAIGenerator(ServerBackend):
                 body |= {"add_generation_prompt": False, "continue_final_message": True}
         if stop:
             body["stop"] = [self.form.stop]
-        if able.seed:
-            body["seed"] = seed
-        if able.top_k and sampling.top_k > 0:
-            body["top_k"] = sampling.top_k
-        if able.stream and able.usage:
-            more = {"continuous_usage_stats": True} if able.running_usage else {}
-            body["stream_options"] = {"include_usage": True} | more
         return body
 
     async def send(self, body: dict[str, Any]) -> Answer:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from trim.errors import BadResponse, ConfigError
-from trim.prompts import load_template
-from trim.scoring.prompt_logprobs import LogprobJudge, LogprobSource, OpenAILogprobs
+from trim.scoring.embedded_logprobs import EmbeddedLogprobs
+from trim.scoring.prompt_logprobs import LogprobJudge, LogprobSource, open_server
 from trim.scoring.registry import JudgeSettings
 from trim.stats import sigmoid, sigmoids
 from trim.steps import StepFormat
@@ -89,21 +89,14 @@ def fit_logistic(values: ArrayLike, labels: ArrayLike, *, ridge: float = 1e-3) -
     return slope, float(weights[1] - slope * centre)
 
 
-def open_likelihood(
-    model: str = "", base_url: str = "", api_key: str | None = None, template: str = "chatml"
-) -> LikelihoodJudge:
-    """A judge over a server's model or, without an address, an embedded one (empty: the shipped judge).
-
-    Coefficients that belong to an embedded model lie in its folder (`logistic.json`: {"a": ..., "b": ...}).
+def open_embedded(model: str = "judge") -> LikelihoodJudge:
+    """A judge over a shipped model, or one in a folder; its coefficients lie there (`logistic.json`: {"a": ..., "b":
+    ...}).
 
     Raises:
-        ConfigError: there is no such model or template.
+        ConfigError: there is no such model, or its coefficients cannot be read.
     """
-    if base_url:
-        return LikelihoodJudge(OpenAILogprobs(base_url, model, load_template(template), api_key=api_key))
-    from trim.scoring.embedded_logprobs import EmbeddedLogprobs
-
-    source = EmbeddedLogprobs(model or "judge")
+    source = EmbeddedLogprobs(model)
     file = source.engine.folder / "logistic.json"
     if not file.is_file():
         return LikelihoodJudge(source)
@@ -115,5 +108,9 @@ def open_likelihood(
 
 
 def open_judge(settings: JudgeSettings, api_key: str | None, step_format: StepFormat) -> LikelihoodJudge:
-    """The judge that `[prm]` describes, see `open_likelihood`."""
-    return open_likelihood(settings.model, settings.base_url, api_key, settings.template)
+    """The judge that `[prm]` describes: over a server's model or, without an address, an embedded one.
+
+    Raises:
+        ConfigError: there is no such model or template.
+    """
+    return LikelihoodJudge(open_server(settings, api_key)) if settings.base_url else open_embedded(settings.model)

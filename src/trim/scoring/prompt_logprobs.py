@@ -10,8 +10,9 @@ from typing import Any, Protocol
 from trim.backends.base import WrappedBackend
 from trim.backends.client import ServerBackend, TokenCounter
 from trim.errors import BackendError, BadResponse
-from trim.prompts import ChatTemplate
+from trim.prompts import ChatTemplate, load_template
 from trim.protocols import Backend, Probe
+from trim.scoring.registry import JudgeSettings
 from trim.steps import StepFormat
 from trim.types import Question
 
@@ -168,3 +169,20 @@ class OpenAILogprobs(ServerBackend):
         except BackendError as error:
             return replace(found, prompt_logprobs=False, problem=str(error))
         return replace(found, prompt_logprobs=all(logprobs))
+
+
+def open_server(settings: JudgeSettings, api_key: str | None) -> OpenAILogprobs:
+    """The server that `[prm]` describes.
+
+    Raises:
+        ConfigError: there is no such template.
+    """
+    template = load_template(settings.template)
+    return OpenAILogprobs(
+        settings.base_url,
+        settings.model,
+        template,
+        api_key=api_key,
+        timeout=settings.timeout,
+        retries=settings.retries,
+    )

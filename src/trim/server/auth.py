@@ -19,7 +19,7 @@ import tomllib
 from hashlib import sha256
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from trim.config.settings import Number, Text, Whole
@@ -28,15 +28,15 @@ from trim.errors import ConfigError
 from trim.server.api_error import ApiError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ApiKey:
     """A client and its limits. None: no limit."""
 
     name: Text = ""
     sha256: Text = ""
-    requests_per_minute: Number | None = Field(None, ge=0)
-    max_requests: Whole | None = Field(None, ge=0)
-    spend_per_day: Number | None = Field(None, ge=0)
+    requests_per_minute: Number | None = Field(default=None, ge=0)
+    max_requests: Whole | None = Field(default=None, ge=0)
+    spend_per_day: Number | None = Field(default=None, ge=0)
 
 
 ANONYMOUS = ApiKey("everybody")

@@ -178,10 +178,7 @@ class Passthrough:
             raise ApiError(400, words, "invalid_value", "trim.max_strong_tokens")
         (question,) = request.questions()
         body = self._body(request, max_tokens)
-        return [
-            PassthroughAnswer(self, question, seed, body | ({"seed": seed} if self.model.able.seed else {}))
-            for seed in seeds
-        ]
+        return [PassthroughAnswer(self, question, seed, self.model.settings(seed) | body) for seed in seeds]
 
     async def chunks(self, body: Json) -> AsyncGenerator[Json, None]:
         """The chunks that the server sends, behind the circuit breaker.
@@ -207,8 +204,7 @@ class Passthrough:
                 yield chunk
 
     def _body(self, request: PassthroughRequest, max_tokens: int) -> Json:
-        """The request to the server: the client's fields, defaults for those it left out, control tokens escaped."""
-        able, sampling = self.model.able, self.backends.spec.sampling
+        """The client's fields for the server, control tokens escaped."""
         template = self.model.template or ChatTemplate("")
         body: Json = map_texts({"messages": request.messages} | request.passed, template.clean)
         if template.system:
@@ -217,17 +213,6 @@ class Passthrough:
                 body["messages"][0] = first | {"content": f"{template.system}\n\n{first['content']}"}
             else:
                 body["messages"].insert(0, {"role": "system", "content": template.system})
-        return (
-            body
-            | {
-                "model": self.model.server.model,
-                "stream": True,
-                "stream_options": {"include_usage": True}
-                | ({"continuous_usage_stats": True} if able.running_usage else {}),
-                "temperature": sampling.temperature if request.temperature is None else request.temperature,
-                "top_p": sampling.top_p if request.top_p is None else request.top_p,
-                able.max_tokens: max_tokens,
-            }
-            | ({"stop": request.stop} if request.stop else {})
-            | ({"top_k": sampling.top_k} if able.top_k and sampling.top_k > 0 else {})
-        )
+        asked = {"temperature": request.temperature, "top_p": request.top_p, "stop": request.stop or None}
+        given = {name: value for name, value in asked.items() if value is not None}
+        return body | given | {self.model.able.max_tokens: max_tokens}
