@@ -113,17 +113,6 @@ class PassthroughResponse(ChatResponse):
 
     reasons: tuple[str, ...] = ()
 
-    def completion(self, texts: Sequence[str]) -> Json:
-        """The whole response; the server's choices have their texts."""
-        choices = [
-            {"index": index, "logprobs": None}
-            | {k: v for k, v in answer.whole.items() if k != "delta"}
-            | {"message": whole_message(answer.whole["delta"])}
-            for index, answer in enumerate(self.answers)
-            if isinstance(answer, PassthroughAnswer)
-        ]
-        return self._head(self._object) | {"choices": choices, "usage": self.usage(), "trim": self.trim()}
-
     def first_chunk(self, index: int) -> Json | None:
         """None: the server sends its own."""
         return None
@@ -132,12 +121,14 @@ class PassthroughResponse(ChatResponse):
         """The server's chunk, with our head."""
         return None if delta.raw is None else self._chunk(index, delta.raw)
 
-    def last_chunk(self, index: int, *, last: bool) -> Json:
-        """The server's chunk that ends a choice; the last of them has the `trim` object."""
-        answer = self.answers[index]
+    def _choice(self, answer: Answer, text: str) -> Json:
         assert isinstance(answer, PassthroughAnswer)
-        chunk = self._chunk(index, answer.end)
-        return chunk | {"trim": self.trim()} if last else chunk
+        others = {name: value for name, value in answer.whole.items() if name != "delta"}
+        return others | {"message": whole_message(answer.whole["delta"])}
+
+    def _end(self, answer: Answer) -> Json:
+        assert isinstance(answer, PassthroughAnswer)
+        return answer.end
 
     def trim(self) -> Json:
         """The `trim` object; `passthrough` says which fields made the strong model write everything."""
