@@ -20,7 +20,7 @@ class Probe:
 
     server: str
     reachable: bool = False
-    models: tuple[str, ...] = ()
+    models: tuple[str, ...] | None = None  # that the server lists
     streaming: bool | None = None  # the answer came in several chunks
     stop: bool | None = None  # a stop string ends the text
     stop_told: bool | None = None  # and is told from the end of the solution

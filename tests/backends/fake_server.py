@@ -224,19 +224,20 @@ def serving(**switches: Any) -> Iterator[Habits]:
 
 
 @contextmanager
-def listening(app: Starlette) -> Iterator[str]:
-    """The address of an application that is served on a free port."""
-    config = uvicorn.Config(app, port=0, log_level="critical", lifespan="off", ws="none")
+def listening(app: Starlette, *, grace: int = 0) -> Iterator[str]:
+    """The address of an application that is served on a free port. `grace`: seconds in which it may end requests."""
+    config = uvicorn.Config(app, port=0, log_level="critical", ws="none", timeout_graceful_shutdown=grace)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     limit = time.monotonic() + 20
     while not server.started:
-        assert time.monotonic() < limit, "the fake server did not start"
+        assert thread.is_alive() and time.monotonic() < limit, "the server did not start"
         time.sleep(0.01)
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
-        server.force_exit = True
-        thread.join(10)
+        server.force_exit = not grace
+        thread.join(20)
+        assert not thread.is_alive(), "the server did not stop"

@@ -19,7 +19,7 @@ from trim.config.settings import Config, PrmSettings
 from trim.config.specs import identities
 from trim.errors import BadResponse, ConfigError
 from trim.protocols import Probe
-from trim.scoring.confidence import ConfidenceJudge, open_confidence
+from trim.scoring.confidence import ConfidenceJudge, Evidence
 from trim.scoring.embedded_logprobs import EmbeddedLogprobs
 from trim.tasks import FAMILIES
 from trim.testing import check_judge
@@ -35,8 +35,9 @@ def test_scores_of_a_shipped_model_are_those_of_its_distributions() -> None:
 
     async def scored() -> list[Scores]:
         found = []
-        for evidence in ("log-probability", "entropy"):
-            prm = open_confidence(evidence)
+        kinds: tuple[Evidence, ...] = ("log-probability", "entropy")
+        for evidence in kinds:
+            prm = ConfidenceJudge(EmbeddedLogprobs("weak"), evidence)
             await check_judge(prm, question, steps)
             found.append(await prm.score(question, steps))
             await prm.aclose()

@@ -10,14 +10,10 @@ import pytest
 from tests.scoring.separation import separation
 from trim.backends.base import BaseBackend
 from trim.errors import BadResponse, ConfigError
-from trim.scoring.likelihood import LikelihoodJudge, fit_logistic, open_likelihood, running_minimum
+from trim.scoring.likelihood import LikelihoodJudge, fit_logistic, open_embedded
 from trim.types import Question
 
 QUESTION = Question("How many?")
-
-
-def test_running_minimum() -> None:
-    assert running_minimum([(-0.1, -2.0), (-1.0,), (), (-3.0, -0.5)]) == (-2.0, -2.0, -2.0, -3.0)
 
 
 def test_fit_finds_the_coefficients_that_made_the_labels() -> None:
@@ -64,4 +60,4 @@ def test_wrong_numbers_and_slopes_are_refused() -> None:
 
 
 def test_the_default_scorer_tells_right_steps_from_wrong_ones() -> None:
-    assert separation(open_likelihood()) > 0.95
+    assert separation(open_embedded()) > 0.95

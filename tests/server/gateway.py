@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -10,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
-import uvicorn
 
+from tests.backends.fake_server import listening
 from trim.backends.base import BaseGenerator, step_stream
 from trim.config.factory import Backends
 from trim.config.settings import Config, ServeSettings
@@ -133,20 +132,6 @@ def serving(
         yield gateway
         gateway.close()
 
-    config = uvicorn.Config(create_app(opened), port=0, log_level="critical", ws="none", timeout_graceful_shutdown=5)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    limit = time.monotonic() + 20
-    while not server.started:
-        assert time.monotonic() < limit
-        assert thread.is_alive(), "the gateway did not start"
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    try:
-        with httpx.Client(timeout=30, limits=httpx.Limits(max_keepalive_connections=0)) as client:
-            yield Served(f"http://127.0.0.1:{port}", made[0], client)
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        assert not thread.is_alive(), "the gateway did not stop"
+    limits = httpx.Limits(max_keepalive_connections=0)
+    with listening(create_app(opened), grace=5) as url, httpx.Client(timeout=30, limits=limits) as client:
+        yield Served(url, made[0], client)

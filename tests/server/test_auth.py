@@ -25,7 +25,7 @@ def bearer(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
-def testkey_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_request_needs_a_key_of_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, key = key_file(tmp_path, capsys)
     assert key not in Path(path).read_text()
     with serving(simulated(keys=path)) as served:
@@ -50,14 +50,18 @@ def testkey_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [
         ("[[key]]\nname = 'a'", "sha256"),
         ("[[key]]\nname = 'a'\nsha256 = 'xyz'", "sha256"),
-        (f"[[key]]\nname = 'a'\nsha256 = '{'0' * 64}'\nspend = 1", "unknown spend"),
-        (f"[[key]]\nname = 'a'\nsha256 = '{'0' * 64}'\nspend_per_day = -1", "spend_per_day = -1"),
+        (f"[[key]]\nname = 'a'\nsha256 = '{'0' * 64}'\nspend = 1", "unknown key 'spend'; there are name"),
+        (
+            f"[[key]]\nname = 'a'\nsha256 = '{'0' * 64}'\nspend_per_day = -1",
+            "spend_per_day = -1 must be a number of at least 0",
+        ),
+        (f"[[key]]\nname = 3\nsha256 = '{'0' * 64}'", "name = 3 must be a string"),
         (f"[[key]]\nname = 'a'\nsha256 = '{'0' * 64}'\n" * 2, "duplicate name"),
         ("key = 3", "[[key]]"),
         ("key", "not valid TOML"),
     ],
 )
-def test_a_wrong_file_ofkey_file(tmp_path: Path, text: str, words: str) -> None:
+def test_what_is_wrong_in_a_file_of_keys_is_named(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "keys.toml").write_text(text)
     with pytest.raises(ConfigError) as error:
         ApiKeys(str(tmp_path / "keys.toml"))

@@ -1,5 +1,5 @@
-"""What the clients of model servers share: the openai SDK's client, its retries, errors that name the server, and a
-local token counter.
+"""What models behind servers share: the openai SDK's client, its retries, errors that name the server, and a local
+token counter.
 
 The SDK retries refused and reset connections, timeouts, 408, 409, 429 and 5xx with exponential backoff and jitter and
 honours `Retry-After`; what is left after that becomes an error of `trim.errors`.
@@ -24,6 +24,8 @@ from trim.errors import (
     ConfigError,
     InputTooLong,
 )
+from trim.protocols import Probe
+from trim.types import Usage
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -162,6 +164,14 @@ class Server:
         length = entries.get(self.model, {}).get("max_model_len")
         return tuple(entries), length if isinstance(length, int) else None
 
+    async def probe(self) -> Probe:
+        """Whether it answers at all, from its list of models. A server without such a list is there all the same."""
+        try:
+            names, context = await self.models()
+        except BackendError as error:
+            return Probe(self.name, reachable=not error.retryable, problem=str(error) if error.retryable else None)
+        return Probe(self.name, reachable=True, models=names, context=context)
+
     @asynccontextmanager
     async def errors(self) -> AsyncIterator[None]:
         """Turns what the SDK and its HTTP library raise into errors of `trim.errors`."""
@@ -217,6 +227,39 @@ class Server:
             message = message.replace(self._key, "[key]")
         line = " ".join(message.split())
         return line if len(line) <= 300 else line[:299] + "…"
+
+
+class ServerBackend:
+    """A `Backend` behind a server. Subclasses add `steps` or `score`, and say in `trial` whether that works.
+
+    Args:
+        kind: what `identity` begins with.
+        role, base_url, model, api_key, timeout, retries: see `Server`.
+    """
+
+    def __init__(
+        self, kind: str, role: str, base_url: str, model: str, *, api_key: str | None, timeout: float, retries: int
+    ) -> None:
+        self.server = Server(role, base_url, model, api_key=api_key, timeout=timeout, retries=retries)
+        self.identity = f"{kind}:{model} at {base_url}"
+        self.usage = Usage()
+
+    def prepare(self) -> None:
+        """Import the client library and make the client."""
+        self.server.prepare()
+
+    async def probe(self, *, quick: bool = False) -> Probe:
+        """Whether the server answers at all, and unless `quick` what it does."""
+        found = await self.server.probe()
+        return found if quick or not found.reachable else await self.trial(found)
+
+    async def trial(self, found: Probe) -> Probe:
+        """What was found so far, and what a request as for a question shows. Never raises a `BackendError`."""
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self.server.aclose()
 
 
 class TokenCounter:

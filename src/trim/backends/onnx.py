@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from trim.backends.onnx_engine import Array, Job
-from trim.backends.onnx_model import OnnxModel, shared_pieces
+from trim.backends.onnx_model import OnnxModel
 from trim.protocols import PendingPrompt, StepStream
 from trim.seeding import digest, uniform_of
 from trim.types import Finish, Question, Role, Sampling, Step, StepOptions
@@ -105,7 +105,7 @@ class _Stream:
         key = digest(options.seed, model.role.value, index, attempt, self._question.text)
         pieces = model.tokens.pieces(self._question, self._kept, model.tokens.blank)
         cache = model.caches.take(self._question, pieces[:-1])
-        same = min(shared_pieces(cache, pieces), len(pieces) - 1)
+        same = min(cache.shared(pieces), len(pieces) - 1)
         cached = sum(map(len, pieces[:same]))
         limit = model.sampling.max_step_tokens
         limit = limit if self._tokens_left is None else min(limit, self._tokens_left)

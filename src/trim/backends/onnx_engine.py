@@ -61,13 +61,18 @@ class Cache:
             k[..., :used], v[..., :used, :] = self.k[..., :used], self.v[..., :used, :]
             self.k, self.v = k, v
 
-    def keep(self, pieces: Sequence[list[int]]) -> int:
-        """Drop what does not begin `pieces`; how many pieces stay."""
+    def shared(self, pieces: Sequence[list[int]]) -> int:
+        """Leading pieces that it already holds (pieces longer than a chunk count as not held)."""
         same = 0
         for old, new in zip(self.pieces, pieces, strict=False):
             if old != new:
                 break
             same += 1
+        return same
+
+    def keep(self, pieces: Sequence[list[int]]) -> int:
+        """Drop what does not begin `pieces`; how many pieces stay."""
+        same = self.shared(pieces)
         del self.pieces[same:]
         return same
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from importlib.resources import files
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from trim.backends.onnx_engine import Array, Cache, Engine, Job
 from trim.errors import ConfigError
@@ -95,7 +99,7 @@ class Caches:
         idle = self._idle.pop(question.text, [])
         if not idle:
             return self._engine.cache()
-        best = max(idle, key=lambda cache: shared_pieces(cache, pieces))
+        best = max(idle, key=lambda cache: cache.shared(pieces))
         rest = [cache for cache in idle if cache is not best]
         if rest:
             self._idle[question.text] = rest
@@ -111,14 +115,21 @@ class Caches:
             used -= sum(cache.used for cache in dropped)
 
 
-def shared_pieces(cache: Cache, pieces: list[list[int]]) -> int:
-    """Leading pieces that a cache already holds (pieces longer than a chunk count as not held)."""
-    same = 0
-    for old, new in zip(cache.pieces, pieces, strict=False):
-        if old != new:
-            break
-        same += 1
-    return same
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read of a text in pieces.
+
+    Args:
+        notes: the cache's, by where a piece ends; whoever reads adds those on the pieces in `outputs`.
+        ends: of the pieces, in tokens.
+        tokens: read now.
+        outputs: [number picked, outputs] by index, of the pieces without a note.
+    """
+
+    notes: dict[int, Any]
+    ends: list[int]
+    tokens: int
+    outputs: dict[int, Array] = field(default_factory=dict)
 
 
 class OnnxModel:
@@ -150,6 +161,25 @@ class OnnxModel:
     async def probe(self, *, quick: bool = False) -> Probe:
         """It was loaded, so it is there."""
         return Probe(self.identity, reachable=True, context=self.engine.context)
+
+    async def read(self, question: Question, pieces: list[list[int]], picks: list[list[int]]) -> Reading:
+        """The outputs at `picks` (see `Job`) of the pieces that the cache has no note on yet."""
+        cache = self.caches.take(question, pieces)
+        kept = sum(map(len, pieces[: cache.shared(pieces)]))
+        ends = list(accumulate(map(len, pieces)))
+        cache.notes = {end: note for end, note in cache.notes.items() if end <= kept}
+        picks = [[] if end in cache.notes else pick for end, pick in zip(ends, picks, strict=True)]
+        new = [index for index, pick in enumerate(picks) if pick]
+        reading = Reading(cache.notes, ends, ends[-1] - kept)
+        if not new:
+            self.caches.give(question, cache)
+            return reading
+        self.usage.calls += 1
+        self.usage.prompt_tokens += reading.tokens
+        outputs = await self.run(question, Job(cache, pieces, picks))
+        parts = np.split(outputs, list(accumulate(len(picks[index]) for index in new))[:-1])
+        reading.outputs.update(zip(new, parts, strict=True))
+        return reading
 
     async def run(self, question: Question, job: Job) -> Array:
         """The job's outputs; cancelling this cancels the job."""

@@ -21,8 +21,8 @@ from dataclasses import replace
 from typing import Any
 
 from trim.backends.capabilities import Capabilities, Continuation, capabilities
-from trim.backends.client import Server, TokenCounter
-from trim.backends.probe import probe_generator, probe_server
+from trim.backends.client import ServerBackend, TokenCounter
+from trim.backends.probe import try_generator
 from trim.backends.response_stream import Answer, whole
 from trim.backends.step_assembly import NO_COUNT, Assembler, Chunk, Terms
 from trim.errors import BackendError, BadResponse, ConfigError, InputTooLong
@@ -30,7 +30,7 @@ from trim.prompts import ChatTemplate
 from trim.protocols import PendingPrompt, Probe, StepStream
 from trim.seeding import request_seed
 from trim.steps import StepFormat
-from trim.types import Finish, Question, Role, Sampling, Step, StepOptions, Usage
+from trim.types import Finish, Question, Role, Sampling, Step, StepOptions
 
 _RESUMES = 3  # times in a row that a broken stream is taken up again
 _INSTRUCTION = (
@@ -39,7 +39,7 @@ _INSTRUCTION = (
 )
 
 
-class OpenAIGenerator:
+class OpenAIGenerator(ServerBackend):
     """A `StepGenerator` over HTTP.
 
     Args:
@@ -85,9 +85,8 @@ class OpenAIGenerator:
         max_tokens: int = 2048,
         logprobs: bool = False,
     ) -> None:
-        self.server = Server(f"{role.value} model", base_url, model, api_key=api_key, timeout=timeout, retries=retries)
-        self.identity = f"{backend if isinstance(backend, str) else 'custom'}:{model} at {base_url}"
-        self.usage = Usage()
+        kind, name = backend if isinstance(backend, str) else "custom", f"{role.value} model"
+        super().__init__(kind, name, base_url, model, api_key=api_key, timeout=timeout, retries=retries)
         self.role = role
         self.able = capabilities(backend) if isinstance(backend, str) else backend
         self.continuation = continuation
@@ -130,17 +129,9 @@ class OpenAIGenerator:
         other.sampling = sampling
         return other
 
-    def prepare(self) -> None:
-        """Import the client library and make the client."""
-        self.server.prepare()
-
-    async def probe(self, *, quick: bool = False) -> Probe:
+    async def trial(self, found: Probe) -> Probe:
         """What the server does; see `trim.backends.probe`."""
-        return await (probe_server(self.server) if quick else probe_generator(self))
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self.server.aclose()
+        return await try_generator(self, found)
 
     # Requests ---------------------------------------------------------------------------------------------------
 
@@ -165,8 +156,8 @@ class OpenAIGenerator:
             messages.append(last | {"prefix": True} if self.able.chat == "prefix" else last)
         return messages
 
-    def body(self, question: Question, prefix: str, *, max_tokens: int, stop: bool, seed: int) -> dict[str, Any]:
-        """The request."""
+    def settings(self, seed: int) -> dict[str, Any]:
+        """What every request says: the model, how tokens are chosen, and whether the answer is streamed."""
         able, sampling = self.able, self.sampling
         body: dict[str, Any] = {
             "model": self.server.model,
@@ -174,6 +165,18 @@ class OpenAIGenerator:
             "top_p": sampling.top_p,
             "stream": able.stream,
         }
+        if able.seed:
+            body["seed"] = seed
+        if able.top_k and sampling.top_k > 0:
+            body["top_k"] = sampling.top_k
+        if able.stream and able.usage:
+            more = {"continuous_usage_stats": True} if able.running_usage else {}
+            body["stream_options"] = {"include_usage": True} | more
+        return body
+
+    def body(self, question: Question, prefix: str, *, max_tokens: int, stop: bool, seed: int) -> dict[str, Any]:
+        """The request for a continuation of `prefix`."""
+        able, body = self.able, self.settings(seed)
         if self.continuation == "completions":
             body |= {"prompt": self.prompt(question, prefix), "max_tokens": max_tokens}
             if self.logprobs:
@@ -186,13 +189,6 @@ class OpenAIGenerator:
                 body |= {"add_generation_prompt": False, "continue_final_message": True}
         if stop:
             body["stop"] = [self.form.stop]
-        if able.seed:
-            body["seed"] = seed
-        if able.top_k and sampling.top_k > 0:
-            body["top_k"] = sampling.top_k
-        if able.stream and able.usage:
-            more = {"continuous_usage_stats": True} if able.running_usage else {}
-            body["stream_options"] = {"include_usage": True} | more
         return body
 
     async def send(self, body: dict[str, Any]) -> Answer:

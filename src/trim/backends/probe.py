@@ -31,21 +31,13 @@ class Probed(Protocol):
     async def send(self, body: dict[str, Any]) -> Answer: ...
 
 
-async def probe_generator(model: Probed) -> Probe:
-    """What this generator's server does, from its list of models and two or three short answers. Never raises a
-    `BackendError`: what failed is in `Probe.problem`.
+async def try_generator(model: Probed, probe: Probe) -> Probe:
+    """What this generator's server does, from its list of models (in `probe`) and two or three short answers. Never
+    raises a `BackendError`: what failed is in `Probe.problem`.
     """
-    try:
-        names, context = await model.server.models()
-    except BackendError as error:
-        if error.retryable:
-            return Probe(model.server.name, problem=str(error))
-        probe = Probe(model.server.name, reachable=True)  # a 404: only a server without a list
-    else:
-        probe = Probe(model.server.name, reachable=True, models=names, context=context)
-        if model.server.model not in names:
-            known = ", ".join(names) or "none"
-            probe = replace(probe, problem=f"{model.server.name}: the server has no such model; it has {known}")
+    if probe.models is not None and model.server.model not in probe.models:
+        known = ", ".join(probe.models) or "none"
+        probe = replace(probe, problem=f"{model.server.name}: the server has no such model; it has {known}")
     try:
         chunks = await _answer(model, "", stop=False)
         counts = [chunk for chunk in chunks if chunk.completion_tokens is not None]
@@ -82,17 +74,6 @@ def _with_stop(probe: Probe, chunks: list[Chunk], stop: str) -> Probe:
     passed = stop in text.strip()
     told = end.told or text.endswith(stop)
     return replace(probe, stop=None if end.finish == "length" and not passed else not passed, stop_told=told)
-
-
-async def probe_server(server: Server) -> Probe:
-    """Whether a server answers at all, from its list of models. A server without such a list is there all the same."""
-    try:
-        names, context = await server.models()
-    except BackendError as error:
-        if error.retryable:
-            return Probe(server.name, problem=str(error))
-        return Probe(server.name, reachable=True)
-    return Probe(server.name, reachable=True, models=names, context=context)
 
 
 def describe(probe: Probe) -> str:

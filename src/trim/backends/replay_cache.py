@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +17,7 @@ from typing import Any
 
 from trim.backends.base import BaseBackend, BaseGenerator, step_stream
 from trim.errors import TraceError
-from trim.protocols import Judge, Probe, StepGenerator
+from trim.protocols import Backend, Judge, Probe, StepGenerator
 from trim.types import Finish, Question, Role, Scores, Step, StepOptions
 
 FILE = "record.jsonl"
@@ -64,19 +64,12 @@ def _key(*parts: object) -> str:
     return blake2b(json.dumps(parts).encode(), digest_size=12).hexdigest()
 
 
-@dataclass(frozen=True)
-class RecordedGenerator(BaseGenerator):
-    """A `StepGenerator` that answers from a record first.
-
-    Args:
-        record: holds what is known.
-        role: weak or strong.
-        model: asked for what is not known; None: that is an error.
-    """
+class _Recorded(BaseBackend):
+    """A model that a record stands for, or stands before."""
 
     record: Record
     role: Role
-    model: StepGenerator | None = None
+    model: Backend | None
 
     @property
     def identity(self) -> str:
@@ -90,12 +83,27 @@ class RecordedGenerator(BaseGenerator):
 
     async def probe(self, *, quick: bool = False) -> Probe:
         """Try the model behind it."""
-        return Probe(self.identity, reachable=True) if self.model is None else await self.model.probe(quick=quick)
+        return await (super().probe() if self.model is None else self.model.probe(quick=quick))
 
     async def aclose(self) -> None:
         """Close the model behind it; the record stays open."""
         if self.model is not None:
             await self.model.aclose()
+
+
+@dataclass(frozen=True)
+class RecordedGenerator(_Recorded, BaseGenerator):
+    """A `StepGenerator` that answers from a record first.
+
+    Args:
+        record: holds what is known.
+        role: weak or strong.
+        model: asked for what is not known; None: that is an error.
+    """
+
+    record: Record
+    role: Role
+    model: StepGenerator | None = None
 
     @step_stream
     async def steps(
@@ -147,30 +155,12 @@ class RecordedGenerator(BaseGenerator):
 
 
 @dataclass(frozen=True)
-class RecordedJudge(BaseBackend):
+class RecordedJudge(_Recorded):
     """A `Judge` that answers from a record first; scores are kept by prefix."""
 
     record: Record
     model: Judge | None = None
-
-    @property
-    def identity(self) -> str:
-        """What the judge behind it is called, or where the record is."""
-        return f"recorded:prm in {self.record.folder}" if self.model is None else self.model.identity
-
-    def prepare(self) -> None:
-        """Prepare the judge behind it."""
-        if self.model is not None:
-            self.model.prepare()
-
-    async def probe(self, *, quick: bool = False) -> Probe:
-        """Try the judge behind it."""
-        return Probe(self.identity, reachable=True) if self.model is None else await self.model.probe(quick=quick)
-
-    async def aclose(self) -> None:
-        """Close the judge behind it; the record stays open."""
-        if self.model is not None:
-            await self.model.aclose()
+    role: Role = field(default=Role.PRM, init=False)
 
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
         """See `trim.protocols.Judge`.

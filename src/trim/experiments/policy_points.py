@@ -157,9 +157,9 @@ def _open_strong_judge(config: Config) -> Judge:
     """The strong model as a judge of drafts: asked for a grade, or, in-process, by the likelihood of a draft."""
     strong = config.strong
     if strong.backend == "embedded":
-        from trim.scoring.likelihood import open_likelihood
+        from trim.scoring.likelihood import open_embedded
 
-        return open_likelihood(strong.model or "strong")
+        return open_embedded(strong.model or "strong")
     from trim.config.settings import PrmSettings
 
     judge = PrmSettings(

@@ -10,16 +10,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from trim.errors import ConfigError
-from trim.protocols import Judge, Policy, StepGenerator
-from trim.routing.limits import Limits, OnError
 from trim.routing.solution import Setup, Solution
 from trim.routing.usage import Ledger
-from trim.steps import StepFormat
-from trim.types import Budget, Decision, Prices, Question, Trace
+from trim.types import Decision, Question, Trace
 
 
-class Router:
+class Router(Setup):
     """Routes every step of a solution between a weak and a strong model.
 
     Args:
@@ -32,33 +28,11 @@ class Router:
         limits: steps, drafts per step, lookahead.
         on_error: what follows when a role fails.
 
+    Raises:
+        ConfigError: the policy uses scores, and there is no judge.
+
     One Router serves any number of questions at the same time.
     """
-
-    def __init__(
-        self,
-        weak: StepGenerator,
-        strong: StepGenerator,
-        prm: Judge | None,
-        policy: Policy,
-        *,
-        form: StepFormat | None = None,
-        budget: Budget | None = None,
-        prices: Prices | None = None,
-        limits: Limits | None = None,
-        on_error: OnError | None = None,
-    ) -> None:
-        if policy.uses_scores and prm is None:
-            raise ConfigError(f"policy {policy.name} needs a process reward model")
-        self.weak = weak
-        self.strong = strong
-        self.prm = prm
-        self.policy = policy
-        self.form = form or StepFormat()
-        self.budget = budget or Budget()
-        self.prices = prices or Prices()
-        self.limits = limits or Limits()
-        self.on_error = on_error or OnError()
 
     async def route(self, question: Question, *, seed: int = 0) -> Trace:
         """Solve one question.
@@ -82,18 +56,7 @@ class Router:
             seed: of everything that is drawn.
             ledger: counts usage as it falls due; right too where no trace comes: after an error or an early close.
         """
-        setup = Setup(
-            self.weak,
-            self.strong,
-            self.prm,
-            self.policy,
-            self.form,
-            self.budget,
-            self.prices,
-            self.limits,
-            self.on_error,
-        )
-        solution = Solution(setup, question, seed, ledger or Ledger())
+        solution = Solution(self, question, seed, ledger or Ledger())
         try:
             while solution.stop is None:
                 decision = await solution.advance()

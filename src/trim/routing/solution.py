@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 
+from trim.errors import ConfigError
 from trim.protocols import Judge, Policy, StepGenerator
 from trim.routing.limits import Limits, OnError
 from trim.routing.speculation import Drafted, Drafting
@@ -31,19 +32,24 @@ from trim.types import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class Setup:
-    """What solutions are routed with; the arguments of `trim.routing.router.Router`."""
+    """What solutions are routed with; the arguments of `trim.routing.router.Router`, which explains them."""
 
     weak: StepGenerator
     strong: StepGenerator
     prm: Judge | None
     policy: Policy
-    form: StepFormat
-    budget: Budget
-    prices: Prices
-    limits: Limits
-    on_error: OnError
+    _: KW_ONLY
+    form: StepFormat = StepFormat()
+    budget: Budget = Budget()
+    prices: Prices = Prices()
+    limits: Limits = Limits()
+    on_error: OnError = OnError()
+
+    def __post_init__(self) -> None:
+        if self.policy.uses_scores and self.prm is None:
+            raise ConfigError(f"policy {self.policy.name} needs a process reward model")
 
 
 class Solution:

@@ -13,8 +13,8 @@ from math import exp
 from typing import Literal
 
 from trim.errors import BadResponse
-from trim.prompts import load_template
-from trim.scoring.prompt_logprobs import LogprobJudge, LogprobSource, OpenAILogprobs
+from trim.scoring.embedded_logprobs import EmbeddedLogprobs
+from trim.scoring.prompt_logprobs import LogprobJudge, LogprobSource, open_server
 from trim.scoring.registry import JudgeSettings
 from trim.steps import StepFormat
 from trim.types import Question, Scores
@@ -52,22 +52,11 @@ class ConfidenceJudge(LogprobJudge):
         return Scores(tuple(min(value, 1.0) for value in values), tokens)
 
 
-def open_confidence(
-    evidence: Evidence, model: str = "", base_url: str = "", api_key: str | None = None, template: str = "chatml"
-) -> ConfidenceJudge:
-    """A judge over a server's model or, without an address, an embedded one (empty: the weak model).
+def open_judge(settings: JudgeSettings, api_key: str | None, step_format: StepFormat) -> ConfidenceJudge:
+    """The judge that `[prm]` describes: over a server's model or, without an address, an embedded one.
 
     Raises:
         ConfigError: there is no such model or template.
     """
-    if base_url:
-        return ConfidenceJudge(OpenAILogprobs(base_url, model, load_template(template), api_key=api_key), evidence)
-    from trim.scoring.embedded_logprobs import EmbeddedLogprobs
-
-    return ConfidenceJudge(EmbeddedLogprobs(model or "weak"), evidence)
-
-
-def open_judge(settings: JudgeSettings, api_key: str | None, step_format: StepFormat) -> ConfidenceJudge:
-    """The judge that `[prm]` describes, see `open_confidence`."""
-    evidence: Evidence = "entropy" if settings.backend == "entropy" else "log-probability"
-    return open_confidence(evidence, settings.model, settings.base_url, api_key, settings.template)
+    source = open_server(settings, api_key) if settings.base_url else EmbeddedLogprobs(settings.model)
+    return ConfidenceJudge(source, "entropy" if settings.backend == "entropy" else "log-probability")

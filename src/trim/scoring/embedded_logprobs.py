@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trim.backends.onnx_engine import Array, Job
-from trim.backends.onnx_model import OnnxModel, shared_pieces
+from trim.backends.onnx_engine import Array
+from trim.backends.onnx_model import OnnxModel
 from trim.types import Question
 
 
@@ -36,26 +36,14 @@ class EmbeddedLogprobs(OnnxModel):
         Steps that were asked for before are not read again: the cache's notes hold this by where a piece ends.
         """
         pieces = self.tokens.pieces(question, steps, self.tokens.blank)
-        cache = self.caches.take(question, pieces)
-        kept = sum(map(len, pieces[: shared_pieces(cache, pieces)]))
-        ends = np.cumsum([len(piece) for piece in pieces]).tolist()
-        cache.notes = notes = {end: note for end, note in cache.notes.items() if end <= kept}
-        new = [i for i, end in enumerate(ends) if end not in notes]
-        picks = [[] if ends[i] in notes else list(range(len(piece))) for i, piece in enumerate(pieces)]
-        if not new:
-            self.caches.give(question, cache)
-        else:
-            self.usage.calls += 1
-            self.usage.prompt_tokens += ends[-1] - kept
-            logprobs = _log_softmax(await self.run(question, Job(cache, pieces, picks)))
-            at = 0
-            for i in new:
-                piece, rows = pieces[i], logprobs[at : at + len(pieces[i])]
-                # A token is expected by the row before it; the first of a step by the last row of the piece before.
-                expecting = [notes[ends[i - 1]][1], *rows[:-2]] if i else []
-                found = tuple(float(row[token]) for row, token in zip(expecting, piece, strict=False))
-                notes[ends[i]] = (found, rows[-1])
-                at += len(piece)
+        reading = await self.read(question, pieces, [list(range(len(piece))) for piece in pieces])
+        notes, ends = reading.notes, reading.ends
+        for i, outputs in reading.outputs.items():
+            rows = _log_softmax(outputs)
+            # A token is expected by the row before it; the first of a step by the last row of the piece before.
+            expecting = [notes[ends[i - 1]][1], *rows[:-2]] if i else []
+            found = tuple(float(row[token]) for row, token in zip(expecting, pieces[i], strict=False))
+            notes[ends[i]] = (found, rows[-1])
         return [notes[end] for end in ends]
 
 

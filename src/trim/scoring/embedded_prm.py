@@ -5,11 +5,7 @@ from __future__ import annotations
 from math import exp
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from trim.backends.onnx_engine import Job
-from trim.backends.onnx_model import OnnxModel, shared_pieces
+from trim.backends.onnx_model import OnnxModel
 from trim.scoring.registry import JudgeSettings
 from trim.steps import StepFormat
 from trim.types import Question, Scores
@@ -28,28 +24,11 @@ class EmbeddedPrm(OnnxModel):
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
         """One score per step; steps that were scored before are not read again."""
         pieces = self.tokens.pieces(question, steps, self.tokens.mark)
-        outputs, read = await self._last_outputs(question, pieces)
+        reading = await self.read(question, pieces, [[], *([len(piece) - 1] for piece in pieces[1:])])
+        reading.notes.update((reading.ends[index], rows[0]) for index, rows in reading.outputs.items())
+        at_marks = [reading.notes[end] for end in reading.ends[1:]]
         # Not `trim.stats.sigmoid`: published scores are those of this formula, to the last bit.
-        return Scores(tuple(1.0 / (1.0 + exp(float(row[0] - row[1]))) for row in outputs), read)
-
-    async def _last_outputs(self, question: Question, pieces: list[list[int]]) -> tuple[list[NDArray[np.float32]], int]:
-        """The outputs at the last token of every piece but the first, and the number of tokens read for them."""
-        cache = self.caches.take(question, pieces)
-        kept = sum(map(len, pieces[: shared_pieces(cache, pieces)]))
-        ends = np.cumsum([len(piece) for piece in pieces]).tolist()
-        notes = {end: note for end, note in cache.notes.items() if end <= kept}
-        cache.notes = notes
-        picks = [[] if i == 0 or ends[i] in notes else [len(piece) - 1] for i, piece in enumerate(pieces)]
-        wanted = [end for end, pick in zip(ends, picks, strict=True) if pick]
-        if wanted:
-            found = await self.run(question, Job(cache, pieces, picks))
-            notes |= dict(zip(wanted, found, strict=True))
-        else:
-            self.caches.give(question, cache)
-        read = ends[-1] - kept
-        self.usage.calls += bool(wanted)
-        self.usage.prompt_tokens += read
-        return [notes[end] for end in ends[1:]], read
+        return Scores(tuple(1.0 / (1.0 + exp(float(row[0] - row[1]))) for row in at_marks), reading.tokens)
 
 
 def open_judge(settings: JudgeSettings, api_key: str | None, step_format: StepFormat) -> EmbeddedPrm:

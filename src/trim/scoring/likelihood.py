@@ -7,14 +7,13 @@ tokens is mapped to [0, 1] by a logistic with two fitted coefficients. One prefi
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from trim.errors import BadResponse, ConfigError
-from trim.prompts import load_template
-from trim.scoring.prompt_logprobs import LogprobJudge, LogprobSource, OpenAILogprobs
+from trim.scoring.embedded_logprobs import EmbeddedLogprobs
+from trim.scoring.prompt_logprobs import LogprobJudge, LogprobSource, open_server
 from trim.scoring.registry import JudgeSettings
 from trim.stats import sigmoid, sigmoids
 from trim.steps import StepFormat
@@ -29,22 +28,16 @@ class LikelihoodJudge(LogprobJudge):
     Args:
         source: gives log-probabilities, see `LogprobSource`; `EmbeddedLogprobs` and `OpenAILogprobs` are some.
         coefficients: (a, b) in P(correct) = 1 / (1 + exp(-(a m + b))), m the lowest log-probability in nats.
-        running: take the minimum over earlier steps too. False judges each step by itself: what the strong model wrote
-            against the judge's expectation does not count against all that follows.
+
+    Each step is judged by itself: what the strong model wrote against the judge's expectation does not count against
+    all that follows.
     """
 
-    def __init__(
-        self,
-        source: LogprobSource,
-        coefficients: tuple[float, float] = DEFAULT_LOGISTIC,
-        *,
-        running: bool = False,
-    ) -> None:
+    def __init__(self, source: LogprobSource, coefficients: tuple[float, float] = DEFAULT_LOGISTIC) -> None:
         if coefficients[0] <= 0:
             raise ConfigError(f"the slope must be positive, likelier text scores higher: {coefficients}")
         super().__init__("likelihood", source)
         self.coefficients = coefficients
-        self.running = running
 
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
         """P(correct) per step. `Scores.tokens` are those of the steps."""
@@ -52,25 +45,15 @@ class LikelihoodJudge(LogprobJudge):
         if len(logprobs) != len(steps):
             raise BadResponse("likelihood judge", f"log-probabilities of {len(logprobs)} steps for {len(steps)}")
         a, b = self.coefficients
-        lows = running_minimum(logprobs) if self.running else tuple(min(step, default=0.0) for step in logprobs)
-        values = tuple(sigmoid(a * low + b) for low in lows)
+        values = tuple(sigmoid(a * min(step, default=0.0) + b) for step in logprobs)
         return Scores(values, sum(map(len, logprobs)))
-
-
-def running_minimum(logprobs: Sequence[Sequence[float]]) -> tuple[float, ...]:
-    """The lowest log-probability among the tokens of all steps up to each; one without tokens changes nothing."""
-    lowest, result = 0.0, []
-    for step in logprobs:
-        lowest = min([lowest, *step])
-        result.append(lowest)
-    return tuple(result)
 
 
 def fit_logistic(values: ArrayLike, labels: ArrayLike, *, ridge: float = 1e-3) -> tuple[float, float]:
     """Coefficients (a, b) of P(label) = 1 / (1 + exp(-(a value + b))) by Newton's method with a line search.
 
     Args:
-        values: [n] running minima.
+        values: [n] lowest log-probabilities of steps.
         labels: [n] of 0 and 1: whether the step, and all before it, are correct.
         ridge: weight of a^2, which keeps the slope finite where the labels can be separated.
 
@@ -106,21 +89,14 @@ def fit_logistic(values: ArrayLike, labels: ArrayLike, *, ridge: float = 1e-3) -
     return slope, float(weights[1] - slope * centre)
 
 
-def open_likelihood(
-    model: str = "", base_url: str = "", api_key: str | None = None, template: str = "chatml"
-) -> LikelihoodJudge:
-    """A judge over a server's model or, without an address, an embedded one (empty: the shipped judge).
-
-    Coefficients that belong to an embedded model lie in its folder (`logistic.json`: {"a": ..., "b": ...}).
+def open_embedded(model: str = "judge") -> LikelihoodJudge:
+    """A judge over a shipped model, or one in a folder; its coefficients lie there (`logistic.json`: {"a": ..., "b":
+    ...}).
 
     Raises:
-        ConfigError: there is no such model or template.
+        ConfigError: there is no such model, or its coefficients cannot be read.
     """
-    if base_url:
-        return LikelihoodJudge(OpenAILogprobs(base_url, model, load_template(template), api_key=api_key))
-    from trim.scoring.embedded_logprobs import EmbeddedLogprobs
-
-    source = EmbeddedLogprobs(model or "judge")
+    source = EmbeddedLogprobs(model)
     file = source.engine.folder / "logistic.json"
     if not file.is_file():
         return LikelihoodJudge(source)
@@ -132,5 +108,9 @@ def open_likelihood(
 
 
 def open_judge(settings: JudgeSettings, api_key: str | None, step_format: StepFormat) -> LikelihoodJudge:
-    """The judge that `[prm]` describes, see `open_likelihood`."""
-    return open_likelihood(settings.model, settings.base_url, api_key, settings.template)
+    """The judge that `[prm]` describes: over a server's model or, without an address, an embedded one.
+
+    Raises:
+        ConfigError: there is no such model or template.
+    """
+    return LikelihoodJudge(open_server(settings, api_key)) if settings.base_url else open_embedded(settings.model)

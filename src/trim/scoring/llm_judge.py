@@ -16,13 +16,12 @@ from dataclasses import dataclass, replace
 from math import exp
 from typing import Any
 
-from trim.backends.client import Server
-from trim.backends.probe import probe_server
+from trim.backends.client import ServerBackend
 from trim.errors import BackendError, BadResponse
 from trim.protocols import Probe
 from trim.scoring.registry import JudgeSettings
 from trim.steps import StepFormat
-from trim.types import Question, Scores, Usage
+from trim.types import Question, Scores
 
 _REMEMBERED = 20_000  # scores of steps that are kept: earlier steps are not asked about again
 
@@ -72,7 +71,7 @@ class _Judged:
     tokens: int
 
 
-class LlmJudge:
+class LlmJudge(ServerBackend):
     """A `Judge` from a chat model's answers; one request for each new step.
 
     Args:
@@ -92,9 +91,7 @@ class LlmJudge:
         timeout: float = 60.0,
         retries: int = 3,
     ) -> None:
-        self.server = Server("judge", base_url, model, api_key=api_key, timeout=timeout, retries=retries)
-        self.identity = f"{form.name}:{model} at {base_url}"
-        self.usage = Usage()
+        super().__init__(form.name, "judge", base_url, model, api_key=api_key, timeout=timeout, retries=retries)
         self.form = form
         self.steps = steps or StepFormat()
         self._known: OrderedDict[tuple[str, ...], _Judged] = OrderedDict()
@@ -170,24 +167,13 @@ class LlmJudge:
             raise BadResponse(self.server.name, problem, "the server must honour response_format json_schema") from None
         return value * sure + (1.0 - value) * (1.0 - sure)
 
-    def prepare(self) -> None:
-        """Import the client library and make the client."""
-        self.server.prepare()
-
-    async def probe(self, *, quick: bool = False) -> Probe:
-        """Whether the judge is there and answers as it was asked."""
-        found = await probe_server(self.server)
-        if quick or not found.reachable:
-            return found
+    async def trial(self, found: Probe) -> Probe:
+        """Whether the judge answers as it was asked."""
         try:
             await self._ask(("What is 1 + 1?", "1 + 1 = 2"))  # not through `score`, which remembers
         except BackendError as error:
             return replace(found, problem=str(error))
         return found
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self.server.aclose()
 
 
 def _word(token: str) -> str:

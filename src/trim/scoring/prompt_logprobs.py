@@ -8,13 +8,13 @@ from math import exp, log
 from typing import Any, Protocol
 
 from trim.backends.base import WrappedBackend
-from trim.backends.client import Server, TokenCounter
-from trim.backends.probe import probe_server
+from trim.backends.client import ServerBackend, TokenCounter
 from trim.errors import BackendError, BadResponse
-from trim.prompts import ChatTemplate
+from trim.prompts import ChatTemplate, load_template
 from trim.protocols import Backend, Probe
+from trim.scoring.registry import JudgeSettings
 from trim.steps import StepFormat
-from trim.types import Question, Usage
+from trim.types import Question
 
 _TOP = 20  # likeliest tokens that a server is asked for; vLLM's default maximum
 
@@ -62,7 +62,7 @@ def _entropy(logprobs: Sequence[float]) -> float:
     return -sum(chance * log(chance) for chance in chances if chance > 0)
 
 
-class OpenAILogprobs:
+class OpenAILogprobs(ServerBackend):
     """Log-probabilities of given text from a server's `/completions` (`echo` and `logprobs`: vLLM, SGLang, ...).
 
     Args:
@@ -85,9 +85,8 @@ class OpenAILogprobs:
         timeout: float = 60.0,
         retries: int = 3,
     ) -> None:
-        self.server = Server("likelihood model", base_url, model, api_key=api_key, timeout=timeout, retries=retries)
-        self.identity = f"logprobs:{model} at {base_url}"
-        self.usage = Usage()
+        name = "likelihood model"
+        super().__init__("logprobs", name, base_url, model, api_key=api_key, timeout=timeout, retries=retries)
         self.template = template
         self.form = form or StepFormat()
         self.counter = tokenizer
@@ -163,21 +162,27 @@ class OpenAILogprobs:
         end = len(tokens) - written if isinstance(prompt, str) else len(prompt)
         return tokens[:end], offsets[:end]
 
-    def prepare(self) -> None:
-        """Import the client library and make the client."""
-        self.server.prepare()
-
-    async def probe(self, *, quick: bool = False) -> Probe:
-        """Whether the server is there and gives log-probabilities of a prompt."""
-        found = await probe_server(self.server)
-        if quick or not found.reachable:
-            return found
+    async def trial(self, found: Probe) -> Probe:
+        """Whether the server gives log-probabilities of a prompt."""
         try:
             logprobs = await self.step_logprobs(Question("What is 1 + 1?"), ("1 + 1 = 2", "#### 2"))
         except BackendError as error:
             return replace(found, prompt_logprobs=False, problem=str(error))
         return replace(found, prompt_logprobs=all(logprobs))
 
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self.server.aclose()
+
+def open_server(settings: JudgeSettings, api_key: str | None) -> OpenAILogprobs:
+    """The server that `[prm]` describes.
+
+    Raises:
+        ConfigError: there is no such template.
+    """
+    template = load_template(settings.template)
+    return OpenAILogprobs(
+        settings.base_url,
+        settings.model,
+        template,
+        api_key=api_key,
+        timeout=settings.timeout,
+        retries=settings.retries,
+    )

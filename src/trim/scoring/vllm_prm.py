@@ -10,15 +10,14 @@ import asyncio
 from dataclasses import dataclass, replace
 from math import isfinite
 
-from trim.backends.client import Server, TokenCounter
-from trim.backends.probe import probe_server
+from trim.backends.client import ServerBackend, TokenCounter
 from trim.errors import BackendError, BackendRefused, BadResponse, InputTooLong
 from trim.prompts import STEP_MARK, ChatTemplate, load_template
 from trim.protocols import Probe
 from trim.scoring.registry import JudgeSettings
 from trim.stats import sigmoid
 from trim.steps import StepFormat
-from trim.types import Question, Scores, Usage
+from trim.types import Question, Scores
 
 _WINDOW = 0.002  # seconds that a first call waits for others to share its request
 _BATCH = 64  # texts in one request at most
@@ -34,7 +33,7 @@ class _Waiting:
     future: asyncio.Future[Scores]
 
 
-class VllmPrm:
+class VllmPrm(ServerBackend):
     """A `Judge` behind vLLM's `/pooling`.
 
     Args:
@@ -66,9 +65,8 @@ class VllmPrm:
         timeout: float = 60.0,
         retries: int = 3,
     ) -> None:
-        self.server = Server("process reward model", base_url, model, api_key=api_key, timeout=timeout, retries=retries)
-        self.identity = f"vllm:{model} at {base_url}"
-        self.usage = Usage()
+        name = "process reward model"
+        super().__init__("vllm", name, base_url, model, api_key=api_key, timeout=timeout, retries=retries)
         self.template = replace(template, specials=(*template.specials, step_mark))
         self.step_mark = step_mark
         self.between = between
@@ -101,24 +99,13 @@ class VllmPrm:
         head = self.template.head(question.text, question.messages)
         return head + self.between.join(self.template.clean(step) + self.step_mark for step in steps)
 
-    def prepare(self) -> None:
-        """Import the client library and make the client."""
-        self.server.prepare()
-
-    async def probe(self, *, quick: bool = False) -> Probe:
-        """Whether the server is there, which models it has, and whether it pools per step."""
-        found = await probe_server(self.server)
-        if quick or not found.reachable:
-            return found
+    async def trial(self, found: Probe) -> Probe:
+        """Whether the server pools per step."""
         try:
             await self.score(Question("What is 1 + 1?"), ("1 + 1 = 2", "#### 2"))
         except BackendError as error:
             return replace(found, pooling=False, problem=str(error))
         return replace(found, pooling=True)
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self.server.aclose()
 
     # Sharing requests -------------------------------------------------------------------------------------------
 

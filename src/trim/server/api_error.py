@@ -46,6 +46,6 @@ def client_error(error: TrimError, param: str, passthrough_for: str | None = Non
         return ApiError(504, message, "backend_timeout", kind="backend_error")
     if isinstance(error, BackendUnavailable):
         return ApiError(503, message, "backend_unavailable", kind="backend_error", retry_after=1.0)
-    if isinstance(error, BackendRefused | BackendError):
+    if isinstance(error, BackendError):
         return ApiError(502, message, "backend_error", kind="backend_error")
     return ApiError(400, message, "invalid_value")

@@ -13,25 +13,30 @@ A key has 256 random bits, so a plain hash cannot be reversed by search. A compa
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 import tomllib
-from dataclasses import MISSING, dataclass, fields
 from hashlib import sha256
 from pathlib import Path
 
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
+
+from trim.config.settings import Number, Text, Whole
+from trim.config.validation import sentence
 from trim.errors import ConfigError
 from trim.server.api_error import ApiError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ApiKey:
     """A client and its limits. None: no limit."""
 
-    name: str
-    sha256: str = ""
-    requests_per_minute: int | None = None
-    max_requests: int | None = None
-    spend_per_day: float | None = None
+    name: Text = ""
+    sha256: Text = ""
+    requests_per_minute: Number | None = Field(default=None, ge=0)
+    max_requests: Whole | None = Field(default=None, ge=0)
+    spend_per_day: Number | None = Field(default=None, ge=0)
 
 
 ANONYMOUS = ApiKey("everybody")
@@ -95,20 +100,13 @@ def _read(path: Path) -> list[ApiKey]:
 
 
 def _entry(entry: object, where: str) -> ApiKey:
-    known = {field.name: field for field in fields(ApiKey)}
     if not isinstance(entry, dict):
         raise ConfigError(f"{where}: write each key as [[key]]")
-    if unknown := set(entry) - set(known):
-        raise ConfigError(f"{where}: unknown {', '.join(sorted(unknown))}")
-    for name, value in entry.items():
-        if known[name].default in (MISSING, ""):
-            valid, expected = isinstance(value, str), "a text"
-        else:
-            valid = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-            expected = "a number, 0 or more"
-        if not valid:
-            raise ConfigError(f"{where}: {name} = {value!r} is not valid: it must be {expected}")
-    name, digest = entry.get("name"), entry.get("sha256", "")
-    if not name or len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+    try:
+        key = ApiKey(**entry)
+    except ValidationError as error:
+        _, words = sentence(error.errors()[0], ApiKey)
+        raise ConfigError(f"{where}: {words}") from None
+    if not key.name or not re.fullmatch(r"[0-9a-f]{64}", key.sha256):
         raise ConfigError(f"{where}: name and sha256 (64 hexadecimal digits) are needed")
-    return ApiKey(**entry)
+    return key

@@ -42,6 +42,15 @@ class TargetState:
     full: float = 0.0  # for spend, moving averages: an answer's cost by the strong model alone,
     seconds: float = 0.0  # and the time between answers
 
+    def counted(self, outcome: AnswerOutcome) -> TargetState:
+        """With one more answer."""
+        return replace(
+            self,
+            strong_tokens=self.strong_tokens + outcome.strong_tokens,
+            tokens=self.tokens + outcome.tokens,
+            answers=self.answers + 1,
+        )
+
     def moved(self, target: float, realised: float, weight: float) -> TargetState:
         """The effort moved from the realised share towards the target, by an answer of this weight (mean 1)."""
         effort = self.effort + _GAIN * (min(max(target, 0.0), 1.0) - realised) * min(weight, 4.0)
@@ -100,12 +109,7 @@ class ShareController:
         self.scores.extend(outcome.scores)
         if outcome.tokens <= 0:
             return
-        state = replace(
-            self.state,
-            strong_tokens=self.state.strong_tokens + outcome.strong_tokens,
-            tokens=self.state.tokens + outcome.tokens,
-            answers=self.state.answers + 1,
-        )
+        state = self.state.counted(outcome)
         mean = state.tokens / state.answers
         error = (state.strong_tokens - self.share * state.tokens) / mean
         realised = outcome.strong_tokens / outcome.tokens
@@ -136,10 +140,7 @@ class SpendController(ShareController):
         seconds = old.seconds if self._last_answer is None else now - self._last_answer
         self._last_answer = now
         state = replace(
-            old,
-            strong_tokens=old.strong_tokens + outcome.strong_tokens,
-            tokens=old.tokens + outcome.tokens,
-            answers=old.answers + 1,
+            old.counted(outcome),
             full=old.full + _SMOOTHING * (outcome.full - old.full) if old.answers else outcome.full,
             # A quiet night says little about the morning: one pause counts for ten at most.
             seconds=old.seconds + _SMOOTHING * (min(seconds, 10 * old.seconds) - old.seconds)

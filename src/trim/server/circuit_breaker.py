@@ -153,25 +153,11 @@ class BreakerJudge(WrappedBackend):
             return scores
 
 
-class CircuitBreakers:
-    """The circuit breakers of the three backends, as `[serve]` sets them.
-
-    Args:
-        models: the names of the backends, for spans.
-        settings: see `CircuitBreaker`.
-        metrics: count calls and failures.
-        tracing: opens spans.
-    """
-
-    def __init__(self, models: Mapping[Role, str], settings: ServeSettings, metrics: Metrics, tracing: Tracing) -> None:
-        self.by_role = {role: CircuitBreaker(role, models[role], settings, metrics, tracing) for role in Role}
-
-    def around(self, backends: Backends) -> Backends:
-        """The same models, each behind its breaker."""
-        weak, strong, prm = (self.by_role[role] for role in (Role.WEAK, Role.STRONG, Role.PRM))
-        return replace(
-            backends,
-            weak=BreakerGenerator(backends.weak, weak),
-            strong=BreakerGenerator(backends.strong, strong),
-            prm=BreakerJudge(backends.prm, prm),
-        )
+def protected(backends: Backends, breakers: Mapping[Role, CircuitBreaker]) -> Backends:
+    """The same models, each behind its circuit breaker."""
+    return replace(
+        backends,
+        weak=BreakerGenerator(backends.weak, breakers[Role.WEAK]),
+        strong=BreakerGenerator(backends.strong, breakers[Role.STRONG]),
+        prm=BreakerJudge(backends.prm, breakers[Role.PRM]),
+    )

@@ -14,7 +14,6 @@ import math
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -45,15 +44,6 @@ def error_response(error: ApiError) -> Response:
     return JSONResponse(error.body(), error.status, headers)
 
 
-@dataclass
-class _Progress:
-    """How far a response is."""
-
-    begun: bool = False  # the answer may cost something
-    status_sent: bool = False
-    streaming: bool = False
-
-
 class Endpoint:
     """An endpoint that answers questions: an ASGI application.
 
@@ -65,36 +55,37 @@ class Endpoint:
         self._kind = kind
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; ASGI."""
-        await _Exchange(scope["app"].state.gateway, self._kind).answer(scope, receive, send)
+        """Read and answer one request; stop if the client leaves."""
+        request, gateway = Request(scope, receive), scope["app"].state.gateway
+        assert isinstance(gateway, Gateway)
+        try:
+            key = gateway.keys.authenticate(request.headers.get("authorization"))
+            body = await read_body(request, gateway.settings.max_body)
+            job = gateway.job(key, parse(body, self._kind, pass_through=gateway.settings.pass_through))
+        except ApiError as error:
+            gateway.metrics.rejected.labels(error.status).inc()
+            await error_response(error)(scope, receive, send)
+        except ClientDisconnect:
+            return
+        else:
+            with gateway.request_span(job, request.headers):
+                await _Exchange(gateway, job, send).run(receive)
 
 
 class _Exchange:
-    """A request and its response."""
+    """A valid request and its response."""
 
-    def __init__(self, gateway: Gateway, kind: type[BaseRequest]) -> None:
+    def __init__(self, gateway: Gateway, job: Job, send: Send) -> None:
         self._gateway = gateway
-        self._kind = kind
+        self._job = job
+        self._send = send
+        self._begun = False  # the answer may cost something
+        self._status_sent = False
+        self._streaming = False
 
-    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read and answer the request; stop if the client leaves."""
-        request = Request(scope, receive)
-        try:
-            key = self._gateway.keys.authenticate(request.headers.get("authorization"))
-            body = await read_body(request, self._gateway.settings.max_body)
-            job = self._gateway.job(key, parse(body, self._kind, pass_through=self._gateway.settings.pass_through))
-        except ApiError as error:
-            self._gateway.metrics.rejected.labels(error.status).inc()
-            await error_response(error)(scope, receive, send)
-            return
-        except ClientDisconnect:
-            return
-        with self._gateway.request_span(job, request.headers):
-            work = asyncio.create_task(self._work(job, send))
-            await self._watch(work, receive)
-
-    async def _watch(self, work: asyncio.Task[None], receive: Receive) -> None:
-        """Wait for the answer, and cancel it if the client leaves."""
+    async def run(self, receive: Receive) -> None:
+        """Answer, unless the client leaves before the end."""
+        work = asyncio.create_task(self._work())
         left = asyncio.create_task(_disconnected(receive))
         try:
             await asyncio.wait((work, left), return_when=asyncio.FIRST_COMPLETED)
@@ -103,15 +94,15 @@ class _Exchange:
         if not work.cancelled() and (error := work.exception()) is not None:
             raise error
 
-    async def _work(self, job: Job, send: Send) -> None:
+    async def _work(self) -> None:
         """Wait for a slot, answer, and settle what was used."""
-        progress, status, started = _Progress(), "cancelled", time.monotonic()
+        job, status, started = self._job, "cancelled", time.monotonic()
         failure: ApiError | None = None
         try:
             async with asyncio.timeout(self._gateway.settings.deadline), self._gateway.admission.enter(job.key):
                 await self._gateway.prepare(job)
-                progress.begun = True
-                await (self._stream if job.request.stream else self._whole)(job, send, progress)
+                self._begun = True
+                await (self._stream if job.request.stream else self._whole)()
             status = "ok"
         except ApiError as error:
             failure = error
@@ -126,63 +117,65 @@ class _Exchange:
             logger.exception("%s failed", job.response.id)
             status, failure = "failed", INTERNAL_ERROR
         finally:
-            if progress.begun:
+            if self._begun:
                 self._gateway.settle(job, status, time.monotonic() - started)
         if failure is not None:
-            await self._fail(failure, send, progress)
+            await self._fail(failure)
 
-    async def _whole(self, job: Job, send: Send, progress: _Progress) -> None:
+    async def _whole(self) -> None:
         """Send the response at once."""
-        tasks = [asyncio.create_task(_text(answer)) for answer in job.response.answers]
+        reply = self._job.response
+        tasks = [asyncio.create_task(_text(answer)) for answer in reply.answers]
         try:
-            body = job.response.completion(await asyncio.gather(*tasks))
+            body = reply.completion(await asyncio.gather(*tasks))
         finally:
             await _cancel(tasks)
-        progress.status_sent = True
-        response = JSONResponse(body, headers=job.response.headers() | job.response.totals())
-        await response({"type": "http"}, _no_input, send)
+        self._status_sent = True
+        response = JSONResponse(body, headers=reply.headers() | reply.totals())
+        await response({"type": "http"}, _no_input, self._send)
 
-    async def _stream(self, job: Job, send: Send, progress: _Progress) -> None:
+    async def _stream(self) -> None:
         """Send a chunk for each step. The status is sent with the first step: what fails before has its own status."""
-        response, started = job.response, time.monotonic()
+        response, started = self._job.response, time.monotonic()
         open_choices = len(response.answers)
         async with aclosing(_interleaved(response.answers)) as items:
             async for index, delta in items:
-                if not progress.streaming:
+                if not self._streaming:
                     self._gateway.metrics.first_step.observe(time.monotonic() - started)
-                    await self._begin(job, send, progress)
+                    await self._begin()
                 if delta is None:
                     open_choices -= 1
-                    await _event(send, response.last_chunk(index, last=not open_choices))
+                    await _event(self._send, response.last_chunk(index, last=not open_choices))
                 elif (chunk := response.chunk(index, delta)) is not None:
-                    await _event(send, chunk)
+                    await _event(self._send, chunk)
         if response.include_usage:
-            await _event(send, response.usage_chunk())
-        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
+            await _event(self._send, response.usage_chunk())
+        await self._send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
 
-    async def _begin(self, job: Job, send: Send, progress: _Progress) -> None:
-        progress.status_sent = progress.streaming = True
+    async def _begin(self) -> None:
+        self._status_sent = self._streaming = True
+        response = self._job.response
         headers = {
             "content-type": "text/event-stream; charset=utf-8",
             "cache-control": "no-cache",
             "x-accel-buffering": "no",  # proxies must not wait for more
         }
-        pairs = [(k.encode(), v.encode()) for k, v in (headers | job.response.headers()).items()]
-        await send({"type": "http.response.start", "status": 200, "headers": pairs})
-        for index in range(len(job.response.answers)):
-            if (chunk := job.response.first_chunk(index)) is not None:
-                await _event(send, chunk)
+        pairs = [(k.encode(), v.encode()) for k, v in (headers | response.headers()).items()]
+        await self._send({"type": "http.response.start", "status": 200, "headers": pairs})
+        for index in range(len(response.answers)):
+            if (chunk := response.first_chunk(index)) is not None:
+                await _event(self._send, chunk)
 
-    async def _fail(self, error: ApiError, send: Send, progress: _Progress) -> None:
+    async def _fail(self, error: ApiError) -> None:
         """Send the error: with its status if none was sent yet, else as an event of the stream."""
         self._gateway.metrics.rejected.labels(error.status).inc()
         with suppress(TimeoutError):
             async with asyncio.timeout(_ERROR_SECONDS):
-                if not progress.status_sent:
-                    await error_response(error)({"type": "http"}, _no_input, send)
-                elif progress.streaming:
-                    await _event(send, error.body())
-                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+                if not self._status_sent:
+                    await error_response(error)({"type": "http"}, _no_input, self._send)
+                elif self._streaming:
+                    await _event(self._send, error.body())
+                    await self._send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
         raise ClientDisconnect  # it does not read: close the connection
 

@@ -20,7 +20,7 @@ from trim.server.admission import AdmissionControl
 from trim.server.api_error import ApiError, client_error
 from trim.server.auth import ApiKey, ApiKeys
 from trim.server.budget_controller import AnswerOutcome, TargetControllers
-from trim.server.circuit_breaker import CircuitBreakers
+from trim.server.circuit_breaker import CircuitBreaker, protected
 from trim.server.completion_stream import Answer
 from trim.server.model_catalog import Choice, Models
 from trim.server.passthrough import Passthrough, PassthroughResponse
@@ -91,8 +91,8 @@ class Gateway:
         self.tracing = Tracing()
         spec = backends.spec
         names = {Role.WEAK: spec.weak.model, Role.STRONG: spec.strong.model, Role.PRM: spec.judge.model}
-        self.breakers = CircuitBreakers(names, serve, self.metrics, self.tracing)
-        self._protected = self.breakers.around(backends)
+        self.breakers = {r: CircuitBreaker(r, names[r], serve, self.metrics, self.tracing) for r in Role}
+        self._protected = protected(backends, self.breakers)
         self.keys = ApiKeys(serve.keys)
         self.usage = UsageStore(serve.state, clock)
         with ExitStack() as on_error:  # settings that are refused leave no file open
@@ -101,7 +101,7 @@ class Gateway:
             self.controllers = TargetControllers(self.usage, serve.spend_targets())
             self.models = Models(backends.config, self.controllers)
             self.preparation = PolicyPreparation(self.metrics.preparation.observe)
-            self.passthrough = Passthrough(backends, self.breakers.by_role[Role.STRONG]) if serve.pass_through else None
+            self.passthrough = Passthrough(backends, self.breakers[Role.STRONG]) if serve.pass_through else None
             self.recent: deque[RecentRequest] = deque(maxlen=_RECENT)
             self.recorder = TraceRecorder(Path(serve.record), serve.record_mb * 1e6, redact) if serve.record else None
             on_error.pop_all()
@@ -160,7 +160,7 @@ class Gateway:
         if sampling == configured:
             return self._protected
         try:
-            return self.breakers.around(self.backends.sampled(sampling))
+            return protected(self.backends.sampled(sampling), self.breakers)
         except ConfigError as error:
             field = "top_p" if request.temperature is None else "temperature"
             raise ApiError(400, str(error), "unsupported_parameter", field) from None
@@ -171,7 +171,7 @@ class Gateway:
         Raises:
             ApiError: 429, too many requests wait for this.
         """
-        priority = Priority.REQUEST if job.choice.held is None else Priority.TARGET
+        priority = Priority.REQUEST if job.choice.target is None else Priority.TARGET
         await self.preparation.ready(job.choice.policy, priority)
 
     @contextmanager
@@ -218,12 +218,12 @@ class Gateway:
         for decision in answer.decisions:
             self.metrics.steps.labels(decision.step.role.value).inc()
             self.metrics.rejected_drafts.inc(len(decision.rejected))
-        if job.choice.held is not None:
+        if job.choice.target is not None:
             scores = [decision.score for decision in answer.decisions if decision.score is not None]
             alone = Usage(prompt_tokens=answer.prompt_tokens, completion_tokens=answer.tokens)
             full = answer.router.prices.strong.of(alone)
             outcome = AnswerOutcome(answer.strong_tokens, answer.tokens, answer.cost, full, scores)
-            controller = self.controllers.update(job.choice.held, outcome)
+            controller = self.controllers.update(job.choice.target, outcome)
             if controller is not None and needs_preparation(job.choice.policy):
                 self.preparation.ahead(controller.upcoming())
         if answer.trace is not None:
@@ -254,7 +254,7 @@ class Gateway:
         metrics = self.metrics
         metrics.in_progress.set(self.admission.running)
         metrics.queued.set(self.admission.queued)
-        for role, breaker in self.breakers.by_role.items():
+        for role, breaker in self.breakers.items():
             metrics.circuit_open.labels(role.value).set(breaker.state != "closed")
         hour = self.usage.hour()
         for hours, window in ((1, "hour"), (24, "day")):

@@ -31,11 +31,11 @@ _SHORT = {"weak": AlwaysWeak.name, "strong": AlwaysStrong.name}
 
 @dataclass(frozen=True)
 class Choice:
-    """How a request is routed. `held` names the policy and the share, or (None) spend, that is held by adjusting it."""
+    """How a request is routed. `target`: the policy follows this target share, or (None) the target spend."""
 
     policy: Policy
     budget: Budget
-    held: tuple[str, float | None] | None = None
+    target: tuple[str, float | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class _Asked:
 
     spec: PolicySpec
     parameter: float | None = None
-    share: float | None = None  # to be held
-    spend: bool = False  # is to be held
+    share: float | None = None  # the target to follow
+    spend: bool = False  # follows the target spend
 
 
 class Models:
@@ -53,10 +53,10 @@ class Models:
 
     Args:
         config: the configured policy and budget.
-        controllers: hold strong shares and spend.
+        controllers: follow target shares and spend.
 
     Raises:
-        ConfigError: the configured policy cannot be opened, or has no parameter to hold anything with.
+        ConfigError: the configured policy cannot be opened, or cannot follow a target.
     """
 
     def __init__(self, config: Config, controllers: TargetControllers) -> None:
@@ -189,7 +189,8 @@ class Models:
                 raise ApiError(400, words, "invalid_value", "trim.policy")
         elif options.price is not None and not self._has_price(spec) and self._saved:
             spec = PolicySpec(next(iter(self._saved)))
-        given = [name for name in ("parameter", "price", "strong_share") if getattr(options, name) is not None]
+        values = {"parameter": options.parameter, "price": options.price, "strong_share": options.strong_share}
+        given = [name for name, value in values.items() if value is not None]
         if len(given) > 1:
             raise ApiError(400, f"{' and '.join(given)}: give one of them", "invalid_value", f"trim.{given[1]}")
         if options.price is not None and not self._has_price(spec):

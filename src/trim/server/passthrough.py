@@ -113,17 +113,6 @@ class PassthroughResponse(ChatResponse):
 
     reasons: tuple[str, ...] = ()
 
-    def completion(self, texts: Sequence[str]) -> Json:
-        """The whole response; the server's choices have their texts."""
-        choices = [
-            {"index": index, "logprobs": None}
-            | {k: v for k, v in answer.whole.items() if k != "delta"}
-            | {"message": whole_message(answer.whole["delta"])}
-            for index, answer in enumerate(self.answers)
-            if isinstance(answer, PassthroughAnswer)
-        ]
-        return self._head(self._object) | {"choices": choices, "usage": self.usage(), "trim": self.trim()}
-
     def first_chunk(self, index: int) -> Json | None:
         """None: the server sends its own."""
         return None
@@ -132,12 +121,14 @@ class PassthroughResponse(ChatResponse):
         """The server's chunk, with our head."""
         return None if delta.raw is None else self._chunk(index, delta.raw)
 
-    def last_chunk(self, index: int, *, last: bool) -> Json:
-        """The server's chunk that ends a choice; the last of them has the `trim` object."""
-        answer = self.answers[index]
+    def _choice(self, answer: Answer, text: str) -> Json:
         assert isinstance(answer, PassthroughAnswer)
-        chunk = self._chunk(index, answer.end)
-        return chunk | {"trim": self.trim()} if last else chunk
+        others = {name: value for name, value in answer.whole.items() if name != "delta"}
+        return others | {"message": whole_message(answer.whole["delta"])}
+
+    def _end(self, answer: Answer) -> Json:
+        assert isinstance(answer, PassthroughAnswer)
+        return answer.end
 
     def trim(self) -> Json:
         """The `trim` object; `passthrough` says which fields made the strong model write everything."""
@@ -178,10 +169,7 @@ class Passthrough:
             raise ApiError(400, words, "invalid_value", "trim.max_strong_tokens")
         (question,) = request.questions()
         body = self._body(request, max_tokens)
-        return [
-            PassthroughAnswer(self, question, seed, body | ({"seed": seed} if self.model.able.seed else {}))
-            for seed in seeds
-        ]
+        return [PassthroughAnswer(self, question, seed, self.model.settings(seed) | body) for seed in seeds]
 
     async def chunks(self, body: Json) -> AsyncGenerator[Json, None]:
         """The chunks that the server sends, behind the circuit breaker.
@@ -207,8 +195,7 @@ class Passthrough:
                 yield chunk
 
     def _body(self, request: PassthroughRequest, max_tokens: int) -> Json:
-        """The request to the server: the client's fields, defaults for those it left out, control tokens escaped."""
-        able, sampling = self.model.able, self.backends.spec.sampling
+        """The client's fields for the server, control tokens escaped."""
         template = self.model.template or ChatTemplate("")
         body: Json = map_texts({"messages": request.messages} | request.passed, template.clean)
         if template.system:
@@ -217,17 +204,6 @@ class Passthrough:
                 body["messages"][0] = first | {"content": f"{template.system}\n\n{first['content']}"}
             else:
                 body["messages"].insert(0, {"role": "system", "content": template.system})
-        return (
-            body
-            | {
-                "model": self.model.server.model,
-                "stream": True,
-                "stream_options": {"include_usage": True}
-                | ({"continuous_usage_stats": True} if able.running_usage else {}),
-                "temperature": sampling.temperature if request.temperature is None else request.temperature,
-                "top_p": sampling.top_p if request.top_p is None else request.top_p,
-                able.max_tokens: max_tokens,
-            }
-            | ({"stop": request.stop} if request.stop else {})
-            | ({"top_k": sampling.top_k} if able.top_k and sampling.top_k > 0 else {})
-        )
+        asked = {"temperature": request.temperature, "top_p": request.top_p, "stop": request.stop or None}
+        given = {name: value for name, value in asked.items() if value is not None}
+        return body | given | {self.model.able.max_tokens: max_tokens}

@@ -35,14 +35,11 @@ class ChatResponse:
     created: int = field(default_factory=lambda: int(time.time()))
     _object: ClassVar[str] = "chat.completion"
     _chunk_object: ClassVar[str] = "chat.completion.chunk"
-    _empty_delta: ClassVar[Json] = {"delta": {}}
 
     def completion(self, texts: Sequence[str]) -> Json:
         """The whole response; `texts` has the text of each choice."""
-        choices = [
-            {"index": index} | self._message(text) | {"logprobs": None, "finish_reason": answer.finish}
-            for index, (answer, text) in enumerate(zip(self.answers, texts, strict=True))
-        ]
+        answers = zip(self.answers, texts, strict=True)
+        choices = [{"index": index, "logprobs": None} | self._choice(*each) for index, each in enumerate(answers)]
         return self._head(self._object) | {"choices": choices, "usage": self.usage(), "trim": self.trim()}
 
     def first_chunk(self, index: int) -> Json | None:
@@ -58,7 +55,7 @@ class ChatResponse:
 
     def last_chunk(self, index: int, *, last: bool) -> Json:
         """The chunk that ends a choice; that of the last choice has the `trim` object."""
-        chunk = self._chunk(index, self._empty_delta, self.answers[index].finish)
+        chunk = self._chunk(index, self._end(self.answers[index]))
         return chunk | {"trim": self.trim()} if last else chunk
 
     def usage_chunk(self) -> Json:
@@ -145,14 +142,20 @@ class ChatResponse:
         counts = {role: [asdict(usage[role]).values() for usage in ledgers] for role in Role}
         return {role: Usage(*map(sum, zip(*counts[role], strict=True))) for role in Role}
 
-    def _message(self, text: str) -> Json:
-        return {"message": {"role": "assistant", "content": text, "refusal": None}}
+    def _choice(self, answer: Answer, text: str) -> Json:
+        """The whole choice, without its index."""
+        message = {"role": "assistant", "content": text, "refusal": None}
+        return {"message": message, "finish_reason": answer.finish}
 
     def _delta(self, text: str) -> Json:
         return {"delta": {"content": text}}
 
-    def _chunk(self, index: int, part: Json, finish: str | None = None) -> Json:
-        choice = {"index": index, "logprobs": None, "finish_reason": finish} | part
+    def _end(self, answer: Answer) -> Json:
+        """The last chunk's part of the choice."""
+        return {"finish_reason": answer.finish, "delta": {}}
+
+    def _chunk(self, index: int, part: Json) -> Json:
+        choice = {"index": index, "logprobs": None, "finish_reason": None} | part
         chunk = self._head(self._chunk_object) | {"choices": [choice]}
         return chunk | {"usage": None} if self.include_usage else chunk
 
@@ -167,14 +170,16 @@ class CompletionResponse(ChatResponse):
     id: str = field(default_factory=lambda: f"cmpl-{uuid4().hex}")
     _object: ClassVar[str] = "text_completion"
     _chunk_object: ClassVar[str] = "text_completion"
-    _empty_delta: ClassVar[Json] = {"text": ""}
 
     def first_chunk(self, index: int) -> Json | None:
         """None: choices begin with their text."""
         return None
 
-    def _message(self, text: str) -> Json:
-        return self._delta(text)
+    def _choice(self, answer: Answer, text: str) -> Json:
+        return {"text": text, "finish_reason": answer.finish}
 
     def _delta(self, text: str) -> Json:
         return {"text": text}
+
+    def _end(self, answer: Answer) -> Json:
+        return {"text": "", "finish_reason": answer.finish}
