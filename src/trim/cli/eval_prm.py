@@ -74,7 +74,7 @@ async def _one(config: Config, solutions: Sequence[LabelledSolution], args: argp
     from trim.experiments.judge_evaluation import recalibrate, score_solutions
     from trim.metrics.judge_quality import quality
     from trim.reporting.console import console
-    from trim.reporting.judge_table import quality_table
+    from trim.reporting.tables import quality_table
 
     judged = await score_solutions(config, solutions)
     found = quality(judged, args.threshold)
@@ -97,7 +97,7 @@ async def _compare(config: Config, solutions: Sequence[LabelledSolution], args: 
     from trim.experiments.judge_evaluation import score_solutions, with_judge
     from trim.metrics.judge_quality import quality
     from trim.reporting.console import console
-    from trim.reporting.judge_table import comparison_table
+    from trim.reporting.tables import scorers_table
 
     chosen = {name: with_judge(config, name) for name in map(str.strip, args.scorers.split(","))}
     found: dict[str, Quality] = {}
@@ -106,4 +106,4 @@ async def _compare(config: Config, solutions: Sequence[LabelledSolution], args: 
     if args.json:
         print(json.dumps({name: asdict(figures) for name, figures in found.items()}, indent=1))
     else:
-        console().print(comparison_table(found, args.data.name))
+        console().print(scorers_table(found, args.data.name))

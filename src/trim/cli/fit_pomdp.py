@@ -55,8 +55,8 @@ async def _fit(args: argparse.Namespace) -> int:
     from trim.experiments.pomdp_fit import fit_pomdp
     from trim.experiments.recorded_runs import Recorded
     from trim.reporting.console import console
-    from trim.reporting.fit_table import fit_table
     from trim.reporting.pomdp_plots import write_fit_plots
+    from trim.reporting.tables import fit_table
 
     fitted = await fit_pomdp(
         Recorded.of(args.traces),

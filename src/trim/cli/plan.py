@@ -107,7 +107,7 @@ async def _plan(args: argparse.Namespace) -> int:
     from trim.reporting.console import console, progress
     from trim.reporting.frontier_plot import frontier
     from trim.reporting.png import write_png
-    from trim.reporting.tables import table
+    from trim.reporting.tables import points_table
 
     if args.questions < 1:
         raise ConfigError(f"--questions must be at least 1, not {args.questions}")
@@ -126,7 +126,7 @@ async def _plan(args: argparse.Namespace) -> int:
         print((args.out / "results.json").read_text(), end="")
         return 0
     screen = console()
-    screen.print(table(found, f"{title}, means per question"))
+    screen.print(points_table(found, f"{title}, means per question"))
     screen.print(f"[bold]{conclusion(found)}[/bold]")
     screen.print(f"Look at it: {(args.out / 'frontier.png').resolve()}", soft_wrap=True)
     return 0
