@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trim.cli.options import count
 from trim.errors import ConfigError
 from trim.types import Price, Prices
 
@@ -66,7 +67,7 @@ def register(plan: argparse.ArgumentParser) -> None:
             f"--{role}-price", type=float, metavar="X", help=f"of a token {words} (default: --config's)"
         )
     prices.add_argument("--config", type=Path, metavar="trim.toml", help="take the prices from a configuration file")
-    plan.add_argument("--questions", type=int, default=500, help="simulated questions (default: 500)")
+    plan.add_argument("--questions", type=count, default=500, help="simulated questions (default: 500)")
     plan.add_argument("--seed", type=int, default=0)
     plan.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     plan.add_argument("--resume", action="store_true", help="go on with a plan that was interrupted")
@@ -109,8 +110,6 @@ async def _plan(args: argparse.Namespace) -> int:
     from trim.reporting.png import write_png
     from trim.reporting.tables import points_table
 
-    if args.questions < 1:
-        raise ConfigError(f"--questions must be at least 1, not {args.questions}")
     run = await forecast(
         _simulation(args),
         args.out,

@@ -81,8 +81,10 @@ class Settings:
         """
         try:
             return cls(**json.loads((folder / "run.json").read_text()))
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError) as error:
             raise ConfigError(f"{folder / 'run.json'} cannot be read: {error}") from None
+        except TypeError:
+            raise ConfigError(f"{folder / 'run.json'} was not written by trim eval: choose another --out") from None
 
 
 class Run:
@@ -129,19 +131,9 @@ class Run:
 
     def _check_settings(self, path: Path, *, started: bool) -> None:
         mine = json.loads(json.dumps(asdict(self.settings)))
-        if not path.exists():
-            if started:
-                raise ConfigError(f"{self.folder} has traces but no run.json: it cannot be resumed")
-            write_json(path, mine)
-            return
-        try:
-            theirs = json.loads(path.read_text())
-        except ValueError as error:
-            raise ConfigError(f"{path} cannot be read: {error}") from None
-        try:
-            theirs = asdict(Settings(**theirs))
-        except TypeError:
-            raise ConfigError(f"{path} is not one of this program: choose another --out") from None
+        if started and not path.exists():
+            raise ConfigError(f"{self.folder} has traces but no run.json: it cannot be resumed")
+        theirs = asdict(Settings.read(self.folder)) if path.exists() else mine
         if not started:  # nothing was done under those settings
             write_json(path, mine)
             return
