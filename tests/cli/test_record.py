@@ -17,14 +17,14 @@ from trim.config.factory import Backends
 from trim.config.settings import Config
 from trim.config.specs import identities
 from trim.errors import ConfigError, TraceError
-from trim.experiments.recording import RecordSettings, explore, open_replay, recording, stop_and_go
+from trim.experiments.recording import RecordSettings, explore, open_replay, recording, without_lookahead
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
 from trim.protocols import Policy
 from trim.simulation import SimulatedPrm
 from trim.types import Question, Role, StepOptions, Trace
 
 QUESTIONS = [Question(f"question {i}", "right", f"q{i}") for i in range(25)]
-CONFIG = stop_and_go(Config())
+CONFIG = without_lookahead(Config())
 LIVE = Backends(CONFIG, WEAK_MODEL, STRONG_MODEL, SimulatedPrm(0.9))
 
 
@@ -38,8 +38,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         async def explored() -> list[int]:
             return [await explore(recording(LIVE, record), question, 3) for question in QUESTIONS]
 
-        ways = asyncio.run(explored())
-    assert 3 <= min(ways) <= max(ways) <= 40
+        counts = asyncio.run(explored())
+    assert 3 <= min(counts) <= max(counts) <= 40
     return made
 
 

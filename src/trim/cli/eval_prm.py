@@ -31,7 +31,7 @@ examples:
 
 
 def register(judge: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Give the parser its description, options and `run`."""
     judge.description = _DESCRIPTION
     judge.add_argument(
         "data", type=Path, help="ProcessBench-format JSONL, or a folder of trim eval whose task has a rule for steps"

@@ -27,7 +27,7 @@ _POLICIES = (
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Give the parser its description, options and `run`."""
     parser.description = _DESCRIPTION
     parser.add_argument(
         "--task",

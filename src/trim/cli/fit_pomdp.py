@@ -17,7 +17,7 @@ example:
 
 
 def register(pomdp: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Give the parser its description, options and `run`."""
     pomdp.description = _DESCRIPTION
     pomdp.add_argument("traces", nargs="+", type=Path, metavar="TRACES", help="folders of trim eval, or trace files")
     pomdp.add_argument("--task", help="whose rule labels the steps (default: the one that the traces were recorded on)")

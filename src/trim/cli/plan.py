@@ -1,4 +1,4 @@
-"""`trim plan`: the accuracy-cost frontier of every policy, predicted by simulation before anyone pays for a run."""
+"""`trim plan`: the accuracy-cost frontier of every policy, predicted by simulation, before any paid run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SKILLS = ("weak_accuracy", "weak_solves", "strong_accuracy", "strong_solves")
 
 
 def register(plan: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Give the parser its description, options and `run`."""
     plan.description = _DESCRIPTION
     pair = plan.add_argument_group("the pair")
     for role in ("weak", "strong"):

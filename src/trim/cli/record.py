@@ -19,7 +19,7 @@ example:
 
 
 def register(record: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Give the parser its description, options and `run`."""
     record.description = _DESCRIPTION
     record.add_argument("--task", default="gsm_symbolic", help="as for trim eval")
     record.add_argument("--questions", type=count, default=200)

@@ -16,7 +16,7 @@ example:
 
 
 def register(report: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Give the parser its description, options and `run`."""
     report.description = _DESCRIPTION
     report.add_argument("folder", type=Path, metavar="DIR")
     report.add_argument("other", type=Path, nargs="?", metavar="DIR2", help="a run over the same questions")

@@ -24,7 +24,7 @@ examples:
 
 
 def register(serve: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Give the parser its description, options and `run`."""
     serve.description = _DESCRIPTION
     serve.add_argument(
         "--config", type=Path, metavar="trim.toml", help="models and settings (default: the embedded pair)"

@@ -90,12 +90,12 @@ def replay_plan(plan: EvaluationPlan, record: Path, samples: int | None) -> Eval
     Raises:
         ConfigError: the folder is not a record, or has fewer samples.
     """
-    told = RecordSettings.read(record)
-    if (samples or 1) > told.samples:
-        raise ConfigError(f"{record} is a record of --samples {told.samples}, not {samples}")
-    questions = min(told.questions, plan.questions)
+    about = RecordSettings.read(record)
+    if (samples or 1) > about.samples:
+        raise ConfigError(f"{record} is a record of --samples {about.samples}, not {samples}")
+    questions = min(about.questions, plan.questions)
     return replace(
-        plan, task=told.task, seed=told.seed, questions=questions, samples=samples or told.samples, replay=record
+        plan, task=about.task, seed=about.seed, questions=questions, samples=samples or about.samples, replay=record
     )
 
 

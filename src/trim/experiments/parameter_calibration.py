@@ -107,7 +107,7 @@ class SavedCalibration:
         }
 
     def save(self, path: Path) -> None:
-        """Write the file."""
+        """Write the file, and the folders above it that are missing."""
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, self.to_json())
 
@@ -154,8 +154,8 @@ def calibrate(tallies: Tallies, policy: str, target: Target) -> Calibration:
         ConfigError: fewer than two points or 40 questions, no always-strong for a share, or out of the points' reach.
     """
     table = _Table.of(tallies, policy, target.kind)
-    everybody = np.arange(table.questions)
-    wanted = table.figure(target.kind, everybody)
+    all_questions = np.arange(table.questions)
+    wanted = table.figure(target.kind, all_questions)
     if not wanted.min() <= target.value <= wanted.max():
         raise ConfigError(
             f"{target.kind.replace('_', ' ')} {target.value:g} is out of reach: the points of {policy} go from "
@@ -163,9 +163,9 @@ def calibrate(tallies: Tallies, policy: str, target: Target) -> Calibration:
         )
     rng = np.random.default_rng(0)
     drawn = [table.parameter(target, chosen) for chosen in resamples(table.questions, _DRAWS, rng)]
-    parameter = from_resamples(table.parameter(target, everybody), drawn, table.questions)
+    parameter = from_resamples(table.parameter(target, all_questions), drawn, table.questions)
     figures = {
-        kind: table.at(parameter.value, table.figure(kind, everybody)) for kind in ("accuracy", "tokens", "cost")
+        kind: table.at(parameter.value, table.figure(kind, all_questions)) for kind in ("accuracy", "tokens", "cost")
     }
     share = figures["tokens"] / table.full if table.full else None
     return Calibration(
@@ -223,9 +223,9 @@ class _Table:
             raise ConfigError(
                 "a strong share needs always-strong in the traces: trim eval --policies always-strong,..."
             )
-        everybody = [*points.values(), *([strong] if strong else [])]
+        compared = [*points.values(), *([strong] if strong else [])]
         try:
-            chosen = common_questions(everybody)
+            chosen = common_questions(compared)
         except ValueError:
             chosen = ()
         if len(chosen) < _FEWEST:

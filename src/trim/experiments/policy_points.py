@@ -33,7 +33,7 @@ class PolicyPoints:
     Args:
         backends: the models.
         task: grades answers and labels steps, for the policies that look at them.
-        questions: gives those of the run: nobody may have been trained on them.
+        questions: gives those of the run: no policy may have been trained on them.
         names: all policies that were asked for.
         stack: closes what is opened.
     """

@@ -33,7 +33,7 @@ ProgressBar = Callable[[int], AbstractContextManager[Callable[[str], None]]]
 
 @contextmanager
 def no_bar(total: int) -> Iterator[Callable[[str], None]]:
-    """Shows nothing."""
+    """A `ProgressBar` that shows nothing."""
     yield lambda name: None
 
 
@@ -47,7 +47,7 @@ class Point:
 
     @property
     def label(self) -> str:
-        """Policy and parameter."""
+        """Policy and parameter, such as `threshold 0.5`."""
         return point_name(self.policy, self.parameter)
 
 
@@ -64,12 +64,12 @@ class Settings:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Of the samples."""
+        """One seed for each sample of a question, the run's own first."""
         return sample_seeds(self.seed, self.samples)
 
     @property
     def size(self) -> str:
-        """In words."""
+        """How many questions and samples, in words."""
         return f"{self.questions} questions" + (f", {self.samples} samples of each" if self.samples > 1 else "")
 
     @classmethod
@@ -77,7 +77,7 @@ class Settings:
         """Those of an earlier run.
 
         Raises:
-            ConfigError: there is no `run.json` of this program.
+            ConfigError: there is no `run.json`, or `trim eval` did not write it.
         """
         try:
             return cls(**json.loads((folder / "run.json").read_text()))
@@ -247,7 +247,7 @@ class Run:
         return summarise(self.tallies)
 
     def write_results(self) -> Path:
-        """Write `results.json`."""
+        """Write `results.json` from the traces that are there; its path."""
         points = [asdict(point) for point in self.operating_points()]
         summary = [summary.to_json() for summary in self.summaries()]
         results = {"schema": 1, **asdict(self.settings), "operating_points": points, "summary": summary}

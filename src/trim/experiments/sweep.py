@@ -105,7 +105,7 @@ def _points(plan: EvaluationPlan, makes: PolicyPoints) -> list[Point]:
 
 
 def _parameters(texts: Sequence[str]) -> dict[str, tuple[float | None, ...]]:
-    """`threshold=0.1,0.5` by policy."""
+    """The values of texts such as `threshold=0.1,0.5`, by policy."""
     found: dict[str, tuple[float | None, ...]] = {}
     for text in texts:
         name, equals, values = text.rpartition("=")

@@ -24,8 +24,8 @@ def matched_difference(
         first: all operating points of a policy.
         second: all operating points of the other one.
         share: strong tokens as a share of those of the strong model alone, in [0, 1].
-        weak: what always-weak made of the questions.
-        strong: what always-strong made of them.
+        weak: always-weak on the same questions.
+        strong: always-strong on them.
         draws: bootstrap resamples.
 
     Raises:
