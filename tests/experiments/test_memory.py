@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.experiments.test_run import SETTINGS, make_point
-from trim.experiments.run import Point, Run
+from trim.experiments.run import Run
 from trim.policies import AlwaysWeak, Threshold
 from trim.tasks.simulated import TASK
 from trim.types import Question, Trace
@@ -17,7 +17,7 @@ from trim.types import Question, Trace
 def test_neither_questions_nor_traces_stay_in_memory(tmp_path: Path) -> None:
     alive: list[int] = []
 
-    def progress(point: Point, fresh: bool) -> None:
+    def progress(name: str) -> None:
         alive.append(0)
         if len(alive) in (300, 550):  # at either point
             alive[-1] = sum(type(thing) in (Question, Trace) for thing in gc.get_objects())

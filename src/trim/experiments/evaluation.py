@@ -73,7 +73,7 @@ async def evaluate(
                 task.stream(plan.questions, plan.seed),
                 task,
                 concurrency=plan.concurrency,
-                progress=lambda point, fresh: advance(point.label),
+                progress=advance,
             )
     run.write_results()
     return run

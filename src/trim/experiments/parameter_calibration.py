@@ -67,26 +67,6 @@ class Calibration:
     expected: Figures
     held_out: HeldOut
 
-    def to_json(self) -> dict[str, object]:
-        """As it stands in the file of `trim calibrate`."""
-        found, realised = self.parameter, self.held_out.realised
-        return {
-            "policy": self.policy,
-            "target": asdict(self.target),
-            "parameter": found.value,
-            "low": found.low,
-            "high": found.high,
-            "questions": found.count,
-            "expected": asdict(self.expected),
-            "held_out": {
-                "questions": realised.count,
-                "parameter": self.held_out.parameter,
-                "realised": realised.value,
-                "low": realised.low,
-                "high": realised.high,
-            },
-        }
-
 
 @dataclass(frozen=True)
 class SavedCalibration:
@@ -98,10 +78,20 @@ class SavedCalibration:
 
     def to_json(self) -> dict[str, object]:
         """The content of the file, which `trim.policies.artifacts.CalibratedPolicy` reads."""
+        found, held_out = self.found, self.found.held_out
         return {
             "schema": SCHEMA,
             "kind": "calibration",
-            **self.found.to_json(),
+            "policy": found.policy,
+            "target": asdict(found.target),
+            "parameter": found.parameter.value,
+            **_interval(found.parameter),
+            "expected": asdict(found.expected),
+            "held_out": {
+                "parameter": held_out.parameter,
+                "realised": held_out.realised.value,
+                **_interval(held_out.realised),
+            },
             "folder": self.folder or None,
             "provenance": asdict(self.provenance),
         }
@@ -110,6 +100,10 @@ class SavedCalibration:
         """Write the file, and the folders above it that are missing."""
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, self.to_json())
+
+
+def _interval(estimate: Estimate) -> dict[str, float]:
+    return {"low": estimate.low, "high": estimate.high, "questions": estimate.count}
 
 
 def calibrate_run(folder: Path, spec: PolicySpec, target: Target) -> SavedCalibration:
