@@ -25,8 +25,7 @@ from trim.experiments.run import Run, Settings
 from trim.metrics.curve_summary import ENDS, summarise
 from trim.metrics.curves import by_share, reach
 from trim.metrics.matched_share import matched_difference
-from trim.metrics.question_bootstrap import PairedOutcomes
-from trim.metrics.tally import Tally
+from trim.metrics.tally import Tally, common_questions, question_means
 from trim.traces import read_traces
 from trim.types import Price, Prices
 
@@ -59,9 +58,10 @@ def least_total_cost(
 ) -> float | None:
     """The least mean total cost that recovers the goal, over always-strong's; mixtures of neighbours included."""
     keys = [*ENDS, *(key for key in points if key[0] == policy and key not in ENDS)]
-    outcomes = PairedOutcomes.of([points[key] for key in keys])
-    cost = np.array([[np.mean([np.mean(costs[key][question]) for question in outcomes.questions]) for key in keys]])
-    right = outcomes.right.mean(axis=1)[None]
+    tallies = [points[key] for key in keys]
+    questions = common_questions(tallies)
+    cost = np.array([[np.mean([np.mean(costs[key][question]) for question in questions]) for key in keys]])
+    right = question_means(tallies, questions)[:, 0].mean(axis=1)[None]
     chosen = [0, *range(2, len(keys))]
     pgr = (right - right[:, :1]) / (right[:, 1:2] - right[:, :1])
     least = float(reach(by_share(cost[:, chosen] / cost[:, 1:2], pgr[:, chosen]), GOAL)[0])

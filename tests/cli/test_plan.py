@@ -59,7 +59,6 @@ def test_a_fitted_pair_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["--weak-solves", "0.4", "--strong-solves", "0.8", "--prm-quality", "0.2"], "accuracy must lie"),
         (["--weak-solves", "0.4", "--strong-solves", "0.8", "--steps", "99"], "--steps must lie"),
         (["--weak-solves", "0.4", "--strong-solves", "0.8", "--strong-price", "-1"], "a price must be"),
-        (["--weak-solves", "0.4", "--strong-solves", "0.8", "--questions", "0"], "--questions must be"),
         (["--weak-solves", "0.4", "--strong-solves", "0.8", "--prm-scores", "none.json"], "none.json"),
         (["--from", "nowhere"], "nowhere"),
     ],
@@ -71,6 +70,13 @@ def test_mistakes_get_one_sentence(
     error = capsys.readouterr().err
     assert sentence in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [PAIR, ["record"], ["eval"], ["eval-prm", "data", "--solutions", "0"]])
+def test_counts_are_checked_as_options(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([*command, *([] if "--solutions" in command else ["--questions", "0"]), "--out", "x"])
+    assert "'0' is not a whole number from 1" in capsys.readouterr().err
 
 
 def test_no_gap_no_advice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

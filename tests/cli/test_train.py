@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.policies.learned.networks_made import made_up
 from trim.cli.main import main
-from trim.policies.artifacts import Models, Provenance
-from trim.reporting.training_plots import best, curves, read_metrics
+from trim.reporting.training_plots import read_metrics
 
 SMALL = ["--episodes", "40", "--batch", "20", "--validation", "5", "--questions", "50"]
 
@@ -55,21 +53,6 @@ def test_more_actions_and_the_embedded_pair(tmp_path: Path, capsys: pytest.Captu
     capsys.readouterr()
     assert main(["solve", "What is 2 + 3?", "--policy", f"seq={out}", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["policy"] == "seq"
-
-
-def test_trainings_share_a_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("torch", reason="needs the train extra")
-    few = ["train", "agg", "--source", "embedded", "--episodes", "4", "--batch", "2", "--validation", "2"]
-    few += ["--questions", "3", "--record", str(tmp_path / "record"), "--out"]
-    assert main([*few, str(tmp_path / "one")]) == 0
-    steps = (tmp_path / "record" / "record.jsonl").read_bytes()
-    assert main([*few, str(tmp_path / "again")]) == 0
-    assert (tmp_path / "record" / "record.jsonl").read_bytes() == steps
-    one, again = ((tmp_path / name / "arrays.npz").read_bytes() for name in ("one", "again"))
-    assert one == again
-    capsys.readouterr()
-    assert main([*few, str(tmp_path / "other"), "--seed", "1"]) == 2
-    assert "is a record of" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("default")  # other people's packages
@@ -143,37 +126,3 @@ def test_arguments_are_checked(capsys: pytest.CaptureFixture[str], options: list
     with pytest.raises(SystemExit):
         main(["train", "agg", *options, "--out", "x"])
     assert message in capsys.readouterr().err
-
-
-def test_without_torch_it_says_what_to_install(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("trim.experiments.policy_training.find_spec", lambda name: None)
-    assert main(["train", "agg", "--out", str(tmp_path)]) == 2
-    assert "trim-router[train]" in capsys.readouterr().err
-
-
-def test_curves_need_no_torch() -> None:
-    losses = {"entropy": 0.5}
-    metrics = [
-        {
-            "episodes": 10 * i,
-            "reward": 0.1 * i,
-            "accuracy": 0.5,
-            "strong_tokens": 30.0,
-            "losses": losses,
-            "validation": v,
-        }
-        for i, v in enumerate((None, {"value": 0.3}, None, {"value": 0.2}))
-    ]
-    assert best(metrics)["episodes"] == 10
-    assert len(curves(metrics, 100.0).axes) == 4
-
-
-def test_a_run_keeps_its_policy(tmp_path: Path) -> None:
-    from trim.experiments.evaluation import keep_policies
-
-    made_up("agg").save(tmp_path / "agg", Provenance(Models("a", "b", "c"), "t", "2026-11-25", 1))
-    (tmp_path / "run").mkdir()
-    keep_policies(("threshold", f"agg={tmp_path / 'agg'}"), tmp_path / "run")
-    assert (tmp_path / "run" / "agg" / "arrays.npz").exists()

@@ -63,7 +63,7 @@ async def on_cluster(folder: Path, *, kill: bool = False) -> Figures:
     pids = [await pid_of(worker) for worker in workers.workers]
     left = 30
 
-    def progress(point: Point, fresh: bool) -> None:
+    def progress(name: str) -> None:
         nonlocal left
         left -= 1
         if left == 0 and kill:

@@ -14,12 +14,10 @@ import pytest
 from trim.backends.base import BaseBackend
 from trim.errors import BackendUnavailable, ConfigError, TraceError
 from trim.experiments.run import Point, Run, Settings
-from trim.metrics.operating_point import cheapest, operating_points
+from trim.metrics.operating_point import operating_points
 from trim.metrics.tally import Tally
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
 from trim.protocols import Policy
-from trim.reporting.frontier_plot import frontier
-from trim.reporting.png import write_png
 from trim.reporting.report_page import write_report
 from trim.routing.router import Router
 from trim.simulation import SimulatedModel, SimulatedPrm
@@ -65,47 +63,6 @@ def evaluate(
     task = make_task()
     asyncio.run(run.add([make_point(p) for p in policies], task.questions(questions, 5), task, concurrency=8))
     return run
-
-
-def test_results_have_the_documented_fields(tmp_path: Path) -> None:
-    run = evaluate(tmp_path, POLICIES)
-    results = json.loads(run.write_results().read_text())
-    assert results["schema"] == 1
-    assert (results["task"], results["questions"], results["seed"]) == ("simulated", 60, 5)
-    wanted = {
-        "policy", "parameter", "accuracy", "accuracy_interval", "strong_tokens", "strong_share", "pgr", "weak_tokens",
-        "discarded_weak_tokens", "strong_calls", "prm_calls", "cost", "seconds_p50", "seconds_p95",
-    }  # fmt: skip
-    points = {(p["policy"], p["parameter"]): p for p in results["operating_points"]}
-    assert all(wanted <= set(p) for p in points.values())
-    weak, strong = points["always-weak", None], points["always-strong", None]
-    assert (weak["pgr"], weak["strong_share"]) == (0.0, 0.0)
-    assert (strong["pgr"], strong["strong_share"]) == (1.0, 1.0)
-    assert points["threshold", 0.6]["accuracy"] > points["random", 0.3]["accuracy"]
-    lines = [json.loads(line) for line in run.traces.read_text().splitlines()]
-    assert len(lines) == 60 * len(POLICIES)
-    needed = {
-        "schema", "question", "policy", "parameter", "seed", "correct", "answer", "stop_reason", "decisions", "usage",
-        "cost", "seconds",
-    }  # fmt: skip
-    assert needed <= set(lines[0])
-    assert {"id", "text", "reference"} <= set(lines[0]["question"])
-    assert {"step", "score", "action", "forced"} <= set(lines[0]["decisions"][0])
-    assert {"role", "text", "tokens"} <= set(lines[0]["decisions"][0]["step"])
-    assert {"calls", "prompt_tokens"} <= set(lines[0]["usage"]["prm"])
-    # The same figures, computed from the traces alone.
-    chosen = [line for line in lines if (line["policy"], line["parameter"]) == ("threshold", 0.6)]
-    point = points["threshold", 0.6]
-    assert point["accuracy"] == pytest.approx(sum(line["correct"] for line in chosen) / 60)
-    assert point["strong_tokens"] == pytest.approx(
-        sum(
-            decision["step"]["tokens"]
-            for line in chosen
-            for decision in line["decisions"]
-            if decision["step"]["role"] == "strong"
-        )
-        / 60
-    )
 
 
 def test_resuming_after_a_kill_answers_every_question_once(tmp_path: Path) -> None:
@@ -243,13 +200,6 @@ def test_report_is_self_contained_and_harmless(tmp_path: Path) -> None:
     assert json.loads(data.group(1))[0]["q"].startswith(evil)
 
 
-def test_frontier_is_drawn(tmp_path: Path) -> None:
-    points = evaluate(tmp_path, POLICIES).operating_points()
-    write_png(frontier(points, "simulated"), tmp_path / "frontier.png")
-    assert (tmp_path / "frontier.png").read_bytes().startswith(b"\x89PNG")
-    write_png(frontier([], "nothing"), tmp_path / "empty.png")
-
-
 def test_intervals() -> None:
     low, high = wilson(50, 100)
     assert (round(low, 3), round(high, 3)) == (0.404, 0.596)
@@ -257,17 +207,49 @@ def test_intervals() -> None:
     assert wilson(10, 10)[1] == pytest.approx(1.0)
 
 
-def test_cheapest_point(tmp_path: Path) -> None:
-    points = evaluate(tmp_path, POLICIES).operating_points()
-    best = cheapest(points, "threshold", 0.5)
-    assert best is not None
-    assert best.pgr is not None
-    assert best.pgr >= 0.5
-    assert cheapest(points, "threshold", 2.0) is None
-
-
 def test_traces_survive_a_round_trip(tmp_path: Path) -> None:
     run = evaluate(tmp_path, [Threshold(0.6)])
     first: Trace = next(read_traces(run.traces))
     assert first.decisions
     assert first.usage[Role.PRM].calls > 0
+
+
+def test_results_have_the_documented_fields(tmp_path: Path) -> None:
+    run = evaluate(tmp_path, POLICIES)
+    results = json.loads(run.write_results().read_text())
+    assert results["schema"] == 1
+    assert (results["task"], results["questions"], results["seed"]) == ("simulated", 60, 5)
+    wanted = {
+        "policy", "parameter", "accuracy", "accuracy_interval", "strong_tokens", "strong_share", "pgr", "weak_tokens",
+        "discarded_weak_tokens", "strong_calls", "prm_calls", "cost", "seconds_p50", "seconds_p95",
+    }  # fmt: skip
+    points = {(p["policy"], p["parameter"]): p for p in results["operating_points"]}
+    assert all(wanted <= set(p) for p in points.values())
+    weak, strong = points["always-weak", None], points["always-strong", None]
+    assert (weak["pgr"], weak["strong_share"]) == (0.0, 0.0)
+    assert (strong["pgr"], strong["strong_share"]) == (1.0, 1.0)
+    assert points["threshold", 0.6]["accuracy"] > points["random", 0.3]["accuracy"]
+    lines = [json.loads(line) for line in run.traces.read_text().splitlines()]
+    assert len(lines) == 60 * len(POLICIES)
+    needed = {
+        "schema", "question", "policy", "parameter", "seed", "correct", "answer", "stop_reason", "decisions", "usage",
+        "cost", "seconds",
+    }  # fmt: skip
+    assert needed <= set(lines[0])
+    assert {"id", "text", "reference"} <= set(lines[0]["question"])
+    assert {"step", "score", "action", "forced"} <= set(lines[0]["decisions"][0])
+    assert {"role", "text", "tokens"} <= set(lines[0]["decisions"][0]["step"])
+    assert {"calls", "prompt_tokens"} <= set(lines[0]["usage"]["prm"])
+    # The same figures, computed from the traces alone.
+    chosen = [line for line in lines if (line["policy"], line["parameter"]) == ("threshold", 0.6)]
+    point = points["threshold", 0.6]
+    assert point["accuracy"] == pytest.approx(sum(line["correct"] for line in chosen) / 60)
+    assert point["strong_tokens"] == pytest.approx(
+        sum(
+            decision["step"]["tokens"]
+            for line in chosen
+            for decision in line["decisions"]
+            if decision["step"]["role"] == "strong"
+        )
+        / 60
+    )

@@ -25,7 +25,7 @@ from trim.protocols import Policy
 from trim.reporting.frontier_plot import frontier
 from trim.reporting.png import png
 from trim.reporting.report_page import write_report
-from trim.reporting.tables import table
+from trim.reporting.tables import points_table
 from trim.routing.router import Router
 from trim.simulation import SimulatedModel, SimulatedPrm
 from trim.stats import wilson
@@ -59,7 +59,7 @@ def test_any_file_name_can_be_shown(tmp_path: Path, name: str) -> None:
     run = solve(Run(tmp_path, replace(SETTINGS, task=name)), [AlwaysWeak(), AlwaysStrong(), Threshold(0.5)])
     assert png(frontier(run.operating_points(), name)).startswith(b"\x89PNG")
     console = Console(width=200, record=True, file=(tmp_path / "table.txt").open("w"))
-    console.print(table(run.operating_points(), name))
+    console.print(points_table(run.operating_points(), name))
     console.file.close()
     assert name in console.export_text()
     assert "</script><b>" not in write_report(run).read_text()

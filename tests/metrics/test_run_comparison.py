@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.experiments.test_run import POLICIES, evaluate
 from tests.metrics.test_curve_summary import _world
-from trim.cli.main import main
 from trim.metrics.run_comparison import compare_runs
 from trim.metrics.tally import Tally
 
@@ -48,19 +44,3 @@ def test_runs_over_other_questions_are_refused() -> None:
     other = {key: replace(tally, questions=[f"x{q}" for q in tally.questions]) for key, tally in world.items()}
     with pytest.raises(ValueError, match="no operating point in common"):
         compare_runs(world, other)
-
-
-def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first, second = tmp_path / "a", tmp_path / "b"
-    evaluate(first, POLICIES)
-    evaluate(second, POLICIES)
-    assert main(["report", str(first)]) == 0
-    assert (first / "report.html").exists()
-    assert json.loads((first / "results.json").read_text())["summary"]
-    assert main(["report", str(first), str(second)]) == 0
-    assert "Significant at the 5% level: nothing." in capsys.readouterr().out
-    assert main(["report", str(first), str(second), "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)
-    assert {row["difference"]["mean"] for row in rows} == {0.0}
-    assert main(["report", str(tmp_path / "nowhere")]) == 2
-    assert "no traces.jsonl" in capsys.readouterr().err

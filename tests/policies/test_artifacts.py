@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -108,3 +109,13 @@ def test_a_policy_saved_again_is_the_same(family: str, tmp_path: Path) -> None:
 def test_a_folder_without_a_policy_has_no_kind(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not a saved policy"):
         saved_kind(tmp_path)
+
+
+def test_models_are_the_same_at_another_address() -> None:
+    here = Models("openai:small at http://a:8001/v1", "openai:big at http://a:8002/v1", "vllm:prm at http://a:8003")
+    there = Models("openai:small at http://b:1/v1", "openai:big at https://b/v1", "vllm:prm at http://b:3")
+    assert here.same(there)
+    assert not here.same(replace(there, strong="openai:bigger at https://b/v1"))
+    through = replace(here, prm="vllm:prm at http://a:8003 through curve.json")
+    assert not here.same(through)
+    assert through.same(replace(there, prm="vllm:prm at http://b:3 through curve.json"))

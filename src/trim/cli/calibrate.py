@@ -22,7 +22,7 @@ example:
 
 
 def register(calibrate: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Give the parser its description, options and `run`."""
     calibrate.description = _DESCRIPTION
     calibrate.add_argument("--policy", required=True, help=listing(lambda family: family.tunable))
     calibrate.add_argument("--traces", type=Path, required=True, metavar="DIR", help="what `trim eval --out` wrote")

@@ -13,7 +13,7 @@ from trim.errors import ConfigError
 
 
 def register(config: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Give the parser its description, options and `run`."""
     check = config.add_subparsers(required=True, metavar="check").add_parser("check", help="validate a file")
     check.add_argument("config", type=Path, metavar="trim.toml")
     check.add_argument("--probe", action="store_true", help="try the servers and say what they can do")

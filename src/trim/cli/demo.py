@@ -16,7 +16,7 @@ _CANDIDATES = 20  # questions to look for one on which routing can be seen
 
 
 def register(demo: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Give the parser its description, options and `run`."""
     demo.add_argument("--questions", type=count, default=60, help="questions of the small evaluation (default: 60)")
     demo.add_argument("--out", type=Path, default=Path("trim-demo"), help="folder for the report (default: trim-demo)")
     demo.set_defaults(run=_demo)

@@ -8,15 +8,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from trim.cli.options import count
+from trim.config.loading import load_config
+from trim.config.settings import Config
 from trim.config.specs import identities
 from trim.errors import ConfigError
-
-if TYPE_CHECKING:
-    from trim.config.settings import Config
-    from trim.experiments.labelled_solutions import LabelledSolution
-    from trim.metrics.judge_quality import Quality
+from trim.experiments.judge_evaluation import recalibrate, score_solutions, with_judge
+from trim.experiments.labelled_solutions import LabelledSolution, labelled_solutions
+from trim.metrics.judge_quality import quality
+from trim.reporting.console import console
+from trim.reporting.tables import quality_table, scorers_table
 
 _DESCRIPTION = """\
 Scores solutions whose first wrong step is known: ProcessBench's F1, AUROC, calibration, seconds a step.
@@ -29,7 +31,7 @@ examples:
 
 
 def register(judge: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Give the parser its description, options and `run`."""
     judge.description = _DESCRIPTION
     judge.add_argument(
         "data", type=Path, help="ProcessBench-format JSONL, or a folder of trim eval whose task has a rule for steps"
@@ -42,7 +44,7 @@ def register(judge: argparse.ArgumentParser) -> None:
         "embedded,likelihood,likelihood=weak,log-probability,entropy=strong",
     )
     judge.add_argument("--threshold", type=float, default=0.5, help="below it a step counts as wrong (default: 0.5)")
-    judge.add_argument("--solutions", type=int, default=1_000, help="the first so many (default: 1000)")
+    judge.add_argument("--solutions", type=count, default=1_000, help="the first so many (default: 1000)")
     judge.add_argument(
         "--recalibrate", choices=("isotonic", "temperature"), help="fit a curve that calibrates the scores, into --out"
     )
@@ -52,15 +54,12 @@ def register(judge: argparse.ArgumentParser) -> None:
 
 
 async def _judge(args: argparse.Namespace) -> int:
-    from trim.config.loading import load_config
-    from trim.experiments.labelled_solutions import labelled_solutions
-
     if (args.recalibrate is None) != (args.out is None):
         raise ConfigError("--recalibrate and --out go together")
     if args.scorers and args.recalibrate:
         raise ConfigError("--scorers compares; recalibrate one scorer at a time")
-    if not 0.0 <= args.threshold <= 1.0 or args.solutions < 1:
-        raise ConfigError("--threshold must lie in [0, 1] and --solutions be at least 1")
+    if not 0.0 <= args.threshold <= 1.0:
+        raise ConfigError(f"--threshold must lie in [0, 1], not {args.threshold}")
     config, solutions = load_config(args.config), labelled_solutions(args.data)[: args.solutions]
     try:
         await (_compare if args.scorers else _one)(config, solutions, args)
@@ -71,11 +70,6 @@ async def _judge(args: argparse.Namespace) -> int:
 
 async def _one(config: Config, solutions: Sequence[LabelledSolution], args: argparse.Namespace) -> None:
     """The configured judge, and a curve for it where one is wanted."""
-    from trim.experiments.judge_evaluation import recalibrate, score_solutions
-    from trim.metrics.judge_quality import quality
-    from trim.reporting.console import console
-    from trim.reporting.judge_table import quality_table
-
     judged = await score_solutions(config, solutions)
     found = quality(judged, args.threshold)
     if args.json:
@@ -94,16 +88,9 @@ async def _one(config: Config, solutions: Sequence[LabelledSolution], args: argp
 
 async def _compare(config: Config, solutions: Sequence[LabelledSolution], args: argparse.Namespace) -> None:
     """Several judges in one table."""
-    from trim.experiments.judge_evaluation import score_solutions, with_judge
-    from trim.metrics.judge_quality import quality
-    from trim.reporting.console import console
-    from trim.reporting.judge_table import comparison_table
-
     chosen = {name: with_judge(config, name) for name in map(str.strip, args.scorers.split(","))}
-    found: dict[str, Quality] = {}
-    for name, one in chosen.items():
-        found[name] = quality(await score_solutions(one, solutions), args.threshold)
+    found = {name: quality(await score_solutions(one, solutions), args.threshold) for name, one in chosen.items()}
     if args.json:
         print(json.dumps({name: asdict(figures) for name, figures in found.items()}, indent=1))
     else:
-        console().print(comparison_table(found, args.data.name))
+        console().print(scorers_table(found, args.data.name))

@@ -27,7 +27,7 @@ _POLICIES = (
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Give the parser its description, options and `run`."""
     parser.description = _DESCRIPTION
     parser.add_argument(
         "--task",
@@ -68,8 +68,8 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 async def _eval(args: argparse.Namespace) -> int:
     from trim.config.loading import load_config
-    from trim.experiments.evaluation import evaluate, replay_plan
-    from trim.experiments.sweep import EvaluationPlan, OnCluster, names
+    from trim.experiments.evaluation import ClusterOptions, evaluate, replay_plan
+    from trim.experiments.sweep import EvaluationPlan, names
     from trim.reporting.console import progress
     from trim.reporting.run_report import print_run, write_run
 
@@ -89,7 +89,7 @@ async def _eval(args: argparse.Namespace) -> int:
     )
     if args.replay:
         plan = replay_plan(plan, args.replay, args.samples)
-    cluster = OnCluster(args.workers, args.address) if args.engine == "ray" else None
+    cluster = ClusterOptions(args.workers, args.address) if args.engine == "ray" else None
     run = await evaluate(plan, args.out, resume=args.resume, cluster=cluster, bar=progress)
     if run.torn:
         print(f"trim: {run.torn}", file=sys.stderr)

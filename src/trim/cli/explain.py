@@ -18,7 +18,7 @@ example:
 
 
 def register(explain: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Give the parser its description, options and `run`."""
     explain.description = _DESCRIPTION
     explain.add_argument("policy", type=Path, metavar="DIR", help="what `trim fit pomdp` wrote")
     explain.add_argument("--step", type=int, help="of the draft, from 0 (default: that of the last score)")

@@ -9,7 +9,7 @@ from trim.cli.options import RAW
 
 
 def register(fit: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Give the parser its description, options and `run`."""
     kinds = fit.add_subparsers(required=True, metavar="KIND")
     for name, module, words in (
         ("pomdp", fit_pomdp, "the POMDP: step accuracies, repair, lengths, scores by state"),

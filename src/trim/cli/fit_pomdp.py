@@ -17,7 +17,7 @@ example:
 
 
 def register(pomdp: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Give the parser its description, options and `run`."""
     pomdp.description = _DESCRIPTION
     pomdp.add_argument("traces", nargs="+", type=Path, metavar="TRACES", help="folders of trim eval, or trace files")
     pomdp.add_argument("--task", help="whose rule labels the steps (default: the one that the traces were recorded on)")
@@ -55,8 +55,8 @@ async def _fit(args: argparse.Namespace) -> int:
     from trim.experiments.pomdp_fit import fit_pomdp
     from trim.experiments.recorded_runs import Recorded
     from trim.reporting.console import console
-    from trim.reporting.fit_table import fit_table
     from trim.reporting.pomdp_plots import write_fit_plots
+    from trim.reporting.tables import fit_table
 
     fitted = await fit_pomdp(
         Recorded.of(args.traces),

@@ -21,7 +21,7 @@ example:
 
 
 def register(router: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Give the parser its description, options and `run`."""
     router.description = _DESCRIPTION
     router.add_argument("kind", choices=saved_by("trim fit router"), help="which one")
     router.add_argument("traces", nargs="+", type=Path, metavar="TRACES", help="folders of trim eval, or trace files")

@@ -8,7 +8,7 @@ from trim.errors import ConfigError
 
 
 def register(key: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Give the parser its description, options and `run`."""
     key.description = "Prints a new key, and the entry to append to the file of keys."
     key.add_argument("name", help="whose key it is")
     key.set_defaults(run=_key)

@@ -67,7 +67,7 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code: 0, 2 for anything that the user can mend, 130 for Ctrl-C."""
+    """Run a command; the exit code: 0, 2 for anything that the user can correct, 130 for Ctrl-C."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     args = argparse.Namespace(debug=False)
     try:

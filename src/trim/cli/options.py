@@ -10,7 +10,7 @@ DEMO_SEED = 900_000
 
 
 def config_option(parser: argparse.ArgumentParser) -> None:
-    """`--config`."""
+    """Add `--config`, a file of models and limits."""
     parser.add_argument(
         "--config", type=Path, metavar="trim.toml", help="models and limits (default: the embedded pair)"
     )

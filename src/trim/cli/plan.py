@@ -1,4 +1,4 @@
-"""`trim plan`: the accuracy-cost frontier of every policy, predicted by simulation before anyone pays for a run."""
+"""`trim plan`: the accuracy-cost frontier of every policy, predicted by simulation, before any paid run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trim.cli.options import count
 from trim.errors import ConfigError
 from trim.types import Price, Prices
 
@@ -35,7 +36,7 @@ _SKILLS = ("weak_accuracy", "weak_solves", "strong_accuracy", "strong_solves")
 
 
 def register(plan: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Give the parser its description, options and `run`."""
     plan.description = _DESCRIPTION
     pair = plan.add_argument_group("the pair")
     for role in ("weak", "strong"):
@@ -66,7 +67,7 @@ def register(plan: argparse.ArgumentParser) -> None:
             f"--{role}-price", type=float, metavar="X", help=f"of a token {words} (default: --config's)"
         )
     prices.add_argument("--config", type=Path, metavar="trim.toml", help="take the prices from a configuration file")
-    plan.add_argument("--questions", type=int, default=500, help="simulated questions (default: 500)")
+    plan.add_argument("--questions", type=count, default=500, help="simulated questions (default: 500)")
     plan.add_argument("--seed", type=int, default=0)
     plan.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     plan.add_argument("--resume", action="store_true", help="go on with a plan that was interrupted")
@@ -107,10 +108,8 @@ async def _plan(args: argparse.Namespace) -> int:
     from trim.reporting.console import console, progress
     from trim.reporting.frontier_plot import frontier
     from trim.reporting.png import write_png
-    from trim.reporting.tables import table
+    from trim.reporting.tables import points_table
 
-    if args.questions < 1:
-        raise ConfigError(f"--questions must be at least 1, not {args.questions}")
     run = await forecast(
         _simulation(args),
         args.out,
@@ -126,7 +125,7 @@ async def _plan(args: argparse.Namespace) -> int:
         print((args.out / "results.json").read_text(), end="")
         return 0
     screen = console()
-    screen.print(table(found, f"{title}, means per question"))
+    screen.print(points_table(found, f"{title}, means per question"))
     screen.print(f"[bold]{conclusion(found)}[/bold]")
     screen.print(f"Look at it: {(args.out / 'frontier.png').resolve()}", soft_wrap=True)
     return 0

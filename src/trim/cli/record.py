@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from trim.cli.options import DEMO_SEED, config_option, count
 from trim.config.specs import identities
-from trim.errors import ConfigError
 
 _DESCRIPTION = """\
 Records whole solutions of both models and the steps and scores that any threshold comes by. Goes on where it was
@@ -19,14 +19,14 @@ example:
 
 
 def register(record: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Give the parser its description, options and `run`."""
     record.description = _DESCRIPTION
     record.add_argument("--task", default="gsm_symbolic", help="as for trim eval")
-    record.add_argument("--questions", type=int, default=200)
-    record.add_argument("--seed", type=int, default=900_000)
-    record.add_argument("--samples", type=int, default=1, help="solutions of each question, as for trim eval")
+    record.add_argument("--questions", type=count, default=200)
+    record.add_argument("--seed", type=int, default=DEMO_SEED)
+    record.add_argument("--samples", type=count, default=1, help="solutions of each question, as for trim eval")
     record.add_argument("--out", type=Path, required=True, metavar="DIR")
-    record.add_argument("--config", type=Path, metavar="trim.toml", help="models (default: the embedded pair)")
+    config_option(record)
     record.set_defaults(run=_record)
 
 
@@ -35,8 +35,6 @@ async def _record(args: argparse.Namespace) -> int:
     from trim.experiments.recording import RecordSettings, record
     from trim.reporting.console import progress
 
-    if args.questions < 1 or args.samples < 1:
-        raise ConfigError("--questions and --samples must be at least 1")
     config = load_config(args.config)
     about = RecordSettings(args.task, args.questions, args.seed, identities(config), args.samples)
     file = await record(config, args.out, about, bar=progress)

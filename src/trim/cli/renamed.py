@@ -1,4 +1,4 @@
-"""Commands and options that had another name once: whoever still uses it is told the new one."""
+"""Commands and options that were renamed: who uses an old name gets the new one as an error message."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ example:
 
 
 def register(report: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Give the parser its description, options and `run`."""
     report.description = _DESCRIPTION
     report.add_argument("folder", type=Path, metavar="DIR")
     report.add_argument("other", type=Path, nargs="?", metavar="DIR2", help="a run over the same questions")
@@ -26,9 +26,9 @@ def register(report: argparse.ArgumentParser) -> None:
 
 async def _report(args: argparse.Namespace) -> int:
     from trim.experiments.run import Run, compare_folders
-    from trim.reporting.comparison_table import comparison_table
     from trim.reporting.console import console
     from trim.reporting.run_report import write_run
+    from trim.reporting.tables import differences_table
 
     if args.other is None:
         run = Run.open(args.folder)
@@ -39,7 +39,7 @@ async def _report(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([row.to_json() for row in found], indent=1))
         return 0
-    console().print(comparison_table(found))
+    console().print(differences_table(found))
     significant = [row.name for row in found if row.significant]
     print(f"Significant at the 5% level: {', '.join(significant) or 'nothing'}.")
     return 0

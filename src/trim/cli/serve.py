@@ -7,7 +7,8 @@ import logging
 from importlib.util import find_spec
 from pathlib import Path
 
-from trim.errors import ConfigError, MissingExtra
+from trim.cli.options import count
+from trim.errors import MissingExtra
 
 _DESCRIPTION = """\
 Serves step routing behind OpenAI's API: change the base URL in the client that you already use. Without --config the
@@ -23,7 +24,7 @@ examples:
 
 
 def register(serve: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Give the parser its description, options and `run`."""
     serve.description = _DESCRIPTION
     serve.add_argument(
         "--config", type=Path, metavar="trim.toml", help="models and settings (default: the embedded pair)"
@@ -31,7 +32,7 @@ def register(serve: argparse.ArgumentParser) -> None:
     serve.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     serve.add_argument("--port", type=int, help="0: any free one (default: 8080)")
     serve.add_argument(
-        "--workers", type=int, default=1, help="processes; limits and metrics are per process (default: 1)"
+        "--workers", type=count, default=1, help="processes; limits and metrics are per process (default: 1)"
     )
     serve.add_argument("--keys", metavar="keys.toml", help="API keys (default: none needed)")
     serve.add_argument("--record", metavar="DIR", help="record traces, for trim fit and calibrate")
@@ -45,8 +46,6 @@ async def _serve(args: argparse.Namespace) -> int:
             raise MissingExtra(package, "serve")
     from trim.server.run import Overrides, run, run_workers
 
-    if args.workers < 1:
-        raise ConfigError(f"--workers must be at least 1, not {args.workers}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     given = {name: value for name in Overrides.__annotations__ if (value := vars(args)[name]) is not None}

@@ -25,7 +25,7 @@ examples:
 
 
 def register(solve: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Give the parser its description, options and `run`."""
     solve.description = _DESCRIPTION
     solve.add_argument("question", help="the question, or - to read it from standard input")
     solve.add_argument(

@@ -36,7 +36,7 @@ examples:
 
 
 def register(train: argparse.ArgumentParser) -> None:
-    """Describe the command."""
+    """Give the parser its description, options and `run`."""
     train.description = _DESCRIPTION
     train.add_argument(
         "kind", choices=saved_by("trim train"), help="agg reads a few figures, seq the scores of all steps"

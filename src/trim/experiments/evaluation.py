@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from trim.atomic import write_bytes
@@ -11,11 +12,20 @@ from trim.config.resolution import resolve
 from trim.config.settings import Config
 from trim.config.specs import identities
 from trim.errors import ConfigError
+from trim.experiments.ray_cluster import Cluster
 from trim.experiments.recording import RecordSettings
 from trim.experiments.run import ProgressBar, Run, Settings, no_bar
-from trim.experiments.sweep import EvaluationPlan, OnCluster, on_cluster, open_points
+from trim.experiments.sweep import EvaluationPlan, open_points
 from trim.policies import PolicySpec
 from trim.tasks import Task, load_task
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """A Ray cluster: workers to use, and its address (None: what the environment names, else this machine)."""
+
+    workers: int
+    address: str | None
 
 
 async def evaluate(
@@ -24,7 +34,7 @@ async def evaluate(
     *,
     task: Task | None = None,
     resume: bool = False,
-    cluster: OnCluster | None = None,
+    cluster: ClusterOptions | None = None,
     bar: ProgressBar = no_bar,
 ) -> Run:
     """Solve every question at every operating point; traces and results are in the folder afterwards.
@@ -53,14 +63,17 @@ async def evaluate(
         run = Run(folder, settings, resume=resume)
         keep_policies(plan.policies, folder)
         if cluster is not None:
-            points = await on_cluster(plan, points, cluster, stack)
+            # The workers open the plan themselves.
+            remote = Cluster(partial(open_points, plan), workers=cluster.workers, address=cluster.address)
+            stack.push_async_callback(remote.aclose)
+            points = remote.points(points)
         with bar(len(points) * plan.questions * plan.samples) as advance:
             await run.add(
                 points,
                 task.stream(plan.questions, plan.seed),
                 task,
                 concurrency=plan.concurrency,
-                progress=lambda point, fresh: advance(point.label),
+                progress=advance,
             )
     run.write_results()
     return run
@@ -77,12 +90,12 @@ def replay_plan(plan: EvaluationPlan, record: Path, samples: int | None) -> Eval
     Raises:
         ConfigError: the folder is not a record, or has fewer samples.
     """
-    told = RecordSettings.read(record)
-    if (samples or 1) > told.samples:
-        raise ConfigError(f"{record} is a record of --samples {told.samples}, not {samples}")
-    questions = min(told.questions, plan.questions)
+    about = RecordSettings.read(record)
+    if (samples or 1) > about.samples:
+        raise ConfigError(f"{record} is a record of --samples {about.samples}, not {samples}")
+    questions = min(about.questions, plan.questions)
     return replace(
-        plan, task=told.task, seed=told.seed, questions=questions, samples=samples or told.samples, replay=record
+        plan, task=about.task, seed=about.seed, questions=questions, samples=samples or about.samples, replay=record
     )
 
 

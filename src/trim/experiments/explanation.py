@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from trim.errors import ConfigError
 from trim.policies.pomdp import PomdpPolicy
@@ -77,14 +77,7 @@ class Explanation:
 
     def to_json(self) -> dict[str, object]:
         """As `trim explain --json` prints it."""
-        return {
-            "belief": self.belief._asdict(),
-            "gain": self.gain,
-            "price": self.price,
-            "cost": self.cost,
-            "action": self.action.value,
-            "flip_price": self.flip_price,
-        }
+        return asdict(self) | {"belief": self.belief._asdict()}
 
 
 def explain(policy: PomdpPolicy, situation: Situation) -> Explanation:

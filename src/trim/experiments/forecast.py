@@ -174,7 +174,7 @@ async def forecast(
     run = Run(folder, about, resume=resume)
     points = simulation.points(prices)
     with bar(len(points) * questions) as advance:
-        await run.add(points, TASK.stream(questions, seed), TASK, progress=lambda point, fresh: advance(point.label))
+        await run.add(points, TASK.stream(questions, seed), TASK, progress=advance)
     run.write_results()
     return run
 

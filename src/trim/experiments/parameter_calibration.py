@@ -67,26 +67,6 @@ class Calibration:
     expected: Figures
     held_out: HeldOut
 
-    def to_json(self) -> dict[str, object]:
-        """As it stands in the file of `trim calibrate`."""
-        found, realised = self.parameter, self.held_out.realised
-        return {
-            "policy": self.policy,
-            "target": asdict(self.target),
-            "parameter": found.value,
-            "low": found.low,
-            "high": found.high,
-            "questions": found.count,
-            "expected": asdict(self.expected),
-            "held_out": {
-                "questions": realised.count,
-                "parameter": self.held_out.parameter,
-                "realised": realised.value,
-                "low": realised.low,
-                "high": realised.high,
-            },
-        }
-
 
 @dataclass(frozen=True)
 class SavedCalibration:
@@ -98,18 +78,32 @@ class SavedCalibration:
 
     def to_json(self) -> dict[str, object]:
         """The content of the file, which `trim.policies.artifacts.CalibratedPolicy` reads."""
+        found, held_out = self.found, self.found.held_out
         return {
             "schema": SCHEMA,
             "kind": "calibration",
-            **self.found.to_json(),
+            "policy": found.policy,
+            "target": asdict(found.target),
+            "parameter": found.parameter.value,
+            **_interval(found.parameter),
+            "expected": asdict(found.expected),
+            "held_out": {
+                "parameter": held_out.parameter,
+                "realised": held_out.realised.value,
+                **_interval(held_out.realised),
+            },
             "folder": self.folder or None,
             "provenance": asdict(self.provenance),
         }
 
     def save(self, path: Path) -> None:
-        """Write the file."""
+        """Write the file, and the folders above it that are missing."""
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, self.to_json())
+
+
+def _interval(estimate: Estimate) -> dict[str, float]:
+    return {"low": estimate.low, "high": estimate.high, "questions": estimate.count}
 
 
 def calibrate_run(folder: Path, spec: PolicySpec, target: Target) -> SavedCalibration:
@@ -155,8 +149,8 @@ def calibrate(tallies: Tallies, policy: str, target: Target) -> Calibration:
         ConfigError: fewer than two points or 40 questions, no always-strong for a share, or out of the points' reach.
     """
     table = _Table.of(tallies, policy, target.kind)
-    everybody = np.arange(table.questions)
-    wanted = table.figure(target.kind, everybody)
+    all_questions = np.arange(table.questions)
+    wanted = table.figure(target.kind, all_questions)
     if not wanted.min() <= target.value <= wanted.max():
         raise ConfigError(
             f"{target.kind.replace('_', ' ')} {target.value:g} is out of reach: the points of {policy} go from "
@@ -164,9 +158,9 @@ def calibrate(tallies: Tallies, policy: str, target: Target) -> Calibration:
         )
     rng = np.random.default_rng(0)
     drawn = [table.parameter(target, chosen) for chosen in resamples(table.questions, _DRAWS, rng)]
-    parameter = from_resamples(table.parameter(target, everybody), drawn, table.questions)
+    parameter = from_resamples(table.parameter(target, all_questions), drawn, table.questions)
     figures = {
-        kind: table.at(parameter.value, table.figure(kind, everybody)) for kind in ("accuracy", "tokens", "cost")
+        kind: table.at(parameter.value, table.figure(kind, all_questions)) for kind in ("accuracy", "tokens", "cost")
     }
     share = figures["tokens"] / table.full if table.full else None
     return Calibration(
@@ -224,9 +218,9 @@ class _Table:
             raise ConfigError(
                 "a strong share needs always-strong in the traces: trim eval --policies always-strong,..."
             )
-        everybody = [*points.values(), *([strong] if strong else [])]
+        compared = [*points.values(), *([strong] if strong else [])]
         try:
-            chosen = common_questions(everybody)
+            chosen = common_questions(compared)
         except ValueError:
             chosen = ()
         if len(chosen) < _FEWEST:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
@@ -11,17 +11,18 @@ from trim import plugins
 from trim.baselines.query_level.solvers import WEAK_SAMPLE, Remembered, WholeSolutions
 from trim.config.factory import Backends, open_prm
 from trim.config.policy import choose, open_sweep
+from trim.config.settings import Config, PrmSettings
 from trim.config.specs import identities
 from trim.errors import ConfigError
+from trim.experiments.run import Point
 from trim.policies import FAMILIES, AlwaysStrong, AlwaysWeak, PolicyFamily, PolicySpec
+from trim.policies.artifacts import Models
 from trim.policies.fixed import scored
 from trim.policies.registry import Level, Need
 from trim.protocols import Judge, Solver
 from trim.types import Question, Trace
 
 if TYPE_CHECKING:
-    from trim.config.settings import Config
-    from trim.experiments.run import Point
     from trim.tasks import Task
 
 
@@ -32,7 +33,7 @@ class PolicyPoints:
     Args:
         backends: the models.
         task: grades answers and labels steps, for the policies that look at them.
-        questions: gives those of the run: nobody may have been trained on them.
+        questions: gives those of the run: no policy may have been trained on them.
         names: all policies that were asked for.
         stack: closes what is opened.
     """
@@ -73,8 +74,6 @@ class PolicyPoints:
         Raises:
             ConfigError: unknown, out of range, or it lacks what it needs: a folder, step labels.
         """
-        from trim.experiments.run import Point
-
         if self._shared and name in (AlwaysWeak.name, AlwaysStrong.name):
             weak = self.scored if score else self.weak
             return [Point(name, None, weak if name == AlwaysWeak.name else self.strong)]
@@ -95,8 +94,6 @@ class PolicyPoints:
     def _of_queries(
         self, family: PolicyFamily, spec: PolicySpec, parameters: Sequence[float | None] | None
     ) -> list[Point]:
-        from trim.experiments.run import Point
-
         for parameter in parameters or family.sweep:
             family.check(spec, parameter)
         opener = cast(
@@ -107,8 +104,6 @@ class PolicyPoints:
         return [Point(spec.name, parameter, make(parameter or 0.0)) for parameter in parameters or family.sweep]
 
     def _whole_solutions(self) -> WholeSolutions:
-        from trim.policies.artifacts import Models
-
         task = self.task
 
         def right(trace: Trace) -> bool:
@@ -144,15 +139,6 @@ class PolicyPoints:
         return self._strong_judge
 
 
-@asynccontextmanager
-async def open_policy_points(
-    backends: Backends, task: Task, questions: Callable[[], Iterable[Question]], names: Sequence[str]
-) -> AsyncIterator[PolicyPoints]:
-    """Points over these models; what they opened is closed at the end."""
-    async with AsyncExitStack() as stack:
-        yield PolicyPoints(backends, task, questions, names, stack)
-
-
 def _open_strong_judge(config: Config) -> Judge:
     """The strong model as a judge of drafts: asked for a grade, or, in-process, by the likelihood of a draft."""
     strong = config.strong
@@ -160,8 +146,6 @@ def _open_strong_judge(config: Config) -> Judge:
         from trim.scoring.likelihood import open_embedded
 
         return open_embedded(strong.model or "strong")
-    from trim.config.settings import PrmSettings
-
     judge = PrmSettings(
         "grade", strong.model, strong.base_url, strong.api_key_env, timeout=strong.timeout, retries=strong.retries
     )

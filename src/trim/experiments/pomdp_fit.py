@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from pydantic_core import to_jsonable_python
 
 from trim.atomic import write_json
 from trim.config.factory import open_backends
@@ -48,29 +49,10 @@ class FittedPomdp:
 
     def to_json(self) -> dict[str, object]:
         """All that was estimated: the content of `fit.json`."""
-        found = self.estimates
-        names = (
-            "weak_accuracy",
-            "final_accuracy",
-            "strong_accuracy",
-            "strong_accuracy_if_correct",
-            "strong_accuracy_if_wrong",
-            "step_tokens",
-        )
-        estimates = {name: getattr(found, name) for name in names}
-        return {
-            **{name: asdict(estimate) if estimate else None for name, estimate in estimates.items()},
-            "hazard": [asdict(estimate) for estimate in found.hazard],
-            "resamples": asdict(found.resamples) if found.resamples else None,
-            "repeat_weight": found.repeat_weight,
-            "revise": asdict(found.revise) if found.revise else None,
-            "smoothed_hazard": list(found.model.hazard),
-            "scores": {state: asdict(estimate) for state, estimate in found.scores.items()},
-            "questions": found.questions,
-            "traces": found.traces,
-            "skipped_traces": found.skipped,
-            "cost_model": asdict(self.cost_model),
-        }
+        values = {**vars(self.estimates), "cost_model": self.cost_model}
+        values |= {"smoothed_hazard": values.pop("model").hazard, "skipped_traces": values.pop("skipped")}
+        values.pop("points")
+        return dict(to_jsonable_python(values))
 
     def save(self, folder: Path) -> None:
         """Write the policy and `fit.json` into a folder."""

@@ -47,7 +47,7 @@ class _Worker:
             return json.dumps({"error": str(error)})
 
     async def close(self) -> None:
-        """Close the models."""
+        """Close the models of this worker."""
         await self._stack.aclose()
 
 

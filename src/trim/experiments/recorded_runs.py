@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from trim.config.settings import Config
 from trim.config.specs import identities
 from trim.errors import ConfigError
+from trim.experiments.run import Settings
+from trim.policies.artifacts import Models
+from trim.traces import read_traces
 from trim.types import Trace
-
-if TYPE_CHECKING:
-    from trim.experiments.run import Settings
-    from trim.policies.artifacts import Models
 
 
 @dataclass(frozen=True)
@@ -26,22 +24,26 @@ class Recorded:
 
     @classmethod
     def of(cls, paths: Sequence[Path]) -> Recorded:
-        from trim.experiments.run import Settings
+        """Find the traces of folders, and the settings beside them.
 
+        Raises:
+            ConfigError: a run.json cannot be read.
+        """
         files = tuple(path / "traces.jsonl" if path.is_dir() else path for path in paths)
         folders = [file.parent for file in files if file.name == "traces.jsonl" and (file.parent / "run.json").exists()]
         return cls(files, tuple(Settings.read(folder) for folder in folders))
 
     def traces(self) -> Iterator[Trace]:
-        from trim.traces import read_traces
-
+        """Those of one file after the other."""
         for file in self.files:
             yield from read_traces(file)
 
     def models(self, config: Config | None) -> Models:
-        """Whose traces they are."""
-        from trim.policies.artifacts import Models
+        """Whose traces they are; a configuration must name the same models.
 
+        Raises:
+            ConfigError: nothing says whose, or they are of different models.
+        """
         named = [Models(**settings.models) for settings in self.settings]
         if config is not None:
             named.append(Models(**identities(config)))
@@ -53,7 +55,11 @@ class Recorded:
         return named[0]
 
     def task(self, name: str | None) -> str:
-        """The task that they were recorded on."""
+        """The task that they were recorded on, or `name` where no run.json says it.
+
+        Raises:
+            ConfigError: nothing says which, or they are of different tasks.
+        """
         names = {settings.task for settings in self.settings} | ({name} if name else set())
         if len(names) != 1:
             raise ConfigError(

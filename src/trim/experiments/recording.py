@@ -54,8 +54,8 @@ class RecordSettings:
                 (folder / FILE).touch()
         except OSError as error:
             raise ConfigError(f"{folder} cannot hold a record: {error}") from None
-        if (told := RecordSettings.read(folder)) != self:
-            raise ConfigError(f"{folder} is a record of {told}, not of {self}: choose another folder")
+        if (about := RecordSettings.read(folder)) != self:
+            raise ConfigError(f"{folder} is a record of {about}, not of {self}: choose another folder")
 
     @classmethod
     def read(cls, folder: Path) -> RecordSettings:
@@ -79,12 +79,12 @@ async def open_replay(config: Config, folder: Path) -> AsyncIterator[Backends]:
     Raises:
         ConfigError: the record is of other models.
     """
-    told, names = RecordSettings.read(folder), identities(config)
-    if told.models != names:
-        raise ConfigError(f"{folder} is a record of {told.models}, not of {names}: give its --config")
+    about, names = RecordSettings.read(folder), identities(config)
+    if about.models != names:
+        raise ConfigError(f"{folder} is a record of {about.models}, not of {names}: give its --config")
     with Record(folder) as record:
         weak, strong = (RecordedGenerator(record, role) for role in (Role.WEAK, Role.STRONG))
-        yield Backends(stop_and_go(config), weak, strong, RecordedJudge(record))
+        yield Backends(without_lookahead(config), weak, strong, RecordedJudge(record))
 
 
 @asynccontextmanager
@@ -101,7 +101,7 @@ async def open_recording(config: Config, folder: Path, about: RecordSettings) ->
     """
     about.open(folder)
     with Record(folder) as record:
-        async with open_backends(stop_and_go(config)) as backends:
+        async with open_backends(without_lookahead(config)) as backends:
             yield recording(backends, record)
 
 
@@ -135,8 +135,8 @@ async def record(config: Config, folder: Path, about: RecordSettings, *, bar: Pr
     return folder / FILE
 
 
-def stop_and_go(config: Config) -> Config:
-    """The same without reading ahead."""
+def without_lookahead(config: Config) -> Config:
+    """The same models, but no step is drafted before the last one is decided on."""
     return replace(config, generation=replace(config.generation, lookahead=0))
 
 
@@ -148,19 +148,19 @@ def recording(backends: Backends, record: Record) -> Backends:
 
 
 async def explore(backends: Backends, question: Question, seed: int) -> int:
-    """Solve a question in every way that some threshold would, and by each model alone; how many ways there were.
+    """Solve a question as every threshold would, and by each model alone; returns how many solutions that took.
 
-    A threshold's way stays the same until it passes the lowest score that it kept. So each next threshold is the
-    first one above that, and a handful of ways is all there are.
+    The solution stays the same until the threshold passes the lowest score that it kept. So each next threshold is the
+    first one above that, and a handful of solutions covers all thresholds.
     """
     for policy in (AlwaysWeak(), AlwaysStrong()):
         await backends.router(policy).route(question, seed=seed)
-    ways, threshold = 2, _LOWEST
+    solutions, threshold = 2, _LOWEST
     while threshold < 1.0:
         router: Router = backends.router(Threshold(threshold))
         trace = await router.route(question, seed=seed)
-        ways += 1
+        solutions += 1
         kept = [decision.score for decision in trace.decisions if decision.action is Action.CONTINUE]
         lowest = min((score for score in kept if score is not None), default=1.0)
         threshold = math.nextafter(lowest, 2.0)
-    return ways
+    return solutions

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import IO, Any
 
 from trim.atomic import write_json
 from trim.errors import ConfigError, TaskError, TraceError
@@ -25,15 +25,15 @@ from trim.tasks import Task
 from trim.traces import TraceWriter, question_from_json, question_to_json, read_traces
 from trim.types import Question, Trace
 
-Progress = Callable[["Point", bool], None]
-"""Called for each solution; False: it was there already."""
-ProgressBar = Callable[[int], AbstractContextManager[Callable[[str], None]]]
-"""Opens a bar for so many things; what it gives is called with a name for each that is done."""
+Progress = Callable[[str], None]
+"""Called with a name for each thing that is done, such as a point's label for each of its solutions."""
+ProgressBar = Callable[[int], AbstractContextManager[Progress]]
+"""Opens a bar for so many things."""
 
 
 @contextmanager
-def no_bar(total: int) -> Iterator[Callable[[str], None]]:
-    """Shows nothing."""
+def no_bar(total: int) -> Iterator[Progress]:
+    """A `ProgressBar` that shows nothing."""
     yield lambda name: None
 
 
@@ -47,7 +47,7 @@ class Point:
 
     @property
     def label(self) -> str:
-        """Policy and parameter."""
+        """Policy and parameter, such as `threshold 0.5`."""
         return point_name(self.policy, self.parameter)
 
 
@@ -64,12 +64,12 @@ class Settings:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Of the samples."""
+        """One seed for each sample of a question, the run's own first."""
         return sample_seeds(self.seed, self.samples)
 
     @property
     def size(self) -> str:
-        """In words."""
+        """How many questions and samples, in words."""
         return f"{self.questions} questions" + (f", {self.samples} samples of each" if self.samples > 1 else "")
 
     @classmethod
@@ -77,12 +77,14 @@ class Settings:
         """Those of an earlier run.
 
         Raises:
-            ConfigError: there is no `run.json` of this program.
+            ConfigError: there is no `run.json`, or `trim eval` did not write it.
         """
         try:
             return cls(**json.loads((folder / "run.json").read_text()))
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError) as error:
             raise ConfigError(f"{folder / 'run.json'} cannot be read: {error}") from None
+        except TypeError:
+            raise ConfigError(f"{folder / 'run.json'} was not written by trim eval: choose another --out") from None
 
 
 class Run:
@@ -129,19 +131,9 @@ class Run:
 
     def _check_settings(self, path: Path, *, started: bool) -> None:
         mine = json.loads(json.dumps(asdict(self.settings)))
-        if not path.exists():
-            if started:
-                raise ConfigError(f"{self.folder} has traces but no run.json: it cannot be resumed")
-            write_json(path, mine)
-            return
-        try:
-            theirs = json.loads(path.read_text())
-        except ValueError as error:
-            raise ConfigError(f"{path} cannot be read: {error}") from None
-        try:
-            theirs = asdict(Settings(**theirs))
-        except TypeError:
-            raise ConfigError(f"{path} is not one of this program: choose another --out") from None
+        if started and not path.exists():
+            raise ConfigError(f"{self.folder} has traces but no run.json: it cannot be resumed")
+        theirs = asdict(Settings.read(self.folder)) if path.exists() else mine
         if not started:  # nothing was done under those settings
             write_json(path, mine)
             return
@@ -177,7 +169,7 @@ class Run:
         task: Task,
         *,
         concurrency: int = 64,
-        progress: Progress = lambda point, fresh: None,
+        progress: Progress = lambda name: None,
     ) -> None:
         """Solve every question at every point, as many samples of it as the settings say, skipping what is there. What
         is done when an error comes stays.
@@ -187,7 +179,8 @@ class Run:
             TaskError: two of the questions have the same id.
             ConfigError: what is there answers other questions under the same ids.
         """
-        with _Spool(self.folder) as spool:
+        # They are read again for every point, from a file: there may be many.
+        with TemporaryFile("w+", encoding="ascii", dir=self.folder) as spool:
             self._check_questions(questions, spool)
             with TraceWriter(self.traces) as writer:
                 self.torn = str(writer.torn or "")
@@ -195,27 +188,27 @@ class Run:
                     waiting = self._waiting(point, spool, progress)
                     await self._solve_all(point, waiting, task, writer, concurrency=concurrency, progress=progress)
 
-    def _waiting(
-        self, point: Point, questions: Iterable[Question], progress: Progress
-    ) -> Iterator[tuple[Question, int]]:
+    def _waiting(self, point: Point, spool: IO[str], progress: Progress) -> Iterator[tuple[Question, int]]:
         """Questions and seeds of which there is no solution yet."""
         tally = self.tallies.get((point.policy, point.parameter), Tally())
         done = set(zip(tally.questions, tally.seeds, strict=True))
-        for question in questions:
+        spool.seek(0)
+        for line in spool:
+            question = question_from_json(json.loads(line))
             for seed in self.settings.seeds:
                 if (question.id, seed) in done:
-                    progress(point, False)
+                    progress(point.label)
                 else:
                     yield question, seed
 
-    def _check_questions(self, questions: Iterable[Question], spool: _Spool) -> None:
-        """Before anything is paid for: a trace is found again by its question's id."""
+    def _check_questions(self, questions: Iterable[Question], spool: IO[str]) -> None:
+        """Before anything is paid for, as a trace is found again by its question's id. Writes one line a question."""
         seen: set[str] = set()
         for question in questions:
             if question.id in seen:
                 raise TaskError(f"two questions have the id {question.id!r}")
             seen.add(sys.intern(question.id))
-            spool.append(question)
+            spool.write(json.dumps(question_to_json(question)) + "\n")
             if self._texts.get(question.id, hash(question.text)) != hash(question.text):
                 raise ConfigError(f"{self.folder} holds another run: question {question.id!r} has another text there")
 
@@ -237,7 +230,7 @@ class Run:
                 trace = replace(trace, answer=answer, correct=right, policy=point.policy, parameter=point.parameter)
                 writer.append(trace)
                 self._count(trace)
-                progress(point, True)
+                progress(point.label)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -255,7 +248,7 @@ class Run:
         return summarise(self.tallies)
 
     def write_results(self) -> Path:
-        """Write `results.json`."""
+        """Write `results.json` from the traces that are there; its path."""
         points = [asdict(point) for point in self.operating_points()]
         summary = [summary.to_json() for summary in self.summaries()]
         results = {"schema": 1, **asdict(self.settings), "operating_points": points, "summary": summary}
@@ -276,23 +269,3 @@ def compare_folders(first: Path, second: Path) -> list[Compared]:
         return compare_runs(runs[0].tallies, runs[1].tallies)
     except ValueError as error:
         raise ConfigError(f"{first} and {second}: {error}") from None
-
-
-class _Spool:
-    """Questions in a temporary file, to be read again for every operating point: there may be many."""
-
-    def __init__(self, folder: Path) -> None:
-        self._file = TemporaryFile("w+", encoding="ascii", dir=folder)  # noqa: SIM115 - closed by __exit__
-
-    def append(self, question: Question) -> None:
-        self._file.write(json.dumps(question_to_json(question)) + "\n")
-
-    def __iter__(self) -> Iterator[Question]:
-        self._file.seek(0)
-        return (question_from_json(json.loads(line)) for line in self._file)
-
-    def __enter__(self) -> _Spool:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()

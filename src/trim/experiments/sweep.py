@@ -7,19 +7,17 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from trim.config.factory import Backends, open_backends
+from trim.config.settings import Config
 from trim.config.specs import identities
 from trim.errors import ConfigError
-from trim.experiments.policy_points import PolicyPoints, open_policy_points
+from trim.experiments.policy_points import PolicyPoints
 from trim.experiments.recording import RecordSettings, open_recording, open_replay
+from trim.experiments.run import Point
 from trim.policies import AlwaysStrong, AlwaysWeak, PolicySpec
-
-if TYPE_CHECKING:
-    from trim.config.settings import Config
-    from trim.experiments.run import Point
-    from trim.tasks import Task
+from trim.tasks import Task, load_task
+from trim.traces import read_traces
 
 
 @dataclass(frozen=True)
@@ -64,14 +62,6 @@ class EvaluationPlan:
         return open_backends(self.config)
 
 
-@dataclass(frozen=True)
-class OnCluster:
-    """A Ray cluster: workers to use, and its address (None: what the environment names, else this machine)."""
-
-    workers: int
-    address: str | None
-
-
 def names(policies: str) -> tuple[str, ...]:
     """Policies of a comma-separated list, each once."""
     return tuple(dict.fromkeys(name.strip() for name in policies.split(",") if name.strip()))
@@ -85,31 +75,17 @@ async def open_points(plan: EvaluationPlan, task: Task | None = None) -> AsyncIt
         plan: what was asked for.
         task: the plan's, where it is open already.
     """
-    from trim.tasks import load_task
-    from trim.traces import read_traces
-
     async with AsyncExitStack() as stack:
         if task is None:
             task = load_task(plan.task)
             stack.callback(task.close)
         backends = await stack.enter_async_context(plan.open_models())
         questions = partial(task.stream, plan.questions, plan.seed)
-        makes = await stack.enter_async_context(open_policy_points(backends, task, questions, plan.policies))
+        makes = PolicyPoints(backends, task, questions, plan.policies, stack)
         points = _points(plan, makes)
         if plan.recorded is not None and plan.recorded.exists():
             makes.remember(read_traces(plan.recorded))
         yield points
-
-
-async def on_cluster(
-    plan: EvaluationPlan, points: Sequence[Point], where: OnCluster, stack: AsyncExitStack
-) -> list[Point]:
-    """The same points, solved by workers that open the plan themselves; `stack` gives the workers back."""
-    from trim.experiments.ray_cluster import Cluster
-
-    cluster = Cluster(partial(open_points, plan), workers=where.workers, address=where.address)
-    stack.push_async_callback(cluster.aclose)
-    return cluster.points(points)
 
 
 def _points(plan: EvaluationPlan, makes: PolicyPoints) -> list[Point]:
@@ -129,7 +105,7 @@ def _points(plan: EvaluationPlan, makes: PolicyPoints) -> list[Point]:
 
 
 def _parameters(texts: Sequence[str]) -> dict[str, tuple[float | None, ...]]:
-    """`threshold=0.1,0.5` by policy."""
+    """The values of texts such as `threshold=0.1,0.5`, by policy."""
     found: dict[str, tuple[float | None, ...]] = {}
     for text in texts:
         name, equals, values = text.rpartition("=")

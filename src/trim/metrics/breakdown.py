@@ -16,7 +16,7 @@ Key = tuple[str, float | None]
 Labeller = Callable[[Question, Sequence[str]], tuple[bool, ...]]
 
 POSITIONS = 12
-"""Steps of a solution that are told apart; the last stands for all that follow."""
+"""Positions in a solution that are counted separately; the last stands for all that follow."""
 KINDS = ("weak kept", "weak discarded", "strong kept", "strong discarded", "weak prompts", "strong prompts", "PRM read")
 """What tokens are spent on."""
 
@@ -38,7 +38,7 @@ class Breakdown:
     strong_steps: list[int] = field(default_factory=lambda: [0] * POSITIONS)
 
     def add(self, trace: Trace) -> None:
-        """Count one solution."""
+        """Count one solution, its tokens and its steps by position."""
         self.solutions += 1
         weak, strong, prm = (trace.usage[role] for role in (Role.WEAK, Role.STRONG, Role.PRM))
         spent = (
@@ -73,7 +73,7 @@ def break_down(traces: Iterable[Trace], wanted: set[Key], labeller: Labeller | N
         traces: of a run.
         wanted: operating points to look at.
         labeller: which steps are right, if the task has a rule; drafts behind a wrong step are left out, since there
-            is no rule that tells a right step from a wrong one any more.
+            is no rule any more for which of them are right.
     """
     points: dict[Key, Breakdown] = {}
     scores: list[float] = []

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trim.metrics.curves import Curve, area, at_share, best_lift, best_within, by_share, hull, mean_lift, reach
-from trim.metrics.question_bootstrap import DRAWS, Means, PairedOutcomes
+from trim.metrics.question_bootstrap import DRAWS, Means, resampled_means
 from trim.metrics.tally import Tally
 from trim.stats import Estimate, FloatArray, from_resamples
 
@@ -71,23 +71,19 @@ def summarise(tallies: Mapping[tuple[str, float | None], Tally], draws: int = DR
         return []
     keys = [*ENDS, *(key for key in counted if key not in ENDS)]
     try:
-        outcomes = PairedOutcomes.of([counted[key] for key in keys])
+        means = resampled_means([counted[key] for key in keys], draws)
     except ValueError:
         return []
-    means = outcomes.means(draws)
     gap, full = means.right[:, 1] - means.right[:, 0], means.strong_tokens[:, 1]
     if not (gap[0] > 0 and full[0] > 0):
         return []
     sound = (gap > 0) & (full > 0)
-    means = Means(means.right[sound], means.strong_tokens[sound], means.cost[sound])
+    means = Means(means.questions, means.right[sound], means.strong_tokens[sound], means.cost[sound])
     policies = dict.fromkeys(policy for policy, _ in keys[2:])
-    return [
-        _summary(policy, means, [i for i, key in enumerate(keys) if key[0] == policy], len(outcomes.questions))
-        for policy in policies
-    ]
+    return [_summary(policy, means, [i for i, key in enumerate(keys) if key[0] == policy]) for policy in policies]
 
 
-def _summary(policy: str, means: Means, points: list[int], questions: int) -> Summary:
+def _summary(policy: str, means: Means, points: list[int]) -> Summary:
     share = means.strong_tokens / means.strong_tokens[:, 1:2]
     weak, strong = means.right[:, 0:1], means.right[:, 1:2]
     pgr = (means.right - weak) / (strong - weak)
@@ -97,7 +93,9 @@ def _summary(policy: str, means: Means, points: list[int], questions: int) -> Su
         return by_share(share[:, chosen], values[:, chosen])
 
     def estimate(values: FloatArray) -> Estimate:
-        return _estimate(values, questions)
+        # What is not finite was not reached; it sorts behind the rest.
+        value, *drawn = np.where(np.isfinite(values), values, np.inf)
+        return from_resamples(value, drawn or [np.inf], means.questions, method="nearest")
 
     own, whole = curve(pgr, strong_end=False), curve(pgr, strong_end=True)
     accuracy = curve(means.right, strong_end=True)
@@ -107,7 +105,7 @@ def _summary(policy: str, means: Means, points: list[int], questions: int) -> Su
     solved = at_share(curve(means.right, strong_end=False), np.where(reached, cpt95, 1.0))
     return Summary(
         policy=policy,
-        questions=questions,
+        questions=means.questions,
         cpt={level: estimate(reach(own, level / 100)) for level in LEVELS},
         apgr=estimate(area(whole)),
         delta_ibc=estimate(mean_lift(share[:, points], pgr[:, points])),
@@ -116,9 +114,3 @@ def _summary(policy: str, means: Means, points: list[int], questions: int) -> Su
         aiq=estimate(area(hull(accuracy))),
         cost_per_correct=estimate(np.where(reached & (solved > 0), cost / np.maximum(solved, 1e-9), np.inf)),
     )
-
-
-def _estimate(values: FloatArray, questions: int) -> Estimate:
-    """Row 0 is the value, the others are resamples. What is not finite was not reached; it sorts behind the rest."""
-    reached = np.where(np.isfinite(values), values, np.inf)
-    return from_resamples(reached[0], reached[1:] if len(reached) > 1 else [np.inf], questions, method="nearest")

@@ -74,7 +74,7 @@ def area(curve: Curve) -> FloatArray:
 
 def hull(curve: Curve) -> Curve:
     """The least concave, never falling curve above all points, at the points' shares: what mixtures of any two of
-    them, and throwing money away, can reach (RouterBench, arXiv 2403.12031, section on the non-decreasing hull).
+    them, and spending more for nothing, can reach (RouterBench, arXiv 2403.12031, section on the non-decreasing hull).
     """
     value = np.maximum.accumulate(curve.value, axis=1)
     above = np.stack([_concave(x, y) for x, y in zip(curve.share, value, strict=True)])

@@ -25,7 +25,7 @@ class Judged:
     first_wrong: int
     seconds: float = 0.0
 
-    def accused(self, threshold: float) -> int:
+    def first_below(self, threshold: float) -> int:
         """The first step scored below the threshold, -1 if there is none."""
         return next((index for index, score in enumerate(self.scores) if score < threshold), -1)
 
@@ -50,10 +50,10 @@ class Quality:
         threshold: below it a step counts as wrong, for the next three.
         f1: ProcessBench's (arXiv 2412.06559): harmonic mean of the two accuracies that follow.
         erroneous: share of erroneous solutions whose first wrong step is named exactly.
-        correct: share of correct solutions of which no step is accused.
-        near: share of erroneous solutions where the accused step is the first wrong one or a neighbour of it.
+        correct: share of correct solutions in which no step is called wrong.
+        near: share of erroneous solutions where the step called wrong is the first wrong one or a neighbour of it.
         best_threshold: the one with the largest F1 on these solutions.
-        best_f1: F1 there, which flatters a little.
+        best_f1: F1 there, a little optimistic as it is chosen on the same solutions.
         auroc: P(a right step scores above a wrong one).
         calibration_error: mean distance between score and share right over tenths, weighted by steps.
         bins: the calibration curve.
@@ -84,13 +84,13 @@ def quality(solutions: Sequence[Judged], threshold: float = 0.5) -> Quality:
     wrong = np.array([s.first_wrong >= 0 for s in solutions])
     if wrong.all() or not wrong.any():
         raise ValueError("both correct and erroneous solutions are needed")
-    accused = np.array([s.accused(threshold) for s in solutions])
+    named = np.array([s.first_below(threshold) for s in solutions])
     first = np.array([s.first_wrong for s in solutions])
-    hit = (accused == first).astype(float)
-    near = (accused >= 0) & (np.abs(accused - first) <= 1)
+    hit = (named == first).astype(float)
+    near = (named >= 0) & (np.abs(named - first) <= 1)
     points = labelled_steps(solutions)
     choices = np.unique(np.concatenate([np.linspace(0.05, 0.95, 19), [threshold]]))
-    scored = [_f1(np.array([s.accused(t) for s in solutions]) == first, wrong) for t in choices]
+    scored = [_f1(np.array([s.first_below(t) for s in solutions]) == first, wrong) for t in choices]
     owner = np.concatenate([[index] * _labelled(s) for index, s in enumerate(solutions)]).astype(int)
 
     def ranking(chosen: Indices) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trim.metrics.curves import at_share, by_share
-from trim.metrics.question_bootstrap import DRAWS, PairedOutcomes
+from trim.metrics.question_bootstrap import DRAWS, resampled_means
 from trim.metrics.tally import Tally
 from trim.stats import Estimate, FloatArray, from_resamples
 
@@ -24,8 +24,8 @@ def matched_difference(
         first: all operating points of a policy.
         second: all operating points of the other one.
         share: strong tokens as a share of those of the strong model alone, in [0, 1].
-        weak: what always-weak made of the questions.
-        strong: what always-strong made of them.
+        weak: always-weak on the same questions.
+        strong: always-strong on them.
         draws: bootstrap resamples.
 
     Raises:
@@ -35,8 +35,7 @@ def matched_difference(
         raise ValueError(f"a strong share lies in [0, 1], not {share}")
     if not first or not second:
         raise ValueError("each policy needs at least one operating point")
-    outcomes = PairedOutcomes.of([weak, strong, *first, *second])
-    means = outcomes.means(draws)
+    means = resampled_means([weak, strong, *first, *second], draws)
     shares = means.strong_tokens / means.strong_tokens[:, 1:2]
     columns = range(2, shares.shape[1])
 
@@ -45,4 +44,4 @@ def matched_difference(
         return at_share(by_share(shares[:, points], means.right[:, points]), share)
 
     difference = accuracy(columns[: len(first)]) - accuracy(columns[len(first) :])
-    return from_resamples(difference[0], difference[1:], len(outcomes.questions))
+    return from_resamples(difference[0], difference[1:], means.questions)

@@ -17,47 +17,31 @@ _CHUNK = 500_000  # questions times draws that are held at the same time
 
 @dataclass(frozen=True, eq=False)
 class Means:
-    """Means over questions, arrays (1 + draws, P): row 0 of the questions as they are, the others of resamples.
+    """Means of P points, arrays (1 + draws, P): row 0 of the questions as they are, the others of resamples.
 
     All points of a row are means over the same resampled questions, so what differs within a row is paired.
     """
 
+    questions: int
     right: FloatArray
     strong_tokens: FloatArray
     cost: FloatArray
 
 
-@dataclass(frozen=True, eq=False)
-class PairedOutcomes:
-    """P points over the Q questions that all of them answered: arrays (P, Q).
+def resampled_means(tallies: Sequence[Tally], draws: int = DRAWS, *, seed: int = 0) -> Means:
+    """Means of the questions that all points answered, and of `draws` resamples of them.
 
     Several samples of one question are averaged: questions are what is drawn, so their spread is what counts.
+
+    Raises:
+        ValueError: no tallies, or no question that all of them answered.
     """
-
-    questions: tuple[str, ...]
-    right: FloatArray
-    strong_tokens: FloatArray
-    cost: FloatArray
-
-    @classmethod
-    def of(cls, tallies: Sequence[Tally]) -> PairedOutcomes:
-        """Bring tallies into one order of questions.
-
-        Raises:
-            ValueError: no tallies, or no question that all of them answered.
-        """
-        questions = common_questions(tallies)
-        table = question_means(tallies, questions)
-        return cls(questions, table[:, 0], table[:, 1], table[:, 2])
-
-    def means(self, draws: int = DRAWS, *, seed: int = 0) -> Means:
-        """Means of the questions and of `draws` resamples of them."""
-        table = np.concatenate([self.right, self.strong_tokens, self.cost])
-        rows = [table.mean(axis=1, keepdims=True).T]
-        count = len(self.questions)
-        drawn = resamples(count, draws, np.random.default_rng(seed))
-        while chunk := list(islice(drawn, max(1, _CHUNK // count))):
-            times = np.stack([np.bincount(chosen, minlength=count) for chosen in chunk])
-            rows.append(times @ table.T / count)
-        right, strong_tokens, cost = np.split(np.concatenate(rows), 3, axis=1)
-        return Means(right, strong_tokens, cost)
+    questions = common_questions(tallies)
+    count = len(questions)
+    table = np.concatenate(np.moveaxis(question_means(tallies, questions), 1, 0))
+    rows = [table.mean(axis=1, keepdims=True).T]
+    drawn = resamples(count, draws, np.random.default_rng(seed))
+    while chunk := list(islice(drawn, max(1, _CHUNK // count))):
+        times = np.stack([np.bincount(chosen, minlength=count) for chosen in chunk])
+        rows.append(times @ table.T / count)
+    return Means(count, *np.split(np.concatenate(rows), 3, axis=1))

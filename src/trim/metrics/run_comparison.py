@@ -9,7 +9,7 @@ from math import erfc, sqrt
 from trim.metrics.curve_summary import ENDS
 from trim.metrics.matched_share import matched_difference
 from trim.metrics.operating_point import point_name
-from trim.metrics.question_bootstrap import PairedOutcomes
+from trim.metrics.question_bootstrap import resampled_means
 from trim.metrics.tally import Tally
 from trim.stats import NORMAL_975, Estimate, from_resamples
 
@@ -61,10 +61,9 @@ def paired_difference(first: Tally, second: Tally) -> Estimate:
     Raises:
         ValueError: there is none.
     """
-    outcomes = PairedOutcomes.of([first, second])
-    right = outcomes.means().right
-    difference = right[:, 0] - right[:, 1]
-    return from_resamples(difference[0], difference[1:], len(outcomes.questions))
+    means = resampled_means([first, second])
+    difference = means.right[:, 0] - means.right[:, 1]
+    return from_resamples(difference[0], difference[1:], means.questions)
 
 
 def _at_shares(first: Tallies, second: Tallies) -> list[tuple[str, Estimate]]:

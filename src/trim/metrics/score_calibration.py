@@ -66,5 +66,5 @@ def _temperature(points: Points) -> RecalibrationCurve:
 
 
 def _logit(scores: FloatArray) -> FloatArray:
-    sure = np.clip(scores, 1e-4, 1 - 1e-4)
-    return np.log(sure / (1 - sure))
+    clipped = np.clip(scores, 1e-4, 1 - 1e-4)
+    return np.log(clipped / (1 - clipped))

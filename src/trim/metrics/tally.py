@@ -36,7 +36,7 @@ class Tally:
     fallbacks: int = 0
 
     def add(self, trace: Trace) -> None:
-        """Count one trace."""
+        """Append one solution to every column."""
         weak, strong, prm = (trace.usage[role] for role in (Role.WEAK, Role.STRONG, Role.PRM))
         self.questions.append(sys.intern(trace.question.id))  # one text for all points
         self.right.append(bool(trace.correct))

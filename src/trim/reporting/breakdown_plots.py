@@ -11,7 +11,7 @@ from trim.metrics.breakdown import KINDS, Breakdown
 from trim.metrics.judge_quality import ReliabilityBin
 from trim.metrics.operating_point import OperatingPoint, point_name
 
-# One hatch a kind, so that the bars are told apart without colour.
+# One hatch a kind, so that the bars can be distinguished without colour.
 _FILLS = (
     ("#E69F00", ""), ("#E69F00", "////"), ("#0072B2", ""), ("#0072B2", "////"),
     ("#F5D58A", "..."), ("#9CC7E4", "..."), ("#B5B5B5", "xx"),

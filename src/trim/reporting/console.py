@@ -16,7 +16,7 @@ COLOURS = {Role.WEAK: "yellow", Role.STRONG: "cyan"}
 
 
 def console(*, stderr: bool = False) -> Console:
-    """The terminal."""
+    """A terminal that neither highlights numbers nor wraps softly."""
     return Console(stderr=stderr, highlight=False, soft_wrap=False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -123,24 +124,14 @@ def hazard(model: PomdpModel, counted: Sequence[Estimate]) -> Figure:
     steps = np.arange(len(counted))
     values = np.array([e.value for e in counted])
     reach = np.array([[e.value - e.low for e in counted], [e.high - e.value for e in counted]])
-    axes.errorbar(
-        steps,
-        values,
-        np.maximum(reach, 0),
-        fmt="o",
-        color="black",
-        capsize=3,
-        markersize=5,
-        label="counted, with 95% confidence interval",
-    )
-    axes.plot(
-        steps, model.hazard[: len(counted)], color=_BLUE, drawstyle="steps-mid", label="smoothed, as the policy uses it"
-    )
+    label = "counted, with 95% confidence interval"
+    axes.errorbar(steps, values, np.maximum(reach, 0), fmt="o", color="black", capsize=3, markersize=5, label=label)
+    label = "smoothed, as the policy uses it"
+    axes.plot(steps, model.hazard[: len(counted)], color=_BLUE, drawstyle="steps-mid", label=label)
+    small: dict[str, Any] = {"va": "bottom", "fontsize": 8, "color": "#444444", "annotation_clip": False}
     for step, e in zip(steps, counted, strict=True):
-        axes.annotate(
-            str(e.count), (step, 1.09), ha="center", va="bottom", fontsize=8, color="#444444", annotation_clip=False
-        )
-    axes.annotate("drafts:", (-0.75, 1.09), ha="right", va="bottom", fontsize=8, color="#444444", annotation_clip=False)
+        axes.annotate(str(e.count), (step, 1.09), ha="center", **small)
+    axes.annotate("drafts:", (-0.75, 1.09), ha="right", **small)
     axes.set_xlabel("t (the draft after step t, counted from 0)")
     axes.set_ylabel("P(that draft is the final one)")
     axes.set_ylim(-0.03, 1.06)
@@ -161,17 +152,8 @@ def scores(points: Mapping[str, NDArray[np.float64]]) -> Figure:
     for axes, state, colour, hatch in zip(panels, STATES, (_BLUE, _ORANGE, "#999999"), ("", "///", "..."), strict=True):
         values = points[state][:, 1]
         shares = np.histogram(values, edges)[0] / len(values)
-        axes.bar(
-            edges[:-1],
-            shares,
-            0.05,
-            align="edge",
-            color=colour,
-            alpha=0.55,
-            edgecolor="black",
-            linewidth=0.6,
-            hatch=hatch,
-        )
+        fill: dict[str, Any] = {"color": colour, "hatch": hatch, "alpha": 0.55, "edgecolor": "black", "linewidth": 0.6}
+        axes.bar(edges[:-1], shares, 0.05, align="edge", **fill)
         low, middle, high = np.percentile(values, (25, 50, 75))
         axes.set_title(f"{_WORDS[state]}   ({len(values):,} scores)", fontsize=10, loc="left")
         spread = f"median {middle:.2f}, half of them in {low:.2f} to {high:.2f}"

@@ -35,7 +35,7 @@ def write_report(run: Run, title: str = "TRIM: which steps did the strong model 
     shown = _shown(points)
     keys = {(p.policy, p.parameter) for p in shown}
     family = FAMILIES.get(settings.task.partition(":")[0])
-    inside = break_down(read_traces(run.traces), keys, family.step_labels if family else None)
+    breakdown = break_down(read_traces(run.traces), keys, family.step_labels if family else None)
     template = Environment(autoescape=True).from_string(
         (files("trim.reporting") / "report.html.jinja").read_text("utf-8")
     )
@@ -44,7 +44,7 @@ def write_report(run: Run, title: str = "TRIM: which steps did the strong model 
         subtitle=f"Task {settings.task}, {settings.size}, seed {settings.seed}. Models: "
         + ", ".join(f"{role} {name}" for role, name in settings.models.items()),
         headline=headline(points),
-        figures=_figures(run, shown, inside),
+        figures=_figures(run, shown, breakdown),
         points=points,
         summaries=run.summaries(),
         sample_note=f"{_SHOWN_QUESTIONS} questions at most, at {len(shown)} of the {len(points)} operating points; "
@@ -67,9 +67,9 @@ class _Plot:
     data: str
 
 
-def _figures(run: Run, shown: Sequence[OperatingPoint], inside: RunBreakdown) -> list[_Plot]:
+def _figures(run: Run, shown: Sequence[OperatingPoint], breakdown: RunBreakdown) -> list[_Plot]:
     settings = run.settings
-    ordered = {(p.policy, p.parameter): inside.points[p.policy, p.parameter] for p in shown}
+    ordered = {(p.policy, p.parameter): breakdown.points[p.policy, p.parameter] for p in shown}
     made = [
         (
             "Accuracy against strong share",
@@ -99,11 +99,11 @@ def _figures(run: Run, shown: Sequence[OperatingPoint], inside: RunBreakdown) ->
             "In percent of the solutions that have such a step. The last column includes all later steps.",
         ),
     ]
-    if inside.calibration:
+    if breakdown.calibration:
         made.append(
             (
                 "Calibration of the process reward model",
-                reliability(inside.calibration),
+                reliability(breakdown.calibration),
                 "Scores in tenths against the share of drafts that are right by the task's rule.",
                 "Only drafts that follow right steps; the numbers at the points count them. Below the line the scores "
                 "are overconfident.",
@@ -136,22 +136,22 @@ def _safe_json(rows: list[dict[str, Any]]) -> Markup:
 
 
 def _shown(points: Sequence[OperatingPoint]) -> list[OperatingPoint]:
-    """The points that are looked into: the ends, the headline's, the most telling one of each policy, and while there
-    is room others, one policy as much as another.
+    """The points whose solutions are shown: both ends, the headline's, one that represents each policy, and as many
+    others as fit, evenly spread.
     """
     best = cheapest(points, "threshold", 0.95)
-    telling = [
-        _telling([p for p in points if p.policy == policy]) for policy in dict.fromkeys(p.policy for p in points)
+    representatives = [
+        _representative([p for p in points if p.policy == policy]) for policy in dict.fromkeys(p.policy for p in points)
     ]
-    chosen = [p for p in points if p.parameter is None or p is best or p in telling]
+    chosen = [p for p in points if p.parameter is None or p is best or p in representatives]
     others = [p for p in points if p not in chosen]
-    room = max(0, _MOST_POINTS - len(chosen))
-    step = max(1, -(-len(others) // room)) if room else len(others) + 1
+    free = max(0, _MOST_POINTS - len(chosen))
+    step = max(1, -(-len(others) // free)) if free else len(others) + 1
     chosen += others[step // 2 :: step]
     return [p for p in points if p in chosen]
 
 
-def _telling(points: Sequence[OperatingPoint]) -> OperatingPoint:
+def _representative(points: Sequence[OperatingPoint]) -> OperatingPoint:
     """Of one policy's points the cheapest that recovers 80% of the gap, else the one that recovers most."""
     good = cheapest(points, points[0].policy, 0.8)
     return good or max(points, key=lambda p: p.accuracy)

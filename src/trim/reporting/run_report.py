@@ -7,7 +7,7 @@ from trim.reporting.console import console
 from trim.reporting.frontier_plot import frontier
 from trim.reporting.png import write_png
 from trim.reporting.report_page import headline, write_report
-from trim.reporting.tables import summary_table, table
+from trim.reporting.tables import points_table, summary_table
 
 
 def write_run(run: Run) -> None:
@@ -23,7 +23,7 @@ def print_run(run: Run) -> None:
     """Print the tables, and where to look."""
     screen = console()
     points = run.operating_points()
-    screen.print(table(points, f"{run.settings.task}, {run.settings.size}, means per question"))
+    screen.print(points_table(points, f"{run.settings.task}, {run.settings.size}, means per question"))
     if summaries := run.summaries():
         screen.print(summary_table(summaries))
     if words := headline(points):

@@ -1,0 +1,53 @@
+"""Solutions in the terminal: who wrote what, and what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from tests.pomdp.fit.recorded import record
+from trim.policies import Threshold
+from trim.reporting.console import lines, live, summary
+from trim.types import Decision, Fallback, Role, StopReason, Trace
+
+TRACE = next(t for t in record(Threshold(0.5), 20) if any(d.rejected for d in t.decisions))
+
+
+def test_decisions_are_printed_as_they_fall_and_the_trace_returned() -> None:
+    async def items() -> AsyncIterator[Decision | Trace]:
+        for decision in TRACE.decisions:
+            yield decision
+        yield TRACE
+
+    screen = Console(width=120, color_system=None)
+    with screen.capture() as captured:
+        assert asyncio.run(live(screen, items())) is TRACE
+    printed = captured.get()
+    assert printed.count("✗") == sum(len(decision.rejected) for decision in TRACE.decisions)
+    assert all(decision.step.text in printed for decision in TRACE.decisions)
+
+
+def test_a_forced_step_says_so() -> None:
+    screen = Console(width=160, color_system=None)
+    with screen.capture() as captured:
+        screen.print(lines(replace(TRACE.decisions[0], forced=True)))
+    assert "overruled the policy" in captured.get()
+
+
+@pytest.mark.parametrize(("correct", "words"), [(True, "✓ right"), (False, "✗ wrong"), (None, "strong")])
+def test_the_summary_says_whether_the_answer_is_right(correct: bool | None, words: str) -> None:
+    text = summary(replace(TRACE, answer="42", correct=correct)).plain
+    assert text.startswith("answer 42")
+    assert words in text
+    assert ("✓" in text or "✗" in text) is (correct is not None)
+
+
+def test_the_summary_names_failures_and_limits() -> None:
+    fallback = Fallback(Role.PRM, 1, "refused", Role.STRONG)
+    text = summary(replace(TRACE, fallbacks=(fallback,), stop_reason=StopReason.STEP_LIMIT)).plain
+    assert "prm failed, fallback to strong: refused" in text
+    assert text.endswith("stopped: step limit")
