@@ -28,7 +28,7 @@ from trim.protocols import Probe
 from trim.types import Usage
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+    from openai import AsyncOpenAI, AsyncStream
 
 _TOO_LONG = re.compile(
     r"context[ _-]*(length|size|window)|max_model_len|maximum (model |input )?length|too long|too many tokens"
@@ -102,8 +102,8 @@ class Server:
         if client is not None and self._loop is asyncio.get_running_loop():
             await client.close()
 
-    async def send(self, path: str, body: dict[str, Any], *, streamed: bool) -> Any:
-        """What `path` answers with: JSON, or where it is streamed an asynchronous iterator over JSON, with `close`.
+    async def open_stream(self, path: str, body: dict[str, Any]) -> AsyncStream[object]:
+        """The JSON values that `path` sends as events; returns once the server has begun to answer.
 
         A path with a leading slash stands beside `/v1`, not in it. The SDK's own types are left out: making them took
         about a fifth of the gateway's CPU time.
@@ -113,32 +113,29 @@ class Server:
         """
         from openai import AsyncStream
 
-        base = self._base_url.rstrip("/")
-        url = base.removesuffix("/v1") + path if path.startswith("/") else f"{base}/{path}"
+        kind = AsyncStream[object]
         async with self.errors():
-            if streamed:
-                kind = AsyncStream[object]
-                return await self.client.post(url, body=body, cast_to=object, stream=True, stream_cls=kind)
-            return await self.client.post(url, body=body, cast_to=object)
+            return await self.client.post(self._url(path), body=body, cast_to=object, stream=True, stream_cls=kind)
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """The JSON object that `path` answers with; see `send`.
+        """The JSON object that `path` answers with; see `open_stream`.
 
         Raises:
             BackendError: no such answer, after retries.
         """
-        answer = await self.send(path, body, streamed=False)
+        async with self.errors():
+            answer = await self.client.post(self._url(path), body=body, cast_to=object)
         if not isinstance(answer, dict):
             raise BadResponse(self.name, f"{path} answered with something else than a JSON object")
         return answer
 
     async def stream(self, path: str, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        """The JSON objects that `path` answers with as events. Closing the iterator cancels the request.
+        """The JSON objects that `path` sends as events. Closing the iterator cancels the request.
 
         Raises:
             BackendError: no such answer, after retries; or it breaks off.
         """
-        events = await self.send(path, body, streamed=True)
+        events = await self.open_stream(path, body)
         try:
             while True:
                 async with self.errors():
@@ -150,6 +147,10 @@ class Server:
                 yield event
         finally:
             await events.close()
+
+    def _url(self, path: str) -> str:
+        base = self._base_url.rstrip("/")
+        return base.removesuffix("/v1") + path if path.startswith("/") else f"{base}/{path}"
 
     async def models(self) -> tuple[tuple[str, ...], int | None]:
         """Names of the models that the server offers, and our model's context in tokens where it says so (vLLM)."""

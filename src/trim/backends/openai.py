@@ -193,10 +193,12 @@ class OpenAIGenerator(ServerBackend):
 
     async def send(self, body: dict[str, Any]) -> Answer:
         """Send a request; returns once the server has begun to answer."""
-        path, streamed = "completions" if "prompt" in body else "chat/completions", bool(body["stream"])
+        path = "completions" if "prompt" in body else "chat/completions"
         self.usage.calls += 1
-        answer = await self.server.send(path, body, streamed=streamed)
-        return Answer(self.server, aiter(answer), answer.close) if streamed else Answer(self.server, whole(answer))
+        if not body["stream"]:
+            return Answer(self.server, whole(await self.server.post(path, body)))
+        events = await self.server.open_stream(path, body)
+        return Answer(self.server, events, events.close)
 
     def fitting(self, prompt: str, wanted: int) -> int:
         """`wanted`, or fewer completion tokens if no more fit into the context after the prompt.

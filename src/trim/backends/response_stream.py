@@ -21,7 +21,7 @@ class Answer:
     """
 
     def __init__(
-        self, server: Server, chunks: AsyncIterator[Any], close: Callable[[], Awaitable[None]] | None = None
+        self, server: Server, chunks: AsyncIterator[object], close: Callable[[], Awaitable[None]] | None = None
     ) -> None:
         self._server = server
         self._chunks = chunks
@@ -43,12 +43,12 @@ class Answer:
             await self._close()
 
 
-async def whole(response: Any) -> AsyncIterator[Any]:
+async def whole(response: object) -> AsyncIterator[object]:
     """An answer that is not streamed, as its only chunk."""
     yield response
 
 
-def read_chunk(raw: dict[str, Any]) -> Chunk:
+def read_chunk(raw: Any) -> Chunk:
     """What a chunk (or a whole answer) says, whichever fields the server filled in."""
     choices, usage = raw["choices"], raw.get("usage") or {}
     details = usage.get("prompt_tokens_details") or {}
