@@ -8,7 +8,7 @@ Seeded runs repeat exactly whatever runs beside them and whatever ran before:
   prompts are padded by their own length and not by their neighbours', cache lengths are multiples of 64;
 - cached keys and values depend on the text alone: they are always computed piece by piece (the prompt, then each kept
   step), never taken over from decoding, whose rounding differs in the last bit.
-`tests/models/test_engine.py` holds the engine to both, bit by bit.
+`tests/backends/test_onnx_engine.py` holds the engine to both, bit by bit.
 """
 
 from __future__ import annotations

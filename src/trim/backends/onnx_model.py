@@ -120,7 +120,7 @@ class Reading:
     """What was read of a text in pieces.
 
     Args:
-        notes: the cache's, by where a piece ends; whoever reads adds those on the pieces in `outputs`.
+        notes: the cache's, by where a piece ends; the caller adds one for each piece in `outputs`.
         ends: of the pieces, in tokens.
         tokens: read now.
         outputs: [number picked, outputs] by index, of the pieces without a note.

@@ -1,4 +1,4 @@
-"""A simulated process reward model: scores drawn from the hidden state that the steps' texts tell."""
+"""A simulated process reward model: scores drawn from the hidden state, which the texts of the steps show."""
 
 from __future__ import annotations
 
