@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 from trim.metrics.operating_point import OperatingPoint, cheapest
-from trim.reporting.frontier_plot import frontier, save
+from trim.reporting.frontier_plot import frontier
+from trim.reporting.png import write_png
 
 IMAGES = Path(__file__).parent / "img"
 
@@ -52,7 +53,7 @@ def plot(run: Path, name: str) -> list[OperatingPoint]:
     """Draw a run's frontier; its points."""
     results = json.loads((run / "results.json").read_text())
     points = [OperatingPoint(**point) for point in results["operating_points"]]
-    save(frontier(points, f"{results['task']}, {results['questions']} questions"), IMAGES / name)
+    write_png(frontier(points, f"{results['task']}, {results['questions']} questions"), IMAGES / name)
     return points
 
 
