@@ -1,4 +1,4 @@
-"""The pictures of README and documentation, and the rows of the README's table.
+"""The plots of README and documentation, and the rows of the README's table.
 
     trim eval --task T --questions 1000 --policies always-weak,always-strong,random,threshold,oracle --out trim-eval
     python docs/figures.py trim-eval [RUN ...]
@@ -20,12 +20,12 @@ IMAGES = Path(__file__).parent / "img"
 
 
 def rows(points: list[OperatingPoint]) -> list[str]:
-    """The ends, the cheapest threshold that closes 95% of the gap, random steps that cost as much, 0.5, the oracle."""
+    """Both models alone, the cheapest threshold that closes 95% of the gap, random steps of equal cost, 0.5, oracle."""
     named = {(point.policy, point.parameter): point for point in points}
     best = cheapest(points, "threshold", 0.95)
     share = (best.strong_share or 0.0) if best is not None else 0.25
-    dearer = (p for p in points if p.policy == "random" and (p.strong_share or 0.0) >= share)
-    alike = min(dearer, key=lambda p: p.strong_share or 0.0)
+    costlier = (p for p in points if p.policy == "random" and (p.strong_share or 0.0) >= share)
+    alike = min(costlier, key=lambda p: p.strong_share or 0.0)
     chosen = {
         "weak model alone": named["always-weak", None],
         f"random steps, p = {alike.parameter:g}": alike,
@@ -50,7 +50,7 @@ def _row(name: str, point: OperatingPoint) -> str:
 
 
 def plot(run: Path, name: str) -> list[OperatingPoint]:
-    """Draw a run's frontier; its points."""
+    """Draw a run's frontier and return its points."""
     results = json.loads((run / "results.json").read_text())
     points = [OperatingPoint(**point) for point in results["operating_points"]]
     write_png(frontier(points, f"{results['task']}, {results['questions']} questions"), IMAGES / name)
@@ -58,7 +58,7 @@ def plot(run: Path, name: str) -> list[OperatingPoint]:
 
 
 def main() -> None:
-    """Write the pictures, print the rows."""
+    """Write the plots and print the rows."""
     IMAGES.mkdir(exist_ok=True)
     points = plot(Path(sys.argv[1]), "frontier.png")
     for name in sys.argv[2:]:

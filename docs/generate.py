@@ -1,4 +1,4 @@
-"""The reference pages, from the code. mkdocs calls `on_files` (mkdocs.yml, `hooks`), so no page can be out of date.
+"""Generates the reference pages from the code. mkdocs calls `on_files` (`hooks` in mkdocs.yml), so they are up to date.
 
 python docs/generate.py FOLDER      writes the same pages as files
 """
@@ -37,8 +37,8 @@ def cli() -> str:
 
     parts = [
         "# Commands\n",
-        "Made from the command line's own parser; `trim COMMAND --help` says the same. A mistake that the user can fix "
-        "ends in one sentence on standard error and exit code 2, Ctrl-C in 130.\n",
+        "Generated from the command line's parser; `trim COMMAND --help` prints the same. An error that the user can "
+        "fix prints one sentence on standard error and exits with code 2; Ctrl-C exits with 130.\n",
     ]
     for name, command in _commands(parser(), "trim"):
         parts.append(_command(name, command))
@@ -70,7 +70,7 @@ def _command(name: str, parser: argparse.ArgumentParser) -> str:
 
 
 def _prose(text: str) -> str:
-    """A description; its indented lists as they are."""
+    """A description; indented lists are kept as they are."""
     if re.search(r"^  ", text, re.MULTILINE):
         return f"```text\n{text.strip()}\n```\n"
     return text.strip() + "\n"
@@ -92,7 +92,7 @@ def _argument(action: argparse.Action) -> tuple[str, ...]:
 
 
 def _default(value: object) -> str:
-    """A default that says something."""
+    """A default worth showing, else an empty string."""
     if value is None or isinstance(value, bool | tuple | list) or value in ("", argparse.SUPPRESS):
         return ""
     return f"`{value}`"
@@ -108,8 +108,9 @@ def configuration() -> str:
     words = tables()
     parts = [
         "# Configuration\n",
-        "One TOML file; every key is optional and checked. `trim config check trim.toml` validates it, `--probe` asks "
-        "the servers. An environment variable overrides its key: `TRIM_WEAK__BASE_URL` for `base_url` in `[weak]`. "
+        "Configuration is one TOML file; every key is optional and validated. `trim config check trim.toml` checks it, "
+        "`--probe` also queries the servers. An environment variable overrides its key: `TRIM_WEAK__BASE_URL` for "
+        "`base_url` in `[weak]`. "
         "Without a file the embedded models are used at nominal prices, which are the defaults below.\n",
     ]
     by_table: dict[str, list[tuple[str, ...]]] = {}
@@ -132,8 +133,8 @@ def policies() -> str:
 
     parts = [
         "# Policies\n",
-        "The registry of policy families. A name is `FAMILY[+OPTION...][=FOLDER]`: `threshold+2` resamples a draft up "
-        "to twice, `pomdp+revise=fits/gsm` is a saved plan with revisions. A family has one parameter, which an "
+        "This is the registry of policy families. A name is `FAMILY[+OPTION...][=FOLDER]`: `threshold+2` resamples a draft "
+        "up to twice, `pomdp+revise=fits/gsm` is a saved plan with revisions. A family has one parameter, which an "
         "evaluation sweeps. *Tunable* families can follow a target share or spend in the gateway.\n",
         "`module:Class` and `file.py:Class` name a policy of your own: [how](../how-to/your-policy.md).\n",
     ]
@@ -184,15 +185,15 @@ def _parameter(parameter: Parameter | None) -> str:
 
 
 def traces() -> str:
-    """The record, from its dataclasses."""
+    """The trace format, from its dataclasses."""
     from trim import types
 
     parts = [
         "# Traces\n",
-        "A line of `traces.jsonl` is a trace: a question with its decisions, steps, usage and stop reason. The keys "
-        "are the names of the dataclasses in `trim.types`, with `schema` beside them: Python and JSON say the same.\n",
-        "The file is append-only. A last line that a crash cut off is reported, skipped, and cut off before anything "
-        "is appended.\n",
+        "A line of `traces.jsonl` is a trace: a question with its decisions, steps, usage and stop reason. Python and "
+        "JSON use the same names: the keys are the fields of the dataclasses in `trim.types`, plus `schema`.\n",
+        "The file is append-only. A last line truncated by a crash is reported and skipped when reading, and removed "
+        "before anything is appended.\n",
     ]
     for kind in (types.Trace, types.Question, types.Message, types.Decision, types.Draft, types.Step, types.Usage,
                  types.Fallback):  # fmt: skip
@@ -211,7 +212,7 @@ def traces() -> str:
 
 
 def metrics() -> str:
-    """Every metric of the gateway, from its registry."""
+    """Every metric of the gateway, from its Prometheus registry."""
     from trim.server.prometheus import Metrics
 
     rows = []
@@ -238,7 +239,7 @@ def metrics() -> str:
 
 
 def _labels(name: str) -> tuple[str, ...]:
-    """Of a metric: its names are given where it is made."""
+    """The label names of a metric."""
     from trim.server.prometheus import Metrics
 
     for collector in vars(Metrics()).values():
@@ -251,7 +252,7 @@ def _labels(name: str) -> tuple[str, ...]:
 
 
 def wire() -> str:
-    """Routes, requests and answers of the gateway, from its OpenAPI document."""
+    """Routes, requests and responses of the gateway, from its OpenAPI document."""
     from trim.server.openapi import document
 
     made = document()
@@ -301,7 +302,7 @@ def _type(schema: dict[str, Any]) -> str:
 
 
 def _brief(schema: dict[str, Any]) -> str:
-    """Bounds, also of the alternatives."""
+    """Bounds of a field, those of alternatives included."""
     named = {
         "minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below",
         "minLength": "characters at least", "maxLength": "characters at most", "minItems": "items at least",
@@ -330,17 +331,17 @@ _GROUPS = {
     "Errors": "trim.errors",
     "Other": "trim.",
 }
-"""Title, and how the modules begin whose names stand under it."""
+"""Section title, and the module prefix of the names in it."""
 
 
 def python() -> str:
-    """The public API, by the modules that define it."""
+    """The public API, grouped by the modules that define it."""
     import trim
 
     parts = [
         "# Python\n",
-        "What `import trim` offers, in groups. Everything else is internal and may change; what third parties "
-        "implement are the [extension points](#extension-points). `trim.testing` checks an implementation.\n",
+        "The public names of `trim`, in groups. Everything else is internal and may change. Third parties implement "
+        "the [extension points](#extension-points). `trim.testing` checks an implementation.\n",
     ]
     by_module: dict[str, list[str]] = {}
     for name in trim.__all__:
@@ -370,11 +371,11 @@ GENERATED: dict[str, Callable[[], str]] = {
     "reference/traces.md": traces,
     "reference/python.md": python,
 }
-"""Page, and the function that makes it."""
+"""Pages, and the functions that generate them."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """mkdocs: add the pages."""
+    """Hook of mkdocs: add the pages."""
     from mkdocs.structure.files import File
 
     sys.path.insert(0, str(ROOT / "src"))
@@ -384,7 +385,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def main() -> None:
-    """Write the pages."""
+    """Write the pages into the folder named on the command line."""
     for name, make in GENERATED.items():
         path = Path(sys.argv[1]) / name
         path.parent.mkdir(parents=True, exist_ok=True)
