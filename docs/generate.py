@@ -133,9 +133,9 @@ def policies() -> str:
 
     parts = [
         "# Policies\n",
-        "This is the registry of policy families. A name is `FAMILY[+OPTION...][=FOLDER]`: `threshold+2` resamples a draft "
-        "up to twice, `pomdp+revise=fits/gsm` is a saved plan with revisions. A family has one parameter, which an "
-        "evaluation sweeps. *Tunable* families can follow a target share or spend in the gateway.\n",
+        "This is the registry of policy families. A name is `FAMILY[+OPTION...][=FOLDER]`: `threshold+2` resamples a "
+        "draft up to twice, `pomdp+revise=fits/gsm` is a saved plan with revisions. A family has one parameter, which "
+        "an evaluation sweeps. *Tunable* families can follow a target share or spend in the gateway.\n",
         "`module:Class` and `file.py:Class` name a policy of your own: [how](../how-to/your-policy.md).\n",
     ]
     groups = {

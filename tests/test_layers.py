@@ -124,7 +124,7 @@ def test_starting_is_light(command: str) -> None:
     assert done.stdout.splitlines()[-1] == "loaded:"
 
 
-def test_no_modules_for_odds_and_ends() -> None:
+def test_no_miscellaneous_modules() -> None:
     assert not [path for path in FILES if path.stem in ("utils", "util", "common", "helpers", "misc")]
 
 

@@ -218,7 +218,7 @@ def test_models_and_judges_get_the_settings_of_their_role(own: Path) -> None:
         ("prm", "own.py:Jugde", "has no 'Jugde'; did you mean 'Judge'"),
     ],
 )
-def test_a_backend_that_is_none(own: Path, table: str, name: str, words: str) -> None:
+def test_an_object_that_is_not_a_backend(own: Path, table: str, name: str, words: str) -> None:
     path = own.parent / "trim.toml"
     path.write_text(f'[{table}]\nbackend = "{own.parent}/{name}"\n')
 

@@ -86,12 +86,12 @@ def test_named_templates_in_one_file(tmp_path: Path) -> None:
         "{{ nothing.at.all }}",
     ],
 )
-def test_templates_are_no_programs(source: str) -> None:
+def test_templates_cannot_run_code(source: str) -> None:
     with pytest.raises(ConfigError, match="cannot be rendered"):
         ChatTemplate(source).head("q")
 
 
-def test_what_is_no_template(tmp_path: Path) -> None:
+def test_an_invalid_template_is_refused(tmp_path: Path) -> None:
     for name in ("nonsense", str(tmp_path), str(tmp_path / "missing")):
         with pytest.raises(ConfigError, match="family"):
             load_template(name)

@@ -23,7 +23,7 @@ def test_a_proportion_lies_in_its_interval(observed: list[tuple[bool, str]]) -> 
 
 
 @pytest.mark.parametrize("together", [False, True])
-def test_intervals_hold_the_truth(together: bool) -> None:
+def test_intervals_cover_the_truth(together: bool) -> None:
     """80 groups of 5; where `together`, all five of a group are the same: then only the groups count."""
     rng = np.random.default_rng(0)
     groups = [str(n // 5) for n in range(400)]
@@ -42,7 +42,7 @@ def test_nothing_observed_is_an_error() -> None:
             of([], [])
 
 
-def test_the_bootstrap_holds_the_truth_and_repeats() -> None:
+def test_the_bootstrap_covers_the_truth_and_repeats() -> None:
     rng, held = np.random.default_rng(1), 0
     for _ in range(200):
         values = rng.random(60)

@@ -72,7 +72,7 @@ def test_what_is_not_said_has_a_sensible_default() -> None:
         model.sampled(Sampling(0.0))
 
 
-def test_a_wrapper_is_what_it_wraps() -> None:
+def test_a_wrapper_has_identity_probe_and_closing_of_its_model() -> None:
     class Named(BaseBackend):
         identity = "mine"
         closed = False

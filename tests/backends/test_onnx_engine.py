@@ -124,7 +124,7 @@ def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
         Engine(folder)
 
 
-def test_a_job_that_is_cancelled_meanwhile_takes_nothing_down(engine: Engine) -> None:
+def test_a_job_cancelled_meanwhile_does_not_stop_others(engine: Engine) -> None:
     """The event loop's thread may cancel between any two lines of the engine's."""
     job = Job(engine.cache(), [[1, 2]], [[1]])
     assert job.future.cancel()

@@ -182,7 +182,7 @@ def test_a_break_in_the_middle_resumes_from_the_last_whole_step(how: str) -> Non
         assert habits.requests[1]["prompt"].endswith(STEPS[0] + "\n\n")
 
 
-def test_a_server_that_always_breaks_is_given_up() -> None:
+def test_a_server_that_always_fails_is_given_up() -> None:
     with serving(breaks=[1] * 20) as habits:
         with pytest.raises(BackendUnavailable, match=r"weak model m at http://127"):
             steps_of(habits)
@@ -192,7 +192,7 @@ def test_a_server_that_always_breaks_is_given_up() -> None:
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_what_may_pass_is_tried_again(status: int) -> None:
+def test_transient_failures_are_retried(status: int) -> None:
     with serving(statuses=[status]) as habits:
         assert len(steps_of(habits)) == 3
         assert len(habits.requests) == 2
@@ -212,7 +212,7 @@ def test_what_may_pass_is_tried_again(status: int) -> None:
         (422, BackendRefused, "422"),
     ],
 )
-def test_what_is_refused_is_not_tried_again(status: int, error: type[TrimError], hint: str) -> None:
+def test_refusals_are_not_retried(status: int, error: type[TrimError], hint: str) -> None:
     with serving(statuses=[status] * 3, message="your key is secret-key-123") as habits:
         with pytest.raises(error, match=hint) as caught:
             steps_of(habits, api_key="secret-key-123")
@@ -228,7 +228,7 @@ def test_the_environments_key_is_never_sent(monkeypatch: pytest.MonkeyPatch) -> 
         assert "sk-private" not in json.dumps(habits.headers)
 
 
-def test_silence_and_absence() -> None:
+def test_timeouts_and_unreachable_servers() -> None:
     with serving(hang=5) as habits, pytest.raises(BackendTimeout, match="weak model m at http"):
         steps_of(habits, timeout=0.2, retries=0)
     with serving(delay=5) as habits, pytest.raises(BackendTimeout, match="weak model m at http"):

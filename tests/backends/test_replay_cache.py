@@ -22,7 +22,7 @@ async def steps_of(generator: RecordedGenerator, seed: int = 0) -> list[Step]:
     return [step async for step in generator.steps(QUESTION, (), StepOptions(seed=seed))]
 
 
-def test_what_was_written_once_comes_from_the_record(tmp_path: Path) -> None:
+def test_recorded_steps_are_not_requested_again(tmp_path: Path) -> None:
     with Record(tmp_path) as record:
         first = asyncio.run(steps_of(RecordedGenerator(record, Role.WEAK, MODEL)))
     with Record(tmp_path) as record:
@@ -50,7 +50,7 @@ def test_scores_are_kept_by_prefix(tmp_path: Path) -> None:
     assert (tmp_path / FILE).read_bytes() == lines
 
 
-def test_they_are_called_and_tried_as_the_model_behind_them(tmp_path: Path) -> None:
+def test_identity_and_probe_are_those_of_the_recorded_model(tmp_path: Path) -> None:
     with Record(tmp_path) as record:
         live, replayed = RecordedGenerator(record, Role.WEAK, MODEL), RecordedGenerator(record, Role.WEAK)
         assert live.identity == MODEL.identity

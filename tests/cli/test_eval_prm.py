@@ -60,7 +60,7 @@ def test_scorers_are_compared_on_one_table(labelled: Path, capsys: pytest.Captur
         assert words in capsys.readouterr().err
 
 
-def test_what_cannot_be_judged_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_data_for_judging_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"problem": "x"}\n')
     for arguments, words in (

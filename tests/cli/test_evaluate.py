@@ -77,7 +77,7 @@ def test_a_killed_evaluation_is_resumed_exactly(tmp_path: Path) -> None:
     assert len(answers(cut)) == 72
 
 
-def test_an_evaluation_that_broke_off_says_how_to_go_on(tmp_path: Path) -> None:
+def test_an_interrupted_evaluation_says_how_to_resume(tmp_path: Path) -> None:
     config = tmp_path / "trim.toml"
     config.write_text("[prm]\nbackend = 'vllm'\nbase_url = 'http://127.0.0.1:9'\nmodel = 'p'\nretries = 0\n")
     out = tmp_path / "[/b]"  # markup to a careless terminal

@@ -68,7 +68,7 @@ def test_a_key_that_is_not_set_is_named(tmp_path: Path) -> None:
         assert "TRIM_NO_SUCH_KEY" in done.stderr
 
 
-def test_help_teaches() -> None:
+def test_help_has_examples() -> None:
     assert "examples:" in trim("--help").stdout
     assert "--resume" in trim("eval", "--help").stdout
     assert trim("--version").stdout.startswith("trim ")

@@ -79,13 +79,13 @@ def test_counts_are_checked_as_options(command: list[str], capsys: pytest.Captur
     assert "'0' is not a whole number from 1" in capsys.readouterr().err
 
 
-def test_no_gap_no_advice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_advice_without_an_accuracy_gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pair = ["--weak-accuracy", "0.9", "--strong-accuracy", "0.6", "--questions", "10"]
     assert main(["plan", *pair, "--out", str(tmp_path)]) == 0
     assert "nothing to gain" in " ".join(capsys.readouterr().out.split())
 
 
-def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["plan", "--help"])
     assert "examples:" in capsys.readouterr().out

@@ -42,7 +42,7 @@ def test_it_serves_and_stops(tmp_path: Path) -> None:
     assert len(list((tmp_path / "traces").iterdir())) == 1
 
 
-def test_what_cannot_start_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_start_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--keys", str(tmp_path / "absent.toml")]) == 2
     assert "absent.toml: No such file" in capsys.readouterr().err
     with socket.socket() as taken:

@@ -16,7 +16,7 @@ from trim.policies.artifacts import Models, Provenance
 from trim.policies.pomdp import PomdpPolicy
 
 
-def test_solve_shows_who_wrote_what(capsys: pytest.CaptureFixture[str]) -> None:
+def test_solve_shows_which_model_wrote_each_step(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["solve", QUESTION]) == 0
     out = capsys.readouterr().out
     assert "weak" in out

@@ -172,7 +172,7 @@ def test_long_values_are_cut(tmp_path: Path) -> None:
     assert len(str(caught.value)) < 250 + len(str(tmp_path))
 
 
-def test_a_long_file_is_no_trouble(tmp_path: Path) -> None:
+def test_the_line_of_an_error_in_a_long_file_is_found(tmp_path: Path) -> None:
     text = '[weak]\nsystem = """\n' + "line\n" * 20_000 + '"""\n' + "# comment\n" * 20_000 + "timeout = 0\n"
     with pytest.raises(ConfigError, match=r":40004: \[weak\] timeout = 0"):
         load(tmp_path, text)

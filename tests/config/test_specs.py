@@ -38,7 +38,7 @@ STRONG = ModelSettings("sglang", "big", "http://127.0.0.1:8002/v1", system="Be b
 PRM = PrmSettings("vllm", "prm", "http://127.0.0.1:8003", on_error="weak", recalibration="some/curve.json")
 
 
-def test_everything_that_a_run_needs_is_there() -> None:
+def test_a_run_gets_every_spec_that_it_needs() -> None:
     spec = resolve(
         Config(
             weak=WEAK,

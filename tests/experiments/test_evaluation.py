@@ -22,7 +22,7 @@ def test_a_run_keeps_its_policy(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "agg" / "arrays.npz").exists()
 
 
-def test_an_evaluation_asks_for_nothing_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_evaluation_requests_nothing_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = tmp_path / "record"
     command = ["eval", "--task", "gsm_symbolic", "--questions", "6", "--policies", "threshold,random", "--json"]
     command += ["--parameters", "threshold=0.3,0.6", "--parameters", "random=0.4", "--out"]

@@ -47,7 +47,7 @@ def test_costs_are_shares_in_other_words(run: Tallies) -> None:
     assert 0 < found.parameter.value < 1
 
 
-def test_an_accuracy_that_is_played_is_found(run: Tallies) -> None:
+def test_the_parameter_of_a_recorded_accuracy_is_found(run: Tallies) -> None:
     """The accuracy of a recorded point: its parameter, as it is the first to reach it."""
     recorded = run["threshold", 0.6]
     accuracy = sum(recorded.right) / len(recorded.right)
@@ -77,7 +77,7 @@ def test_prices_go_down_as_shares_go_up(run: Tallies) -> None:
         ("pomdp", Target("cost", 1.0), "0 points of pomdp"),
     ],
 )
-def test_what_cannot_be_had_is_refused(run: Tallies, policy: str, target: Target, words: str) -> None:
+def test_an_unreachable_target_is_refused(run: Tallies, policy: str, target: Target, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         calibrate(run, policy, target)
 
@@ -90,7 +90,7 @@ def test_what_is_needed_is_named(run: Tallies) -> None:
         calibrate(tallied([AlwaysWeak(), AlwaysStrong()], 30), "random", Target("strong_share", 0.3))
 
 
-def test_a_policy_of_ones_own_is_taken_to_spend_more_with_a_larger_parameter(run: Tallies) -> None:
+def test_a_user_defined_policy_is_assumed_to_spend_more_with_a_larger_parameter(run: Tallies) -> None:
     mine = {("patient" if name == "threshold" else name, parameter): tally for (name, parameter), tally in run.items()}
     found = calibrate(mine, "patient", Target("strong_share", 0.5))
     assert found.parameter.value == calibrate(run, "threshold", Target("strong_share", 0.5)).parameter.value

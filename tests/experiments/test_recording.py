@@ -90,7 +90,7 @@ def test_what_was_not_recorded_is_an_error_or_exact(folder: Path, policy: Policy
         assert [trace.text for trace in found] == [trace.text for trace in routed(LIVE, policy)]
 
 
-def test_a_torn_record_goes_on(tmp_path: Path) -> None:
+def test_a_truncated_record_can_be_continued(tmp_path: Path) -> None:
     async def step(record: Record, model: object, role: Role = Role.WEAK) -> str:
         generator = RecordedGenerator(record, role, model)  # type: ignore[arg-type]
         stream = generator.steps(QUESTIONS[0], (), StepOptions(limit=1, seed=3))

@@ -131,7 +131,7 @@ def test_several_samples_of_each_question(tmp_path: Path) -> None:
         Run(tmp_path, replace(SETTINGS, questions=20, samples=3), resume=True)
 
 
-def test_a_sample_of_the_same_question_is_no_new_question() -> None:
+def test_samples_of_a_question_do_not_narrow_intervals() -> None:
     """Ten samples that always agree say as much as one."""
     right = [index % 3 > 0 for index in range(90)]
     once, often = (
@@ -145,7 +145,7 @@ def test_a_sample_of_the_same_question_is_no_new_question() -> None:
     assert points[0].accuracy_interval == pytest.approx(wilson(60, 90))
 
 
-def test_a_run_of_before_there_were_samples_goes_on(tmp_path: Path) -> None:
+def test_a_run_from_before_samples_can_be_resumed(tmp_path: Path) -> None:
     evaluate(tmp_path, [AlwaysWeak()])
     settings = json.loads((tmp_path / "run.json").read_text())
     del settings["samples"]
@@ -165,7 +165,7 @@ def test_a_folder_is_never_mixed(tmp_path: Path) -> None:
         Run(tmp_path, SETTINGS, resume=True)
 
 
-def test_what_is_done_when_an_error_comes_stays(tmp_path: Path) -> None:
+def test_finished_solutions_survive_an_error(tmp_path: Path) -> None:
     class DyingPrm(BaseBackend):
         calls = 0
 

@@ -79,7 +79,7 @@ def test_other_questions_under_the_same_ids_are_refused(tmp_path: Path) -> None:
         solve(Run(tmp_path, SETTINGS, resume=True), [AlwaysWeak()], others)
 
 
-def test_a_run_that_did_nothing_is_no_run(tmp_path: Path) -> None:
+def test_a_run_without_solutions_does_not_fix_its_settings(tmp_path: Path) -> None:
     class Dead(BaseBackend):
         async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
             raise BackendUnavailable("process reward model prm at http://x", "connection refused")

@@ -24,7 +24,7 @@ PROVENANCE = Provenance(MODELS, "gsm_symbolic", "2026-11-24", 500)
 ARTIFACT = Artifact("pomdp", {"price": 0.002, "gate": None}, {"hazard": np.array([0.5, 1.0])}, PROVENANCE)
 
 
-def test_what_goes_in_comes_out(tmp_path: Path) -> None:
+def test_a_saved_policy_loads_unchanged(tmp_path: Path) -> None:
     ARTIFACT.save(tmp_path / "policy")
     loaded = Artifact.load(tmp_path / "policy", kind="pomdp", models=MODELS)
     assert (loaded.kind, dict(loaded.settings), loaded.provenance) == (

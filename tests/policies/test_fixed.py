@@ -12,7 +12,7 @@ from trim.policies.fixed import scored
 from trim.types import Action, Observation
 
 
-def test_the_ends_always_do_the_same() -> None:
+def test_always_weak_and_always_strong_ignore_observations() -> None:
     seen = Observation((), (20,))
     assert AlwaysWeak().act(seen) is Action.CONTINUE
     assert AlwaysStrong().act(seen) is Action.TAKE_OVER

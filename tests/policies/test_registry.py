@@ -75,13 +75,13 @@ def test_options_are_part_of_the_name() -> None:
         ("nonsense", None, "step-level baselines: oracle, rsd.*your own: FILE.py:NAME or MODULE:NAME"),
     ],
 )
-def test_what_a_family_has_not_is_refused(name: str, parameter: float | None, words: str) -> None:
+def test_options_that_a_family_lacks_are_refused(name: str, parameter: float | None, words: str) -> None:
     for refuses in (check, open_policy):
         with pytest.raises(ConfigError, match=words):
             refuses(PolicySpec.parse(name), parameter)
 
 
-def test_whole_question_methods_are_no_policies_of_steps() -> None:
+def test_query_level_methods_are_not_step_policies() -> None:
     with pytest.raises(ConfigError, match="whole questions: it is there for trim eval"):
         open_policy(PolicySpec("automix"))
 

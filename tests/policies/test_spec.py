@@ -19,13 +19,13 @@ def test_a_spec_has_options_and_a_folder() -> None:
 
 
 @pytest.mark.parametrize("text", ["own/a+b.py:Mine", r"C:\own\file.py:Mine", "package.module:Mine", "~/own.py:Mine"])
-def test_a_policy_of_ones_own_has_no_options(text: str) -> None:
+def test_a_user_defined_policy_has_no_options(text: str) -> None:
     assert PolicySpec.parse(text) == PolicySpec(text)
     assert PolicySpec.parse(text).name == text
 
 
 @pytest.mark.parametrize("text", [r"pomdp=C:\fits\gsm", "pomdp=fits:gsm"])
-def test_a_folder_with_a_colon_is_no_code(text: str) -> None:
+def test_a_folder_with_a_colon_is_not_code(text: str) -> None:
     assert PolicySpec.parse(text) == PolicySpec("pomdp", folder=text.removeprefix("pomdp="))
 
 

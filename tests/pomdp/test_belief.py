@@ -123,7 +123,7 @@ def test_a_snapshot_looks_at_the_newest_pair_alone() -> None:
     assert first == pytest.approx(tuple(bins.mass[:, 1, 0] / bins.mass[:, 1, 0].sum()))
 
 
-def test_a_pair_that_no_state_allows_says_nothing() -> None:
+def test_a_pair_that_no_state_allows_is_ignored() -> None:
     mass = np.zeros((3, 2, 2))
     mass[:, 1, 1] = 1.0
     bins = ObservationBins(np.array([0, 0.5, 1]), np.array([0, 0.5, 1]), mass)
@@ -137,7 +137,7 @@ AGREE = (0.85, 0.1, 0.7)
 
 
 @pytest.mark.parametrize("again", [True, False])
-def test_a_strong_step_that_is_the_draft_again_is_no_new_score_but_agreement(again: bool) -> None:
+def test_a_strong_step_that_repeats_the_draft_counts_as_agreement(again: bool) -> None:
     """By counting worlds: the draft and the strong step right or wrong, the same text or another."""
     model = replace(small(), agreement=AGREE)
     draft, kept, newest = 0.1, 0.1 if again else 0.5, 0.9

@@ -48,7 +48,7 @@ def test_bounds_hold_for_any_model_on_a_coarse_grid(
 
 @settings(deadline=None, max_examples=60)
 @given(models(5), prices)
-def test_curves_are_convex_and_never_fall(model: PomdpModel, price: float) -> None:
+def test_curves_are_convex_and_never_decrease(model: PomdpModel, price: float) -> None:
     curves = solve(model, price, 65).curves
     assert np.all(np.diff(curves) >= -1e-12)
     assert np.all(np.diff(curves, n=2) >= -1e-12)
@@ -86,7 +86,7 @@ def test_one_more_draft_in_closed_form() -> None:
     assert np.allclose(solve(model, 0.01).curves[0], expected)
 
 
-def test_what_is_free_is_taken_whenever_it_helps_and_what_is_dear_never() -> None:
+def test_free_strong_steps_are_used_whenever_they_help_and_expensive_ones_never() -> None:
     free, dear = solve(small(), 0.0), solve(small(), 10.0)
     for final in (False, True):
         helps = free.gain(0, SIMPLEX, final=final) > 0
@@ -127,7 +127,7 @@ def test_arrays_in_arrays_out() -> None:
 
 
 @pytest.mark.parametrize("belief", [(0.5, 0.5), (0.5, 0.5, 0.5), (1.2, -0.2, 0.0), (float("nan"), 0.5, 0.5), 1.0])
-def test_what_is_no_belief_is_refused(belief: object) -> None:
+def test_an_invalid_belief_is_refused(belief: object) -> None:
     with pytest.raises(ConfigError, match="CORRECT, RECOVERABLE, LOST"):
         solve(small(), 0.01).value(0, belief, 10)  # type: ignore[arg-type]
 

@@ -22,7 +22,7 @@ from trim.types import (
 )
 
 
-def test_decisions_are_streamed_as_they_fall() -> None:
+def test_decisions_are_streamed_as_they_are_made() -> None:
     async def scenario() -> list[Decision | Trace]:
         return [item async for item in Router(WEAK, STRONG, PRM, Threshold(0.5)).stream(Question("long question 7"))]
 

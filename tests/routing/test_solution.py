@@ -180,7 +180,7 @@ def test_a_policy_without_scores_has_strong_texts_revised_too() -> None:
     check_accounts(trace)
 
 
-def test_a_failure_while_a_strong_text_is_revised_keeps_what_was_written() -> None:
+def test_a_failure_while_a_strong_text_is_revised_keeps_the_earlier_text() -> None:
     class Once(BaseGenerator):
         @step_stream
         async def steps(
@@ -260,7 +260,7 @@ def test_fallbacks_finish_the_solution_and_are_in_the_trace(good: int, lookahead
         check_accounts(trace)
 
 
-def test_two_failures_that_point_at_each_other_end_in_an_error() -> None:
+def test_mutual_fallbacks_that_both_fail_end_in_an_error() -> None:
     on_error = OnError(weak="strong", strong="weak", prm="strong")
     with pytest.raises(BackendUnavailable):
         run(Router(Broken(), Broken(), PRM, Threshold(0.5), on_error=on_error))
@@ -268,7 +268,7 @@ def test_two_failures_that_point_at_each_other_end_in_an_error() -> None:
         run(Router(Broken(), STRONG, PRM, Threshold(0.5), on_error=on_error, budget=Budget(max_strong_tokens=0)))
 
 
-def test_ends_of_the_scale_ask_nobody_in_vain() -> None:
+def test_extreme_parameters_make_no_unneeded_calls() -> None:
     weak_only = run(Router(WEAK, STRONG, PRM, Threshold(0.0)), "long question 7")
     strong_only = run(Router(WEAK, STRONG, PRM, Threshold(1.0)), "long question 7")
     assert (weak_only.usage[Role.PRM].calls, weak_only.usage[Role.STRONG].calls) == (0, 0)

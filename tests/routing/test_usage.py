@@ -35,7 +35,7 @@ def test_cost_counts_every_token() -> None:
     )
 
 
-def test_a_ledger_is_right_when_a_stream_is_left() -> None:
+def test_usage_is_complete_when_a_stream_is_closed_early() -> None:
     async def leave() -> Ledger:
         ledger, slow = Ledger(), replace(WEAK, token_seconds=0.001)
         stream = Router(slow, STRONG, PRM, Threshold(1e-6)).stream(Question("q"), ledger=ledger)

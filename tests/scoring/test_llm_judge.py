@@ -75,7 +75,7 @@ def test_scores_are_what_the_answers_are_worth(form: Form, says: Any, scores: tu
     assert [QUESTION.text in prompt for prompt in asked] == [True] * 3 + [False]  # once a step; then a probe
 
 
-def test_another_answer_is_no_score() -> None:
+def test_an_unexpected_answer_is_not_a_score() -> None:
     with judge({"": ("Perhaps", [])}) as (url, _), pytest.raises(BadResponse, match="'Perhaps', not one of yes, no"):
         scored(LlmJudge(url, "m", YES_NO))
 
@@ -101,7 +101,7 @@ def test_a_typed_decision_has_its_own_probability() -> None:
     "said",
     ["Yes", '{"answer": "maybe", "probability": 1}', '{"answer": "yes", "probability": 7}', '{"answer": "yes"}', "[1]"],
 )
-def test_a_typed_decision_of_another_type_is_no_score(said: str) -> None:
+def test_a_typed_decision_of_another_type_is_not_a_score(said: str) -> None:
     with judge({"": (said, [])}) as (url, _), pytest.raises(BadResponse, match="json_schema"):
         scored(LlmJudge(url, "m", TYPED))
 

@@ -35,7 +35,7 @@ def test_statuses_and_fields(error: TrimError, status: int, code: str, param: st
     assert found.message == str(error)
 
 
-def test_a_routed_request_is_not_to_blame_for_what_a_server_refuses() -> None:
+def test_a_backends_refusal_is_not_a_client_error() -> None:
     assert client_error(BackendRefused("weak model", "answered 400", status=400), "messages").status == 502
 
 

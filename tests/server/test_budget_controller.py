@@ -133,7 +133,7 @@ def test_the_nearest_of_two_targets_counts(open_store: OpenStore) -> None:
         ("[serve]\ntarget_spend_per_day = 1.0\n[strong.prices]\nprompt = 1.0", "completion"),
     ],
 )
-def test_settings_that_cannot_be(tmp_path: Path, text: str, words: str) -> None:
+def test_invalid_targets_are_refused(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "trim.toml").write_text(text)
     with pytest.raises(ConfigError, match=words):
         load_config(tmp_path / "trim.toml")

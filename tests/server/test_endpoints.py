@@ -96,7 +96,7 @@ def test_a_conversation(served: Served) -> None:
     assert answer.status_code == 200, answer.text
 
 
-def test_events_are_events(served: Served) -> None:
+def test_the_stream_is_server_sent_events(served: Served) -> None:
     answer = served.post(ask(stream=True, seed=5))
     assert answer.headers["content-type"].startswith("text/event-stream")
     events = answer.text.split("\n\n")
@@ -147,7 +147,7 @@ def test_a_failure_is_one_clear_error(error: Exception, status: int, code: str) 
         assert served.spent(1).cost > 0  # what was written before is paid for
 
 
-def test_a_client_that_leaves_cancels_the_work() -> None:
+def test_a_client_that_disconnects_cancels_the_work() -> None:
     weak = Failing(replace(WEAK, token_seconds=0.02))  # 0.8 s a step
     with serving(simulated(weak)) as served:
         for stream in (False, True):
@@ -162,7 +162,7 @@ def test_a_client_that_leaves_cancels_the_work() -> None:
         assert 'status="cancelled"} 2.0' in served.get("/metrics").text
 
 
-def test_a_half_written_step_is_paid_for() -> None:
+def test_a_partly_generated_step_is_charged() -> None:
     with serving(simulated(replace(WEAK, token_seconds=0.02))) as served:
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{served.url}/v1/chat/completions", json=ask(), timeout=0.3)
@@ -207,7 +207,7 @@ class _Wordy(BaseGenerator):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_what_nobody_thought_of_is_an_error_in_the_same_shape(stream: bool) -> None:
+def test_an_unexpected_exception_is_an_error_in_the_same_shape(stream: bool) -> None:
     error: Any = ZeroDivisionError("a bug")
     with serving(simulated(Failing(WEAK, error, after=1))) as served:
         answer = served.post(ask("hard 7", model="trim-weak", stream=stream))

@@ -130,13 +130,13 @@ def test_a_client_names_neither_code_nor_folders(name: str, monkeypatch: pytest.
             assert reply.json()["error"]["param"] in ("model", "trim.policy")
 
 
-def test_an_unknown_model_is_told_the_nearest() -> None:
+def test_an_unknown_model_gets_a_suggestion() -> None:
     with serving(simulated()) as served:
         message = served.post(ask(model="trim-treshold-0.5")).json()["error"]["message"]
     assert "did you mean 'trim-threshold-0.5'?" in message
 
 
-def test_a_policy_of_ones_own_is_served_where_it_is_configured(tmp_path: Path) -> None:
+def test_a_user_defined_policy_is_served_where_it_is_configured(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
     backends = simulated()
     settings = PolicySettings(f"{tmp_path}/own.py:Patient", 0.4)

@@ -180,7 +180,7 @@ def test_logprobs_and_several_choices(upstream: Upstream) -> None:
         assert counts["trim"]["passthrough"] == ["logprobs", "top_logprobs"]
 
 
-def test_what_is_not_asked_for_is_routed(upstream: Upstream) -> None:
+def test_fields_without_effect_do_not_cause_passthrough(upstream: Upstream) -> None:
     with _passthrough(upstream) as served:
         answer = served.post(ask(model="trim-weak", tools=[], logprobs=False))
         assert answer.json()["error"]["message"].startswith("weak model small")  # which has no /completions here
@@ -201,7 +201,9 @@ def test_what_is_not_asked_for_is_routed(upstream: Upstream) -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_passed_is_refused(upstream: Upstream, fields: dict[str, Any], param: str) -> None:
+def test_requests_that_cannot_be_passed_through_are_refused(
+    upstream: Upstream, fields: dict[str, Any], param: str
+) -> None:
     with _passthrough(upstream) as served:
         answer = served.post(ask(tools=[WEATHER]) | fields)
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), answer.text
@@ -218,7 +220,7 @@ def test_caps_hold(upstream: Upstream) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_client_that_leaves_ends_it_and_pays(upstream: Upstream, stream: bool) -> None:
+def test_a_client_that_disconnects_ends_it_and_is_charged(upstream: Upstream, stream: bool) -> None:
     upstream.script, upstream.delay = [WORDS[0], *WORDS[1:4] * 100, WORDS[4]], 0.02
     with _passthrough(upstream) as served:
         with pytest.raises(httpx.ReadTimeout), httpx.Client(timeout=httpx.Timeout(5, read=0.5)) as client:
@@ -275,7 +277,7 @@ def test_a_failure_is_one_clear_error(
         served.spent(1)
 
 
-def test_odd_parts_are_no_error(upstream: Upstream) -> None:
+def test_unusual_content_parts_are_not_an_error(upstream: Upstream) -> None:
     upstream.script = [{"delta": {"content": "half \ud83d"}}, {"delta": None, "finish_reason": "stop"}]
     with _passthrough(upstream) as served:
         reply = served.post(ask(tools=[WEATHER])).json()
@@ -287,7 +289,7 @@ async def _garbage() -> AsyncIterator[str]:
     yield "data: [1, 2]\n\n"
 
 
-def test_the_breaker_stands_before_it_too(upstream: Upstream) -> None:
+def test_the_circuit_breaker_applies_too(upstream: Upstream) -> None:
     upstream.status = 503
     with _passthrough(upstream, breaker_failures=2, breaker_cooldown=60) as served:
         answers = [served.post(ask(tools=[WEATHER])) for _ in range(4)]
@@ -304,7 +306,7 @@ def test_the_breaker_stands_before_it_too(upstream: Upstream) -> None:
         ('[strong]\nbackend = "vllm"\nbase_url = "http://x/v1"\nmodel = "m"\n[budget]\nmax_cost = 1.0\n', "max_cost"),
     ],
 )
-def test_settings_that_cannot_work(tmp_path: Path, text: str, words: str) -> None:
+def test_settings_that_rule_out_passthrough_are_refused(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "trim.toml"
     path.write_text(f"{text}[serve]\npass_through = true\n")
     with pytest.raises(ConfigError, match=words):

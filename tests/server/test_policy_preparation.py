@@ -62,7 +62,7 @@ def preparation() -> Iterator[PolicyPreparation]:
     made.close()
 
 
-def test_the_event_loop_goes_on_meanwhile(preparation: PolicyPreparation) -> None:
+def test_the_event_loop_is_not_blocked(preparation: PolicyPreparation) -> None:
     log = Log()
 
     async def scenario() -> int:
@@ -77,7 +77,7 @@ def test_the_event_loop_goes_on_meanwhile(preparation: PolicyPreparation) -> Non
     assert log.threads == {"policy-preparation_0"}
 
 
-def test_once_for_all_who_wait_and_come_later(preparation: PolicyPreparation) -> None:
+def test_a_policy_is_prepared_once_for_all_requests(preparation: PolicyPreparation) -> None:
     log = Log()
     policy = Slow(1.0, log)
 
@@ -91,7 +91,7 @@ def test_once_for_all_who_wait_and_come_later(preparation: PolicyPreparation) ->
     assert log.prepared == [1.0]
 
 
-def test_what_others_will_need_too_goes_first(preparation: PolicyPreparation) -> None:
+def test_the_most_needed_policy_is_prepared_first(preparation: PolicyPreparation) -> None:
     log = Log()
 
     async def scenario() -> None:
@@ -107,7 +107,7 @@ def test_what_others_will_need_too_goes_first(preparation: PolicyPreparation) ->
     assert log.prepared == [1.0, 5.0, 3.0, 4.0, 2.0]
 
 
-def test_nobody_waits_for_a_client_that_left(preparation: PolicyPreparation) -> None:
+def test_preparation_for_a_disconnected_client_is_dropped(preparation: PolicyPreparation) -> None:
     log = Log()
 
     async def scenario() -> None:
@@ -156,7 +156,7 @@ def test_how_many_wait_and_are_kept_is_bounded(preparation: PolicyPreparation, m
     assert kept == [4, 9]
 
 
-def test_a_failure_is_told_to_all_who_wait_and_not_kept(preparation: PolicyPreparation) -> None:
+def test_a_failure_reaches_all_waiting_requests_and_is_not_cached(preparation: PolicyPreparation) -> None:
     log = Log()
 
     async def scenario() -> list[object]:

@@ -26,7 +26,7 @@ def served() -> Iterator[Served]:
     ],
     ids=str,
 )
-def test_what_asks_for_nothing_is_accepted(served: Served, neutral: dict[str, Any]) -> None:
+def test_fields_without_effect_are_accepted(served: Served, neutral: dict[str, Any]) -> None:
     answer = served.post(ask() | neutral)
     assert answer.status_code == 200, answer.text
 
@@ -41,7 +41,7 @@ def test_what_asks_for_nothing_is_accepted(served: Served, neutral: dict[str, An
     ],
     ids=lambda body: repr(body[:40]),
 )
-def test_what_is_no_request(served: Served, body: bytes) -> None:
+def test_an_invalid_request_is_refused(served: Served, body: bytes) -> None:
     answer = served.post(body)
     assert answer.status_code in (400, 413)
     assert answer.json()["error"]["message"]
@@ -55,6 +55,6 @@ def test_the_limits_of_the_server(served: Served) -> None:
 PATH = "/v1/completions"
 
 
-def test_what_asks_for_nothing_of_a_prompt_is_accepted(served: Served) -> None:
+def test_prompt_fields_without_effect_are_accepted(served: Served) -> None:
     body = {"prompt": ["q"], "echo": False, "suffix": None, "best_of": 1, "logprobs": None, "user": "u"}
     assert served.post(body, PATH).status_code == 200

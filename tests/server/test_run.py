@@ -14,7 +14,7 @@ from trim.errors import ConfigError
 from trim.server import run
 
 
-def test_a_taken_address_is_one_sentence() -> None:
+def test_an_address_in_use_is_one_sentence() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -35,7 +35,7 @@ def test_a_hook_may_rewrite_or_drop_traces(tmp_path: Path) -> None:
     assert [trace.question.text for trace in read_traces(file)] == ["-"]
 
 
-def test_a_left_answer_is_charged_and_not_recorded(tmp_path: Path) -> None:
+def test_an_abandoned_answer_is_charged_and_not_recorded(tmp_path: Path) -> None:
     with serving(simulated(record=str(tmp_path))) as served:
         served.post(ask("hard 7", seed=5, stop="Step 2"))
         assert served.spent(1).cost > 0

@@ -71,7 +71,7 @@ def test_a_client_that_leaves_ends_the_generation(stream: bool) -> None:
         assert 'trim_tokens_total{kind="prompt",role="weak"}' in served.get("/metrics").text
 
 
-def test_half_a_character_is_no_error() -> None:
+def test_a_split_character_is_not_an_error() -> None:
     with fake_serving(solution="3 + 4 = \ud83d7.\n\n#### 7") as habits, _in_front_of(habits) as served:
         for stream in (False, True):
             answer = served.post(ask(model="trim-weak", stream=stream))

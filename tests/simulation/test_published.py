@@ -20,7 +20,7 @@ def test_the_router_meets_the_published_points(threshold: float) -> None:
     assert mine.calls == pytest.approx(theirs.calls, rel=0.3)
 
 
-def test_the_fit_keeps_what_it_promises() -> None:
+def test_the_fit_is_within_its_tolerances() -> None:
     """Accuracy within 5 points and calls within 20% at every second threshold, and the ends without any fit."""
     here = world(FITTED)
     for theirs in published()[::2]:

@@ -44,7 +44,7 @@ def play(env: RoutingEnv, action: int, **options: Any) -> tuple[float, dict[str,
             return total, info
 
 
-def test_gymnasium_has_nothing_to_say(env: RoutingEnv) -> None:
+def test_gymnasiums_checker_reports_nothing(env: RoutingEnv) -> None:
     check_env(env, skip_render_check=True)
 
 
@@ -74,7 +74,7 @@ def test_price_and_question_can_be_given(env: RoutingEnv) -> None:
         env.reset(options={"price": 1.0})
 
 
-def test_mistakes_are_told(env: RoutingEnv) -> None:
+def test_invalid_calls_are_reported(env: RoutingEnv) -> None:
     with pytest.raises(ConfigError, match="reset first"):
         env.step(np.int64(0))
     with pytest.raises(ConfigError, match="CONTINUE"):

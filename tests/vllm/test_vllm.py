@@ -197,7 +197,7 @@ def test_step_marks_in_a_question_are_text(servers: Servers) -> None:
     run(scenario())
 
 
-def test_too_long_is_said_so(servers: Servers) -> None:
+def test_too_long_inputs_are_reported(servers: Servers) -> None:
     async def scenario() -> None:
         weak, prm = generator(servers, Role.WEAK), reward(servers)
         long = Question("apples and pears " * CONTEXT)

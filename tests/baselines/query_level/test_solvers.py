@@ -168,7 +168,7 @@ def test_asking_counts_what_the_weak_model_says() -> None:
     assert solved.text in parrot.asked[0]
 
 
-def test_nothing_is_solved_twice_and_records_are_taken_over() -> None:
+def test_nothing_is_solved_twice_and_records_are_reused() -> None:
     counting = Counting(alone())
     solve(QueryRouter(Remembered(counting), STRONG, lambda *_: False), QUESTIONS[:5] * 3)
     assert counting.calls == 5

@@ -69,7 +69,7 @@ def test_each_router_finds_what_needs_the_strong_model(kind: str, tmp_path: Path
         TrainedRouter.load(kind, tmp_path, Models("w", "other", "p"))
 
 
-def test_a_rate_sends_the_neediest() -> None:
+def test_a_rate_sends_the_questions_that_need_the_strong_model_most() -> None:
     router = train("classifier", TRAIN, HashedNgrams())
     questions = [row.question for row in TEST[:60]]
 
@@ -140,7 +140,7 @@ def test_embeddings_from_an_endpoint() -> None:
         open_embedder("nonsense")
 
 
-def test_descent_finds_a_minimum() -> None:
+def test_adam_finds_a_minimum() -> None:
     (found,) = descend([np.zeros(3)], lambda now: [now[0] - np.array([1.0, -0.5, 0.2])], steps=500)
     assert found == pytest.approx([1.0, -0.5, 0.2], abs=1e-3)
 

@@ -17,7 +17,7 @@ def test_a_lower_probability_than_the_constant_is_rejected() -> None:
     assert not Confidence(0.9).uses_scores
 
 
-def test_what_a_model_does_not_tell_is_no_decision() -> None:
+def test_missing_values_and_invalid_parameters_are_errors() -> None:
     with pytest.raises(ConfigError, match="log-probabilities"):
         Confidence(0.9).act(Observation((), (20,)))
     with pytest.raises(ConfigError, match="confidence"):

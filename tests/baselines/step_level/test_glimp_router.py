@@ -18,7 +18,7 @@ def test_a_larger_entropy_than_the_constant_is_rejected() -> None:
     assert not GlimpRouter(0.3).uses_scores
 
 
-def test_what_a_model_does_not_tell_is_no_decision() -> None:
+def test_missing_values_and_invalid_parameters_are_errors() -> None:
     with pytest.raises(ConfigError, match="entropies"):
         GlimpRouter(0.3).act(Observation((), (20,)))
     with pytest.raises(ConfigError, match="glimp-router"):

@@ -28,7 +28,7 @@ def test_a_threshold_out_of_range_is_refused() -> None:
         TakeOver(-0.1)
 
 
-def test_it_never_goes_back() -> None:
+def test_it_never_returns_to_the_weak_model() -> None:
     weak, strong = SimulatedModel(Role.WEAK, 0.6), SimulatedModel(Role.STRONG, 0.9)
     router = Router(weak, strong, SimulatedPrm(0.95), TakeOver(0.5))
     taken = 0

@@ -41,7 +41,7 @@ def test_aggregate_features_are_the_papers_and_ours() -> None:
     assert set(PAPER) < set(RELEASED) < set(OURS) < set(WITH_RESAMPLE)
 
 
-def test_a_first_step_has_an_unblemished_past() -> None:
+def test_the_first_step_has_neutral_features_of_the_past() -> None:
     found = Aggregate().read(Observation(scores=(0.4,), tokens=(60,)), -1.0)
     assert found == pytest.approx([0.4, 1.0, 0.2, 1 / 30, 1.0, 0.0, -1.0])
 
@@ -67,7 +67,7 @@ def test_a_grid_stays_in_the_range(count: int) -> None:
     assert all(-1 <= PriceRange(3.33e-5, 8.33e-3).scaled(price) <= 1 for price in grid)
 
 
-def test_what_nobody_trained_for_is_refused() -> None:
+def test_unknown_features_and_untrained_prices_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"from 0\.0001 to 0\.01 .* not 0\.02"):
         PRICES.scaled(0.02)
     for low, high in ((0.0, 1.0), (1.0, 0.5), (1e-3, float("inf")), (float("nan"), 1.0)):

@@ -73,7 +73,7 @@ def test_later_rows_are_not_seen_by_earlier_ones() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("resample", [False, True])
-def test_what_is_saved_decides_alike(tmp_path: Path, kind: Kind, resample: bool) -> None:
+def test_a_saved_policy_decides_the_same(tmp_path: Path, kind: Kind, resample: bool) -> None:
     policy = replace(made_up(kind, resample=resample), training={"episodes": 12, "seed": 3})
     policy.save(tmp_path, PROVENANCE)
     loaded = LearnedPolicy.load(tmp_path, kind=kind, models=MODELS)

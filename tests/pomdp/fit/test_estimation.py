@@ -164,7 +164,7 @@ def test_what_past_scores_count_for_is_found(truth: float) -> None:
     assert _likeliest(candidates, drafts[:100]).past_weight == 1.0  # too few to say
 
 
-def test_points_from_elsewhere_take_the_place_of_scores() -> None:
+def test_labelled_points_replace_scores() -> None:
     points = {
         state: np.full((60, 2), value) for state, value in (("CORRECT", 0.9), ("RECOVERABLE", 0.2), ("LOST", 0.5))
     }

@@ -93,5 +93,5 @@ def test_revised_strong_steps_tell_of_the_next_one() -> None:
     assert off(fitted.weak_accuracy, WEAK) < 1.5
 
 
-def test_few_resamples_are_not_believed() -> None:
+def test_few_resample_pairs_are_not_used() -> None:
     assert by_rule(record(RandomSteps(0.5, uses_scores=True), 300)).resamples is None
