@@ -3,10 +3,10 @@
     python -m benchmarks.chaos --seconds 300
 
 Three HTTP servers (the ones that the clients' tests use) are behind forwarders that change their mode every second:
-each forwards, refuses, falls silent, slows down, sends garbage or cuts off. Twenty clients ask all the time, streaming
-and not. At the end: every request has an answer or one clear error, none took longer than its deadline, the
-usage store has every request that was begun and at least the cost of every answer, and no task is left. Prints JSON;
-exits with 1 if something does not hold.
+each forwards, refuses, falls silent, slows down, sends garbage or cuts off. Twenty clients send requests all the
+time, streaming and not. At the end: every request has an answer or one clear error, none took longer than
+its deadline, the usage store has every request that was begun and at least the cost of every answer, and no task is
+left. Prints JSON; exits with 1 if one of these fails.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Outcome:
 
 
 async def client(url: str, number: int, over: float, outcome: Outcome) -> None:
-    """Ask again and again."""
+    """Send requests until the time is over."""
     draw = random.Random(number)
     async with httpx.AsyncClient(timeout=_DEADLINE + 5) as session:
         while time.monotonic() < over:

@@ -3,12 +3,12 @@
     python -m benchmarks.compare RUN [--with RUN[=NAME] ...] [--reference POLICY] [--shares 10,20,30]
 
 RUN is a folder of trim eval with always-weak, always-strong and the reference (threshold); --with adds the policies of
-other runs on the same questions and models, where NAME stands behind their names. Prints a line a policy: accuracy at
+other runs on the same questions and models, with NAME appended to their names. Prints one line per policy: accuracy at
 10, 20 and 30% strong share, its paired difference to the reference there, or at --shares, in points with a 95%
 interval, the strong share that recovers 95% of the gap (CPT95), and the least total cost that does, as a share of
 always-strong's, where a strong token costs 5, 20 or 100 weak ones. The total cost counts weak, discarded and PRM tokens
-and prompts; a prompt token costs a quarter of a written one and a tenth of that where cached; the PRM reads at the weak
-model's price. Between operating points policies are mixed. null: not reached.
+and prompts; a prompt token costs a quarter of a completion token and a tenth of that where cached; the PRM reads at
+the weak model's price. Between operating points policies are mixed. null: not reached.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Costs = dict[Key, dict[str, list[float]]]
 
 
 def prices(ratio: float) -> Prices:
-    """A written strong token costs 1 (a million of them, that is), a weak one 1 / ratio."""
+    """Prices at which a million strong completion tokens cost 1, and weak ones 1 / ratio."""
     weak = Price(0.25 / ratio, 1 / ratio, 0.025 / ratio)
     return Prices(weak, Price(0.25, 1.0, 0.025), Price(weak.prompt))
 

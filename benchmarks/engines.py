@@ -1,8 +1,8 @@
-"""In-process engines side by side: install size, import time, tokens a second at 1 and at 64 questions at once.
+"""In-process engines side by side: install size, import time, tokens per second at 1 and at 64 concurrent questions.
 
     python -m benchmarks.engines [--model FOLDER] [--environments .venv-engines] [ENGINE ...]
 
-Makes a virtual environment an engine, so needs a package index and 5 GB of disk, and 5 minutes the first time. Every
+Makes one virtual environment per engine, so needs a package index and 5 GB of disk, and 5 minutes the first time. Every
 engine reads the same 64 questions and greedily writes 96 tokens for each (the end token forbidden), on one thread, in
 float32; `same_text` is the share of texts that are those of the first engine. CTranslate2,
 OpenVINO and onnxruntime-genai convert the folder first, with tools (torch, transformers) from another environment:
@@ -296,7 +296,7 @@ def try_engine(engine: str, model: Path, folder: Path) -> tuple[dict[str, object
 
 
 def compare(engines: list[str], model: Path, folder: Path) -> None:
-    """Print a line an engine; the texts are held against those of the first."""
+    """Print one line per engine; texts are compared with those of the first."""
     reference: Rows = []
     for engine in engines:
         try:

@@ -1,4 +1,4 @@
-"""What the gateway adds to a step, and how many steps it carries.
+"""The latency that the gateway adds to a step, and its maximum steps per second.
 
     python -m benchmarks.gateway --streams 500 --seconds 60
 

@@ -3,10 +3,10 @@
     python -m benchmarks.gateway_direct --requests 40 --at-once 4
 
 One HTTP server (the one that the clients' tests use) writes a token every 10 ms and takes as long to score. It is asked
-three ways in turn, by the same client: directly for a streamed completion; through the gateway by the weak model alone,
-which is the same request upstream; and routed by a threshold, with the judge's calls, keeping every step. Client,
-gateway and server are processes of their own. Prints the median time of a request and to the end of its first step,
-their ratios to the direct ones, and the gateway's CPU time a request.
+in three ways in turn, by the same client: directly for a streamed completion; through the gateway by the weak model
+alone, which is the same request upstream; and routed by a threshold, with the judge's calls, keeping every step.
+Client, gateway and server are separate processes. Prints the median time of a request and to the end of its first step,
+their ratios to the direct ones, and the gateway's CPU time per request.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _serve(app: Any, port: int) -> None:
 
 
 def requests(direct: int, through: int) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Where each way asks, and what."""
+    """URL and body of each kind of request."""
     chat = {"messages": [{"role": "user", "content": "q"}], "stream": True, "max_tokens": 500}
     url = f"http://127.0.0.1:{through}/v1/chat/completions"
     prompt = "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n"
@@ -84,7 +84,7 @@ async def ask(client: httpx.AsyncClient, url: str, body: dict[str, Any]) -> tupl
 
 
 async def measure(ways: dict[str, tuple[str, dict[str, Any]]], count: int, at_once: int, pid: int) -> dict[str, Any]:
-    """All ways in turn, `count` requests each; `pid` is the gateway's process."""
+    """All kinds of requests in turn, `count` requests each; `pid` is the gateway's process."""
     spent = dict.fromkeys(ways, 0.0)
     seen: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
     async with httpx.AsyncClient(timeout=60) as client:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.learned_decision_time
 
-Parameters are drawn at random, since time does not depend on them. The goals are 100 microseconds for agg and 400 for
+Parameters are drawn at random, since time does not depend on them. The targets are 100 microseconds for agg and 400 for
 seq; what counts for seq is the number of steps, 30 at most by default.
 """
 

@@ -3,8 +3,8 @@
     python -m benchmarks.lookahead [--longest N]                        simulated latencies
     python -m benchmarks.lookahead --config examples/vllm.toml          real servers, one question at a time
 
-Simulated latencies are those of real deployments: weak 10 ms and strong 25 ms a token, 40 tokens a step, 150 ms a PRM
-call, about a fifth of the steps the strong model's. All questions run at the same time, so it takes two minutes.
+Simulated latencies are those of real deployments: weak 10 ms and strong 25 ms per token, 40 tokens per step, 150 ms per
+PRM call, about a fifth of the steps by the strong model. All questions run concurrently, so it takes two minutes.
 Solutions have 1 to `--longest` steps. The wait for the last step's score cannot be hidden, so short ones gain less.
 The lower bound is the time of the weak model alone plus that of the regenerated steps themselves.
 """
@@ -50,7 +50,7 @@ async def measure(build: Build, questions: list[Question], threshold: float, tog
 
 
 def fastest(repeats: list[Runs]) -> Runs:
-    """Of the same questions solved again and again, each one's fastest trace: other work here only adds time."""
+    """The fastest trace of each question over repeated runs: other work on the machine only adds time."""
     return {
         name: [
             min(traces, key=lambda trace: trace.seconds)

@@ -1,4 +1,4 @@
-"""What a run keeps in memory as questions become many: the run and its report, on simulated models.
+"""Memory of a run as the number of questions grows: the run and its report, on simulated models.
 
     python -m benchmarks.memory [QUESTIONS ...]        default: 1,000, 10,000 and 100,000
 

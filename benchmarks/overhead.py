@@ -2,11 +2,11 @@
 
     python -m benchmarks.overhead
 
-Prints microseconds of CPU per decided step for 1 to 1,000 questions at the same time; the goal is under 100, and no
-growth with the number of questions. Models and PRM give the floor to the other questions before each answer, as a
-socket does, so that the questions really are under way together (`most_open` counts them); what that and the
+Prints microseconds of CPU per decided step for 1 to 1,000 concurrent questions; the target is under 100, and no
+growth with the number of questions. Models and PRM yield to the other questions before each answer, as a
+socket does, so that the questions really are in progress together (`most_open` counts them); what that and the
 simulated models cost is in the figure. The Router's own work per step is the same for any number. What grows is
-memory: 1,000 open questions do not fit a core's cache, and Python's garbage collector has more to walk, so the last
+memory: 1,000 open questions do not fit a core's cache, and Python's garbage collector has more to traverse, so the last
 row is measured without the collector too.
 """
 
@@ -33,7 +33,7 @@ _REPEATS = 3
 
 @dataclass(frozen=True)
 class Instant(BaseGenerator):
-    """A simulated model that lets every other question have its turn before each step."""
+    """A simulated model that yields to every other question before each step."""
 
     model: SimulatedModel
 
@@ -47,17 +47,17 @@ class Instant(BaseGenerator):
 
 
 class InstantPrm(BaseBackend):
-    """Knows which steps slipped and draws nothing: only the Router is measured."""
+    """Scores by the true label and draws nothing, so that only the Router is measured."""
 
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
-        """0.9 for every step that does not say that it slipped."""
+        """0.9 for every step that is not marked as wrong."""
         await asyncio.sleep(0)
         return Scores(tuple(0.9 if is_right((step,)) else 0.1 for step in steps))
 
 
 @dataclass(frozen=True)
 class Cost:
-    """`seconds` of CPU for `steps`, and how many questions were under way at most."""
+    """`seconds` of CPU for `steps`, and the most questions in progress at once."""
 
     seconds: float
     steps: int

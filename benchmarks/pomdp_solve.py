@@ -52,7 +52,7 @@ def show(**figures: object) -> None:
 
 
 def fresh(model: PomdpModel) -> PomdpModel:
-    """The same model as one that nothing was worked out for yet."""
+    """A copy of the model without cached computations."""
     return replace(model, observation=replace(model.observation))
 
 

@@ -20,7 +20,7 @@ def published(hazard: str = "weak") -> PomdpModel:
     """The instance, with the hazard of the `weak` model, the `strong` one, or `both` pooled; steps of 60 tokens.
 
     hazard[t] is the list's entry t + 1, as the published instance has it. By the lengths that it was counted from the
-    entry of the draft after step t would be t + 2: a fit of one's own should mind the index.
+    entry of the draft after step t would be t + 2: a fit to other data should mind the index.
     """
     lengths = json.loads((FOLDER / "termination_hazard_math_train.json").read_text())[hazard]
     bins = ObservationBins.from_json(FOLDER / "prm_observation_bins_math.json")

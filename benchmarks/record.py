@@ -3,7 +3,7 @@
     python -m benchmarks.record --questions 100
 
 A sweep of threshold, agg and pomdp on the shipped models' word problems. Prints CPU seconds of both, their ratio, and
-whether both came to the same results.
+whether both gave the same results.
 """
 
 from __future__ import annotations

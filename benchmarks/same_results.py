@@ -1,10 +1,10 @@
-"""Whether two source trees solve the same questions alike: decisions, texts, tokens and answers, policy by policy.
+"""Whether two source trees solve the same questions identically: decisions, texts, tokens and answers, by policy.
 
     python -m benchmarks.same_results OLD_TREE NEW_TREE --questions 200 --out DIR
     python -m benchmarks.same_results DIR/old DIR/new            compares two evaluations that are there already
 
 Runs `trim eval` of both trees with every policy that needs no folder, on the shipped models, the same task and seed.
-Prints a line a policy and the first differences; the exit code is 1 if there is one. Goes on where it was interrupted.
+Prints a line a policy and the first differences; the exit code is 1 if there is one. Resumes where it was interrupted.
 
 Two runs of one tree are the same with a record for each tree, the default: a model is asked for one step at a time, so
 that every count is the same too. With --live, drafts are read ahead as usual; how many of them are thrown away depends
@@ -55,7 +55,7 @@ Facts = dict[str, Any]
 
 @dataclass
 class Compared:
-    """What a policy's solutions came to."""
+    """Summary of a policy's solutions."""
 
     points: set[float | None] = field(default_factory=set)
     traces: int = 0
@@ -189,7 +189,7 @@ def flat(step: dict[str, Any]) -> dict[str, Any]:
 
 
 def compare(old: Mapping[Key, Facts], new: Mapping[Key, Facts]) -> tuple[dict[str, Compared], list[str]]:
-    """What each policy came to, and every difference in a sentence."""
+    """A summary of each policy, and a sentence for every difference."""
     compared: dict[str, Compared] = {}
     differences: list[str] = []
     for key in dict.fromkeys([*old, *new]):

@@ -4,7 +4,7 @@
     python -m benchmarks.simulator_fit --fit                 fit again
     python -m benchmarks.simulator_fit --strong qwen3-8b     predict the sweep of another pair
 
-Measured and put in: per model the error rate and the probability of ending by step (7,500 MATH training problems), and
+Measured inputs: per model the error rate and the probability of ending by step (7,500 MATH training problems), and
 the scores of the process reward model by state (ProcessBench). Fitted to every second point of the sweep
 (Qwen2.5-1.5B and 7B, MATH-500): the four numbers of `Fit`. Needs ../shared/data.
 
@@ -151,7 +151,7 @@ class _Prm:
 
 
 def through_router(here: World, threshold: float, questions: int = 500, seed: int = 0) -> Point:
-    """The same with the product's simulator and the Router."""
+    """The same with `trim.simulation` and the Router."""
     router = Router(here.weak, here.strong, SimulatedPrm(scores=here.scores), Threshold(threshold))
 
     async def run() -> Point:
@@ -186,7 +186,7 @@ def fit(start: Fit = FITTED) -> Fit:
 
 
 def _simplex(loss: Callable[[Floats], float], start: Floats, size: Floats, rounds: int = 60) -> Floats:
-    """Nelder and Mead's method."""
+    """The Nelder-Mead method."""
     corners = [start, *(start + row for row in np.diag(size))]
     losses = [loss(corner) for corner in corners]
     for _ in range(rounds):

@@ -5,8 +5,8 @@
 Streams of a threshold policy are open all the time over simulated models that write a step in 50 ms. Meanwhile another
 client asks for a new price of a POMDP policy again and again: nothing is asked (`none`), or the gateway solves for it
 on the event loop at the first decision, as it did before (`inline`), or as it does now, in a thread (`thread`). The
-client reads the clock at every step of the other streams. All modes take turns in one run, so that what else the
-machine does meets all of them alike. Prints a table (Markdown): the time between two steps, and how often it was
+client reads the clock at every step of the other streams. All modes take turns in one run, so that other load on the
+machine affects all of them equally. Prints a table (Markdown): the time between two steps, and how often it was
 longer than without any solving.
 """
 

@@ -1,10 +1,10 @@
-"""How source trees are built, side by side, and the map of a package as the documentation shows it.
+"""Figures of source trees side by side, and the map of a package as the documentation shows it.
 
     python -m benchmarks.structure [TREE ...]              figures of project folders (default: this one)
     python -m benchmarks.structure --tree src/trim         the package, one line a folder; --modules: one line a file
     python -m benchmarks.structure --write docs/architecture.md     that map, between the page's two marker comments
 
-A TREE has its sources in src/ and its tests in tests/. Standard library alone: other revisions need not be installed.
+A TREE has its sources in src/ and its tests in tests/. Standard library only: other revisions need not be installed.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def read_module(path: Path, package: Path, tests: Path) -> Module:
 
 
 def public_functions(tree: ast.Module) -> Iterator[Function]:
-    """Functions and methods that others may call, by their names; special methods are none of them."""
+    """Functions and methods that others may call, by their names; special methods do not count."""
     for node in tree.body:
         if isinstance(node, Function) and not node.name.startswith("_"):
             yield node

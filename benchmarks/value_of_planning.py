@@ -3,7 +3,7 @@
     python -m benchmarks.value_of_planning
 
 Simulates 40,000 solutions of the POMDP itself, without the Router: hidden states from the step accuracies, a (min,
-score) pair drawn anew from the state's bins at each draft, ends from the hazard. Every policy is run on the same
+score) pair drawn from the state's bins at each draft, ends from the hazard. Every policy is run on the same
 simulation; accuracy is compared at equal strong calls a question by linear interpolation between operating points
 (within a bin a threshold can do no better: scores there say the same of every state). Needs ../shared/data/calibration;
 15 s of CPU.
@@ -50,7 +50,7 @@ class Point:
 
 
 def play(model: PomdpModel, rule: Rule, seed: int = 0) -> Point:
-    """Play all solutions to their ends; `rule` says which drafts (final or not) the strong model regenerates."""
+    """Simulate all solutions to their ends; `rule` says which drafts (final or not) the strong model regenerates."""
     rng = np.random.default_rng(seed)
     tables = model.observation.mass.reshape(3, -1)
     centers = (model.observation.score_edges[1:] + model.observation.score_edges[:-1]) / 2
@@ -107,7 +107,7 @@ def frontier(points: list[Point], calls: tuple[float, ...]) -> Floats:
 
 
 def study(world: str, model: PomdpModel, planner: PomdpModel | None = None) -> None:
-    """Print the frontiers of the rules in one world; snapshots, which live from the min, only where there is one.
+    """Print the frontiers of the rules in one world; snapshots, which depend on the min, only where there is one.
     `planner` is another model to plan with in this world.
     """
     solutions = [solve(model, price) for price in PRICES]

@@ -30,7 +30,7 @@ def gateway(args: dict[str, str]) -> serve.Application:
         serve.ingress(app)(),
         name="trim",
         num_replicas=int(args.get("replicas", "1")),
-        # Those that wait do so in the gateway, which says 429 when its queue is full.
+        # Requests wait in the gateway, which returns 429 when its queue is full.
         max_ongoing_requests=config.serve.max_requests + config.serve.queue + 1,
         graceful_shutdown_timeout_s=config.serve.grace,
     )

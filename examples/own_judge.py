@@ -17,13 +17,13 @@ _CLAIM = re.compile(r"(-?\d+(?:\.\d+)?) ?([-+*/]) ?(\d+(?:\.\d+)?) ?= ?(-?\d+(?:
 
 
 class Arithmetic(BaseBackend):
-    """Trusts a step whose sums come out. `spec` is what `[prm]` says: model, address, timeout."""
+    """Trusts a step whose arithmetic is right. `spec` is what `[prm]` says: model, address, timeout."""
 
     def __init__(self, spec: JudgeSpec) -> None:
         self.spec = spec
 
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
-        """0.05 for a step with a wrong sum, 0.9 for one with right ones, 0.6 for one without any."""
+        """0.05 for a step with wrong arithmetic, 0.9 for right arithmetic, 0.6 for none."""
         return Scores(tuple(_score(step) for step in steps))
 
 

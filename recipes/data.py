@@ -86,7 +86,7 @@ def collate(rows: list[Row], device: torch.device) -> Batch:
 class Batches:
     """Endless batches of a mixture of tasks.
 
-    The sequence depends on seed, pool number and mixture alone, so a resumed run goes on with the next pool.
+    The sequence depends only on seed, pool number and mixture, so a resumed run continues with the next pool.
     """
 
     def __init__(self, encoder: Encoder, seed: int, batch_tokens: int) -> None:

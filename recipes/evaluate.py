@@ -149,7 +149,7 @@ Method = Callable[[list[Labelled]], Rows]
 
 
 def _likelihood(encoder: Encoder) -> Method:
-    """The likelihood scorer on the judge, its coefficients fitted anew."""
+    """The likelihood scorer on the judge, with its coefficients fitted again."""
     judge = _shipped("judge")
     usual = [name for name, source in labelled.SOURCES.items() if not source.balanced]
     fit = [row for task in FAMILIES for name in usual for row in labelled.read("validation", task, name)]

@@ -1,4 +1,4 @@
-"""Solutions with a label a step, on which the process reward models are trained and measured.
+"""Solutions with one label per step, on which the process reward models are trained and measured.
 
     python -m recipes.labelled train [TASK [SOURCE ...]]     # writes runs/labelled/train/<task>/<source>.jsonl, minutes
 

@@ -41,7 +41,7 @@ def learning() -> Figure:
         plot.set_title(name)
         plot.set_xlabel("million tokens")
         plot.grid(alpha=0.25)
-    axes[0].set_ylabel("held-out loss, nats a token")
+    axes[0].set_ylabel("held-out loss, nats per token")
     axes[0].legend(frameon=False)
     return figure
 

@@ -8,7 +8,7 @@ of a step, which give data on later drafts, and with one, which leaves more step
 agg, seq: two trainings, one after the other: on the simulated textbook pair, which is fast, then on the embedded pair
 with gsm_symbolic problems of the validation split, beginning with the first one's network. Prices are those at which
 regenerating a mean step costs 0.002 to 0.5 of a correct answer, in both. A run that was killed is resumed when started
-again. The policy goes into OUT/KIND; it is tied to the fingerprints of weak, strong and prm, so it has to be made anew
+again. The policy goes into OUT/KIND; it is tied to the fingerprints of weak, strong and prm, so it has to be remade
 when one of them changes.
 """
 
@@ -44,7 +44,7 @@ def train(kind: str, work: Path, *, simulated: int, real: list[str]) -> Path:
     """Both trainings; the folder of the second, which takes the options `real`."""
     first, second = work / f"{kind}-simulated", work / kind
     embedded = ["--source", "embedded", "--task", "gsm_symbolic", "--start", str(first), *real]
-    embedded += ["--record", str(work / "record")]  # no step is asked for twice
+    embedded += ["--record", str(work / "record")]  # no step is requested twice
     for folder, options in (
         (first, ["--source", "simulate", "--episodes", str(simulated)]),
         (second, embedded),
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("work/policies"))
     parser.add_argument("--simulated", type=int, default=50_000, help="episodes of the first training")
     parser.add_argument("--episodes", type=int, help="of the second training (default: 24000 for agg, 6000 for seq)")
-    parser.add_argument("--batch", type=int, help="episodes an update of it (default: 256 for agg, 128 for seq)")
+    parser.add_argument("--batch", type=int, help="episodes per update of it (default: 256 for agg, 128 for seq)")
     parser.add_argument("--questions", type=int, default=2_000, help="distinct problems of the second training")
     parser.add_argument("--validation", type=int, default=100, help="held-out problems of the second training")
     parser.add_argument("--out", type=Path, default=Path("src/trim/embedded"))

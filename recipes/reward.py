@@ -8,8 +8,8 @@ self-normalised, so a logit is nearly a log-probability. The residual stream get
 trunk's layers neither read nor write (`Extra` names them).
 
 First fresh layer: one head copies from the previous token how likely each of the critical tokens (digits, signs,
-letters) was, one finds out whether the solution has begun, one makes large what the embedding says in a low voice about
-the token itself (the trunk shall hardly notice it); neurons then add up how unlikely the written token was.
+letters) was, one finds out whether the solution has begun, one makes large the small codes that the embedding has for
+the token itself (so small that the trunk hardly notices them); neurons then add up how unlikely the written token was.
 Second fresh layer: three heads find the most unlikely token, of all so far and of the newest ones.
 """
 

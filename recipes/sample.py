@@ -24,7 +24,7 @@ _SHRINK = 0.75  # finished rows are dropped when fewer than this share is still 
 
 @dataclass
 class _Cache:
-    """`k`, `v` [layers, rows, heads, room, 32], `used` of the room; `visible` [rows, room]: not padding."""
+    """`k`, `v` [layers, rows, heads, capacity, 32], `used` of the capacity; `visible` [rows, capacity]: not padding."""
 
     k: Tensor
     v: Tensor
@@ -89,9 +89,9 @@ def _write(
     """Continue rows of similar length together; they are padded on the left (rotary positions are relative)."""
     device = model.embedding.weight.device
     longest = max(map(len, prefixes))
-    room = min(longest + most, model.cos.shape[0])
-    shape = (model.shape.layers, len(prefixes), model.shape.heads, room, HEAD)
-    visible = torch.ones(len(prefixes), room, dtype=torch.bool, device=device)
+    capacity = min(longest + most, model.cos.shape[0])
+    shape = (model.shape.layers, len(prefixes), model.shape.heads, capacity, HEAD)
+    visible = torch.ones(len(prefixes), capacity, dtype=torch.bool, device=device)
     for row, prefix in enumerate(prefixes):
         visible[row, : longest - len(prefix)] = False
     cache = _Cache(torch.zeros(shape, device=device), torch.zeros(shape, device=device), visible)
@@ -106,7 +106,7 @@ def _write(
                 written[row].append(value)
                 if value not in stops:
                     active.append(position)
-        if not active or cache.used >= room:
+        if not active or cache.used >= capacity:
             return written
         if len(active) < _SHRINK * len(rows):
             rows, index = [rows[i] for i in active], torch.tensor(active, device=device)

@@ -1,4 +1,4 @@
-"""What tests of several clients share."""
+"""Fixtures that several tests of clients share."""
 
 from __future__ import annotations
 

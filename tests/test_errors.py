@@ -1,4 +1,4 @@
-"""What errors say to do is possible."""
+"""The advice in error messages works."""
 
 from __future__ import annotations
 

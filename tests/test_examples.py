@@ -1,4 +1,4 @@
-"""The examples of a policy, a judge and a task of one's own, through the command line."""
+"""The examples of a policy, a judge and a task of the user's own, through the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The layers: who may import whom, which packages stay in named files, and what is never built."""
+"""The layers: which modules may import which, which packages stay in named files, and what is never built."""
 
 from __future__ import annotations
 

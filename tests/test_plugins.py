@@ -1,4 +1,4 @@
-"""Names of the user's own: entry points, modules, files, and one sentence for all that can be wrong with them."""
+"""Names of the user's own: entry points, modules, files, and one sentence for each mistake in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that takes part fulfils its protocol: mypy checks the assignments here, the tests the names."""
+"""Every implementation fulfils its protocol: mypy checks the assignments here, the tests the names."""
 
 from __future__ import annotations
 

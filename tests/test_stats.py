@@ -1,4 +1,4 @@
-"""Intervals: where they must lie, and that they hold the truth as often as they say."""
+"""Intervals: where they must lie, and that their coverage is the nominal one."""
 
 from __future__ import annotations
 

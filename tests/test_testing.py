@@ -1,4 +1,4 @@
-"""The conformance checks pass what is right and catch what is not."""
+"""The conformance checks accept correct implementations and catch faults."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""The full comparison on the shipped models: every policy and baseline, on questions that nobody was trained on.
+"""The full comparison on the shipped models: every policy and baseline, on questions that nothing was trained on.
 
     python -m benchmarks.embedded                       2,000 questions; the first judge takes about an hour on one core
     python -m benchmarks.embedded --questions 60 --out small
 
 Outcomes of both models on other questions, the query-level routers trained on them, one evaluation. Then the same
 questions with another judge, the likelihood of a step under a causal model: a plan is fitted to its scores on other
-questions and evaluated beside the threshold and the cascade. What a model said once is not asked for again. Goes on
+questions and evaluated beside the threshold and the cascade. A model's output is never requested twice. Resumes
 where it was interrupted. Writes results.json and frontier.png, likelihood.json and likelihood.png, and README.md (the
 one-page reading) into the folder of this file, or into --out; traces stay in --work.
 """
@@ -103,7 +103,7 @@ def leave_out(outcomes: Path, questions: int, out: Path) -> Path:
 
 
 def reading(results: dict[str, Any], by_likelihood: dict[str, Any], minutes: float) -> str:
-    """One page on what came out; every figure from the two files of results."""
+    """The one-page summary; every figure comes from the two files of results."""
     points = {(p["policy"], p["parameter"]): p for p in results["operating_points"]}
     weak, strong = points["always-weak", None], points["always-strong", None]
     summaries = {s["policy"]: s for s in results["summary"]}

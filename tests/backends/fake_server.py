@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that speaks enough of OpenAI's and vLLM's API, with a switch for every bad habit."""
+"""A real HTTP server on loopback that speaks enough of OpenAI's and vLLM's API, with switches for misbehaviour."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def tokens(text: str) -> list[str]:
 
 @dataclass
 class Habits:
-    """What the server does; the lists are used up, one entry a request."""
+    """What the server does; each request takes one entry of the lists."""
 
     solution: str = SOLUTION
     usage: str = "running"  # in every chunk if asked for, "end": in a last chunk, "none"

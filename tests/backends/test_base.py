@@ -1,4 +1,4 @@
-"""The base classes for models and judges of one's own."""
+"""The base classes for user-defined models and judges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is declared about kinds of servers fits together."""
+"""The declared capabilities of kinds of servers are consistent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The in-process engine, bit by bit."""
+"""The in-process engine: its numbers are bit-identical."""
 
 from __future__ import annotations
 

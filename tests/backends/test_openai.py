@@ -1,4 +1,4 @@
-"""OpenAIGenerator against a real HTTP server with every habit that servers have."""
+"""OpenAIGenerator against a real HTTP server in every mode of behaviour."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recorded models answer as those behind them did, and make nothing up."""
+"""Recorded models repeat what the original models returned, and make nothing up."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from trim.tasks import FAMILIES
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Reference solutions of arithmetic chains, half of them with a slip in one step, in ProcessBench's format."""
+    """Reference solutions of arithmetic chains, half of them with an error in one step, in ProcessBench's format."""
     path = tmp_path_factory.mktemp("data") / "labelled.jsonl"
     rows = []
     for number, question in enumerate(FAMILIES["arithmetic_chain"].problems(910_000, 24, level="easy")):

@@ -1,4 +1,4 @@
-"""Old names get one sentence with the new one; the program's name and what starting it costs."""
+"""Old names get one sentence with the new name; the program's name and its start-up cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`trim serve` as a process: it says where it is, answers, and stops when told to."""
+"""`trim serve` as a process: it prints its address, answers, and stops on a signal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Configurations from files and the environment: what is accepted, and how what is not is refused."""
+"""Configurations from files and the environment: what is accepted, and the messages for what is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which policy a configuration and a name beside it come to."""
+"""The policy that a configuration and a name on the command line resolve to."""
 
 from __future__ import annotations
 

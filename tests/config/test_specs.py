@@ -1,4 +1,4 @@
-"""A configuration resolved into what a run is made of."""
+"""A configuration resolved into the specs of a run."""
 
 from __future__ import annotations
 

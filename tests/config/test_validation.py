@@ -1,4 +1,4 @@
-"""What validation says of a wrong setting, and what it knows of the keys."""
+"""The messages of validation for wrong settings, and its list of keys."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ A comment right before a block says how it is treated:
 
 In a `console` block a line that begins with `$ ` is a command; what follows is its output, where it is shown. A line
 `...` in the output stands for any lines, `…` for the rest of one. A command that ends in ` &` is a server, and is
-stopped behind the page.
+stopped at the end of the page.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Block:
         return "slow" in self.notes.split(", ")
 
     def note(self, name: str) -> str:
-        """What stands behind `NAME:` in the notes."""
+        """The text after `NAME:` in the notes."""
         found = re.search(rf"(?:^|, ){name}: ([^,]+)", self.notes)
         return found.group(1) if found else ""
 

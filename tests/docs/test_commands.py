@@ -1,7 +1,7 @@
 """The commands and snippets of README and documentation work, and print what the pages show.
 
 The default run leaves out the blocks that take minutes; `make docs-check` (TRIM_DOCS=all) runs every one.
-`python -m tests.docs.update [PAGE ...]` writes the output anew.
+`python -m tests.docs.update [PAGE ...]` updates the output on the pages.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Write the output that README and documentation show anew: `python -m tests.docs.update [PAGE ...]`.
+"""Update the output that README and documentation show: `python -m tests.docs.update [PAGE ...]`.
 
-Output with `...` or `…` is left alone as long as it fits; otherwise it is named, to be shortened by hand.
+Output with `...` or `…` is kept while it matches; otherwise it is reported, to be edited by hand.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tests.docs.blocks import ROOT, Session, blocks, commands, matches, pages
 
 
 def update(page: Path) -> list[str]:
-    """Run a page and write the new output into it; what has to be done by hand."""
+    """Run a page, write the new output into it, and return what has to be edited by hand."""
     text = page.read_text("utf-8")
     by_hand: list[str] = []
     replaced: list[tuple[int, int, list[str]]] = []

@@ -1,4 +1,4 @@
-"""The same run here, over two Ray workers, and with one killed midway: `python -m tests.experiments.cluster_run DIR`.
+"""The same run locally, on two Ray workers, and with one killed: `python -m tests.experiments.cluster_run DIR`.
 
 A process of its own, since Ray leaves processes and warnings behind that a test runner would stumble over. Prints how
 many results each had, whether they were the same, and what came of an error in a worker, as JSON.

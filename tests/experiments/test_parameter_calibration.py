@@ -58,7 +58,7 @@ def test_the_parameter_of_a_recorded_accuracy_is_found(run: Tallies) -> None:
 
 
 def test_prices_go_down_as_shares_go_up(run: Tallies) -> None:
-    """Thresholds under other names: a price between two others, geometrically."""
+    """Thresholds under the name of prices: interpolation between two prices is geometric."""
     renamed = ((0.01, 0.3), (0.001, 0.6), (0.0001, 0.9))
     tallies: dict[tuple[str, float | None], Tally] = {("pomdp", price): run["threshold", k] for price, k in renamed}
     tallies["always-strong", None] = run["always-strong", None]

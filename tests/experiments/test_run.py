@@ -1,4 +1,4 @@
-"""Running, resuming, measuring and showing, on simulated models."""
+"""Running, resuming, evaluating and reporting, on simulated models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong at the edges of an evaluation: names, ids, other people's files, kills."""
+"""Edge cases of an evaluation: names, ids, foreign files, kills."""
 
 from __future__ import annotations
 

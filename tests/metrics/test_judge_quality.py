@@ -1,4 +1,4 @@
-"""Judging the judges: figures by hand, on a PRM of known quality, and recalibration."""
+"""Evaluation of judges: figures by hand, on a PRM of known quality, and recalibration."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ EASY = RNG.random(COUNT)
 
 
 def point(accuracy: float, tokens: float, seed: int | None = None) -> Tally:
-    """A point that answers the easiest questions, or (with a seed) as many drawn anew."""
+    """A point that answers the easiest questions, or (with a seed) as many drawn at random."""
     hardness = EASY if seed is None else np.random.default_rng(seed).random(COUNT)
     right = hardness < np.quantile(hardness, accuracy)
     questions = [f"q{i}" for i in range(COUNT)]
@@ -30,7 +30,7 @@ def test_a_mixture_of_two_points_spends_the_share() -> None:
     assert found.value == pytest.approx(0.65 - 0.5)
     assert found.low < 0.15 < found.high
     assert found.high - found.low < 0.1
-    # Below its cheapest point a policy is mixed with the weak model, above its dearest with the strong one.
+    # Below its cheapest point a policy is mixed with the weak model, above its most expensive with the strong one.
     found = matched_difference(first, second, 0.05, weak=WEAK, strong=STRONG)
     assert found.value == pytest.approx(0.5 - 0.425)
     found = matched_difference(first, second, 0.6, weak=WEAK, strong=STRONG)

@@ -1,4 +1,4 @@
-"""Two runs compared: what is outside noise, and what only looks so."""
+"""Two runs compared: real differences are significant, chance differences are not."""
 
 from __future__ import annotations
 

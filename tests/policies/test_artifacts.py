@@ -1,4 +1,4 @@
-"""Saved policies: what goes in comes out, and nothing foreign does."""
+"""Saved policies: they load unchanged, and anything else is refused."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_arrays_that_would_run_code_are_refused(tmp_path: Path) -> None:
 
 
 def test_policies_saved_by_version_0_1_load_and_decide_alike() -> None:
-    """The POMDP policy that came with 0.1, names of its settings and arrays included, and the one that comes today."""
+    """The POMDP policy shipped with 0.1, with its names of settings and arrays, and today's."""
     folder = Path(__file__).parent / "saved_by_0_1"
     assert "retries" in json.loads((folder / "policy.json").read_text())["settings"]
     spec = PolicySpec("pomdp", 2, ("revise",))

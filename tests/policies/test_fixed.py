@@ -1,4 +1,4 @@
-"""Policies that look at nothing."""
+"""Policies that ignore observations."""
 
 from __future__ import annotations
 

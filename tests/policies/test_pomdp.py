@@ -49,12 +49,12 @@ def test_it_acts_by_belief_tokens_and_final_flag() -> None:
 
 
 def test_another_price_is_solved_once_and_kept() -> None:
-    dear = POLICY.at(0.5)
-    assert dear.parameter == 0.5
-    assert dear.solution is POLICY.at(0.5).solution
-    assert dear.solution is not POLICY.solution
+    expensive = POLICY.at(0.5)
+    assert expensive.parameter == 0.5
+    assert expensive.solution is POLICY.at(0.5).solution
+    assert expensive.solution is not POLICY.solution
     seen = Observation((0.2,), (10,))
-    assert (POLICY.act(seen), dear.act(seen)) == (Action.REGENERATE, Action.CONTINUE)
+    assert (POLICY.act(seen), expensive.act(seen)) == (Action.REGENERATE, Action.CONTINUE)
 
 
 def test_the_snapshot_and_its_gate() -> None:

@@ -1,4 +1,4 @@
-"""The table of policy families: every row opens, is what it says, and is refused what it has not."""
+"""The table of policy families: every row opens, matches its policy, and refuses options that it lacks."""
 
 from __future__ import annotations
 

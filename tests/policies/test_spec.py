@@ -1,4 +1,4 @@
-"""What a policy may be asked for as."""
+"""Names by which a policy may be requested."""
 
 from __future__ import annotations
 

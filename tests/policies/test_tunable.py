@@ -1,4 +1,4 @@
-"""What every policy has, and that the effort of a tunable one moves its strong share from end to end."""
+"""Members of every policy; the effort of a tunable one moves its strong share from end to end."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def brute_force(
     ends = model.hazard[step] if step < len(model.hazard) else 1.0
 
     def keep(belief: np.ndarray) -> float:
-        """Of the text on the table."""
+        """Value of keeping the current text."""
         if final:
             return float(belief[0])
         value = -draft_cost
@@ -86,7 +86,7 @@ def brute_force(
         return value
 
     def reviewed(text: np.ndarray, written: int = 1, *, differ: bool = False) -> float:
-        """Of the strong model's text, the best of so many: kept, or written once more."""
+        """Value of the strong model's text, the best of so many: kept, or revised."""
         if written > revisions:
             return keep(text)
         assert model.revise_model is not None

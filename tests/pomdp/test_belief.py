@@ -169,7 +169,7 @@ def test_agreement_outweighs_two_low_scores() -> None:
 
 
 def test_strong_steps_have_scores_of_their_own() -> None:
-    """A middling score is bad news of a draft and none of a strong step, whose right ones often score so."""
+    """A middling score is evidence against a draft but not against a strong step, whose right ones often score so."""
     model = PomdpModel(0.7, 0.9, (0.2, 0.5, 1.0), small().observation, 10, 0.8, agreement=(0.9, 0.02, 0.7))
     repair = ObservationBins(np.array([0.0, 1.0]), small().observation.score_edges, np.full((3, 1, 3), 1 / 3))
     seen = Observation((0.1, 0.5), (10, 10), (G,), draft_scores=((0.2,), (0.5,)))

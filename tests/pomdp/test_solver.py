@@ -87,12 +87,12 @@ def test_one_more_draft_in_closed_form() -> None:
 
 
 def test_free_strong_steps_are_used_whenever_they_help_and_expensive_ones_never() -> None:
-    free, dear = solve(small(), 0.0), solve(small(), 10.0)
+    free, expensive = solve(small(), 0.0), solve(small(), 10.0)
     for final in (False, True):
         helps = free.gain(0, SIMPLEX, final=final) > 0
         assert np.array_equal(free.action(0, SIMPLEX, 30, final=final) == Action.REGENERATE, helps)
         assert helps.any() and not helps.all()
-        assert np.all(dear.action(0, SIMPLEX, 30, final=final) == Action.CONTINUE)
+        assert np.all(expensive.action(0, SIMPLEX, 30, final=final) == Action.CONTINUE)
 
 
 def test_past_the_end_of_the_hazard_the_next_draft_is_final() -> None:
@@ -107,10 +107,10 @@ def test_taking_over_pays_only_where_drafts_cost_something() -> None:
     plain, offered = solve(model, 0.005), solve(model, 0.005, take_over=True)
     assert np.allclose(plain.curves, offered.curves)
     assert not np.any(offered.action(0, SIMPLEX, 10) == Action.TAKE_OVER)
-    dear = solve(model, 0.005, take_over=True, draft_cost=0.05)
-    assert np.any(dear.action(0, SIMPLEX, 10) == Action.TAKE_OVER)
-    assert not np.any(dear.action(0, SIMPLEX, 10, final=True) == Action.TAKE_OVER)
-    assert np.all(dear.curves >= solve(model, 0.005, draft_cost=0.05).curves - 1e-12)
+    expensive = solve(model, 0.005, take_over=True, draft_cost=0.05)
+    assert np.any(expensive.action(0, SIMPLEX, 10) == Action.TAKE_OVER)
+    assert not np.any(expensive.action(0, SIMPLEX, 10, final=True) == Action.TAKE_OVER)
+    assert np.all(expensive.curves >= solve(model, 0.005, draft_cost=0.05).curves - 1e-12)
 
 
 def test_arrays_in_arrays_out() -> None:

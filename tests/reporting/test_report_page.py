@@ -1,4 +1,4 @@
-"""The report: what is in it, and that a browser shows it without network and complaints."""
+"""The report: what is in it, and that a browser shows it without network or errors."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def test_a_browser_shows_it_without_network_or_errors(tmp_path: Path) -> None:
     better = {r["q"] for r in rows if r["p"] == "threshold 0.6" and r["ok"]} & {
         r["q"] for r in rows if r["p"] == "always-weak" and not r["ok"]
     }
-    wish = f"policy={quote('threshold 0.6')}&beside=always-weak&verdict=better"
+    fragment = f"policy={quote('threshold 0.6')}&beside=always-weak&verdict=better"
     command = [
         BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
-        "--enable-logging=stderr", "--dump-dom", f"{report.as_uri()}#{wish}",
+        "--enable-logging=stderr", "--dump-dom", f"{report.as_uri()}#{fragment}",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert ":CONSOLE" not in done.stderr

@@ -1,4 +1,4 @@
-"""The public face of the step loop."""
+"""The public interface of the step loop."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ def test_what_the_strong_model_wrote_may_be_revised_once() -> None:
 
 
 def test_a_policy_without_scores_has_strong_texts_revised_too() -> None:
-    """It is not told that the text on the table is the strong model's: only scored texts are counted."""
+    """It does not see that the current text is the strong model's: only scored texts are counted."""
 
     class Texts(BaseGenerator):
         @step_stream

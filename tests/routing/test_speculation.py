@@ -1,4 +1,4 @@
-"""Drafting ahead of the judge changes the clock and the discarded tokens, nothing else."""
+"""Drafting ahead of the judge changes only time and discarded tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Degenerate steps are asked for once more."""
+"""Degenerate steps are requested once more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every token is counted once, also when a stream is left."""
+"""Every token is counted once, also when a stream is closed early."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from trim.types import (
 
 def test_cost_counts_every_token() -> None:
     prices = Prices(weak=Price(0, 1.0), strong=Price(0, 20.0), prm=Price(2.0))
-    trace = run(Router(WEAK, STRONG, PRM, Threshold(0.6), prices=prices), "bill")
+    trace = run(Router(WEAK, STRONG, PRM, Threshold(0.6), prices=prices), "total cost")
     usage = trace.usage
     assert trace.cost * 1e6 == pytest.approx(
         usage[Role.WEAK].completion_tokens

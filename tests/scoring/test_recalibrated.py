@@ -1,4 +1,4 @@
-"""A judge behind a curve is that judge in everything but its scores."""
+"""A recalibrated judge differs from the original only in its scores."""
 
 from __future__ import annotations
 

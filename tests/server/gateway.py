@@ -1,4 +1,4 @@
-"""A gateway on a free port, over simulated models or whatever a test brings."""
+"""A gateway on a free port, over simulated models or those of a test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WEAK, STRONG, PRM = SimulatedModel(Role.WEAK, 0.8), SimulatedModel(Role.STRONG, 
 
 @dataclass(frozen=True)
 class Sampled(SimulatedModel):
-    """A simulated model that says in every step how it was asked to sample."""
+    """A simulated model whose steps state the sampling that was requested."""
 
     sampling: Sampling | None = None
 
@@ -92,7 +92,7 @@ class Served:
         return self.client.get(self.url + path, **options)
 
     def spent(self, requests: int) -> UsageTotals:
-        """The usage, once so many requests are settled and none is under way."""
+        """The usage, once so many requests are settled and none is in progress."""
         limit = time.monotonic() + 5
         while (spent := self.gateway.usage.totals(0)).requests < requests or self.gateway.admission.running:
             assert time.monotonic() < limit, f"{spent.requests} requests are settled, not {requests}"

@@ -1,4 +1,4 @@
-"""How failures of backends are told to clients."""
+"""How backend failures are reported to clients."""
 
 from __future__ import annotations
 

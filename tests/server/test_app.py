@@ -1,4 +1,4 @@
-"""Routes beside the completions, readiness, and stopping."""
+"""Routes other than completions, readiness, and stopping."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""API keys: who may send requests, and how wrong files of keys are named."""
+"""API keys: who may send requests, and the messages for invalid key files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streamed messages put together again, wherever the server has cut them."""
+"""Streamed messages are merged, wherever the server has cut them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files in deploy/ fit the code that they start."""
+"""The files in deploy/ match the code that they start."""
 
 from __future__ import annotations
 

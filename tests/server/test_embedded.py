@@ -1,4 +1,4 @@
-"""The shipped models behind the gateway: the clients that people have, unchanged."""
+"""The shipped models behind the gateway, with common clients, unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deadlines, backends that fail, clients that leave or do not read, streams and whole answers."""
+"""Deadlines, failing backends, clients that disconnect or do not read, streams and whole answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tools, images, log-probabilities: passed to a server with OpenAI's API that knows them, under all guards."""
+"""Tools, images, log-probabilities: passed through to a server with OpenAI's API, under all limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Policies are prepared off the event loop, once for all who wait, in order of need, and within bounds."""
+"""Policies are prepared off the event loop, once for all waiting requests, by priority, and within bounds."""
 
 from __future__ import annotations
 

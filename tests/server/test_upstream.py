@@ -1,4 +1,4 @@
-"""The gateway in front of HTTP servers: what reaches them, and that a client's leaving does at once."""
+"""The gateway in front of HTTP servers: what reaches them, and that a disconnect reaches them at once."""
 
 from __future__ import annotations
 

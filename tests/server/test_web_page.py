@@ -1,4 +1,4 @@
-"""The page in a real browser (skipped where there is none): asks, shows who wrote what, works by keyboard, offline."""
+"""The page in a real browser (skipped where there is none): steps, roles, keyboard, offline use."""
 
 from __future__ import annotations
 

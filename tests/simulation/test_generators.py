@@ -1,4 +1,4 @@
-"""Simulated models do alone what they say they do, share errors as told, and repeat themselves."""
+"""Simulated models have the stated accuracy alone, correlate errors as configured, and are reproducible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The product's simulator, through the Router, against a published threshold sweep of real models."""
+"""The simulator, through the Router, against a published threshold sweep of real models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gateway in front of three real vLLM servers: who leaves stops them, and the page shows what they write."""
+"""The gateway in front of three real vLLM servers: disconnecting clients stop them; the page shows their output."""
 
 from __future__ import annotations
 

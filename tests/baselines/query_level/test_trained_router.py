@@ -1,4 +1,4 @@
-"""Routers that are trained on recorded outcomes, on questions whose words say who can answer them."""
+"""Routers that are trained on recorded outcomes, on questions whose text says which model can answer them."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def by_rule(traces: list[Trace]) -> PomdpFit:
 
 
 def off(estimate: Estimate | None, truth: float) -> float:
-    """Distance from the truth in half widths of the interval; within 1 the interval holds it."""
+    """Distance from the truth in half widths of the interval; within 1 the interval covers it."""
     assert estimate is not None
     half = estimate.high - estimate.value if truth > estimate.value else estimate.value - estimate.low
     return abs(truth - estimate.value) / half
