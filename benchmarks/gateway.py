@@ -207,8 +207,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     args = parser.parse_args()
     results = {
-        "held": measure(_STEP_SECONDS, args.streams, args.seconds),
-        "most": measure(0.0, 32, min(args.seconds, 15.0)),
+        "paced": measure(_STEP_SECONDS, args.streams, args.seconds),
+        "maximum": measure(0.0, 32, min(args.seconds, 15.0)),
     }
     print(json.dumps(results, indent=2))
 

@@ -61,7 +61,7 @@ def fastest(repeats: list[Runs]) -> Runs:
 
 
 def report(runs: Runs) -> None:
-    """Print a line a case, and what they stand for."""
+    """Print one line per case, and what the columns mean."""
     seconds = {name: fmean(trace.seconds for trace in traces) for name, traces in runs.items()}
     routed = runs["stop-and-go"]
     unavoidable = seconds["weak only"] + fmean(trace.phases[Role.STRONG] for trace in routed)

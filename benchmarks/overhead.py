@@ -69,7 +69,7 @@ class Cost:
 
 
 async def measure(router: Router, concurrency: int) -> Cost:
-    """Route all questions, `concurrency` at the same time."""
+    """Route all questions, `concurrency` at once."""
     questions = iter([Question(f"question {i}") for i in range(_QUESTIONS)])
     steps = under_way = most_open = 0
 

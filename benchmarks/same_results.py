@@ -4,7 +4,7 @@
     python -m benchmarks.same_results DIR/old DIR/new            compares two evaluations that are there already
 
 Runs `trim eval` of both trees with every policy that needs no folder, on the shipped models, the same task and seed.
-Prints a line a policy and the first differences; the exit code is 1 if there is one. Resumes where it was interrupted.
+Prints one line per policy and the first differences, of which any gives exit code 1. Resumes where it was interrupted.
 
 Two runs of one tree are the same with a record for each tree, the default: a model is asked for one step at a time, so
 that every count is the same too. With --live, drafts are read ahead as usual; how many of them are thrown away depends
@@ -121,7 +121,7 @@ def command(tree: Path, python: str, out: Path, args: argparse.Namespace) -> tup
 
 
 def evaluate(commands: Mapping[Path, tuple[list[str], dict[str, str]]]) -> None:
-    """Run both at the same time; what they print goes into a log beside each folder.
+    """Run both in parallel; their output goes into a log beside each folder.
 
     Raises:
         SystemExit: one of them failed.

@@ -62,7 +62,7 @@ class World:
 
 @dataclass(frozen=True)
 class Point:
-    """Accuracy in percent and strong calls a question at a threshold."""
+    """Accuracy in percent and strong calls per question at a threshold."""
 
     threshold: float
     accuracy: float
@@ -209,7 +209,7 @@ def _simplex(loss: Callable[[Floats], float], start: Floats, size: Floats, round
 
 
 def report(here: World, goal: list[Point] | None, questions: int) -> None:
-    """Print a line a threshold, with residuals where there is something to compare with."""
+    """Print one line per threshold, with residuals where there are published values."""
     alone = {f"{m.role.value}_alone": round(100 * m.solved_alone, 1) for m in (here.weak, here.strong)}
     steps = {f"{m.role.value}_step_accuracy": round(m.step_accuracy, 4) for m in (here.weak, here.strong)}
     print(json.dumps(alone | steps))

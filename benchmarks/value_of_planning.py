@@ -4,7 +4,7 @@
 
 Simulates 40,000 solutions of the POMDP itself, without the Router: hidden states from the step accuracies, a (min,
 score) pair drawn from the state's bins at each draft, ends from the hazard. Every policy is run on the same
-simulation; accuracy is compared at equal strong calls a question by linear interpolation between operating points
+simulation; accuracy is compared at equal strong calls per question by linear interpolation between operating points
 (within a bin a threshold can do no better: scores there say the same of every state). Needs ../shared/data/calibration;
 15 s of CPU.
 """
@@ -43,7 +43,7 @@ class Drafts:
 
 @dataclass(frozen=True)
 class Point:
-    """Accuracy and strong calls a question."""
+    """Accuracy and strong calls per question."""
 
     accuracy: float
     calls: float

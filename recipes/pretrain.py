@@ -62,7 +62,7 @@ class Run:
 
 
 def _stages(first: int, again: int, everything: int) -> tuple[Stage, ...]:
-    # Bare arithmetic helps most at the beginning; the second, lower cycle goes on where the first ended.
+    # Bare arithmetic helps most at the beginning; the second, lower cycle continues where the first ended.
     half = {"gsm_symbolic": 0.5, "drills": 0.5}
     start = int(0.6 * first)
     return (

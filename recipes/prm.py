@@ -4,7 +4,7 @@
 
 The fresh layers start out comparing what is written with what the trunk expected (`recipes.reward`) and learn from the
 labels of steps. The trunk stays as it is: what the fresh layers start from is written in coordinates so small that the
-first change to the trunk's layers drowns it. `prm` goes on from `prm-first` with many errors of the strong model.
+first change to the trunk's layers drowns it. `prm` continues from `prm-first` with many errors of the strong model.
 Resumable; the budget is in tokens.
 """
 

@@ -127,7 +127,7 @@ def reading(results: dict[str, Any], by_likelihood: dict[str, Any], minutes: flo
     oracle = summaries["oracle"]["cpt95"]
     words = [
         f"The weak model alone answers {weak['accuracy']:.1%}, the strong model alone {strong['accuracy']:.1%} with "
-        f"{strong['strong_tokens']:.1f} tokens a question.",
+        f"{strong['strong_tokens']:.1f} tokens per question.",
     ]
     if step and query:
         ratio = summaries[step]["cpt95"] / summaries[query]["cpt95"]
