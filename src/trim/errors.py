@@ -10,7 +10,7 @@
         +-- BackendUnavailable   refused, reset, 429 or 5xx
         +-- BackendRefused       4xx: the request is not accepted, a retry won't help
         |   +-- InputTooLong     the text does not fit the model's context
-        +-- BadResponse          an answer that breaks the contract (wrong number of scores, half a message)
+        +-- BadResponse          an answer that breaks the contract (wrong number of scores, truncated message)
 
 Messages say what happened, where, and what to do. None of them carries a key or a request header.
 """
@@ -52,7 +52,7 @@ class TraceError(TrimError):
 
 
 class BackendError(TrimError):
-    """A model server failed. `server` says which (role, model, address), `retryable` whether asking again may help."""
+    """A model server failed. `server` says which (role, model, address), `retryable` whether a retry may help."""
 
     retryable = False
 

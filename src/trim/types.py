@@ -1,7 +1,7 @@
 """The data types that every other module uses. Standard library only.
 
 A `Question` is solved step by step. The weak model proposes a draft `Step`; the process reward model gives `Scores`;
-a policy looks at an `Observation` and answers with an `Action`; what was done is a `Decision`; a question with all its
+a policy maps an `Observation` to an `Action`; the outcome is a `Decision`; a question with all its
 decisions, usage and timings is a `Trace`, the one record that everything else reads.
 """
 
@@ -29,7 +29,7 @@ class Finish(StrEnum):
 
 
 class Action(StrEnum):
-    """What to do with the draft on the table (paper: CONTINUE and REGENERATE; the others are ours)."""
+    """What to do with the current draft (paper: CONTINUE and REGENERATE; the others are ours)."""
 
     CONTINUE = "CONTINUE"  # keep the draft
     REGENERATE = "REGENERATE"  # the strong model writes this one step instead
@@ -52,7 +52,7 @@ class StopReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """An earlier message of a conversation. System messages stand before all others."""
+    """An earlier message of a conversation. System messages come before all others."""
 
     role: Literal["system", "user", "assistant"]
     text: str
@@ -61,7 +61,7 @@ class Message:
 @dataclass(frozen=True, slots=True)
 class Question:
     """One input. `reference` is the gold answer and `reference_steps` a gold solution, where they are known.
-    `messages` are what was said before, oldest first; `text` is the newest message, a user's.
+    `messages` are the earlier ones of the conversation, oldest first; `text` is the newest message, a user's.
     """
 
     text: str
@@ -93,9 +93,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class StepOptions:
-    """How a generator continues. `attempt` (0, 1, ...) asks for another draft of the FIRST step of the stream; later
+    """How a generator continues. `attempt` (0, 1, ...) requests another draft of the FIRST step of the stream; later
     steps are always attempt 0. A generator with a seed draws a step from (seed, question, index of the step, attempt)
-    alone, so that it does not matter whether a stream was kept open or opened anew.
+    alone, so that it does not matter whether a stream was kept open or reopened.
     """
 
     limit: int | None = None  # steps to yield at most; None: until the solution ends
@@ -124,7 +124,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """All that a policy may see: numbers, never text. t = len(tokens) counts the draft on the table.
+    """All that a policy may see: numbers, never text. t = len(tokens) counts the current draft.
 
     `scores` r_1..r_t and `tokens` c_1..c_t end with the draft's; `scores` is empty for a policy that uses none.
     `actions` are those of the t-1 kept steps. `draft_scores` has an entry for each of the t positions: the scores of
@@ -133,7 +133,7 @@ class Observation:
     drafts seen for this step, this one included. `strong_tokens`: spent so far. `draw`: a uniform number in [0, 1)
     fixed by seed, question, step and draft, for policies that randomise.
 
-    A policy with `max_revisions` is also asked about what the strong model wrote: that text is on the table then, and
+    A policy with `max_revisions` also decides on the strong model's text: that is then the current text, and
     r_t, c_t, `final`, `logprob` and `entropy` belong to it. `strong_scores` has an entry for each position: the scores
     of the strong model's texts there as the policy saw them, in the order they were made; the last is empty for a weak
     draft.
@@ -153,12 +153,12 @@ class Observation:
 
     @property
     def score(self) -> float:
-        """r_t, the score of the draft on the table."""
+        """r_t, the score of the current draft."""
         return self.scores[-1]
 
     @property
     def strong_texts(self) -> int:
-        """Strong texts seen for this step, the one on the table included; 0: a weak draft is on the table."""
+        """Strong texts seen for this step, the current one included; 0: the current text is a weak draft."""
         return len(self.strong_scores[-1]) if self.strong_scores else 0
 
 
@@ -173,7 +173,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One position of a solution: the step that was kept and how that came about.
+    """One position of a solution: the step that was kept and how it was chosen.
 
     `score` is the one that the decision was made on (the draft's); `kept_score` that of the kept text, once known.
     `forced`: the policy wanted something else and a budget, a limit or a failure overruled it. `rejected` are the texts
