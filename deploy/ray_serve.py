@@ -1,6 +1,6 @@
 """Replicas of the gateway under Ray Serve, which balances requests over them and replaces those that die.
 
-    pip install 'trim-router[serve]' 'ray[serve]'
+    pip install '.[serve]' 'ray[serve]'             # from the root of a clone
     serve run deploy.ray_serve:gateway config=deploy/trim.toml replicas=2     # http://localhost:8000/v1
 
 Ray Serve's proxy listens, so [serve] host and port mean nothing here. Files that the configuration names (keys, state,

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import re
 
-from trim.backends.base import BaseBackend
-from trim.config.specs import JudgeSpec
-from trim.types import Question, Scores
+from trim import BaseBackend, JudgeSpec, Question, Scores
 
 _CLAIM = re.compile(r"(-?\d+(?:\.\d+)?) ?([-+*/]) ?(\d+(?:\.\d+)?) ?= ?(-?\d+(?:\.\d+)?)")
 

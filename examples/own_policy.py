@@ -1,13 +1,13 @@
-"""A policy of your own: a low score is forgiven once, where everything before it was good.
+r"""A policy of your own: a low score is forgiven once, where everything before it was good.
 
 trim eval --policies always-weak,always-strong,threshold,examples/own_policy.py:SecondChance --out compared
-trim solve "What is 17 * 3 + 4?" --policy examples/own_policy.py:SecondChance --parameter 0.7
+trim solve "A juggler can juggle 80 balls. 50% of the balls are golf balls, and 75% of the golf balls are white. How \
+many white golf balls are there?" --policy examples/own_policy.py:SecondChance --parameter 0.7
 """
 
 from dataclasses import dataclass
 
-from trim.protocols import Policy
-from trim.types import Action, Observation
+from trim import Action, Observation, Policy
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,7 @@
 trim eval --task examples/own_task.py:estimates --questions 4 --policies always-weak,always-strong --out estimates
 """
 
-from trim.tasks import fixed_questions
-from trim.types import Question
+from trim import Question, fixed_questions
 
 _QUESTIONS = {
     "David scored 278 points in one game of tennis. Barbara scored 39 more than 50% as many as David. How many points "

@@ -1,6 +1,6 @@
 """TRIM's routing problem in stable-baselines3: its PPO on the simulated pair, next to the threshold policy.
 
-    pip install 'trim-router[train]' stable-baselines3
+    pip install '.[train]' stable-baselines3        # from the root of a clone
     python examples/stable_baselines.py
 
 Prints the mean reward, correct - price * strong tokens, of what it learned and of a threshold on the same questions.

@@ -14,6 +14,7 @@ WHOLE_MODULES = (types, errors, protocols)
 """Everything public that these define is public."""
 
 FURTHER = {
+    "trim.backends.base": {"BaseBackend", "BaseGenerator", "step_stream"},
     "trim.policies.fixed": {"AlwaysStrong", "AlwaysWeak", "RandomSteps"},
     "trim.policies.threshold": {"Threshold"},
     "trim.routing.limits": {"Limits", "OnError"},
@@ -22,7 +23,8 @@ FURTHER = {
     "trim.config.factory": {"Backends", "open_backends"},
     "trim.config.loading": {"load_config"},
     "trim.config.settings": {"Config"},
-    "trim.tasks": {"Task", "load_task"},
+    "trim.config.specs": {"GeneratorSpec", "JudgeSpec"},
+    "trim.tasks": {"Task", "fixed_questions", "load_task"},
     "trim.traces": {"TraceWriter", "read_traces"},
 }
 """What else is public, by the module that defines it."""

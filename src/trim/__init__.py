@@ -65,23 +65,31 @@ from trim.types import (
 )
 
 if TYPE_CHECKING:
+    from trim.backends.base import BaseBackend, BaseGenerator, step_stream
     from trim.config.factory import Backends, open_backends
     from trim.config.loading import load_config
     from trim.config.settings import Config
-    from trim.tasks import Task, load_task
+    from trim.config.specs import GeneratorSpec, JudgeSpec
+    from trim.tasks import Task, fixed_questions, load_task
     from trim.traces import TraceWriter, read_traces
 
 __version__ = "0.1.0"
 
 _LATER = {
     "Backends": "trim.config.factory",
+    "BaseBackend": "trim.backends.base",
+    "BaseGenerator": "trim.backends.base",
     "Config": "trim.config.settings",
+    "GeneratorSpec": "trim.config.specs",
+    "JudgeSpec": "trim.config.specs",
     "Task": "trim.tasks",
     "TraceWriter": "trim.traces",
+    "fixed_questions": "trim.tasks",
     "load_config": "trim.config.loading",
     "load_task": "trim.tasks",
     "open_backends": "trim.config.factory",
     "read_traces": "trim.traces",
+    "step_stream": "trim.backends.base",
 }
 """Names that are imported when they are first asked for, and where from."""
 
@@ -96,6 +104,8 @@ __all__ = [
     "BackendUnavailable",
     "Backends",
     "BadResponse",
+    "BaseBackend",
+    "BaseGenerator",
     "Budget",
     "Config",
     "ConfigError",
@@ -103,8 +113,10 @@ __all__ = [
     "Draft",
     "Fallback",
     "Finish",
+    "GeneratorSpec",
     "InputTooLong",
     "Judge",
+    "JudgeSpec",
     "Limits",
     "Message",
     "MissingExtra",
@@ -139,10 +151,12 @@ __all__ = [
     "Tunable",
     "Usage",
     "__version__",
+    "fixed_questions",
     "load_config",
     "load_task",
     "open_backends",
     "read_traces",
+    "step_stream",
 ]
 
 

@@ -1,6 +1,6 @@
 """AutoMix's POMDP meta-verifier (Aggarwal et al., arXiv 2310.12963) for one pair of models: a table by votes.
 
-The hidden state is whether the weak answer is right, wrong but mended by the strong model, or beyond both; the votes
+The hidden state is whether the weak answer is right, wrong but corrected by the strong model, or beyond both; the votes
 are the observation. With one decision the optimal policy asks the strong model iff what it adds given the votes,
 E[strong right - weak right | votes], is worth its price. The table is estimated from recorded questions, each entry
 drawn towards the mean of all as if by two more questions, so that votes that were rarely seen say little. Unlike a
