@@ -1,6 +1,6 @@
-"""Generates the reference pages from the code. mkdocs calls `on_files` (`hooks` in mkdocs.yml), so they are up to date.
+"""Generates the reference pages from the code. They are committed; tests/docs and mkdocs (`hooks`) reject old ones.
 
-python docs/generate.py FOLDER      writes the same pages as files
+python docs/generate.py      writes those that are out of date
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
     from trim.policies.registry import Parameter
 
@@ -118,7 +120,7 @@ def configuration() -> str:
         default = "" if key.default in (None, "") else f"`{key.default}`"
         by_table.setdefault(key.table, []).append((f"`{key.path[-1]}`", key.allowed, default, key.description))
     for table, rows in by_table.items():
-        parts.append(f"## `[{table}]` {{ #{table.replace('.', '-')} }}\n")
+        parts.append(f"## `[{table}]`\n")
         parts.append(words.get(table, "") + "\n")
         parts.append(_table(("key", "accepts", "default", "meaning"), rows))
     return "\n".join(parts)
@@ -212,7 +214,8 @@ def traces() -> str:
 
 
 def metrics() -> str:
-    """Every metric of the gateway, from its Prometheus registry."""
+    """Every metric of the gateway, from its registry."""
+    from trim.server import tracing
     from trim.server.prometheus import Metrics
 
     rows = []
@@ -233,8 +236,7 @@ def metrics() -> str:
         "The gateway serves these at `GET /metrics`, for this process. A histogram `NAME` has the series\n"
         "`NAME_bucket`, `NAME_sum` and `NAME_count`.\n\n"
         + _table(("metric", "type", "labels", "meaning"), rows)
-        + "\n## OpenTelemetry\n\n"
-        "::: trim.server.tracing\n    options: {members: [], show_root_heading: false, show_root_toc_entry: false}\n"
+        + f"\n## OpenTelemetry\n\n{inspect.getdoc(tracing)}\n"
     )
 
 
@@ -323,6 +325,7 @@ _GROUPS = {
     "Routing": "trim.routing.",
     "Policies": "trim.policies.",
     "Extension points": "trim.protocols",
+    "Bases for your own": "trim.backends.",
     "Configuration": "trim.config.",
     "Tasks": "trim.tasks",
     "Traces": "trim.traces",
@@ -335,31 +338,56 @@ _GROUPS = {
 
 
 def python() -> str:
-    """The public API, grouped by the modules that define it."""
+    """The public API in tables, by the modules that define it."""
     import trim
 
-    parts = [
-        "# Python\n",
-        "The public names of `trim`, in groups. Everything else is internal and may change. Third parties implement "
-        "the [extension points](#extension-points). `trim.testing` checks an implementation.\n",
-    ]
+    parts = [_PYTHON]
+    for title, names in _public().items():
+        parts.append(f"## {title}\n")
+        parts.append(_table(("name", "what it is"), [(f"`{name}`", _first(getattr(trim, name))) for name in names]))
+    parts.append("## Checks for third parties\n")
+    parts.append(f"`trim.testing`: {_first(import_module('trim.testing'))}\n")
+    return "\n".join(parts)
+
+
+def documented() -> str:
+    """The same page of the site, where mkdocstrings adds signatures and whole docstrings."""
+    parts = [_PYTHON]
+    for title, names in _public().items():
+        parts.append(f"## {title}\n")
+        parts.extend(f"::: trim.{name}\n    options: {{heading_level: 3}}\n" for name in names)
+    parts.append("## Checks for third parties\n")
+    parts.append("::: trim.testing\n    options: {heading_level: 3}\n")
+    return "\n".join(parts)
+
+
+_PYTHON = (
+    "# Python\n\n"
+    "The public names of `trim`, in groups. Everything else is internal and may change. Third parties implement the\n"
+    "[extension points](#extension-points). `trim.testing` checks an implementation.\n"
+)
+
+
+def _public() -> dict[str, list[str]]:
+    """Names of the public API by the title of their group."""
+    import trim
+
     by_module: dict[str, list[str]] = {}
     for name in trim.__all__:
         if not name.startswith("__"):
             by_module.setdefault(getattr(getattr(trim, name), "__module__", "trim"), []).append(name)
+    groups = {}
     for title, start in _GROUPS.items():
         modules = sorted(module for module in by_module if module.startswith(start))
-        names = [f"trim.{name}" for module in modules for name in sorted(by_module.pop(module))]
-        if names:
-            parts.append(f"## {title}\n")
-            parts.extend(map(_documented, names))
-    parts.append("## Checks for third parties\n")
-    parts.append(_documented("trim.testing"))
-    return "\n".join(parts)
+        if names := [name for module in modules for name in sorted(by_module.pop(module))]:
+            groups[title] = names
+    return groups
 
 
-def _documented(path: str) -> str:
-    return f"::: {path}\n    options: {{heading_level: 3}}\n"
+def _first(thing: object) -> str:
+    """The first sentence of a docstring."""
+    text = " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
+    return re.split(r"(?<=\.) (?=[A-Z`])", text)[0]
 
 
 GENERATED: dict[str, Callable[[], str]] = {
@@ -373,23 +401,34 @@ GENERATED: dict[str, Callable[[], str]] = {
 }
 """Pages, and the functions that generate them."""
 
+COMMAND = "python docs/generate.py"
 
-def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Hook of mkdocs: add the pages."""
-    from mkdocs.structure.files import File
+
+def outdated() -> dict[Path, str]:
+    """The pages that are not what the code says, with the text that they should have."""
+    made = {ROOT / "docs" / name: make() for name, make in GENERATED.items()}
+    return {path: text for path, text in made.items() if not path.exists() or path.read_text("utf-8") != text}
+
+
+def on_pre_build(config: MkDocsConfig) -> None:
+    """mkdocs: build no site with old pages."""
+    from mkdocs.exceptions import Abort
 
     sys.path.insert(0, str(ROOT / "src"))
-    for name, make in GENERATED.items():
-        files.append(File.generated(config, name, content=make()))
-    return files
+    if old := outdated():
+        raise Abort(f"out of date: {', '.join(path.name for path in old)}; {COMMAND} writes them anew")
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """mkdocs: whole docstrings on the page about Python."""
+    return documented() if page.file.src_uri == "reference/python.md" else markdown
 
 
 def main() -> None:
-    """Write the pages into the folder named on the command line."""
-    for name, make in GENERATED.items():
-        path = Path(sys.argv[1]) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(make(), "utf-8")
+    """Write the pages."""
+    for path, text in outdated().items():
+        path.write_text(text, "utf-8")
+        print(path.relative_to(ROOT))
 
 
 if __name__ == "__main__":
