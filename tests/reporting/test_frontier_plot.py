@@ -24,6 +24,14 @@ def test_no_two_curves_look_alike(tmp_path: Path) -> None:
     assert len({marker for marker, _ in looks}) == len(looks)  # without colour too
 
 
+def test_the_label_is_the_figures_of_the_point_that_it_marks(tmp_path: Path) -> None:
+    points = evaluate(tmp_path, POLICIES).operating_points()
+    threshold = next(p for p in points if p.policy == "threshold")
+    axes = frontier([*points, replace(threshold, parameter=0.99, pgr=0.973, strong_share=0.01)], "label").axes[0]
+    labels = [text.get_text() for text in axes.texts]
+    assert "97% of the gap recovered\nwith 1% of the strong tokens" in labels
+
+
 def test_frontier_is_drawn(tmp_path: Path) -> None:
     points = evaluate(tmp_path, POLICIES).operating_points()
     write_png(frontier(points, "simulated"), tmp_path / "frontier.png")

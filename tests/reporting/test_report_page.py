@@ -38,3 +38,10 @@ def test_a_browser_shows_it_without_network_or_errors(tmp_path: Path) -> None:
     assert ":CONSOLE" not in done.stderr
     assert done.stdout.count('<article class="solution">') == len(better) > 0
     assert done.stdout.count('class="pair"') == len(better)
+
+
+def test_the_frontier_is_explained_by_what_is_in_it(tmp_path: Path) -> None:
+    html = write_report(evaluate(tmp_path / "all", POLICIES)).read_text()
+    assert "Random shows" in html
+    assert "oracle shows" not in html
+    assert "Random shows" not in write_report(evaluate(tmp_path / "ends", POLICIES[:2])).read_text()

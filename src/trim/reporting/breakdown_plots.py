@@ -20,7 +20,7 @@ _FILLS = (
 
 def token_costs(breakdowns: Mapping[tuple[str, float | None], Breakdown]) -> Figure:
     """Tokens per question by use, one bar an operating point; written and read tokens side by side."""
-    figure = Figure(figsize=(9, 0.9 + 0.33 * max(1, len(breakdowns))), layout="constrained")
+    figure = Figure(figsize=(9, 1.5 + 0.33 * max(1, len(breakdowns))), layout="constrained")
     written, read = figure.subplots(1, 2, sharey=True)
     names = [point_name(*key) for key in breakdowns]
     for axes, kinds, title in (
@@ -33,16 +33,18 @@ def token_costs(breakdowns: Mapping[tuple[str, float | None], Breakdown]) -> Fig
             colour, hatch = _FILLS[kind]
             axes.barh(names, values, left=left, color=colour, hatch=hatch, edgecolor="white", label=KINDS[kind])
             left += values
+        # Of a stack that ends in an empty bar, matplotlib would leave no margin.
+        axes.set_xlim(0, 1.05 * max(left.max(initial=0.0), 1.0))
         axes.set_title(title, fontsize="medium")
-        axes.legend(fontsize="x-small", loc="best")
         axes.grid(axis="x", alpha=0.25)
     written.invert_yaxis()
+    figure.legend(fontsize="x-small", loc="outside lower center", ncols=4)
     return figure
 
 
 def latency(points: Sequence[OperatingPoint]) -> Figure:
     """Median and 95th percentile of seconds per question."""
-    figure = Figure(figsize=(9, 0.9 + 0.28 * max(1, len(points))), layout="constrained")
+    figure = Figure(figsize=(9, 1.2 + 0.28 * max(1, len(points))), layout="constrained")
     axes = figure.add_subplot()
     names = [point_name(p.policy, p.parameter) for p in points]
     axes.hlines(names, [p.seconds_p50 for p in points], [p.seconds_p95 for p in points], color="#8a8a8a")
@@ -52,7 +54,7 @@ def latency(points: Sequence[OperatingPoint]) -> Figure:
     axes.set_xlim(left=0)
     axes.grid(axis="x", alpha=0.25)
     axes.invert_yaxis()
-    axes.legend(fontsize="small")
+    figure.legend(fontsize="small", loc="outside upper right", ncols=2)
     return figure
 
 

@@ -114,9 +114,9 @@ def _ends(axes: Axes, ends: dict[str, OperatingPoint]) -> None:
 
 def _mark(axes: Axes, points: Sequence[OperatingPoint]) -> None:
     best = cheapest(points, "threshold", 0.95)
-    if best is not None and best.strong_share is not None:
+    if best is not None and best.strong_share is not None and best.pgr is not None:
         axes.annotate(
-            f"95% of the gap recovered\nwith {best.strong_share:.0%} of the strong tokens",
+            f"{best.pgr:.0%} of the gap recovered\nwith {best.strong_share:.0%} of the strong tokens",
             (best.strong_share, best.accuracy),
             xytext=(40, -60),
             textcoords="offset points",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -75,9 +75,7 @@ def _figures(run: Run, shown: Sequence[OperatingPoint], breakdown: RunBreakdown)
             "Accuracy against strong share",
             frontier(run.operating_points(), f"{settings.task}, {settings.size}"),
             "Accuracy against strong share for every policy; the tables below have the numbers.",
-            "Strong share is the strong model's tokens over those of the strong model alone; up and to the left is "
-            "better. Bands are 95% confidence intervals. Random shows what as many strong tokens reach without any "
-            "score, the oracle what step-level routing could reach at best.",
+            _frontier_note({p.policy for p in shown}),
         ),
         (
             "Tokens by use",
@@ -110,6 +108,23 @@ def _figures(run: Run, shown: Sequence[OperatingPoint], breakdown: RunBreakdown)
             )
         )
     return [_Plot(title, alt, note, base64.b64encode(png(figure)).decode()) for title, figure, alt, note in made]
+
+
+def _frontier_note(policies: Set[str]) -> str:
+    """How to read the frontier; speaks only of policies that are in it."""
+    references = [
+        text
+        for policy, text in (
+            ("random", "random shows what as many strong tokens reach without any score"),
+            ("oracle", "the oracle shows what step-level routing could reach at best"),
+        )
+        if policy in policies
+    ]
+    words = "; ".join(references)
+    return (
+        "Strong share is the strong model's tokens over those of the strong model alone; up and to the left is better. "
+        "Bands are 95% confidence intervals." + (f" {words[0].upper()}{words[1:]}." if words else "")
+    )
 
 
 def headline(points: Sequence[OperatingPoint]) -> str:
