@@ -1,4 +1,4 @@
-"""Trace lines of schema 1, as written before 0.2, in the terms of the present schema."""
+"""Trace lines of schema 1, as written before the first release, in the terms of the present schema."""
 
 from __future__ import annotations
 
