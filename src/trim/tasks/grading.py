@@ -20,12 +20,16 @@ from contextlib import suppress
 from fractions import Fraction
 from functools import partial
 from importlib.util import find_spec
+from math import ceil
 
 from trim.errors import MissingExtra, TaskError
+from trim.tasks.comparison import same
+from trim.tasks.spelling import Number, is_empty, number, plain, visible
 
 TIME_LIMIT = 2.0
-"""Seconds that math-verify gets for one answer (it takes 0.01 as a rule); an answer that takes longer is wrong."""
+"""Seconds of computing that math-verify gets for one answer (0.01 as a rule); an answer that takes longer is wrong."""
 
+_BUSY = 4  # a busy computer may take this much longer on the clock
 _GRACE = 10.0  # seconds after which the worker itself counts as hung; its children it ends in time
 _MEMORY = 4 << 30  # bytes that one answer may take
 _START_LIMIT = 60.0  # seconds for a worker to import sympy
@@ -40,19 +44,33 @@ _WARM_UP = (
     "1.5, 7",
     r"\{1\}",
 )
-_NUMBER = re.compile(r"-?(?:\d+(?:,\d{3})+|\d+)?(?:\.\d+)?(?:/\d+)?")
+_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])")
+_BARE = re.compile(r"\s*((?:\\[A-Za-z]+\s*(?:\{[^{}]*\}|\d)*|[^\s{}$\\])+)")
+_BRACE = re.compile(r"(?<!\\)(?:\\\\)*[{}]")
+_MARK = re.compile(r"#{4,}")
+_SENTENCE = re.compile(r"(?i)\bfinal answer(?: is|\s*:)(?!\s*the final answer):?")
+_HOPE = re.compile(r"(?i)\.?\s*I hope it is correct\.?")
+_LABEL = re.compile(r"(?i)^(?:the )?(?:final )?answer\b(?: is)?[\s:*]*")
+_HEADING = re.compile(r"(?i)(?:step|part|case|phase|stage)\b|\d+[.)]\s+[a-z]|.*:$")
 
 
 def final_answer(text: str) -> str | None:
-    r"""The content of the last `\boxed{...}`, else the text after the last `####`; None if there is neither."""
-    at = text.rfind("\\boxed")
-    if at >= 0 and (brace := text.find("{", at)) >= 0:
-        depth = 0
-        for end in range(brace, len(text)):
-            depth += {"{": 1, "}": -1}.get(text[end], 0)
-            if depth == 0:
-                return text[brace + 1 : end].strip()
-    return after_mark(text)
+    r"""The content of the last complete box that has any; else what is behind the last `####` or "final answer".
+
+    `\boxed{}` in a plan, headings such as `#### Step 1`, reasoning between `<think>` and `</think>` and all that
+    follows the token that ends a turn are not answers.
+    """
+    text = visible(text)
+    for box in reversed(list(_BOX.finditer(text))):
+        answer = _content(text, box.end())
+        if answer is not None and not is_empty(answer):
+            return answer.strip()
+    for mark in (_MARK, _SENTENCE):
+        for found in reversed(list(mark.finditer(text))):
+            answer = _behind(text[found.end() :])
+            if answer is not None and not is_empty(answer):
+                return answer
+    return None
 
 
 def after_mark(text: str) -> str | None:
@@ -62,15 +80,28 @@ def after_mark(text: str) -> str | None:
     return answer if mark and answer else None
 
 
-def number(text: str) -> Fraction | None:
-    """The exact value of a plain number such as `1,234.50`, `$12`, `3/4`, `7%` or `5.`; None if it is none."""
-    plain = text.strip().strip("$€£").replace("\\$", "").replace("\\%", "").replace("%", "").strip().rstrip(".").strip()
-    if len(plain) > 60 or not plain or not _NUMBER.fullmatch(plain):
-        return None
-    try:
-        return Fraction(plain.replace(",", ""))
-    except (ValueError, ZeroDivisionError):
-        return None
+def _content(text: str, start: int) -> str | None:
+    r"""What is in the box whose command ends at `start`; None if it is not closed. `\boxed 7` has no braces."""
+    bare = _BARE.match(text, start)
+    if bare is not None:
+        return bare[1]
+    depth = 0
+    for brace in _BRACE.finditer(text, start):
+        depth += {"{": 1, "}": -1}.get(brace[0], 0)
+        if depth == 0:
+            return text[text.index("{", start) + 1 : brace.start()]
+    return None
+
+
+def _behind(rest: str) -> str | None:
+    """The answer behind a mark; None if the mark is that of a heading."""
+    line, _, below = rest.strip().partition("\n")
+    line = _HOPE.sub("", line).strip(" *`_#")
+    unlabelled = _LABEL.sub("", line).strip(" *`_")
+    if not unlabelled and line:
+        return below.strip().partition("\n")[0].strip(" *`_") or None
+    heading = _HEADING.match(unlabelled) or (unlabelled == line and below.strip() and re.match("[A-Za-z]{2}", line))
+    return None if heading else unlabelled
 
 
 def _depth(text: str) -> int:
@@ -102,17 +133,18 @@ class Grader:
             return False
         if answer.strip() == reference.strip():
             return True
-        gold, given = number(reference), number(answer)
-        if gold is not None and given is not None:
-            return abs(gold - given) <= Fraction(1, 10**6)
         if len(answer) > _LONGEST + 4 * len(reference) or _depth(answer) > _DEEPEST:
             return False
+        answer, reference = plain(answer), plain(reference)
+        gold, given = number(reference), number(answer.rpartition("=")[2])
+        if gold is not None and given is not None:
+            return given.equals(gold)
         with self._lock:
             return self._verify(answer, reference)
 
     def _verify(self, answer: str, reference: str) -> bool:
         worker = self._start()
-        verdict = worker.ask([answer, reference, self.time_limit], self.time_limit + _GRACE)
+        verdict = worker.ask([answer, reference, self.time_limit], _BUSY * self.time_limit + _GRACE)
         if not isinstance(verdict, bool):  # too slow, or it died of this answer
             self.timeouts += 1
         if verdict is None:
@@ -198,12 +230,31 @@ class _Worker:
 
 def _work() -> None:
     """The worker: answers true, false or "ended" to [answer, reference, seconds] until its input ends."""
-    from math_verify import parse, verify
+    from latex2sympy2_extended import NormalizationConfig
+    from math_verify import LatexExtractionConfig, parse, verify
+    from sympy import Expr, N
+
+    # What they call units are variables too: the m of kg and the t of e^t.
+    latex = LatexExtractionConfig(normalization_config=NormalizationConfig(malformed_operators=True, nits=True))
+
+    def read(text: str) -> list[object]:
+        return parse(f"\\boxed{{{text}}}", [latex], parsing_timeout=None)
+
+    def value(formula: list[object]) -> Number | None:
+        if not formula or not isinstance(formula[0], Expr) or not formula[0].is_number or not formula[0].is_real:
+            return None
+        return Number(Fraction(str(N(formula[0], 30))))
+
+    def leaf(answer: str, reference: str) -> bool:
+        gold, given = read(reference), read(answer)
+        gold_value, given_value = value(gold), value(given)
+        if gold_value is not None and given_value is not None:
+            return given_value.equals(number(reference) or gold_value)
+        return bool(verify(gold, given, timeout_seconds=None))
 
     def right(answer: str, reference: str) -> bool:
         try:
-            gold, given = (parse(f"\\boxed{{{text}}}", parsing_timeout=None) for text in (reference, answer))
-            return bool(verify(gold, given, timeout_seconds=None))
+            return same(answer, reference, leaf)
         except Exception:  # an answer that cannot be read is wrong, whatever the parser says about it
             return False
 
@@ -228,11 +279,12 @@ def _in_child(question: Callable[[], bool], seconds: float) -> bool | None:
     if child == 0:
         try:
             resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+            resource.setrlimit(resource.RLIMIT_CPU, (ceil(seconds), ceil(seconds)))
             os.write(writer, b"1" if question() else b"0")
         finally:
             os._exit(0)
     os.close(writer)
-    ready, _, _ = select.select([reader], [], [], seconds)
+    ready, _, _ = select.select([reader], [], [], _BUSY * seconds)
     said = os.read(reader, 1) if ready else b""
     os.close(reader)
     os.kill(child, signal.SIGKILL)
