@@ -22,17 +22,17 @@ SHARED = Path(__file__).parents[3] / "shared" / "data" / "benchmarks"
 NAMES = ("math500", "olympiadbench", "minerva_math", "gsm8k", "aime", "aime:train", "aime24", "amc23")
 ALL = os.environ.get("TRIM_GRADERS") == "all"
 FORMULAS = 10**9 if ALL else 12  # of each benchmark, each in all its spellings
-PAIRS = 10**9 if ALL else 60  # of formulas, of each benchmark
+PAIRS = 10**9 if ALL else 15  # of formulas, of each benchmark
 
 pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="the benchmarks' files are not there")
 
 SAME = {
     frozenset(pair)
     for pair in (
-        (r"\frac14", r"\frac{1}{4}"),
+        ("8", r"8 \%"),
     )
 }  # fmt: skip
-"""References that say the same: each was looked at."""
+"""References that say the same, but for numbers of the same value: each was looked at."""
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +72,9 @@ def spellings(reference: str) -> Iterator[str]:
 def spellings_of_a_number(reference: str) -> Iterator[str]:
     plain = reference.replace(r"\!", "").replace(r"\$", "").replace(",", "").replace(" ", "")
     if re.fullmatch(r"-?\d+", plain):
-        yield from (f"{plain}.0", f"{plain}.00", f"0 + 3 = {plain}", rf"\text{{{plain}}}", rf"x = {plain}", f"+{plain}".replace("+-", "-"))
-        yield from (rf"\${plain}", f"${plain}", rf"{plain} \text{{ cm}}", rf"{plain}\mathrm{{~m}}^2", f"{plain} apples", rf"{plain}^\circ")
+        yield from (f"{plain}.0", f"{plain}.00", f"0 + 3 = {plain}", rf"\text{{{plain}}}", rf"x = {plain}")
+        yield from (rf"\${plain}", f"${plain}", f"{plain} apples", rf"{plain}^\circ")
+        yield from (rf"{plain} \text{{ cm}}", rf"{plain}\mathrm{{~m}}^2")
         for mark in (",", "{,}", r"\,", r"\!", r",\!", "\u2009", "\u202f", "\u00a0", " ", r"\ ", r"\;"):
             yield f"{int(plain):,}".replace(",", mark)
     if (power := re.fullmatch(r"(-?[\d.]+)e(-?\d+)", plain)) is not None:
@@ -86,9 +87,13 @@ def spellings_of_a_number(reference: str) -> Iterator[str]:
         yield rf"{mantissa} \times 10^{{{exponent}}}\text{{ erg s}}^{{-1}}"
     if (fraction := re.fullmatch(r"(-?)\\d?frac\{?(\d+)\}? ?\{?(\d+)\}?", plain)) is not None and "{" in plain:
         sign, above, below = fraction.groups()
-        yield from (rf"{sign}{above}/{below}", rf"\frac{{{sign}{above}}}{{{below}}}", rf"{sign}\tfrac{{{above}}}{{{below}}}")
+        yield from (
+            rf"{sign}{above}/{below}",
+            rf"\frac{{{sign}{above}}}{{{below}}}",
+            rf"{sign}\tfrac{{{above}}}{{{below}}}",
+        )
         yield rf"{sign}\frac {{{above}}} {{{below}}}"
-        yield f"{int(sign + above) / int(below):.9f}"
+        yield f"{int(sign + above) / int(below):.12g}"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -109,14 +114,21 @@ def test_a_reference_equals_its_own_spellings(name: str, grader: Grader, monkeyp
     assert wrong == []
 
 
+def same_value(one: str, other: str) -> bool:
+    """Whether two references are the same number, such as 36 and 36 degrees."""
+    first, second = number(one), number(other)
+    if first is None or second is None:
+        return False
+    return (first.value, first.base, first.percent) == (second.value, second.base, second.percent)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_reference_equals_no_other(name: str, grader: Grader, monkeypatch: pytest.MonkeyPatch) -> None:
     numbers, formulas = references(name, monkeypatch)
     pairs = [(one, other) for at, one in enumerate(numbers) for other in numbers[at + 1 : at + 4]]
-    mixed = [(one, other) for one in formulas for other in numbers] if ALL else []
+    mixed = [(one, other) for one in formulas for other in Random(3).sample(numbers, min(len(numbers), 10))]
     chosen = [*combinations(formulas, 2), *mixed]
     Random(2).shuffle(chosen)
     pairs += chosen[:PAIRS]
-    pairs += [(other, one) for one, other in pairs[: 10**9 if ALL else 0]]
-    equal = {frozenset(pair) for pair in pairs if grader.right(*pair)}
+    equal = {frozenset(pair) for pair in pairs if grader.right(*pair) and not same_value(*pair)}
     assert equal - SAME == set()

@@ -18,6 +18,7 @@ _SEPARATOR = r",|;|\\cup(?![A-Za-z])|\\text\{\s*(?:or|and)\s*\}|\s(?:or|and)\s"
 _NAME = re.compile(r"\\angle[A-Z_{}\d ]+|(?:[A-Za-z]|\\[a-z]+)(?:\s*_\s*(?:\w|\{[^{}]*\}))?\s*(?:\([A-Za-z]\))?")
 _SIGNS = (("+", "-"), ("-", "+"))
 _EQUALS = r"(?<![<>!\\])="
+_AROUND = re.compile(r"\s*([-+,;=<>()\[\]{}])\s*")
 _WORDS = re.compile(r"\(?[A-Za-z]\)?|[A-Za-z][A-Za-z ]{3,}")
 
 
@@ -26,7 +27,7 @@ def same(answer: str, reference: str, leaf: Callable[[str, str], bool]) -> bool:
 
     Lists and sets are equal in any order, tuples and intervals in theirs and with the same brackets.
     """
-    if answer == reference:
+    if _AROUND.sub(r"\1", answer) == _AROUND.sub(r"\1", reference):
         return True
     if _WORDS.fullmatch(answer) and _WORDS.fullmatch(reference):  # to a formula's reader these are products
         return answer.strip("()").casefold() == reference.strip("()").casefold()
@@ -39,12 +40,6 @@ def same(answer: str, reference: str, leaf: Callable[[str, str], bool]) -> bool:
         return _same_in_any_order(parts, gold_parts, leaf)
     if (parts[0], gold_parts[0]) != (answer, reference):
         return same(parts[0], gold_parts[0], leaf)
-    bracketed, gold_bracketed = _BRACKETS.fullmatch(answer), _BRACKETS.fullmatch(reference)
-    if bracketed is not None and gold_bracketed is not None:
-        inner, gold_inner = _split(bracketed[2], ","), _split(gold_bracketed[2], ",")
-        if len(gold_inner) > 1:
-            alike = bracketed.group(1, 3) == gold_bracketed.group(1, 3) and len(inner) == len(gold_inner)
-            return alike and all(same(*pair, leaf) for pair in zip(inner, gold_inner, strict=True))
     sides, gold_sides = _split(answer, _EQUALS), _split(reference, _EQUALS)
     if len(sides) > 1 and len(gold_sides) == 1:
         return same(sides[-1], reference, leaf)
@@ -53,6 +48,12 @@ def same(answer: str, reference: str, leaf: Callable[[str, str], bool]) -> bool:
     either = _split(answer, r"\\approx(?![A-Za-z])")
     if len(either) > 1:
         return any(same(side, reference, leaf) for side in either)
+    bracketed, gold_bracketed = _BRACKETS.fullmatch(answer), _BRACKETS.fullmatch(reference)
+    if bracketed is not None and gold_bracketed is not None:
+        inner, gold_inner = _split(bracketed[2], ","), _split(gold_bracketed[2], ",")
+        if len(gold_inner) > 1:
+            alike = bracketed.group(1, 3) == gold_bracketed.group(1, 3) and len(inner) == len(gold_inner)
+            return alike and all(same(*pair, leaf) for pair in zip(inner, gold_inner, strict=True))
     return leaf(answer, reference)
 
 

@@ -29,7 +29,7 @@ from trim.tasks.spelling import Number, is_empty, number, plain, visible
 TIME_LIMIT = 2.0
 """Seconds of computing that math-verify gets for one answer (0.01 as a rule); an answer that takes longer is wrong."""
 
-_BUSY = 4  # a busy computer may take this much longer on the clock
+_BUSY = 2  # a busy computer may take this much longer on the clock
 _GRACE = 10.0  # seconds after which the worker itself counts as hung; its children it ends in time
 _MEMORY = 4 << 30  # bytes that one answer may take
 _START_LIMIT = 60.0  # seconds for a worker to import sympy

@@ -53,7 +53,7 @@ _REWRITES = [
         (r"\\text\{\s*(?:per ?cent|pct\.?)\s*\}|\s*\bper ?cent\b|\s*\\%", "%"),
         (r"(?<=\d)\s*(?:\{,\}|,?\\!|\\[,;: ]|~)\s*(?=\d{3}(?!\d))", ","),  # thousands, whichever sign parts them
         (r"\\!", ""),
-        (r"\\[,;:> ]|\\q?quad(?![A-Za-z])|~", " "),
+        (r"(?<!\\)\\[,;:> ]|\\q?quad(?![A-Za-z])|~", " "),
         (r"\b(?:np|math)\.(?=[a-z])", r"\\"),  # references of Minerva are Python in places
         (r"\s+", " "),
     )
@@ -68,7 +68,7 @@ _POWER = re.compile(  # of a text without braces
 )
 _RATIO = re.compile(rf"(?:({_DIGITS})(?: (?=\d)|(?=\\)| (?=\\)))?(?:{_FRAC}|({_DECIMAL}) ?/ ?(-?{_DECIMAL}))")
 _REPEATING = re.compile(r"(\d*)\.(\d*)\\(?:overline|bar|dot) ?\{?(\d+)\}?")
-_IN_BASE = re.compile(r"([0-9][0-9A-Z]*) ?_ ?(?:(\d\d?)|\{(?:\\text\{)? ?(?:base )?(\d\d?)\}?\})")
+_IN_BASE = re.compile(r"([0-9][0-9A-Z]*) ?_ ?(?:(\d\d?)|\{(?:\\text\{)? ?(?:base ?)?\}? ?(\d\d?)\}?\})")
 _NUMBERS = re.compile(
     r"(?<![\d.A-Za-z^_])(?<![A-Za-z]\^\{)(?:(?<![\d)}%])(?<![\d)}%] )[-+] ?)?"
     rf"(?:(?:{_DIGITS} ?)?\\frac ?(?:\{{[-+]?{_DECIMAL}\}}|\d) ?(?:\{{{_DECIMAL}\}}|\d)|\d+ \d+/\d+"
@@ -201,11 +201,10 @@ def last_number(text: str) -> str | None:
     return re.sub(r"(?<=\d)[, ](?=\d{3}(?!\d))", "", found[-1]).replace("- ", "-").strip("+ ") if found else None
 
 
-def _in_base(digits: str, base: int) -> Number | None:
-    try:
-        return Number(Fraction(int(digits, base)), base=base, digits=digits.lstrip("0"))
-    except ValueError:  # a subscript, or a digit that the base does not have
-        return None
+def _in_base(digits: str, base: int) -> Number:
+    """A number in a base; the value is that of its places, even if the base does not have such digits."""
+    value = sum(int(digit, 36) * base**place for place, digit in enumerate(reversed(digits)))
+    return Number(Fraction(value), base=base, digits=digits.lstrip("0"))
 
 
 def _unsigned(text: str) -> tuple[Fraction, Fraction] | None:
