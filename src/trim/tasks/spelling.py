@@ -162,9 +162,9 @@ class Number:
         return self._near(reference)
 
     def _same_digits(self, reference: Number) -> bool:
-        if self.base and reference.base:
-            return (self.base, self.value) == (reference.base, reference.value)
-        return (self.digits or str(self.value)) == (reference.digits or str(reference.value))
+        if not self.base:  # the question names the base
+            return str(self.value) == reference.digits
+        return (self.base, self.value) == (reference.base or 10, reference.value)
 
     def _near(self, reference: Number) -> bool:
         off = abs(self.value - reference.value)
