@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from trim.errors import MissingExtra, TaskError
-from trim.tasks.grading import Grader, final_answer, number
+from trim.tasks.grading import Grader, final_answer
+from trim.tasks.spelling import number
 
 
 @pytest.fixture(scope="module")
