@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from trim.errors import MissingExtra, TaskError
-from trim.tasks.grading import Grader, final_answer
+from trim.tasks.final_answers import final_answer
+from trim.tasks.grading import Grader
 from trim.tasks.spelling import number
 
 

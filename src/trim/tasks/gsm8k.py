@@ -9,7 +9,7 @@ solutions that were published with the paper).
 from __future__ import annotations
 
 from trim.tasks.benchmark_file import Benchmark, Row, from_qwen
-from trim.tasks.grading import final_answer
+from trim.tasks.final_answers import final_answer
 from trim.tasks.spelling import last_number, visible
 from trim.types import Question
 
