@@ -291,6 +291,27 @@ def test_final_answers(text: str, answer: str | None) -> None:
     assert final_answer(text) == answer
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>" * 20_000,
+        "</think>" + "<think>" * 20_000,
+        "\\boxed{" * 20_000,
+        "#### a b " * 10_000,
+        "final answer is " * 9000,
+        "#### " + "1," * 50_000,
+        "#### 5" + " word" * 20_000,
+        "\\boxed{" + " " * 50_000 + "}",
+        "\\boxed " + "\\frac" * 20_000,
+    ],
+    ids=lambda text: str(text[:12]),
+)
+def test_the_answer_of_a_long_text_is_found_at_once(text: str) -> None:
+    started = time.monotonic()
+    final_answer(text)
+    assert time.monotonic() - started < 5
+
+
 def test_a_script_without_a_main_guard_can_grade() -> None:
     pytest.importorskip("math_verify", reason="needs the math extra")
     script = "from trim.tasks.grading import Grader\ng = Grader()\nprint(g.right('2x', 'x+x'))\ng.close()\n"

@@ -6,6 +6,9 @@ import re
 
 from trim.tasks.spelling import is_empty, visible
 
+_MARKS = 50  # at the end of a text, that are worth a look
+_LONGEST = 2000  # characters that an answer behind a mark may have
+
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])")
 _BARE = re.compile(r"\s*((?:\\[A-Za-z]+\s*(?:\{[^{}]*\}|\d)*|[^\s{}$\\])+)")
 _BRACE = re.compile(r"(?<!\\)(?:\\\\)*[{}]")
@@ -23,13 +26,13 @@ def final_answer(text: str) -> str | None:
     follows the token that ends a turn are not answers.
     """
     text = visible(text)
-    for box in reversed(list(_BOX.finditer(text))):
+    for box in reversed(list(_BOX.finditer(text))[-_MARKS:]):
         answer = _content(text, box.end())
-        if answer is not None and not is_empty(answer):
+        if answer is not None and not is_empty(answer[:_LONGEST]):
             return answer.strip()
     for mark in (_MARK, _SENTENCE):
-        for found in reversed(list(mark.finditer(text))):
-            answer = _behind(text[found.end() :])
+        for found in reversed(list(mark.finditer(text))[-_MARKS:]):
+            answer = _behind(text[found.end() : found.end() + _LONGEST])
             if answer is not None and not is_empty(answer):
                 return answer
     return None

@@ -13,8 +13,7 @@ from fractions import Fraction
 # Reasoning: from its opening to its closing mark. A template may have opened it before the text starts.
 _OPEN = r"<(?:think|thinking|thought|reasoning)>|\[THINK\]|<\|channel\|>analysis<\|message\|>"
 _CLOSE = r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]|<\|channel\|>final<\|message\|>"
-_BLOCK = re.compile(rf"(?:{_OPEN}).*?(?:{_CLOSE})", re.DOTALL)
-_HALF_BLOCK = re.compile(rf"\A.*(?:{_CLOSE})|(?:{_OPEN}).*", re.DOTALL)
+_REASONING = re.compile(rf"({_OPEN})|({_CLOSE})")
 _END = re.compile(
     r"<[|｜](?:im_end|end|endoftext|end_of_text|eo[tm]_id|end[_▁]of[_▁](?:turn|sentence)|eos)[|｜]>"
     r"|</s>|<eos>|<end_of_turn>|\[EOS\]"
@@ -89,8 +88,16 @@ _LONGEST = 400  # digits that a number may have, its exponent worked out
 
 def visible(text: str) -> str:
     """What a model says to its reader: no reasoning, and nothing from the token on that ends its turn."""
-    text = _HALF_BLOCK.sub("", _BLOCK.sub("", text))
-    parts = (_TOKEN.sub("", part) for part in _END.split(text))
+    kept, start, inside = [], 0, False
+    for mark in _REASONING.finditer(text):
+        if not inside and mark[1]:
+            kept.append(text[start : mark.start()])
+        elif not inside:  # opened before the text starts
+            kept.clear()
+        inside, start = bool(mark[1]), mark.end()
+    if not inside:
+        kept.append(text[start:])
+    parts = (_TOKEN.sub("", part) for part in _END.split("".join(kept)))
     return next((part for part in parts if part.strip() and part.strip() != "assistant"), "")
 
 
@@ -197,7 +204,7 @@ def number(text: str) -> Number | None:
 
 def last_number(text: str) -> str | None:
     """The last number in a text, without thousands separators; None if there is none."""
-    found = [match[0] for match in _NUMBERS.finditer(without_unit(plain(text)))]
+    found = [match[0] for match in _NUMBERS.finditer(without_unit(plain(text[:_LONGEST])))]
     return re.sub(r"(?<=\d)[, ](?=\d{3}(?!\d))", "", found[-1]).replace("- ", "-").strip("+ ") if found else None
 
 
