@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off -c constraints.txt
 UV := .venv-uv/bin
 
-.PHONY: help setup constraints demo test test-pythons check format bench docs docs-check fuzz test-vllm clean
+.PHONY: help setup constraints demo test test-pythons check format bench docs docs-check fuzz check-graders test-vllm clean
 
 help:
 	@echo "make demo          set up, then see step routing at work (minutes)"
@@ -21,6 +21,7 @@ help:
 	@echo "make docs          the documentation, in site/"
 	@echo "make docs-check    runs every command of README and documentation (minutes)"
 	@echo "make fuzz          the gateway against schemathesis and 10,000 malformed bodies (installs schemathesis)"
+	@echo "make check-graders every reference of the benchmarks against all others (an hour)"
 	@echo "make test-vllm     routing against three real vLLM servers on the CPU (installs vLLM, 3.5 GB)"
 
 setup: $(READY)
@@ -79,6 +80,9 @@ fuzz: $(READY)
 	@$(PIP) schemathesis
 	@$(BIN)/python -m benchmarks.fuzz
 	@TRIM_FUZZ=5000 $(BIN)/python -m pytest tests/server/test_refusals.py
+
+check-graders: $(READY)
+	@TRIM_GRADERS=all $(BIN)/python -m pytest tests/tasks/test_references.py
 
 test-vllm: $(READY)
 	@bash tests/vllm/setup.sh

@@ -12,7 +12,7 @@ import pytest
 from tests.server.gateway import Served, ask, serving
 from trim.config.settings import Config
 from trim.server.gateway import open_gateway
-from trim.tasks.grading import final_answer
+from trim.tasks.final_answers import final_answer
 
 QUESTION = (
     "Emma buys 16 shares of a stock for $15 each. The stock price increases 90% the first year Emma holds it, then "

@@ -7,8 +7,8 @@ from itertools import islice
 import pytest
 
 from trim.tasks import FAMILIES
+from trim.tasks.final_answers import after_mark
 from trim.tasks.generated import LEVELS, Family, Level, Split, same_words, split_of
-from trim.tasks.grading import after_mark
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.name)

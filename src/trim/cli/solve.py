@@ -44,7 +44,7 @@ def register(solve: argparse.ArgumentParser) -> None:
 
 async def _solve(args: argparse.Namespace) -> int:
     from trim.reporting.console import console, live, summary
-    from trim.tasks.grading import final_answer
+    from trim.tasks.final_answers import final_answer
     from trim.traces import to_json
 
     question = _question(args.question)

@@ -13,6 +13,7 @@ from trim.tasks import (
     aime,
     amc23,
     arithmetic_chain,
+    final_answers,
     grading,
     gsm8k,
     gsm_symbolic,
@@ -90,7 +91,7 @@ def load_task(name: str, split: Split = "test") -> Task:
         return replace(task, instruction=benchmark.instruction)
     path = Path(name).expanduser()
     if path.is_file():
-        return _graded(path.stem, jsonl.read_questions(path), grading.final_answer)
+        return _graded(path.stem, jsonl.read_questions(path), final_answers.final_answer)
     found = plugins.TASKS.load(name)
     if found is None:
         groups: dict[str, Iterable[str]] = {"generated": FAMILIES, "benchmarks": BENCHMARKS}
@@ -106,7 +107,7 @@ def fixed_questions(
     name: str,
     questions: Sequence[Question],
     right: Callable[[str | None, Question], bool],
-    answer: Callable[[str], str | None] = grading.final_answer,
+    answer: Callable[[str], str | None] = final_answers.final_answer,
 ) -> Task:
     """A task of these questions; a run takes as many of them as it wants, in an order that its seed fixes.
 

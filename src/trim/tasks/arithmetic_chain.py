@@ -18,8 +18,8 @@ from random import Random
 from typing import Any, Literal
 
 from trim.errors import MissingExtra
+from trim.tasks.final_answers import after_mark
 from trim.tasks.generated import LEVELS, Family, Level, same_words
-from trim.tasks.grading import after_mark
 from trim.tasks.gsm_symbolic import same_number
 from trim.types import Question
 

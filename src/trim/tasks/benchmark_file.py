@@ -12,7 +12,7 @@ from typing import Any
 
 from trim.atomic import write_bytes
 from trim.errors import TaskError
-from trim.tasks.grading import final_answer
+from trim.tasks.final_answers import final_answer
 from trim.types import Question
 
 BOXED = "Please reason step by step, and put your final answer within \\boxed{}."

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import queue
-import re
 import select
 import signal
 import subprocess
@@ -22,6 +21,8 @@ from functools import partial
 from importlib.util import find_spec
 
 from trim.errors import MissingExtra, TaskError
+from trim.tasks.comparison import same
+from trim.tasks.spelling import Number, number, plain
 
 TIME_LIMIT = 2.0
 """Seconds that math-verify gets for one answer (it takes 0.01 as a rule); an answer that takes longer is wrong."""
@@ -34,43 +35,13 @@ _DEEPEST = 20  # brackets in brackets that are worth parsing: the parser's time 
 _WARM_UP = (
     r"\frac{1}{2}",
     r"x^2 + 2\sqrt{3} - y_1",
+    r"\arcsin(\frac{1}{3})",
     r"(1, 2)",
     r"\left[0, \infty\right)",
     r"\text{Eve}",
     "1.5, 7",
     r"\{1\}",
 )
-_NUMBER = re.compile(r"-?(?:\d+(?:,\d{3})+|\d+)?(?:\.\d+)?(?:/\d+)?")
-
-
-def final_answer(text: str) -> str | None:
-    r"""The content of the last `\boxed{...}`, else the text after the last `####`; None if there is neither."""
-    at = text.rfind("\\boxed")
-    if at >= 0 and (brace := text.find("{", at)) >= 0:
-        depth = 0
-        for end in range(brace, len(text)):
-            depth += {"{": 1, "}": -1}.get(text[end], 0)
-            if depth == 0:
-                return text[brace + 1 : end].strip()
-    return after_mark(text)
-
-
-def after_mark(text: str) -> str | None:
-    """The rest of the line after the last `####`; None if it is empty or there is no `####`."""
-    _, mark, rest = text.rpartition("####")
-    answer = rest.strip().split("\n")[0].strip()
-    return answer if mark and answer else None
-
-
-def number(text: str) -> Fraction | None:
-    """The exact value of a plain number such as `1,234.50`, `$12`, `3/4`, `7%` or `5.`; None if it is none."""
-    plain = text.strip().strip("$€£").replace("\\$", "").replace("\\%", "").replace("%", "").strip().rstrip(".").strip()
-    if len(plain) > 60 or not plain or not _NUMBER.fullmatch(plain):
-        return None
-    try:
-        return Fraction(plain.replace(",", ""))
-    except (ValueError, ZeroDivisionError):
-        return None
 
 
 def _depth(text: str) -> int:
@@ -102,11 +73,12 @@ class Grader:
             return False
         if answer.strip() == reference.strip():
             return True
-        gold, given = number(reference), number(answer)
-        if gold is not None and given is not None:
-            return abs(gold - given) <= Fraction(1, 10**6)
         if len(answer) > _LONGEST + 4 * len(reference) or _depth(answer) > _DEEPEST:
             return False
+        answer, reference = plain(answer), plain(reference)
+        gold, given = number(reference), number(answer.rpartition("=")[2])
+        if gold is not None and given is not None:
+            return given.equals(gold)
         with self._lock:
             return self._verify(answer, reference)
 
@@ -198,18 +170,41 @@ class _Worker:
 
 def _work() -> None:
     """The worker: answers true, false or "ended" to [answer, reference, seconds] until its input ends."""
-    from math_verify import parse, verify
+    from latex2sympy2_extended import NormalizationConfig
+    from math_verify import LatexExtractionConfig, parse, verify
+    from sympy import Expr, N
+
+    # What they call units are variables too: the m of kg and the t of e^t.
+    latex = LatexExtractionConfig(normalization_config=NormalizationConfig(malformed_operators=True, nits=True))
+
+    def read(text: str) -> list[object]:
+        formula: list[object] = parse(f"\\boxed{{{text}}}", [latex], parsing_timeout=None)
+        return formula
+
+    def value(formula: list[object]) -> Number | None:
+        if not formula or not isinstance(formula[0], Expr) or not formula[0].is_number or not formula[0].is_real:
+            return None
+        try:
+            return Number(Fraction(str(N(formula[0], 30))))
+        except ValueError:  # infinite, or not a number
+            return None
+
+    def leaf(answer: str, reference: str) -> bool:
+        gold, given = read(reference), read(answer)
+        gold_value, given_value = value(gold), value(given)
+        if gold_value is not None and given_value is not None:
+            return given_value.equals(number(reference) or gold_value)
+        return bool(verify(gold, given, timeout_seconds=None))
 
     def right(answer: str, reference: str) -> bool:
         try:
-            gold, given = (parse(f"\\boxed{{{text}}}", parsing_timeout=None) for text in (reference, answer))
-            return bool(verify(gold, given, timeout_seconds=None))
+            return same(answer, reference, leaf)
         except Exception:  # an answer that cannot be read is wrong, whatever the parser says about it
             return False
 
     out, sys.stdout = sys.stdout, sys.stderr  # nothing that a library prints may look like a verdict
     for text in _WARM_UP:  # the parser builds its tables as it meets things; children inherit what is built
-        right(text, text)
+        leaf(text, text)
     print("true", file=out, flush=True)
     for line in sys.stdin:
         answer, reference, seconds = json.loads(line)

@@ -2,30 +2,26 @@
 
     {"question": "Janet's ducks lay 16 eggs per day. ...", "answer": "Janet sells <<16-3-4=9>>9 ... #### 18"}
 
-A solution's answer is the number in its last box, else after its last "####", else after its last "A:" (as in the
+A solution's answer is the last number in its last box, else after its last "####", else after its last "A:" (as in the
 solutions that were published with the paper).
 """
 
 from __future__ import annotations
 
-import re
-
 from trim.tasks.benchmark_file import Benchmark, Row, from_qwen
-from trim.tasks.grading import final_answer
+from trim.tasks.final_answers import final_answer
+from trim.tasks.spelling import last_number, visible
 from trim.types import Question
-
-_NUMBER = re.compile(r"-?(?:\d[\d,]*)?\.?\d+")
 
 
 def answer(text: str) -> str | None:
-    """The number that a solution ends in, without currency sign, unit and thousands separators."""
+    """The last number of the answer that a solution marks, without currency sign, unit and thousands separators."""
     said = final_answer(text)
     if said is None:
-        _, mark, said = text.rpartition("A:")
+        _, mark, said = visible(text).rpartition("A:")
         if not mark:
             return None
-    found = _NUMBER.search(said)
-    return found[0].replace(",", "") if found else None
+    return last_number(said)
 
 
 def _question(row: Row, number: int) -> Question:

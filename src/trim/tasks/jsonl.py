@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 from trim.errors import TaskError
-from trim.tasks.grading import final_answer
+from trim.tasks.final_answers import final_answer
 from trim.types import Question
 
 _QUESTION = ("question", "problem", "prompt")

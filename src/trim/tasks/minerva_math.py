@@ -8,7 +8,7 @@ The reference is the content of the solution's box.
 from __future__ import annotations
 
 from trim.tasks.benchmark_file import Benchmark, Row, from_qwen
-from trim.tasks.grading import final_answer
+from trim.tasks.final_answers import final_answer
 from trim.types import Question
 
 

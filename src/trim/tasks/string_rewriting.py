@@ -20,8 +20,8 @@ from random import Random
 from typing import Any
 
 from trim.errors import MissingExtra
+from trim.tasks.final_answers import after_mark
 from trim.tasks.generated import LEVELS, Family, Level, same_words
-from trim.tasks.grading import after_mark
 from trim.types import Question
 
 # reasoning-gym's rules, in its order.

@@ -1,0 +1,135 @@
+"""Every reference of the public benchmarks: equal to what it says in other spellings, unequal to all others.
+
+By default formulas are sampled, to be done in seconds; `make check-graders` takes all of them (about an hour).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from itertools import combinations, islice
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from trim.tasks import load_task
+from trim.tasks.grading import Grader
+from trim.tasks.spelling import number
+
+SHARED = Path(__file__).parents[3] / "shared" / "data" / "benchmarks"
+NAMES = ("math500", "olympiadbench", "minerva_math", "gsm8k", "aime", "aime:train", "aime24", "amc23")
+ALL = os.environ.get("TRIM_GRADERS") == "all"
+FORMULAS = 10**9 if ALL else 12  # of each benchmark, each in all its spellings
+PAIRS = 10**9 if ALL else 8  # of formulas, of each benchmark
+
+pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="the benchmarks' files are not there")
+
+SAME = {
+    frozenset(pair)
+    for pair in (
+        ("8", r"8 \%"),
+        ("40", "40_9"),  # the question names the base
+    )
+}  # fmt: skip
+"""References that say the same, but for numbers of the same value: each was looked at."""
+
+
+@pytest.fixture(scope="module")
+def grader() -> Iterator[Grader]:
+    pytest.importorskip("math_verify", reason="needs the math extra")
+    grader = Grader()
+    yield grader
+    grader.close()
+
+
+def references(name: str, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], list[str]]:
+    """The different references of a benchmark: numbers by value, and all others in a random order."""
+    monkeypatch.setenv("TRIM_DATA", str(SHARED))
+    task = load_task(name)
+    found = sorted({question.reference or "" for question in task.questions(_size(name), 0)})
+    values = {text: value for text in found if (value := number(text)) is not None}
+    formulas = [text for text in found if text not in values]
+    Random(1).shuffle(formulas)
+    return sorted(values, key=lambda text: values[text].value), formulas
+
+
+def _size(name: str) -> int:
+    return {"math500": 500, "aime": 482, "aime:train": 451, "aime24": 30, "amc23": 40, "olympiadbench": 675,
+            "minerva_math": 272, "gsm8k": 1319}[name]  # fmt: skip
+
+
+def spellings(reference: str) -> Iterator[str]:
+    """The same answer as models write it."""
+    yield from (f" {reference} ", f"{reference}.", f"${reference}$", rf"\({reference}\)", f"**{reference}**")
+    yield from (f"{reference}<|im_end|>", f"{reference}</s>", f"{reference}<|eot_id|>\n")
+    yield reference.replace(r"\frac", r"\dfrac").replace("-", "−")
+    yield re.sub(r"(?<!\\left)([(\[])", r"\\left\1", re.sub(r"(?<!\\right)([)\]])", r"\\right\1", reference))
+    yield re.sub(r"\\(left|right)(?![a-z])", "", reference).replace(r"\dfrac", r"\frac")
+    yield reference.replace(", ", ",").replace(" + ", "+").replace(" - ", "-")
+
+
+def spellings_of_a_number(reference: str) -> Iterator[str]:
+    plain = reference.replace(r"\!", "").replace(r"\$", "").replace(",", "").replace(" ", "")
+    if re.fullmatch(r"-?\d+", plain):
+        yield from (f"{plain}.0", f"{plain}.00", f"0 + 3 = {plain}", rf"\text{{{plain}}}", rf"x = {plain}")
+        yield from (rf"\${plain}", f"${plain}", f"{plain} apples", rf"{plain}^\circ")
+        yield from (rf"{plain} \text{{ cm}}", rf"{plain}\mathrm{{~m}}^2")
+        for mark in (",", "{,}", r"\,", r"\!", r",\!", "\u2009", "\u202f", "\u00a0", " ", r"\ ", r"\;"):
+            yield f"{int(plain):,}".replace(",", mark)
+    if (power := re.fullmatch(r"(-?[\d.]+)e(-?\d+)", plain)) is not None:
+        mantissa, exponent = power.groups()
+        for times in (r" \times ", r"\times", r"\cdot", r" \cdot ", "×", "*", " x ", " · "):
+            yield f"{mantissa}{times}10^{{{exponent}}}"
+            yield f"{mantissa}{times}10^{exponent}"
+        yield from (f"{mantissa}E{exponent}", f"{mantissa}e{int(exponent):+03d}", f"{mantissa}*10**{exponent}")
+        yield rf"{mantissa} \times 10^{{{exponent}}} \mathrm{{~cm}}"
+        yield rf"{mantissa} \times 10^{{{exponent}}}\text{{ erg s}}^{{-1}}"
+    if (fraction := re.fullmatch(r"(-?)\\d?frac\{?(\d+)\}? ?\{?(\d+)\}?", plain)) is not None and "{" in plain:
+        sign, above, below = fraction.groups()
+        yield from (
+            rf"{sign}{above}/{below}",
+            rf"\frac{{{sign}{above}}}{{{below}}}",
+            rf"{sign}\tfrac{{{above}}}{{{below}}}",
+        )
+        yield rf"{sign}\frac {{{above}}} {{{below}}}"
+        yield f"{int(sign + above) / int(below):.12g}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_reference_equals_its_own_spellings(name: str, grader: Grader, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers, formulas = references(name, monkeypatch)
+    wrong = [
+        (text, reference)
+        for reference in numbers
+        for text in (*spellings(reference), *spellings_of_a_number(reference))
+        if number(text.rpartition("=")[2]) is None or not grader.right(text, reference)
+    ]
+    wrong += [
+        (text, reference)
+        for reference in islice(formulas, FORMULAS)
+        for text in spellings(reference)
+        if not grader.right(text, reference)
+    ]
+    assert wrong == []
+
+
+def same_value(one: str, other: str) -> bool:
+    """Whether two references are the same number, such as 36 and 36 degrees."""
+    first, second = number(one), number(other)
+    if first is None or second is None:
+        return False
+    return (first.value, first.base, first.percent) == (second.value, second.base, second.percent)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_reference_equals_no_other(name: str, grader: Grader, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers, formulas = references(name, monkeypatch)
+    pairs = [(one, other) for at, one in enumerate(numbers) for other in numbers[at + 1 : at + 4]]
+    mixed = [(one, other) for one in formulas for other in Random(3).sample(numbers, min(len(numbers), 10))]
+    chosen = [*combinations(formulas, 2), *mixed]
+    Random(2).shuffle(chosen)
+    pairs += chosen[:PAIRS]
+    equal = {frozenset(pair) for pair in pairs if grader.right(*pair) and not same_value(*pair)}
+    assert equal - SAME == set()
