@@ -15,6 +15,7 @@ import pytest
 
 from tests.cli.process import trim
 from trim.cli.main import main
+from trim.errors import PluginError
 
 EVAL = [
     "eval",
@@ -122,3 +123,67 @@ def test_saved_policies_that_cannot_be_used_get_one_sentence(
     arguments: list[str], sentence: str, refused: Callable[[Sequence[str]], str]
 ) -> None:
     assert sentence in refused(arguments)
+
+
+def test_parameters_find_their_policy_however_its_options_are_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(OWN)
+    command = ["eval", "--questions", "2", "--policies", f"random+redo+1,pomdp+snapshot+revise,{own}:Sparing"]
+    command += ["--parameters", "random+1+revise=0.7", "--parameters", "pomdp+revise+snapshot=0.002"]
+    for number, name in enumerate(("sparing", f"{own}:Sparing")):
+        out = str(tmp_path / f"out{number}")
+        assert main([*command, "--parameters", f"{name}=0.25", "--out", out, "--json"]) == 0
+        points = json.loads(capsys.readouterr().out)["operating_points"]
+        assert [(point["policy"], point["parameter"]) for point in points] == [
+            ("random+revise+1", 0.7),
+            ("pomdp+snapshot+revise", 0.002),
+            ("sparing", 0.25),
+        ]
+    assert main([*command, "--parameters", "sparse=0.25", "--out", str(tmp_path / "other")]) == 2
+    assert "--parameters for sparse, which is not among --policies" in capsys.readouterr().err
+
+
+OWN = """
+from trim import Action, Policy
+
+class Sparing(Policy):
+    name = "sparing"
+    parameter = None
+
+    def __init__(self, parameter: float) -> None:
+        self.parameter = parameter
+
+    def act(self, observation):
+        return Action.REGENERATE if observation.scores[-1] < self.parameter else Action.CONTINUE
+"""
+
+
+def test_a_short_file_is_taken_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "q.jsonl"
+    file.write_text('{"question": "What is 2 + 3?", "answer": "5"}\n{"question": "What is 2 + 4?", "answer": "6"}\n')
+    command = ["eval", "--task", str(file), "--policies", "always-weak,always-strong"]
+    assert main([*command, "--out", str(tmp_path / "out"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["questions"] == 2
+    assert main(["record", "--task", str(file), "--out", str(tmp_path / "record")]) == 0
+    assert "of 2 questions" in capsys.readouterr().out
+    assert main([*command, "--replay", str(tmp_path / "record"), "--out", str(tmp_path / "again"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["questions"] == 2
+    assert main([*command, "--questions", "3", "--out", str(tmp_path / "other")]) == 2
+    assert "3 questions asked for (--questions), it has 2" in capsys.readouterr().err
+
+
+def test_a_grader_that_fails_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(
+        "from trim import Question\nfrom trim.tasks import fixed_questions\n"
+        "MINE = fixed_questions('mine', [Question('What is 2 + 3?', '5')], lambda answer, question: 1 / 0)\n"
+    )
+    command = ["eval", "--task", f"{own}:MINE", "--policies", "always-weak", "--out"]
+    assert main([*command, str(tmp_path / "out")]) == 2
+    words = "trim: task mine raised ZeroDivisionError: division by zero; trim --debug shows where\n"
+    assert capsys.readouterr().err.endswith(words)
+    with pytest.raises(PluginError) as caught:
+        main(["--debug", *command, str(tmp_path / "other")])
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from trim.errors import TaskError
-from trim.tasks import arithmetic_chain, load_task
+from trim.experiments.policy_training import REAL, real_sizes
+from trim.tasks import arithmetic_chain, default_count, fixed_questions, load_task
+from trim.types import Question
 
 
 def test_tasks_of_one_level() -> None:
@@ -20,3 +25,15 @@ def test_tasks_of_one_level() -> None:
 def test_an_unknown_task_lists_what_there_is() -> None:
     with pytest.raises(TaskError, match="gsm_symbolic"):
         load_task("gsm")
+
+
+def test_a_run_that_asks_for_no_number_takes_what_there_is(tmp_path: Path) -> None:
+    few = [Question(f"{n} + 1", str(n + 1)) for n in range(300)]
+    assert fixed_questions("few", few[:3], lambda answer, question: True).default_count == 3
+    assert fixed_questions("many", few, lambda answer, question: True).default_count == 200
+    file = tmp_path / "own.jsonl"
+    file.write_text("".join(f'{{"question": "{q.text}", "answer": "1"}}\n' for q in few))
+    assert default_count(str(file)) == 300
+    assert default_count("gsm_symbolic") == 200
+    assert real_sizes(str(file)) == replace(REAL, questions=240, validation=60)
+    assert real_sizes("gsm_symbolic") == REAL

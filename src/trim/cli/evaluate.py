@@ -40,7 +40,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--parameters", action="append", default=[], metavar="POLICY=A,B,...", help="parameters instead of the sweep"
     )
-    parser.add_argument("--questions", type=count, default=200)
+    parser.add_argument("--questions", type=count, help="how many (default: 200, of fewer all, of a JSONL file all)")
     parser.add_argument("--seed", type=int, default=DEMO_SEED, help="of questions and sampling (default: 900000)")
     parser.add_argument(
         "--samples",
@@ -69,18 +69,21 @@ def register(parser: argparse.ArgumentParser) -> None:
 async def _eval(args: argparse.Namespace) -> int:
     from trim.config.loading import load_config
     from trim.experiments.evaluation import ClusterOptions, evaluate, replay_plan
+    from trim.experiments.recording import RecordSettings
     from trim.experiments.sweep import EvaluationPlan, names
     from trim.reporting.console import progress
     from trim.reporting.run_report import print_run, write_run
+    from trim.tasks import default_count
 
     if args.record and (args.replay or args.engine == "ray"):
         raise ConfigError("--record needs models, and one process that writes: leave out --replay and --engine ray")
+    task = RecordSettings.read(args.replay).task if args.replay else args.task
     plan = EvaluationPlan(
         config=load_config(args.config),
-        task=args.task,
+        task=task,
         policies=names(args.policies),
         parameters=tuple(args.parameters),
-        questions=args.questions,
+        questions=args.questions or default_count(task),
         seed=args.seed,
         samples=args.samples or 1,
         score=args.score,

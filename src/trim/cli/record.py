@@ -22,7 +22,7 @@ def register(record: argparse.ArgumentParser) -> None:
     """Give the parser its description, options and `run`."""
     record.description = _DESCRIPTION
     record.add_argument("--task", default="gsm_symbolic", help="as for trim eval")
-    record.add_argument("--questions", type=count, default=200)
+    record.add_argument("--questions", type=count, help="as for trim eval")
     record.add_argument("--seed", type=int, default=DEMO_SEED)
     record.add_argument("--samples", type=count, default=1, help="solutions of each question, as for trim eval")
     record.add_argument("--out", type=Path, required=True, metavar="DIR")
@@ -34,10 +34,11 @@ async def _record(args: argparse.Namespace) -> int:
     from trim.config.loading import load_config
     from trim.experiments.recording import RecordSettings, record
     from trim.reporting.console import progress
+    from trim.tasks import default_count
 
-    config = load_config(args.config)
-    about = RecordSettings(args.task, args.questions, args.seed, identities(config), args.samples)
+    config, questions = load_config(args.config), args.questions or default_count(args.task)
+    about = RecordSettings(args.task, questions, args.seed, identities(config), args.samples)
     file = await record(config, args.out, about, bar=progress)
     with file.open("rb") as lines:
-        print(f"{sum(1 for _ in lines)} steps and scores of {args.questions} questions: {file}")
+        print(f"{sum(1 for _ in lines)} steps and scores of {questions} questions: {file}")
     return 0

@@ -63,7 +63,9 @@ def register(train: argparse.ArgumentParser) -> None:
     )
     train.add_argument("--episodes", type=int, help="solutions to learn from (default: 50000 simulated, 6000 real)")
     train.add_argument("--batch", type=int, help="solutions an update (default: 256 simulated, 128 real)")
-    train.add_argument("--questions", type=int, help="distinct ones (default: 50000 simulated, 2000 real)")
+    train.add_argument(
+        "--questions", type=int, help="distinct ones (default: 50000 simulated, 2000 real or what there is)"
+    )
     train.add_argument("--validation", type=int, help="held-out questions (default: 400 simulated, 100 real)")
     train.add_argument(
         "--record",
@@ -105,16 +107,17 @@ def _actions(text: str) -> tuple[Action, ...]:
 
 async def _train(args: argparse.Namespace) -> int:
     from trim.config.loading import load_config
-    from trim.experiments.policy_training import REAL, SIMULATED, TrainingPlan, train_policy
+    from trim.experiments.policy_training import SIMULATED, TrainingPlan, real_sizes, train_policy
     from trim.reporting.console import progress
     from trim.reporting.png import write_png
     from trim.reporting.training_plots import best, curves, read_metrics
 
     given = {name: value for name in _SIZES if (value := getattr(args, name)) is not None}
+    sizes = SIMULATED if args.source == "simulate" else real_sizes(args.task)
     plan = TrainingPlan(
         args.kind,
         args.source,
-        replace(SIMULATED if args.source == "simulate" else REAL, **given),
+        replace(sizes, **given),
         fit=args.fit,
         config=load_config(args.config) if args.config else None,
         task=args.task,

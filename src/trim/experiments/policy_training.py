@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +17,7 @@ from trim.config.factory import open_backends
 from trim.config.loading import load_config
 from trim.config.settings import Config
 from trim.config.specs import identities
-from trim.errors import ConfigError, MissingExtra
+from trim.errors import ConfigError, MissingExtra, TaskError
 from trim.experiments.recording import RecordSettings, open_recording
 from trim.experiments.run import ProgressBar, no_bar
 from trim.policies import AlwaysStrong
@@ -68,6 +68,23 @@ class Sizes:
 
 SIMULATED = Sizes(episodes=50_000, batch=256, questions=50_000, validation=400)
 REAL = Sizes(episodes=6_000, batch=128, questions=2_000, validation=100)
+
+
+def real_sizes(task: str) -> Sizes:
+    """`REAL`, or all questions of a task that has fewer, a fifth of them held out.
+
+    Raises:
+        TaskError: no such task, or it has a single question.
+    """
+    opened = load_task(task, "validation")
+    opened.close()
+    size = opened.size
+    if size is None or size >= REAL.questions + REAL.validation:
+        return REAL
+    if size < 2:
+        raise TaskError(f"{task}: training needs two questions at least, one of them held out; it has {size}")
+    validation = min(REAL.validation, max(1, size // 5))
+    return replace(REAL, questions=size - validation, validation=validation)
 
 
 @dataclass(frozen=True)

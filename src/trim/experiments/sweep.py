@@ -9,13 +9,14 @@ from functools import partial
 from pathlib import Path
 
 from trim.config.factory import Backends, open_backends
+from trim.config.policy import open_policy
 from trim.config.settings import Config
 from trim.config.specs import identities
 from trim.errors import ConfigError
 from trim.experiments.policy_points import PolicyPoints
 from trim.experiments.recording import RecordSettings, open_recording, open_replay
 from trim.experiments.run import Point
-from trim.policies import AlwaysStrong, AlwaysWeak, PolicySpec
+from trim.policies import FAMILIES, AlwaysStrong, AlwaysWeak, PolicySpec
 from trim.tasks import Task, load_task
 from trim.traces import read_traces
 
@@ -90,29 +91,44 @@ async def open_points(plan: EvaluationPlan, task: Task | None = None) -> AsyncIt
 
 def _points(plan: EvaluationPlan, makes: PolicyPoints) -> list[Point]:
     """The operating points that were asked for, weak and strong first."""
-    chosen = _parameters(plan.parameters)
-    families = [PolicySpec.parse(name).name for name in plan.policies]
-    if len(set(families)) < len(families):
+    specs = {name: PolicySpec.parse(name) for name in plan.policies}
+    if len({spec.unordered for spec in specs.values()}) < len(specs):
         raise ConfigError("--policies names one policy twice: results of two fits belong into two folders")
-    if unknown := set(chosen) - set(families):
-        raise ConfigError(f"--parameters for {', '.join(sorted(unknown))}, which is not among --policies")
+    chosen = _parameters(plan, tuple(specs.values()))
     points = []
     for name in sorted(plan.policies, key=lambda n: n not in (AlwaysWeak.name, AlwaysStrong.name)):
-        points += makes.of(name, chosen.get(PolicySpec.parse(name).name), score=plan.score)
+        points += makes.of(name, chosen.get(specs[name].unordered), score=plan.score)
     if not points:
         raise ConfigError("--policies names none")
     return points
 
 
-def _parameters(texts: Sequence[str]) -> dict[str, tuple[float | None, ...]]:
+def _parameters(plan: EvaluationPlan, specs: Sequence[PolicySpec]) -> dict[PolicySpec, tuple[float, ...]]:
     """The values of texts such as `threshold=0.1,0.5`, by policy."""
-    found: dict[str, tuple[float | None, ...]] = {}
-    for text in texts:
-        name, equals, values = text.rpartition("=")
+    found: dict[PolicySpec, tuple[float, ...]] = {}
+    for text in plan.parameters:
+        name, equals, listed = text.rpartition("=")
         try:
-            found[name.strip()] = (*found.get(name.strip(), ()), *(float(value) for value in values.split(",")))
+            values = tuple(float(value) for value in listed.split(","))
         except ValueError:
-            equals = ""
+            equals, values = "", ()
         if not equals:
             raise ConfigError(f"--parameters {text!r}: write POLICY=NUMBER,NUMBER,...")
+        policy = PolicySpec.parse(name).unordered
+        if policy not in {spec.unordered for spec in specs}:
+            policy = _own(plan.config, specs, name.strip(), values[0])
+        found[policy] = (*found.get(policy, ()), *values)
     return found
+
+
+def _own(config: Config, specs: Sequence[PolicySpec], name: str, parameter: float) -> PolicySpec:
+    """The policy of the user's own among `specs` that results call by this name; its class alone knows what that is.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for spec in specs:
+        own = spec.family not in FAMILIES and not spec.family.endswith(".json")
+        if own and open_policy(config, spec.name, parameter).name == name:
+            return spec.unordered
+    raise ConfigError(f"--parameters for {name}, which is not among --policies")

@@ -49,6 +49,11 @@ class PolicySpec:
         return MAX_REVISIONS if REVISE in self.options else 0
 
     @property
+    def unordered(self) -> PolicySpec:
+        """The same for every order of the options and any folder: equal where the policies are the same."""
+        return PolicySpec(self.family, self.resamples, tuple(sorted(self.options)))
+
+    @property
     def name(self) -> str:
         """What results call it: all but the folder."""
         return "+".join([self.family, *self.options, *([str(self.resamples)] if self.resamples else [])])

@@ -47,6 +47,10 @@ BENCHMARKS: dict[str, Benchmark] = {
 """Public benchmarks, from files."""
 
 
+DEFAULT_COUNT = 200
+"""Questions of a run that asks for no number, where the task has as many."""
+
+
 @dataclass(frozen=True)
 class Task:
     """A source of questions with its way of grading.
@@ -54,7 +58,8 @@ class Task:
     `stream(count, seed)`: distinct questions, made as they are asked for where the task is endless; the same arguments
     give the same ones. `answer(text)`: the final answer of a solution or None. `right(answer, question)`: whether it is
     the reference; may take seconds, never hangs. `step_labels`: which steps are right, where a rule can say so.
-    `instruction`: a system prompt for models that have none.
+    `instruction`: a system prompt for models that have none. `size`: how many questions there are; None: no end.
+    `default_count`: how many a run takes that asks for no number.
     """
 
     name: str
@@ -65,6 +70,8 @@ class Task:
     form: StepFormat = field(default_factory=StepFormat)
     close: Callable[[], None] = lambda: None
     instruction: str = ""
+    size: int | None = None
+    default_count: int = DEFAULT_COUNT
 
     def questions(self, count: int, seed: int) -> list[Question]:
         """All that `stream` gives."""
@@ -91,7 +98,8 @@ def load_task(name: str, split: Split = "test") -> Task:
         return replace(task, instruction=benchmark.instruction)
     path = Path(name).expanduser()
     if path.is_file():
-        return _graded(path.stem, jsonl.read_questions(path), final_answers.final_answer)
+        questions = jsonl.read_questions(path)
+        return replace(_graded(path.stem, questions, final_answers.final_answer), default_count=len(questions))
     found = plugins.TASKS.load(name)
     if found is None:
         groups: dict[str, Iterable[str]] = {"generated": FAMILIES, "benchmarks": BENCHMARKS}
@@ -101,6 +109,18 @@ def load_task(name: str, split: Split = "test") -> Task:
     if not isinstance(made, Task):
         raise ConfigError(f"task {name} gives a {type(made).__name__}, not a trim.tasks.Task")
     return made
+
+
+def default_count(name: str) -> int:
+    """How many questions of a task a run takes that asks for no number: 200, of fewer all, of a JSONL file all.
+
+    Raises:
+        TaskError: no such task.
+        ConfigError: a task of the user's own that cannot be made.
+    """
+    task = load_task(name)
+    task.close()
+    return task.default_count
 
 
 def fixed_questions(
@@ -118,7 +138,14 @@ def fixed_questions(
         answer: the final answer of a solution; without it what follows `####` or is in a box.
     """
     known = [q if q.id else replace(q, id=f"{name}/{number}") for number, q in enumerate(questions)]
-    return Task(name, lambda count, seed: jsonl.choose(known, count, seed, name), answer, right)
+    return Task(
+        name,
+        lambda count, seed: jsonl.choose(known, count, seed, name),
+        answer,
+        right,
+        size=len(known),
+        default_count=min(DEFAULT_COUNT, len(known)),
+    )
 
 
 def _graded(name: str, questions: list[Question], answer: Callable[[str], str | None]) -> Task:

@@ -54,7 +54,7 @@ def choose(questions: list[Question], count: int, seed: int, name: str) -> list[
         TaskError: there are fewer.
     """
     if count > len(questions):
-        raise TaskError(f"{name}: {count} questions asked for, it has {len(questions)}")
+        raise TaskError(f"{name}: {count} questions asked for (--questions), it has {len(questions)}")
     shuffled = list(questions)
     Random(seed).shuffle(shuffled)
     return shuffled[:count]
