@@ -116,6 +116,8 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
             "[weak]\nbackend = 'vllm'\nbase_url = 'localhost:1'\nmodel = 'm'",
             ":3: [weak] base_url: 'localhost:1' must begin with http:// or https://",
         ),
+        ("[weak]\nbase_url = 'http://x/v1'", ":2: [weak] base_url: the embedded backend has no address; set backend"),
+        ("[prm]\nbase_url = 'http://x/v1'", ":2: [prm] base_url: the embedded backend has no address; set backend"),
         ("[weak]\nretries = 1.5", ":2: [weak] retries = 1.5 must be a whole number of at least 0"),
         ("[weak]\nretries = true", ":2: [weak] retries = true must be a whole number"),
         ("[weak]\n[strong]\non_error = 'weak'\n[prm]\non_error = 'prm'", ":5: [prm] on_error = 'prm' must be one of"),
@@ -284,6 +286,10 @@ def test_the_process_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> Non
         ({"TRIM_WEAK__TIMEOUT": ""}, "TRIM_WEAK__TIMEOUT: .* must be a number above 0"),
         ({"TRIM_WEAK__RETRIES": "1\nmodel = 3"}, "TRIM_WEAK__RETRIES: .* must be a whole number"),
         ({"TRIM_WEAK__BACKEND": "vlm"}, "TRIM_WEAK__BACKEND: .*did you mean 'vllm'"),
+        (
+            {"TRIM_WEAK__BASE_URL": "http://x/v1"},
+            r"^TRIM_WEAK__BASE_URL: \[weak\] base_url: the embedded backend has no",
+        ),
         ({"TRIM_WEAK__BACKEND": "vllm"}, "TRIM_WEAK__BACKEND: .* needs base_url"),
     ],
 )

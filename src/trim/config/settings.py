@@ -349,6 +349,9 @@ class Config(metaclass=_Table):
                 if not settings.base_url.startswith(("http://", "https://")):
                     words = f"{settings.base_url!r} must begin with http:// or https://"
                     raise broken_rule(words, role, "base_url")
+            if settings.backend == "embedded" and settings.base_url:
+                words = "the embedded backend has no address; set backend to the kind of its server"
+                raise broken_rule(words, role, "base_url")
             if settings.on_error == role:
                 raise broken_rule(f"it cannot be {role!r}: that is the role that failed", role, "on_error")
         serve = self.serve
