@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import inspect
+from importlib import import_module
 from pathlib import Path
+
+import pytest
 
 import trim
 from trim import errors, protocols, types
@@ -66,3 +69,19 @@ def test_examples_and_benchmarks_that_import_from_trim_use_public_names_only() -
                 submodules = {p.stem for p in (ROOT / "src" / "trim").iterdir()}
                 used = {alias.name for alias in node.names} - submodules
                 assert used <= set(trim.__all__), f"{path}: {used - set(trim.__all__)}"
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "module"),
+    [
+        ("trim.backends", "open_backends", "trim.config.factory"),
+        ("trim.config", "load_config", "trim.config.loading"),
+        ("trim.config", "ModelSettings", "trim.config.settings"),
+    ],
+)
+def test_a_name_that_has_moved_says_where_it_is(package: str, name: str, module: str) -> None:
+    with pytest.raises(ImportError, match=f"from {module} import {name}"):
+        getattr(import_module(package), name)
+    assert hasattr(import_module(module), name)
+    with pytest.raises(AttributeError, match="'nothing'"):
+        getattr(import_module(package), "nothing")  # noqa: B009  # the name must not be known to mypy

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,9 @@ def test_help_has_examples() -> None:
     assert "examples:" in trim("--help").stdout
     assert "--resume" in trim("eval", "--help").stdout
     assert trim("--version").stdout.startswith("trim ")
+
+
+def test_the_package_runs_too() -> None:
+    for module in ("trim", "trim.cli"):
+        done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True)
+        assert done.stdout.startswith("trim ")
