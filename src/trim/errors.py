@@ -5,6 +5,7 @@
     +-- MissingExtra             a package is needed; says what to install
     +-- TaskError                a data set or question is unusable
     +-- TraceError               a trace file cannot be read
+    +-- PluginError              a policy, judge or task of your own raised an error or breaks its contract; names it
     +-- BackendError             a model server failed; names role and server, says whether a retry may help
         +-- BackendTimeout       no answer in time
         +-- BackendUnavailable   refused, reset, 429 or 5xx
@@ -49,6 +50,12 @@ class TaskError(TrimError):
 
 class TraceError(TrimError):
     """A trace file cannot be read or belongs to something else."""
+
+
+class PluginError(TrimError):
+    """A policy, a judge or a task raised an error that is not one of these, or breaks its contract while it is used.
+    What it raised is the cause, which `trim --debug` shows.
+    """
 
 
 class BackendError(TrimError):

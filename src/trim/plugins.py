@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
-from trim.errors import ConfigError
+from trim.errors import ConfigError, PluginError, TrimError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -125,8 +126,6 @@ def call(found: object, what: str, *arguments: object) -> object:
     """
     import inspect
 
-    from trim.errors import TrimError
-
     given = ", ".join(map(repr, arguments)) or "no argument"
     if not callable(found):
         raise ConfigError(f"{what} is not a class or a function but {found!r}")
@@ -142,6 +141,24 @@ def call(found: object, what: str, *arguments: object) -> object:
         raise
     except Exception as error:
         raise ConfigError(f"{what} made with {given} raised {_words(error)}") from None
+
+
+@contextmanager
+def running(what: str) -> Iterator[None]:
+    """Around code that may be the user's own, while it works.
+
+    Args:
+        what: it is, for messages.
+
+    Raises:
+        PluginError: it raised an error that is not one of TRIM's, which is the cause.
+    """
+    try:
+        yield
+    except TrimError:
+        raise
+    except Exception as error:  # whatever that code does
+        raise PluginError(f"{what} raised {_words(error)}; trim --debug shows where") from error
 
 
 def require_members(made: object, protocol: type, what: str) -> None:

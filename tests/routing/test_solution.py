@@ -21,7 +21,7 @@ from tests.routing.models import (
     weak,
 )
 from trim.backends.base import BaseGenerator, step_stream
-from trim.errors import BackendUnavailable
+from trim.errors import BackendUnavailable, PluginError
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
 from trim.protocols import Policy
 from trim.routing.limits import Limits, OnError
@@ -274,3 +274,40 @@ def test_extreme_parameters_make_no_unneeded_calls() -> None:
     assert (weak_only.usage[Role.PRM].calls, weak_only.usage[Role.STRONG].calls) == (0, 0)
     assert (strong_only.usage[Role.PRM].calls, strong_only.usage[Role.WEAK].calls) == (0, 0)
     assert strong_only.usage[Role.STRONG].calls == 1
+
+
+class Silent(Policy):
+    """Forgets to return."""
+
+    name = "silent"
+
+    def act(self, observation: Observation) -> Action:
+        return None  # type: ignore[return-value]
+
+
+class Stumbling(Silent):
+    name = "stumbling"
+
+    def act(self, observation: Observation) -> Action:
+        raise ZeroDivisionError("no step yet")
+
+
+class StumblingJudge(FixedPrm):
+    async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
+        raise KeyError("step")
+
+
+@pytest.mark.parametrize(
+    ("policy", "judge", "message"),
+    [
+        (Silent(), FixedPrm({}), "policy silent: act must return a trim.Action, not None"),
+        (Stumbling(), FixedPrm({}), "policy stumbling raised ZeroDivisionError: no step yet; trim --debug"),
+        (Threshold(0.5), StumblingJudge({}), "judge .* raised KeyError: 'step'; trim --debug shows where"),
+    ],
+)
+def test_code_that_fails_is_named(policy: Policy, judge: FixedPrm, message: str) -> None:
+    strong_model = Scripted({0: [strong("#### 4")]})
+    router = Router(Scripted({0: [weak("#### 4")]}), strong_model, judge, policy)
+    with pytest.raises(PluginError, match=message):
+        run(router)
+    assert not strong_model.options

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 import numpy as np
 
+from trim import plugins
 from trim.config.factory import open_prm
 from trim.config.settings import Config, PrmSettings
 from trim.errors import ConfigError
@@ -32,7 +33,8 @@ async def score_solutions(config: Config, solutions: Sequence[LabelledSolution])
     try:
         for solution in solutions:
             started = time.perf_counter()
-            scores = await prm.score(Question(solution.problem), solution.steps)
+            with plugins.running(f"judge {prm.identity}"):
+                scores = await prm.score(Question(solution.problem), solution.steps)
             found.append(Judged(scores.values, solution.label, time.perf_counter() - started))
     finally:
         await prm.aclose()

@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 
+from trim import plugins
 from trim.atomic import write_json
 from trim.errors import ConfigError, TaskError, TraceError
 from trim.metrics.curve_summary import Summary, summarise
@@ -225,8 +226,9 @@ class Run:
         async def worker() -> None:
             for question, seed in waiting:
                 trace = await point.solver.route(question, seed=seed)
-                answer = task.answer(trace.text)
-                right = await asyncio.to_thread(task.right, answer, question)
+                with plugins.running(f"task {task.name}"):
+                    answer = task.answer(trace.text)
+                    right = await asyncio.to_thread(task.right, answer, question)
                 trace = replace(trace, answer=answer, correct=right, policy=point.policy, parameter=point.parameter)
                 writer.append(trace)
                 self._count(trace)

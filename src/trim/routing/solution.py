@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 
-from trim.errors import ConfigError
+from trim import plugins
+from trim.errors import ConfigError, PluginError
 from trim.protocols import Judge, Policy, StepGenerator
 from trim.routing.limits import Limits, OnError
 from trim.routing.speculation import Drafted, Drafting
@@ -150,12 +151,21 @@ class Solution:
         if self._unrouted:
             return Action.CONTINUE, True
         setup = self._setup
-        action = wanted = setup.policy.act(self._observe(head, [*rejected, head]))
+        action = wanted = self._ask(self._observe(head, [*rejected, head]))
         if action is Action.RESAMPLE and len(rejected) + 1 >= setup.limits.max_drafts:
             action = Action.REGENERATE
         if action in (Action.REGENERATE, Action.TAKE_OVER) and self._strong_tokens_left() == 0:
             action = Action.CONTINUE
         return action, action is not wanted
+
+    def _ask(self, observation: Observation) -> Action:
+        """What the policy says."""
+        policy = self._setup.policy
+        with plugins.running(f"policy {policy.name}"):
+            action: object = policy.act(observation)
+        if not isinstance(action, Action):
+            raise PluginError(f"policy {policy.name}: act must return a trim.Action, not {action!r:.60}")
+        return action
 
     def _observe(
         self, shown: Drafted, drafts: Sequence[Draft | Drafted], written: Sequence[Drafted] = ()
@@ -244,7 +254,7 @@ class Solution:
                 if agrees or len(written) > self._revisions or self._strong_tokens_left() == 0:
                     break
                 # A policy without scores cannot tell whose text it is shown: its REGENERATE means REVISE here.
-                action = self._setup.policy.act(self._observe(new, drafts, written))
+                action = self._ask(self._observe(new, drafts, written))
                 if action not in (Action.REVISE, Action.REGENERATE):
                     break
                 step = await self._write_strong(limit=1, attempt=len(written))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from trim import plugins
 from trim.errors import BackendError, BadResponse
 from trim.protocols import Judge, StepGenerator
 from trim.routing.step_reader import RoleFailed, StepReader
@@ -166,8 +167,9 @@ class Drafting:
         usage.calls += 1
         started = time.perf_counter()
         try:
-            scores = await prm.score(self._question, steps)
-            values = scores.values
+            with plugins.running(f"judge {prm.identity}"):
+                scores = await prm.score(self._question, steps)
+                values = scores.values
             if len(values) != len(steps):
                 raise BadResponse("process reward model", f"{len(values)} scores for {len(steps)} steps")
             if not all(0.0 <= value <= 1.0 for value in values):

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
-from trim.errors import BackendError, BackendRefused, BackendTimeout, BackendUnavailable, InputTooLong, TrimError
+from trim.errors import (
+    BackendError,
+    BackendRefused,
+    BackendTimeout,
+    BackendUnavailable,
+    InputTooLong,
+    PluginError,
+    TrimError,
+)
+
+logger = logging.getLogger(__name__)
 
 _REQUEST_AT_FAULT = (400, 413, 415, 422)  # statuses of a server that does not accept a request passed through to it
 
@@ -38,6 +49,9 @@ def client_error(error: TrimError, param: str, passthrough_for: str | None = Non
         passthrough_for: the field that made the request be passed through; None: it was routed.
     """
     message = str(error)
+    if isinstance(error, PluginError):
+        logger.error("%s", error, exc_info=error)
+        return INTERNAL_ERROR
     if isinstance(error, InputTooLong):
         return ApiError(400, message, "context_length_exceeded", param)
     if isinstance(error, BackendRefused) and passthrough_for is not None and error.status in _REQUEST_AT_FAULT:
