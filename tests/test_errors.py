@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import json
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from trim.errors import MissingExtra
+from trim.errors import ConfigError, MissingExtra
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -46,3 +47,24 @@ def test_what_to_install_is_what_works_today() -> None:
         'or pip install "trim-router[math] @ git+URL" with the URL that you would clone'
     )
     assert "pip install . in a clone" in str(MissingExtra("reasoning-gym"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "{path}: there is no such file"),
+        ("{", "{path}: not a curve (Expecting property name"),
+        ("{}", "{path}: not a curve (it has no 'x')"),
+        ("[]", "{path}: not a curve (its content has another form)"),
+    ],
+)
+def test_what_cannot_be_read_is_said_without_python(tmp_path: Path, content: str | None, message: str) -> None:
+    path = tmp_path / "curve.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises((OSError, ValueError, KeyError, TypeError)) as caught:
+        json.loads(path.read_text())["x"]
+    assert str(ConfigError.reading(path, "not a curve", caught.value)).startswith(message.format(path=path))
+    with pytest.raises(OSError, match=r"policy\.json") as missing:
+        (tmp_path / "policy.json").read_text()
+    assert "(it has no policy.json)" in str(ConfigError.reading(tmp_path, "not a policy", missing.value))

@@ -18,9 +18,36 @@ Messages say what happened, where, and what to do. None of them carries a key or
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Self
+
 
 class TrimError(Exception):
     """Base of all errors that TRIM raises on purpose."""
+
+    @classmethod
+    def reading(cls, path: str | Path, expected: str, error: Exception, *, kind: str = "file") -> Self:
+        """For what could not be read.
+
+        Args:
+            path: of the file or folder.
+            expected: what was expected and is not there, such as `not a record`.
+            error: what reading it raised; a missing key is named, as is a missing file of a folder.
+            kind: file or folder.
+        """
+        if isinstance(error, OSError) and not Path(path).exists():
+            return cls(f"{path}: there is no such {kind}")
+        if isinstance(error, FileNotFoundError):
+            words = f"it has no {Path(error.filename).name}"
+        elif isinstance(error, OSError):
+            words = error.strerror or str(error)
+        elif isinstance(error, KeyError):
+            words = f"it has no {error.args[0]!r}"
+        elif isinstance(error, TypeError | AttributeError | IndexError):
+            words = "its content has another form"
+        else:
+            words = str(error)
+        return cls(f"{path}: {expected} ({words})")
 
 
 class ConfigError(TrimError):

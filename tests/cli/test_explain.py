@@ -29,7 +29,7 @@ def test_explain_says_where_the_decision_flips(fitted: Path, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["explain", "absent", "--scores", ".5", "--tokens", "4"], "not a saved policy"),
+        (["explain", "absent", "--scores", ".5", "--tokens", "4"], "absent: there is no such folder"),
         (["explain", "FIT", "--step", "2", "--scores", ".5", "--tokens", "4"], "needs 3 scores"),
         (["explain", "FIT", "--scores", ".5", "--tokens", "4", "--price", "-1"], "must not be negative"),
     ],

@@ -70,10 +70,11 @@ def test_solve_and_eval_use_a_fit(fitted: Path, tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["solve", "q", "--policy", "absent.json"], "not what trim calibrate writes"),
+        (["solve", "q", "--policy", "absent.json"], "absent.json: there is no such file"),
         (["solve", "q", "--policy", "foreign.json"], "was calibrated on"),
         (["solve", "q", "--policy", "foreign.json", "--parameter", "0.5"], "leave it out"),
-        (["solve", "q", "--policy", "pomdp=absent"], "not a saved policy"),
+        (["solve", "q", "--policy", "pomdp=absent"], "trim: absent: there is no such folder"),
+        (["solve", "q", "--policy", "oracle"], "policy oracle needs a task whose steps can be checked by rule"),
         (["solve", "q", "--policy", "pomdp=FOREIGN_FIT"], "was made for"),
         (["solve", "q", "--config", "pathless.toml"], "was made for"),
     ],

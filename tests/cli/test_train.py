@@ -100,8 +100,8 @@ def test_a_tracker_that_is_not_installed(
         (["--source", "embedded", "--from", "fit"], "--from goes with --source simulate"),
         (["--batch", "0"], "--batch must be at least 1"),
         (["--weak-price", "nan"], "--weak-price must be"),
-        (["--from", "nowhere"], "not a saved policy"),
-        (["--start", "nowhere"], "nowhere/checkpoint.npz: not a checkpoint"),
+        (["--from", "nowhere"], "nowhere: there is no such folder"),
+        (["--start", "nowhere"], "nowhere/checkpoint.npz: there is no such file"),
     ],
 )
 def test_mistakes_are_one_sentence(

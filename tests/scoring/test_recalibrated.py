@@ -46,7 +46,7 @@ def test_the_curve_is_a_line_between_its_points_and_flat_outside(score: float, f
 def test_a_curve_is_read_as_it_was_written(tmp_path: Path) -> None:
     CURVE.save(tmp_path / "curve.json")
     assert RecalibrationCurve.load(tmp_path / "curve.json") == CURVE
-    with pytest.raises(ConfigError, match="not a recalibration curve"):
+    with pytest.raises(ConfigError, match="there is no such file"):
         RecalibrationCurve.load(tmp_path / "none.json")
 
 

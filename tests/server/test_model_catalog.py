@@ -187,3 +187,46 @@ def test_names(client: openai.OpenAI, model: str, policy: str, parameter: float 
     if model == "trim-strong":
         assert reply.trim["strong_share"] == 1.0
         assert {step["role"] for step in reply.trim["steps"]} == {"strong"}
+
+
+def test_options_of_the_shipped_plan_are_served() -> None:
+    with serving(simulated()) as served:
+        for model in ("trim-pomdp+2-0.002", "trim-pomdp+revise+2-0.002", "trim-pomdp+2+revise-0.002"):
+            told = served.post(ask(model=model)).json()["trim"]
+            assert told["parameter"] == 0.002
+            assert set(told["policy"].split("+")) == set(model.removeprefix("trim-").removesuffix("-0.002").split("+"))
+        assert served.post(ask(trim={"policy": "pomdp+revise"})).json()["trim"]["policy"] == "pomdp+revise"
+        assert served.post(ask(model="trim-pomdp+fast")).status_code == 400
+
+
+def test_a_plan_without_options_is_another_one_than_the_configured(saved: Path) -> None:
+    with serving(_backends("pomdp+snapshot", saved)) as served:
+        asked = {"trim": "pomdp+snapshot", "trim-pomdp+snapshot-0.002": "pomdp+snapshot", "trim-pomdp-0.002": "pomdp"}
+        for model, policy in asked.items():
+            assert served.post(ask(model=model)).json()["trim"]["policy"] == policy
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("trim-spec-reason", "is not served here: it needs scores of the strong model as a judge"),
+        ("trim-oracle", "is not served here: it needs a task whose steps can be checked by rule"),
+        ("trim-automix", "is not served here: it chooses a model for whole questions, not for steps"),
+        ("gpt-4o", "the model 'gpt-4o' does not exist; there are trim, trim-weak, "),
+        ("trim-weka", "the model 'trim-weka' does not exist; did you mean 'trim-weak'? There are trim, "),
+    ],
+)
+def test_what_is_not_served_says_why(model: str, message: str) -> None:
+    with serving(simulated()) as served:
+        reply = served.post(ask(model=model))
+        assert reply.status_code == 404
+        assert message in reply.json()["error"]["message"]
+
+
+def test_a_plan_for_another_judge_says_why() -> None:
+    ours = simulated()
+    others = replace(ours, config=replace(ours.config, prm=replace(ours.config.prm, backend="likelihood")))
+    with serving(others) as served:
+        words = "the shipped one was made for other models or another judge than these"
+        assert words in served.post(ask(model="trim-pomdp-0.002")).json()["error"]["message"]
+        assert words in served.post(ask(trim={"policy": "pomdp"})).json()["error"]["message"]

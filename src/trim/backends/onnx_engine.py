@@ -383,7 +383,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         if config["model_type"] != "qwen3":
             raise ConfigError(f"{folder}/config.json: model_type {config['model_type']!r}, the engine reads qwen3")
     except (ValueError, KeyError) as error:
-        raise ConfigError(f"{folder}/config.json cannot be read: {error!r}") from None
+        raise ConfigError.reading(folder / "config.json", "cannot be read", error) from None
     return config
 
 

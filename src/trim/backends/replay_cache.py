@@ -40,7 +40,7 @@ class Record:
                 entry = json.loads(line)
                 self.known[entry.pop("key")] = entry
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise TraceError(f"{path} is not a record ({error!r})") from None
+            raise TraceError.reading(path, "it is not a record", error) from None
         self._file = path.open("ab")
         self._file.truncate(len(whole[0]) + len(whole[1]))  # a line that a kill left unfinished
 

@@ -12,7 +12,7 @@ from trim.config.factory import open_backends
 from trim.config.loading import load_config
 from trim.config.policy import open_policy
 from trim.errors import ConfigError
-from trim.policies.registry import Level, listing
+from trim.policies.registry import Level, Need, PolicyFamily, listing
 from trim.types import Question
 
 _DESCRIPTION = """\
@@ -24,13 +24,18 @@ examples:
 """
 
 
+def _solves(family: PolicyFamily) -> bool:
+    """Whether a policy can decide about the steps of any question."""
+    return family.level is Level.STEP and Need.STEP_LABELS not in family.needs
+
+
 def register(solve: argparse.ArgumentParser) -> None:
     """Give the parser its description, options and `run`."""
     solve.description = _DESCRIPTION
     solve.add_argument("question", help="the question, or - to read it from standard input")
     solve.add_argument(
         "--policy",
-        help=f"{listing(lambda family: family.level is Level.STEP)}; FILE.py:CLASS or MODULE:CLASS; FILE.json of trim"
+        help=f"{listing(_solves)}; FILE.py:CLASS or MODULE:CLASS; FILE.json of trim"
         " calibrate (default: the configured one or threshold)",
     )
     solve.add_argument("--parameter", type=float, help="of the policy (default: the configured or its own)")

@@ -75,6 +75,9 @@ def open_policy(config: Config, name: str | None = None, parameter: float | None
         ConfigError: unknown, its parameter or an option is wrong, or it was saved for other models.
     """
     choice = choose(config, name, parameter)
+    family = registry.FAMILIES.get(choice.spec.family)
+    if family is not None and registry.Need.STEP_LABELS in family.needs:
+        raise ConfigError(f"policy {family.name} needs {registry.Need.STEP_LABELS}: it is there for trim eval alone")
     check_drafts(config, choice.spec)
     return registry.open_policy(choice.spec, choice.parameter, _models(config, choice.spec))
 

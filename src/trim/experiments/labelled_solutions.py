@@ -26,11 +26,19 @@ def read_processbench(path: Path) -> list[LabelledSolution]:
     Raises:
         TraceError: the file cannot be read or has another format.
     """
+    expected, found = "not in ProcessBench's format, problem, steps, label", []
     try:
-        lines = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
-        return [LabelledSolution(str(line["problem"]), tuple(line["steps"]), int(line["label"])) for line in lines]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TraceError(f"{path}: not in ProcessBench's format, problem, steps, label ({error!r})") from None
+        lines = path.read_text("utf-8").split("\n")
+    except (OSError, ValueError) as error:
+        raise TraceError.reading(path, expected, error) from None
+    for number, line in enumerate(lines, 1):
+        try:
+            if line.strip():
+                row = json.loads(line)
+                found.append(LabelledSolution(str(row["problem"]), tuple(row["steps"]), int(row["label"])))
+        except (ValueError, KeyError, TypeError) as error:
+            raise TraceError.reading(f"{path}:{number}", expected, error) from None
+    return found
 
 
 def labelled_solutions(path: Path) -> list[LabelledSolution]:

@@ -27,8 +27,10 @@ class Recorded:
         """Find the traces of folders, and the settings beside them.
 
         Raises:
-            ConfigError: a run.json cannot be read.
+            ConfigError: there is no such folder or file, or a run.json cannot be read.
         """
+        if missing := [path for path in paths if not path.exists()]:
+            raise ConfigError(f"{missing[0]}: there is no such {'file' if missing[0].suffix else 'folder'}")
         files = tuple(path / "traces.jsonl" if path.is_dir() else path for path in paths)
         folders = [file.parent for file in files if file.name == "traces.jsonl" and (file.parent / "run.json").exists()]
         return cls(files, tuple(Settings.read(folder) for folder in folders))

@@ -53,7 +53,7 @@ class RecordSettings:
                 write_json(path, asdict(self))
                 (folder / FILE).touch()
         except OSError as error:
-            raise ConfigError(f"{folder} cannot hold a record: {error}") from None
+            raise ConfigError(f"{folder} cannot hold a record: {error.strerror}") from None
         if (about := RecordSettings.read(folder)) != self:
             raise ConfigError(f"{folder} is a record of {about}, not of {self}: choose another folder")
 
@@ -65,11 +65,11 @@ class RecordSettings:
             ConfigError: the folder is not a record.
         """
         try:
-            if not (folder / FILE).is_file():
-                raise ValueError(f"no {FILE}")
+            if folder.is_dir() and not (folder / FILE).is_file():
+                raise ValueError(f"it has no {FILE}")
             return cls(**json.loads((folder / "run.json").read_text("utf-8")))
         except (OSError, ValueError, TypeError) as error:
-            raise ConfigError(f"{folder} is not a folder of trim record ({error})") from None
+            raise ConfigError.reading(folder, "it is not a folder of trim record", error, kind="folder") from None
 
 
 @asynccontextmanager

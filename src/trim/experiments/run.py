@@ -126,6 +126,8 @@ class Run:
             ConfigError: it is not the folder of a run.
             TraceError: the traces cannot be read.
         """
+        if not folder.is_dir():
+            raise ConfigError(f"{folder}: there is no such folder")
         if not (folder / "traces.jsonl").is_file():
             raise ConfigError(f"{folder} has no traces.jsonl: it is not a folder of trim eval")
         return cls(folder, Settings.read(folder), resume=True)

@@ -94,7 +94,7 @@ class Artifact:
                 arrays = {name: file[name] for name in file.files}
             artifact = cls(header["kind"], header["settings"], arrays, provenance)
         except (OSError, KeyError, TypeError, ValueError, AttributeError, BadZipFile) as error:
-            raise ConfigError(f"{folder}: not a saved policy ({error!r})") from None
+            raise ConfigError.reading(folder, "not a saved policy", error, kind="folder") from None
         if found != (SCHEMA, kind):
             raise ConfigError(f"{folder} holds a {found[1]} policy of schema {found[0]}, not {kind} of schema {SCHEMA}")
         if models is not None and not models.same(provenance.models):
@@ -115,7 +115,7 @@ def saved_kind(folder: str | Path) -> str:
     try:
         return str(json.loads(path.read_text())["kind"])
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{folder}: not a saved policy ({error!r})") from None
+        raise ConfigError.reading(path.parent, "not a saved policy", error, kind="folder") from None
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class CalibratedPolicy:
             found = cls(str(values["policy"]), float(values["parameter"]), str(values["folder"] or ""))
             known = Models(**values["provenance"]["models"])
         except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ConfigError(f"{path}: not what trim calibrate writes ({error!r})") from None
+            raise ConfigError.reading(path, "not what trim calibrate writes", error) from None
         if not known.same(models):
             raise ConfigError(f"{path} was calibrated on {known}, not on {models}; calibrate for these models")
         return found

@@ -232,7 +232,7 @@ class PomdpPolicy(Tunable):
             costs = CostModel(settings.pop("cost_per_draft"), settings.pop("cost_per_strong_step"))  # type: ignore[arg-type]
             return cls(model, cost_model=costs, **settings)  # type: ignore[arg-type]
         except (KeyError, TypeError, IndexError) as error:
-            raise ConfigError(f"{folder}: not a saved POMDP policy ({error!r})") from None
+            raise ConfigError.reading(folder, "not a saved POMDP policy", error) from None
 
 
 def open_saved(folder: Path, spec: PolicySpec, models: Models | None) -> PomdpPolicy:

@@ -51,7 +51,7 @@ class PolicySpec:
     @property
     def unordered(self) -> PolicySpec:
         """The same for every order of the options and any folder: equal where the policies are the same."""
-        return PolicySpec(self.family, self.resamples, tuple(sorted(self.options)))
+        return PolicySpec(self.family, self.resamples, tuple(sorted(set(self.options))))
 
     @property
     def name(self) -> str:

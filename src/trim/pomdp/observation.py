@@ -79,7 +79,7 @@ class ObservationBins:
             centers = np.array(data["bin_centers"], dtype=float)
             tables = np.array([data[state] for state in STATES], dtype=float)
         except (OSError, KeyError, ValueError, TypeError) as error:
-            raise ConfigError(f"{path}: not a table of observation bins ({error!r})") from None
+            raise ConfigError.reading(path, "not a table of observation bins", error) from None
         side = math.isqrt(len(centers))
         cells = np.rint(centers * side - 0.5).astype(int)
         number = cells @ np.array([side, 1]) if centers.shape == (side * side, 2) else np.array([])
@@ -152,7 +152,7 @@ def read_points(path: str | Path) -> dict[str, FloatArray]:
         data = json.loads(Path(path).read_text())
         return _points({state: data[state] for state in STATES})
     except (OSError, KeyError, ValueError, TypeError) as error:
-        raise ConfigError(f"{path}: not a file of observation points ({error!r})") from None
+        raise ConfigError.reading(path, "not a file of observation points", error) from None
 
 
 def reflected_kde(

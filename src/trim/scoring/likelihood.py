@@ -104,7 +104,7 @@ def open_embedded(model: str = "judge") -> LikelihoodJudge:
         fitted = json.loads(file.read_text("utf-8"))
         return LikelihoodJudge(source, (float(fitted["a"]), float(fitted["b"])))
     except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{file} cannot be read: {error!r}") from None
+        raise ConfigError.reading(file, "not the coefficients of a judge", error) from None
 
 
 def open_judge(settings: JudgeSettings, api_key: str | None, step_format: StepFormat) -> LikelihoodJudge:

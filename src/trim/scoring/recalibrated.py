@@ -55,7 +55,7 @@ class RecalibrationCurve:
             values = json.loads(path.read_text("utf-8"))
             return cls(tuple(map(float, values["x"])), tuple(map(float, values["y"])))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{path}: not a recalibration curve ({error!r})") from None
+            raise ConfigError.reading(path, "not a recalibration curve", error) from None
 
 
 class RecalibratedJudge(WrappedBackend):

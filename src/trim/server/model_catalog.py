@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trim.config.policy import check_drafts, choose, open_policy
 from trim.config.settings import Config
@@ -18,7 +18,7 @@ from trim.errors import ConfigError
 from trim.policies import FAMILIES, AlwaysStrong, AlwaysWeak, PolicySpec, registry
 from trim.policies.artifacts import Models as ModelNames
 from trim.policies.artifacts import saved_kind
-from trim.policies.registry import SavedPolicy
+from trim.policies.registry import Level, Need, PolicyFamily, SavedPolicy
 from trim.protocols import Policy, Tunable
 from trim.server.api_error import ApiError
 from trim.server.budget_controller import TargetControllers
@@ -64,6 +64,7 @@ class Models:
         self._controllers = controllers
         self._spec = choose(config).spec
         self._configured = open_policy(config)
+        self._folders: dict[str, str] = {}  # of saved policies, by family; empty: the shipped one
         self._saved = self._load()
         asked = self._asked("trim")
         if asked.spend or asked.share is not None:
@@ -105,20 +106,21 @@ class Models:
         except ConfigError as error:
             raise ApiError(400, str(error), "invalid_value", where) from None
 
-    def _load(self) -> dict[str, SavedPolicy]:
-        """Saved policies beside the configured one, by family: that which `[policy] path` names if the configured one
-        needs no folder, and those shipped for these models.
-        """
+    def _load(self) -> dict[PolicySpec, SavedPolicy]:
+        """Saved policies without options: that which `[policy] path` names, and those shipped for these models."""
         models, own = ModelNames(**identities(self._config)), FAMILIES.get(self._spec.family)
+        # Those with options are opened when they are asked for, from the same folders.
         path = "" if own is not None and own.saved else self._config.policy.path
         beside = saved_kind(path) if path else ""
-        found = {}
+        found: dict[PolicySpec, SavedPolicy] = {}
         for family in FAMILIES.values():
-            if not family.saved or not family.routes_anywhere or family is own:
+            if not family.saved or not family.routes_anywhere:
                 continue
-            folder = path if family.name == beside else ""
+            folder = self._spec.folder if family is own else path if family.name == beside else ""
             try:
-                found[family.name] = registry.open_saved(PolicySpec(family.name, folder=folder), models)
+                spec = PolicySpec(family.name, folder=folder)
+                found[PolicySpec(family.name)] = registry.open_saved(spec, models)
+                self._folders[family.name] = folder
             except ConfigError:
                 if folder:
                     raise
@@ -126,18 +128,24 @@ class Models:
         return found
 
     def _is_configured(self, spec: PolicySpec) -> bool:
-        """Whether this is the configured policy; a saved one is meant by its family's name alone too."""
-        own = FAMILIES.get(self._spec.family)
-        by_family = own is not None and own.saved and spec.name == own.name
-        return not spec.folder and (by_family or spec.name in (self._spec.name, self._configured.name))
+        """Whether this is the configured policy."""
+        same = spec.unordered == self._spec.unordered or spec.name == self._configured.name
+        return not spec.folder and same
 
     def _is_served(self, spec: PolicySpec) -> bool:
-        family = FAMILIES.get(spec.family)
-        if self._is_configured(spec):
-            return True
-        if family is None or spec.folder or not family.routes_anywhere:
-            return False
-        return not family.saved or spec.name in self._saved
+        return self._is_configured(spec) or (
+            spec.family in FAMILIES and not spec.folder and not self._obstacle(FAMILIES[spec.family])
+        )
+
+    def _obstacle(self, family: PolicyFamily) -> str:
+        """Why no request can be routed by a family; empty: it can."""
+        if family.level is Level.QUERY:
+            return "it chooses a model for whole questions, not for steps"
+        if missing := family.needs & {Need.STRONG_JUDGE, Need.STEP_LABELS}:
+            return f"it needs {' and '.join(sorted(missing))}"
+        if family.saved and PolicySpec(family.name) not in self._saved:
+            return "the shipped one was made for other models or another judge than these"
+        return ""
 
     def _build(self, asked: _Asked) -> Policy:
         spec, parameter = asked.spec, asked.parameter
@@ -147,11 +155,19 @@ class Models:
             if isinstance(self._configured, Tunable):
                 return self._configured.at(parameter)
             return registry.open_policy(self._spec, parameter)
-        if spec.name in self._saved:
-            saved = self._saved[spec.name]
-            return saved if parameter is None else saved.at(parameter)
         check_drafts(self._config, spec)
+        if spec.family in self._folders:
+            saved = self._open_saved(spec)
+            return saved if parameter is None else saved.at(parameter)
         return registry.open_policy(spec, parameter)
+
+    def _open_saved(self, spec: PolicySpec) -> SavedPolicy:
+        """A saved policy with these options, which is read once."""
+        key = spec.unordered
+        if key not in self._saved:
+            FAMILIES[spec.family].check(spec)
+            self._saved[key] = registry.open_saved(replace(key, folder=self._folders[spec.family]))
+        return self._saved[key]
 
     def _asked(self, model: str) -> _Asked:
         """What a model's name asks for."""
@@ -162,11 +178,7 @@ class Models:
         match = _MODEL.fullmatch(model)
         spec = PolicySpec.parse(_SHORT.get(match["policy"], match["policy"])) if match else PolicySpec("")
         if match is None or not self._is_served(spec):
-            names = self.names()
-            near = difflib.get_close_matches(model[:100], names, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ";"
-            words = f"the model {model[:100]!r} does not exist{hint} There are {', '.join(names)}"
-            raise ApiError(404, words, "model_not_found", "model")
+            raise ApiError(404, self._unknown(model[:100], spec), "model_not_found", "model")
         try:
             share, parameter = (float(match[key]) if match[key] else None for key in ("share", "parameter"))
         except ValueError:
@@ -177,6 +189,15 @@ class Models:
             raise ApiError(400, "a strong share is at most 100%", "invalid_value", "model")
         return _Asked(spec, parameter, None if share is None else share / 100)
 
+    def _unknown(self, model: str, spec: PolicySpec) -> str:
+        """What to say of a model that is not served."""
+        if spec.family in FAMILIES:
+            return f"the model {model!r} is not served here: {self._obstacle(FAMILIES[spec.family])}"
+        names = self.names()
+        near = difflib.get_close_matches(model, names, 1)
+        hint = f"did you mean {near[0]!r}? There are" if near else "there are"
+        return f"the model {model!r} does not exist; {hint} {', '.join(names)}"
+
     def _asked_by(self, model: str, options: TrimOptions) -> _Asked:
         """What the `trim` object asks for."""
         if model != "trim":
@@ -185,10 +206,11 @@ class Models:
         if options.policy is not None:
             spec = PolicySpec.parse(options.policy)
             if not self._is_served(spec):
-                words = f"the policy {options.policy[:100]!r} is not served here"
+                why = self._obstacle(FAMILIES[spec.family]) if spec.family in FAMILIES and not spec.folder else ""
+                words = f"the policy {options.policy[:100]!r} is not served here" + (why and f": {why}")
                 raise ApiError(400, words, "invalid_value", "trim.policy")
         elif options.price is not None and not self._has_price(spec) and self._saved:
-            spec = PolicySpec(next(iter(self._saved)))
+            spec = next(iter(self._saved))
         values = {"parameter": options.parameter, "price": options.price, "strong_share": options.strong_share}
         given = [name for name, value in values.items() if value is not None]
         if len(given) > 1:

@@ -311,7 +311,7 @@ class Learner:
             update, self.best, self.seconds = arrays["progress"].tolist()
             self.update = int(update)
         except (OSError, KeyError, ValueError, RuntimeError, BadZipFile) as error:
-            raise ConfigError(f"{path}: not a checkpoint of this network ({error!r})") from None
+            raise ConfigError.reading(path, "not a checkpoint of this network", error) from None
 
 
 # Train ----------------------------------------------------------------------------------------------------------

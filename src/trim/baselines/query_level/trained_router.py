@@ -137,7 +137,7 @@ class TrainedRouter:
             needs, seen = artifact.arrays["training_needs"], artifact.arrays["seen"]
             embedder = open_embedder(str(artifact.settings["embedder"]))
         except KeyError as error:
-            raise ConfigError(f"{folder}: not a saved router ({error!r})") from None
+            raise ConfigError.reading(folder, "not a saved router", error) from None
         return cls(kind, model, embedder, needs, frozenset(int(mark) for mark in seen))
 
 
