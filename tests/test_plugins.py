@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from trim import plugins
+from trim.backends.base import BaseBackend
 from trim.cli.main import main
 from trim.config.factory import Backends, open_backends
 from trim.config.loading import load_config
@@ -245,3 +247,19 @@ def test_tasks_from_a_file(own: Path) -> None:
         load_task(f"{own}:no_task")
     with pytest.raises(TaskError, match="unknown task 'math50'; did you mean 'math500'"):
         load_task("math50")
+
+
+def test_a_judge_that_takes_no_settings_is_told_so_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "judges.py"
+    file.write_text("from trim.backends.base import BaseBackend\nclass Mine(BaseBackend):\n    pass\n")
+    with pytest.raises(ConfigError, match="cannot be made with one argument, a Spec: ") as caught:
+        plugins.SCORERS.make(f"{file}:Mine", Spec())
+    assert "a very long address" not in str(caught.value)
+    made = plugins.call(plugins.attribute(f"{file}:Mine", "judge"), "judge")
+    assert isinstance(made, BaseBackend)
+    assert made.identity == "judges.py:Mine"
+
+
+@dataclass(frozen=True)
+class Spec:
+    base_url: str = "a very long address"

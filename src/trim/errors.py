@@ -18,6 +18,7 @@ Messages say what happened, where, and what to do. None of them carries a key or
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Self
 
@@ -44,7 +45,8 @@ class TrimError(Exception):
         elif isinstance(error, KeyError):
             words = f"it has no {error.args[0]!r}"
         elif isinstance(error, TypeError | AttributeError | IndexError):
-            words = "its content has another form"
+            missing = re.search(r"missing .*arguments?: (.+)$", str(error))
+            words = f"it has no {missing[1]}" if missing else "its content has another form"
         else:
             words = str(error)
         return cls(f"{path}: {expected} ({words})")

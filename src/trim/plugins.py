@@ -25,6 +25,9 @@ from trim.errors import ConfigError, PluginError, TrimError
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+_FROM_FILE = "trim_plugin_"
+"""How names of modules that come from files begin."""
+
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
@@ -65,6 +68,9 @@ class ExtensionPoint:
         """The error for an unknown name, with the nearest one and all of them by group."""
         import difflib
 
+        if name.endswith(".py"):
+            what = "task" if self is TASKS else "class"
+            return ConfigError(f"{self.kind} {name!r}: name the {what} in it, {name}:{what.upper()}")
         groups = {title: tuple(names) for title, names in known.items()}
         near = difflib.get_close_matches(name, [known for names in groups.values() for known in names], 1)
         hint = f"; did you mean {near[0]!r}? There are" if near else "; there are"
@@ -126,7 +132,7 @@ def call(found: object, what: str, *arguments: object) -> object:
     """
     import inspect
 
-    given = ", ".join(map(repr, arguments)) or "no argument"
+    given = ", ".join(map(_argument, arguments)) or "no argument"
     if not callable(found):
         raise ConfigError(f"{what} is not a class or a function but {found!r}")
     try:
@@ -141,6 +147,11 @@ def call(found: object, what: str, *arguments: object) -> object:
         raise
     except Exception as error:
         raise ConfigError(f"{what} made with {given} raised {_words(error)}") from None
+
+
+def _argument(value: object) -> str:
+    """A number as it is, settings by their class: printed whole they would fill the screen."""
+    return repr(value) if isinstance(value, int | float | str) else f"one argument, a {type(value).__name__}"
 
 
 @contextmanager
@@ -176,6 +187,13 @@ def require_members(made: object, protocol: type, what: str) -> None:
         )
 
 
+def reference_of(kind: type) -> str:
+    """The reference to a class: `MODULE:NAME`, of a file that was loaded by its path `FILE.py:NAME`."""
+    module = sys.modules.get(kind.__module__)
+    path = module.__file__ if module is not None and kind.__module__.startswith(_FROM_FILE) else None
+    return f"{kind.__module__ if path is None else Path(path).name}:{kind.__qualname__}"
+
+
 def _path(source: str) -> Path:
     written = Path(source).expanduser()
     return written if written.is_file() or "\\" not in source else Path(source.replace("\\", "/")).expanduser()
@@ -187,7 +205,7 @@ def _module_of(path: Path) -> ModuleType:
     from zlib import crc32
 
     whole = path.resolve()
-    name = f"trim_plugin_{whole.stem}_{crc32(str(whole).encode()):08x}"
+    name = f"{_FROM_FILE}{whole.stem}_{crc32(str(whole).encode()):08x}"
     if name in sys.modules:
         return sys.modules[name]
     spec = spec_from_file_location(name, whole)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.process import QUESTION, trim
-from trim.cli.main import main
+from trim.cli.main import COMMANDS, main
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,11 @@ from trim.cli.main import main
         (["report", "nodir"], "trim: nodir: there is no such folder"),
         (["eval", "--replay", "nodir", "--out", "x"], "trim: nodir: there is no such folder"),
         (["record", "--out", os.devnull], f"{os.devnull} cannot hold a record: File exists"),
+        (["slove", "q"], "there is no command 'slove'; did you mean solve? There are demo, solve, eval,"),
+        (["key", " "], "the name of a key is empty"),
+        (["eval", "--task", "nofile.jsonl", "--out", "x"], "trim: there is no file nofile.jsonl"),
+        (["eval", "--task", "tasks.py", "--out", "x"], "task 'tasks.py': name the task in it, tasks.py:TASK"),
+        (["solve", "q", "--policy", "mypol.py"], "policy 'mypol.py': name the class in it, mypol.py:CLASS"),
         (["solve", " "], "the question is empty"),
         (["solve", "how many \udcff?"], "the question is not valid UTF-8 text"),
         (["solve", "q", "--config", "missing.toml"], "missing.toml"),
@@ -74,6 +79,21 @@ def test_a_key_that_is_not_set_is_named(tmp_path: Path) -> None:
         done = trim(*arguments)
         assert done.returncode == 2
         assert "TRIM_NO_SUCH_KEY" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS, "fit pomdp", "fit router", "config check"])
+def test_help_fits_80_columns_and_has_an_example(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main([*command.split(), "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if len(line) > 79] == []
+    example = next(number for number, line in enumerate(lines) if line in ("example:", "examples:"))
+    assert any(line.startswith(f"  trim {command}") for line in lines[example:])
+    description = lines[lines.index("") + 1 : example]
+    assert len(" ".join(description)) > 40
 
 
 def test_help_has_examples() -> None:

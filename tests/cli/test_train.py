@@ -119,6 +119,7 @@ def test_mistakes_are_one_sentence(
     [
         (["--price", "2:1"], "not a range of prices"),
         (["--actions", "RESAMPLE,REGENERATE"], "name CONTINUE"),
+        (["--actions", "CONTINUE,RETRY"], "RETRY is called RESAMPLE now"),
         (["--actions", "CONTINUE,JUMP"], "name CONTINUE"),
     ],
 )

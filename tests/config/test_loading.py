@@ -280,6 +280,7 @@ def test_the_process_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> Non
     ("environment", "message"),
     [
         ({"TRIM_WEEK__MODEL": "x"}, "TRIM_WEEK__MODEL: .*no such key.* did you mean TRIM_WEAK__MODEL"),
+        ({"TRIM_X__Y": "x"}, r"TRIM_X__Y: there is no table \[x\] in the configuration; there are weak, strong, prm,"),
         ({"TRIM_WEAK__BASEURL": "x"}, "did you mean TRIM_WEAK__BASE_URL"),
         ({"TRIM_WEAK__PRICES": "3"}, "TRIM_WEAK__PRICES: .*no such key.* did you mean TRIM_WEAK__PRICES__"),
         ({"TRIM_WEAK__TIMEOUT": "long"}, r"^TRIM_WEAK__TIMEOUT: \[weak\] timeout = 'long' must be a number above 0"),

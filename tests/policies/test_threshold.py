@@ -33,7 +33,7 @@ def test_at_its_ends_it_asks_for_nothing() -> None:
 
 
 def test_what_is_out_of_range_is_refused() -> None:
-    with pytest.raises(ConfigError, match="k must lie"):
+    with pytest.raises(ConfigError, match="threshold must lie"):
         Threshold(1.2)
     with pytest.raises(ConfigError, match="resamples"):
         Threshold(0.5, resamples=-1)

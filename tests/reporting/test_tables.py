@@ -61,3 +61,41 @@ def test_judges_have_their_figures_alone_and_side_by_side(threshold: float) -> N
     assert rows["milliseconds a step"] == "30.0"
     (row,) = text(scorers_table({"embedded": found}, "data"))
     assert (row[0], row[3], row[7]) == ("embedded", f"{found.f1.value:.3f}", "30.0")
+
+
+def test_nothing_is_cut_at_80_columns() -> None:
+    names = ("threshold", "always-strong", "glimp-router", "pomdp+revise+snapshot+2")
+    many = replace(POINT, accuracy=1.0, accuracy_interval=(0.9, 1.0), strong_tokens=1234.5, cost=0.0123456)
+    points = [replace(many, policy=name, parameter=0.00193) for name in names]
+    full = Estimate(1.0, 0.9, 1.0, 50)
+    levels, budgets = dict.fromkeys((50, 80, 95), full), dict.fromkeys((10, 20, 30), full)
+    summaries = [
+        Summary(name, 50, levels, FIGURE, full, full, budgets, full, Estimate(0.0123456, 0, 1, 50)) for name in names
+    ]
+    found = quality(FOUR, 0.65)
+    scorers = dict.fromkeys(("embedded", "log-probability", "log-probability=weak"), found)
+    compared = [Compared(f"{name} 0.00193 of both runs", FIGURE, True) for name in names]
+    tables = {
+        points_table(points, "run"): (
+            "accuracy",
+            "100.0%",
+            "90-100%",
+            "strong",
+            "1234.5",
+            "12.346",
+            "glimp-router 0.00193",
+        ),
+        summary_table(summaries): ("100.0%", "90-100%", "delta-", "12.346", "glimp-router"),
+        scorers_table(scorers, "file.jsonl"): ("calibration", "log-probability", f"{found.auroc.value:.3f}"),
+        quality_table(found, "judge"): ("correct solutions left alone",),
+        differences_table(compared): ("+20.0 to +30.0", "significant"),
+    }
+    for table, words in tables.items():
+        console = Console(width=80)
+        with console.capture() as captured:
+            console.print(table)
+        printed = captured.get()
+        assert "…" not in printed
+        assert max(map(len, printed.splitlines())) <= 80
+        for word in words:
+            assert word in printed

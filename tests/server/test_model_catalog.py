@@ -230,3 +230,14 @@ def test_a_plan_for_another_judge_says_why() -> None:
         words = "the shipped one was made for other models or another judge than these"
         assert words in served.post(ask(model="trim-pomdp-0.002")).json()["error"]["message"]
         assert words in served.post(ask(trim={"policy": "pomdp"})).json()["error"]["message"]
+
+
+def test_what_is_out_of_range_is_named_as_the_client_wrote_it() -> None:
+    wrong = [
+        (ask(model="trim-threshold-7"), "trim-threshold-7: policy threshold: the parameter k"),
+        (ask(trim={"parameter": 7}), "trim.parameter: policy threshold: the parameter k"),
+        (ask(trim=3), "trim: it must be an object"),
+    ]
+    with serving(simulated()) as served:
+        for body, message in wrong:
+            assert served.post(body).json()["error"]["message"].startswith(message)

@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from functools import cached_property
 from typing import Concatenate, ParamSpec, TypeVar
 
+from trim import plugins
 from trim.errors import ConfigError
 from trim.protocols import Backend, PendingPrompt, Probe, StepGenerator, StepStream
 from trim.types import Sampling, Step, Usage
@@ -29,8 +30,8 @@ class BaseBackend:
 
     @property
     def identity(self) -> str:
-        """Module and name of the class; set a better one where there are several of it."""
-        return f"{type(self).__module__}:{type(self).__qualname__}"
+        """The reference to the class; set a better one where there are several of it."""
+        return plugins.reference_of(type(self))
 
     @cached_property
     def usage(self) -> Usage:

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from trim.experiments.parameter_calibration import SavedCalibration
 
 _DESCRIPTION = """\
-Interpolates between the operating points of an evaluation, gives the parameter's confidence interval, and checks itself
-on other questions.
+Interpolates between the operating points of an evaluation, gives the
+parameter's confidence interval, and checks itself on other questions.
 
 example:
-  trim calibrate --policy threshold --traces trim-eval --strong-share 0.2 --out threshold.json
+  trim calibrate --policy threshold --traces trim-eval --strong-share 0.2 \\
+      --out threshold.json
 """
 
 
@@ -27,9 +28,11 @@ def register(calibrate: argparse.ArgumentParser) -> None:
     calibrate.add_argument("--policy", required=True, help=listing(lambda family: family.tunable))
     calibrate.add_argument("--traces", type=Path, required=True, metavar="DIR", help="what `trim eval --out` wrote")
     target = calibrate.add_mutually_exclusive_group(required=True)
-    target.add_argument("--strong-share", type=float, help="strong tokens over those of the strong model alone")
-    target.add_argument("--accuracy", type=float, help="share of right answers")
-    target.add_argument("--cost", type=float, help="per question, in the unit of the prices")
+    target.add_argument(
+        "--strong-share", type=float, metavar="X", help="strong tokens over those of the strong model alone"
+    )
+    target.add_argument("--accuracy", type=float, metavar="X", help="share of right answers")
+    target.add_argument("--cost", type=float, metavar="X", help="per question, in the unit of the prices")
     calibrate.add_argument("--out", type=Path, required=True, metavar="FILE.json")
     calibrate.add_argument("--json", action="store_true", help="print the file instead of words")
     calibrate.set_defaults(run=_calibrate)

@@ -5,16 +5,28 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from trim.cli.options import RAW
 from trim.config.factory import Backends, open_backends
 from trim.config.loading import load_config
 from trim.config.policy import open_policy
 from trim.config.specs import identities
 from trim.errors import ConfigError
 
+_DESCRIPTION = """\
+Validates a configuration file and says which models and policy it names;
+--probe tries its servers too.
+
+example:
+  trim config check trim.toml --probe
+"""
+
 
 def register(config: argparse.ArgumentParser) -> None:
     """Give the parser its description, options and `run`."""
-    check = config.add_subparsers(required=True, metavar="check").add_parser("check", help="validate a file")
+    config.description = _DESCRIPTION
+    kinds = config.add_subparsers(required=True, metavar="check")
+    check = kinds.add_parser("check", help="validate a file", formatter_class=RAW)
+    check.description = _DESCRIPTION
     check.add_argument("config", type=Path, metavar="trim.toml")
     check.add_argument("--probe", action="store_true", help="try the servers and say what they can do")
     check.set_defaults(run=_check)

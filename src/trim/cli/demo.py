@@ -14,9 +14,18 @@ from trim.policies import AlwaysWeak, Threshold
 
 _CANDIDATES = 20  # questions to look for one on which routing can be seen
 
+_DESCRIPTION = """\
+Shows how one problem is solved step by step, then compares policies on a small
+evaluation and writes its report. Uses the shipped models: no GPU, no network.
+
+example:
+  trim demo --questions 20 --out trim-demo
+"""
+
 
 def register(demo: argparse.ArgumentParser) -> None:
     """Give the parser its description, options and `run`."""
+    demo.description = _DESCRIPTION
     demo.add_argument("--questions", type=count, default=60, help="questions of the small evaluation (default: 60)")
     demo.add_argument("--out", type=Path, default=Path("trim-demo"), help="folder for the report (default: trim-demo)")
     demo.set_defaults(run=_demo)

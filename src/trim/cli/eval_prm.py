@@ -21,12 +21,15 @@ from trim.reporting.console import console
 from trim.reporting.tables import quality_table, scorers_table
 
 _DESCRIPTION = """\
-Scores solutions whose first wrong step is known: ProcessBench's F1, AUROC, calibration, seconds a step.
+Scores solutions whose first wrong step is known: ProcessBench's F1, AUROC,
+calibration, seconds a step.
 
 examples:
   trim eval-prm processbench-math.jsonl --config trim.toml
-  trim eval-prm trim-eval --solutions 300 --scorers embedded,likelihood,log-probability,entropy
-  trim eval-prm trim-eval --solutions 300 --recalibrate isotonic --out curve.json
+  trim eval-prm trim-eval --solutions 300 \\
+      --scorers embedded,likelihood,log-probability,entropy
+  trim eval-prm trim-eval --solutions 300 --recalibrate isotonic \\
+      --out curve.json
 """
 
 

@@ -11,13 +11,14 @@ from trim.errors import ConfigError
 from trim.policies.registry import listing
 
 _DESCRIPTION = """\
-Run policies over questions; writes traces.jsonl, results.json, frontier.png and report.html.
-Kill it and start it again with --resume: nothing is lost, nothing done twice.
+Run policies over questions; writes traces.jsonl, results.json, frontier.png
+and report.html. Kill it and start it again with --resume: nothing is lost,
+nothing done twice.
 
 examples:
   trim eval --task gsm_symbolic --questions 500 --out trim-eval
   trim eval --task mine.jsonl --policies always-weak,always-strong,threshold \\
-            --parameters threshold=0.3,0.6 --config trim.toml --out mine
+      --parameters threshold=0.3,0.6 --config trim.toml --out mine
 """
 _POLICIES = (
     f"comma-separated (default: always-weak,always-strong,random,threshold). {listing()}. Your own: FILE.py:CLASS or "

@@ -10,7 +10,8 @@ from pathlib import Path
 from trim.errors import ConfigError
 
 _DESCRIPTION = """\
-The belief, the gain, the decision, and the price from which on the draft is kept.
+The belief, the gain, the decision, and the price from which on the draft is
+kept.
 
 example:
   trim explain fits/gsm --step 2 --scores .9,.8,.3 --tokens 40

@@ -7,9 +7,18 @@ import argparse
 from trim.cli import fit_pomdp, fit_router
 from trim.cli.options import RAW
 
+_DESCRIPTION = """\
+Fits a policy or a query-level router to traces that trim eval recorded.
+
+examples:
+  trim fit pomdp runs --out fits/gsm
+  trim fit router classifier outcomes --out routers/classifier
+"""
+
 
 def register(fit: argparse.ArgumentParser) -> None:
     """Give the parser its description, options and `run`."""
+    fit.description = _DESCRIPTION
     kinds = fit.add_subparsers(required=True, metavar="KIND")
     for name, module, words in (
         ("pomdp", fit_pomdp, "the POMDP: step accuracies, repair, lengths, scores by state"),

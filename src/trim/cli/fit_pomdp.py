@@ -7,12 +7,15 @@ import json
 from pathlib import Path
 
 _DESCRIPTION = """\
-Estimates everything that planning needs from traces of your own pair and writes the policy.
+Estimates everything that planning needs from traces of your own pair and
+writes the policy.
 
 example:
-  trim eval --task gsm_symbolic --policies random --parameters random=0.5 --questions 500 --score --out runs
+  trim eval --task gsm_symbolic --policies random --parameters random=0.5 \\
+      --questions 500 --score --out runs
   trim fit pomdp runs --out fits/gsm
-  trim eval --task gsm_symbolic --policies threshold,pomdp=fits/gsm --seed 901000 --out compare
+  trim eval --task gsm_symbolic --policies threshold,pomdp=fits/gsm \\
+      --seed 901000 --out compare
 """
 
 

@@ -14,16 +14,19 @@ _DESCRIPTION = """\
 Trains on the questions that always-weak and always-strong both answered.
 
 example:
-  trim eval --policies always-weak,always-strong,weak-sample,random --seed 700000 --out outcomes
+  trim eval --policies always-weak,always-strong,weak-sample,random \\
+      --seed 700000 --out outcomes
   trim fit router classifier outcomes --out routers/classifier
-  trim eval --policies always-weak,always-strong,threshold,classifier=routers/classifier --out compare
+  trim eval --out compare \\
+      --policies always-weak,always-strong,classifier=routers/classifier
 """
 
 
 def register(router: argparse.ArgumentParser) -> None:
     """Give the parser its description, options and `run`."""
     router.description = _DESCRIPTION
-    router.add_argument("kind", choices=saved_by("trim fit router"), help="which one")
+    kinds = saved_by("trim fit router")
+    router.add_argument("kind", choices=kinds, metavar="KIND", help=f"one of {', '.join(kinds)}")
     router.add_argument("traces", nargs="+", type=Path, metavar="TRACES", help="folders of trim eval, or trace files")
     router.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the router")
     router.add_argument(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import difflib
 import os
 import sys
 from collections.abc import Sequence
@@ -16,18 +17,23 @@ from importlib import import_module
 from trim import __version__
 from trim.cli.options import RAW
 from trim.cli.renamed import refuse_renamed
-from trim.errors import BackendError, TrimError
+from trim.errors import BackendError, ConfigError, TrimError
 
 _OVERVIEW = """\
-A weak model writes a solution step by step, a process reward model scores every step, and a policy decides which few
-steps an expensive strong model rewrites. Without --config the tiny models in the package are used: no GPU, no network.
+A weak model writes a solution step by step, a process reward model scores
+every step, and a policy decides which few steps an expensive strong model
+rewrites. Without --config the tiny models in the package are used: no GPU,
+no network.
 
 examples:
-  trim demo                                         see it work
-  trim solve "A juggler can juggle 32 balls. 50% are golf balls, and 75% of those are blue. How many are blue?"
+  trim demo                                  see it work
+  trim solve "A loaf of sourdough at the bakery costs \\$8. \\
+biscuits cost \\$5 each. How much more do 10 loaves of sourdough cost than \\
+10 biscuits?"
   trim eval --task gsm_symbolic --questions 200 --out trim-eval
-  trim plan --weak-solves 0.4 --strong-solves 0.8 --out plan    what would routing cost, what would it solve?
-  trim config check trim.toml --probe               are the servers there, what can they do?
+  trim plan --weak-solves 0.4 --strong-solves 0.8 --out plan
+                                             what would routing cost and solve?
+  trim config check trim.toml --probe        what can the servers do?
 """
 COMMANDS = {
     "demo": ("demo", "one problem live, then a small evaluation and a report"),
@@ -73,6 +79,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         refuse_renamed(arguments)
         command = next((argument for argument in arguments if not argument.startswith("-")), "")
+        if command and command not in COMMANDS:
+            near = difflib.get_close_matches(command, COMMANDS, 1)
+            hint = f"did you mean {near[0]}? There are" if near else "there are"
+            raise ConfigError(f"there is no command {command!r}; {hint} {', '.join(COMMANDS)}")
         args = parser(command).parse_args(arguments)
         return int(asyncio.run(args.run(args)))
     except TrimError as error:

@@ -16,18 +16,23 @@ if TYPE_CHECKING:
     from trim.experiments.forecast import Simulation
 
 _DESCRIPTION = """\
-Predicts accuracy and strong tokens of always-weak, always-strong, random, threshold and pomdp for a pair of models that
-you describe: simulated models and a simulated PRM solve simulated questions through the same Router as real ones. No
-server is asked, no key is needed. Writes run.json, traces.jsonl, results.json and frontier.png.
+Predicts accuracy and strong tokens of always-weak, always-strong, random,
+threshold and pomdp for a pair of models that you describe: simulated models
+and a simulated PRM solve simulated questions through the same Router as real
+ones. No server is asked, no key is needed. Writes run.json, traces.jsonl,
+results.json and frontier.png.
 
-Say how good the models are, by step or by question: a weak model that gets each step right with 0.87 solves about 37%
-of questions of 8 steps; --weak-solves 0.37 says the same. Prompt tokens are left out of the costs.
+Say how good the models are, by step or by question: a weak model that gets
+each step right with 0.87 solves about 37% of questions of 8 steps;
+--weak-solves 0.37 says the same. Prompt tokens are left out of the costs.
 
 examples:
   trim plan --weak-solves 0.38 --strong-solves 0.77 --out plan
-  trim plan --weak-accuracy 0.87 --strong-accuracy 0.97 --prm-quality 0.95 --steps 12 --step-tokens 80 --out plan
-  trim plan --weak-solves 0.5 --strong-solves 0.9 --strong-price 15 --weak-price 0.1 --out plan --json
-  trim plan --from fits/gsm --out plan             a pair that `trim fit pomdp` has measured
+  trim plan --weak-accuracy 0.87 --strong-accuracy 0.97 --prm-quality 0.95 \\
+      --steps 12 --step-tokens 80 --out plan
+  trim plan --weak-solves 0.5 --strong-solves 0.9 --strong-price 15 \\
+      --weak-price 0.1 --out plan --json
+  trim plan --from fits/gsm --out plan      a pair that trim fit pomdp measured
 """
 
 

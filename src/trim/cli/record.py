@@ -9,12 +9,13 @@ from trim.cli.options import DEMO_SEED, config_option, count
 from trim.config.specs import identities
 
 _DESCRIPTION = """\
-Records whole solutions of both models and the steps and scores that any threshold comes by. Goes on where it was
-interrupted.
+Records whole solutions of both models and the steps and scores that any
+threshold comes by. Goes on where it was interrupted.
 
 example:
   trim record --task gsm_symbolic --questions 500 --out recorded
-  trim eval --replay recorded --policies always-weak,always-strong,threshold,prm-cascade,take-over --out t
+  trim eval --replay recorded --out replayed \\
+      --policies always-weak,always-strong,threshold,prm-cascade,take-over
 """
 
 

@@ -7,8 +7,9 @@ import json
 from pathlib import Path
 
 _DESCRIPTION = """\
-One folder of trim eval: writes results.json, frontier.png and report.html again, from its traces.
-Two: says which differences between them are significant.
+One folder of trim eval: writes results.json, frontier.png and report.html
+again, from its traces. Two: says which differences between them are
+significant.
 
 example:
   trim report trim-eval-monday trim-eval-tuesday

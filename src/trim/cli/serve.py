@@ -11,15 +11,19 @@ from trim.cli.options import count
 from trim.errors import MissingExtra
 
 _DESCRIPTION = """\
-Serves step routing behind OpenAI's API: change the base URL in the client that you already use. Without --config the
-shipped models answer, without GPU or network. More settings are in [serve] of the configuration
+Serves step routing behind OpenAI's API: change the base URL in the client
+that you already use. Without --config the shipped models answer, without GPU
+or network. More settings are in [serve] of the configuration
 (docs/how-to/use-the-gateway.md).
 
 examples:
   trim serve
-  trim serve --config trim.toml --host 0.0.0.0 --port 8080 --keys keys.toml --record traces
-  curl localhost:8080/v1/chat/completions -H 'content-type: application/json' -d \\
-       '{"model": "trim-threshold-0.8", "stream": true, "messages": [{"role": "user", "content": "What is 17 * 3?"}]}'
+  trim serve --config trim.toml --host 0.0.0.0 --keys keys.toml --record traces
+  q="A loaf of sourdough at the bakery costs \\$8. biscuits cost \\$5 each. \\
+How much more do 10 loaves of sourdough cost than 10 biscuits?"
+  curl localhost:8080/v1/chat/completions -H 'content-type: application/json' \\
+       -d '{"model": "trim-threshold-0.8", "stream": true,
+            "messages": [{"role": "user", "content": "'"$q"'"}]}'
 """
 
 

@@ -19,8 +19,11 @@ _DESCRIPTION = """\
 Solve one question; shows who wrote which step.
 
 examples:
-  trim solve "A juggler can juggle 32 balls. 50% are golf balls, 75% of those blue. How many are blue?"
-  cat question.txt | trim solve - --policy threshold --parameter 0.8 --max-strong-tokens 100 --json
+  trim solve "A loaf of sourdough at the bakery costs \\$8. \\
+biscuits cost \\$5 each. How much more do 10 loaves of sourdough cost than \\
+10 biscuits?"
+  cat question.txt | trim solve - --policy threshold --parameter 0.8 \\
+      --max-strong-tokens 100 --json
 """
 
 

@@ -18,20 +18,25 @@ if TYPE_CHECKING:
 
 _SIZES = ("episodes", "batch", "questions", "validation")
 _DESCRIPTION = """\
-Trains by PPO on solutions that the policy routes itself, and writes policy.json and arrays.npz (the best on held-out
-questions), metrics.jsonl, curves.png and a checkpoint. One network serves every price in the range. Kill it and start
-it again with --resume: the result is that of a run that was never killed. Needs the train extra.
+Trains by PPO on solutions that the policy routes itself, and writes
+policy.json and arrays.npz (the best on held-out questions), metrics.jsonl,
+curves.png and a checkpoint. One network serves every price in the range. Kill
+it and start it again with --resume: the result is that of a run that was never
+killed. Needs the train extra.
 
 sources:
-  simulate   simulated models: the textbook pair, or what `trim fit pomdp` measured (--from DIR). Minutes.
+  simulate   simulated models: the textbook pair, or what `trim fit pomdp`
+             measured (--from DIR). Minutes.
   embedded   the shipped pair (--task)
   config     the models of --config
 
 examples:
   trim train agg --source simulate --out policies/agg
   trim train seq --source embedded --task gsm_symbolic --out policies/seq
-  trim train agg --source embedded --start policies/agg --out policies/agg-embedded     after the simulator
-  trim eval --policies always-weak,always-strong,threshold,agg=policies/agg-embedded --out compare
+  trim train agg --source embedded --start policies/agg \\
+      --out policies/agg-embedded            after the simulator
+  trim eval --out compare \\
+      --policies always-weak,always-strong,agg=policies/agg-embedded
 """
 
 
@@ -96,8 +101,11 @@ def _prices(text: str) -> PriceRange:
 
 
 def _actions(text: str) -> tuple[Action, ...]:
+    names = [part.strip().upper().replace("-", "_") for part in text.split(",")]
+    if "RETRY" in names:
+        raise argparse.ArgumentTypeError("RETRY is called RESAMPLE now")
     try:
-        found = tuple(Action(part.strip().upper().replace("-", "_")) for part in text.split(","))
+        found = tuple(map(Action, names))
     except ValueError:
         found = ()
     if Action.CONTINUE not in found or len(found) < 2 or len(set(found)) < len(found):

@@ -163,6 +163,12 @@ def _overrides(environment: Mapping[str, str]) -> _Overrides:
             inside = [other for other in known if other.startswith(f"{name}__")]
             near = inside or difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
+            table = name.removeprefix("TRIM_").partition("__")[0].lower()
+            tables = list(dict.fromkeys(key[0] for key in known.values()))
+            if not difflib.get_close_matches(table, tables, 1):
+                raise ConfigError(
+                    f"{name}: there is no table [{table}] in the configuration; there are {', '.join(tables)}"
+                )
             raise ConfigError(f"{name}: there is no such key in the configuration{hint}")
         if name in renamed:
             logger.warning("%s is now called %s; the old name still works", name, variable(key))

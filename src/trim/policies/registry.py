@@ -53,7 +53,7 @@ class Parameter:
     """The one number of a family.
 
     Args:
-        name, meaning: what it is called and what it does.
+        name, meaning: what it is called and what it does; empty: a policy of the user's own does not say.
         low, high: its range, both included.
         default: where none is given; None: there is no default, or the saved policy has it.
         sweep: what an evaluation tries; empty: the saved policy says.
@@ -79,9 +79,8 @@ class Parameter:
         """
         if not self.low <= value <= self.high:
             limits = f"lie in [{self.low:g}, {self.high:g}]" if self.high < INFINITE else f"be {self.low:g} or more"
-            raise ConfigError(
-                f"policy {policy}: the parameter {self.name} ({self.meaning}) must {limits}, not {value:g}"
-            )
+            named = f" {self.name} ({self.meaning})" if self.name else ""
+            raise ConfigError(f"policy {policy}: the parameter{named} must {limits}, not {value:g}")
 
 
 @dataclass(frozen=True)
@@ -372,7 +371,7 @@ def family_of(spec: PolicySpec) -> PolicyFamily:
         raise plugins.POLICIES.unknown(spec.family, groups() | {"entry points": plugins.POLICIES.names()})
     low, high = found.parameter_range if isinstance(found, Ranged) else (-INFINITE, INFINITE)
     sweep = tuple(found.sweep) if isinstance(found, Swept) else ()
-    parameter = Parameter("parameter", "of a policy of your own", low, high, sweep=sweep)
+    parameter = Parameter("", "", low, high, sweep=sweep)
     return PolicyFamily(spec.family, "a policy of your own", spec.family, parameter)
 
 

@@ -43,7 +43,7 @@ class Threshold(Tunable):
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.threshold <= 1.0:
-            raise ConfigError(f"threshold: k must lie in [0, 1], not {self.threshold}")
+            raise ConfigError(f"threshold must lie in [0, 1], not {self.threshold}")
         if self.resamples < 0:
             raise ConfigError(f"threshold: resamples must be 0 or more, not {self.resamples}")
 

@@ -19,10 +19,15 @@ if TYPE_CHECKING:
     from trim.pomdp.fit.estimation import PomdpFit
 
 
-def _table(title: str, first: str, *others: str, wrap: bool = False) -> Table:
-    """An empty table: a column of names, which may be wrapped or not, then columns of figures."""
-    made = Table(title=Text(title), title_justify="left", header_style="bold")
-    made.add_column(first, no_wrap=not wrap)
+def _table(title: str, first: str, *others: str, narrow: bool = False) -> Table:
+    """An empty table: a column of names, which is the first to be wrapped, then columns of figures.
+
+    Headers have their line breaks where 80 columns need them, so that figures and words stay whole. `narrow`: there is
+    no space before a cell, as there are many.
+    """
+    padding = (0, 1, 0, 0) if narrow else (0, 1)
+    made = Table(title=Text(title), title_justify="left", header_style="bold", padding=padding)
+    made.add_column(first, overflow="fold")
     for name in others:
         made.add_column(name, justify="right", overflow="fold")
     return made
@@ -30,7 +35,7 @@ def _table(title: str, first: str, *others: str, wrap: bool = False) -> Table:
 
 def points_table(points: Sequence[OperatingPoint], title: str) -> Table:
     """One row an operating point; tokens and cost per question."""
-    figures = ("accuracy", "95% CI", "strong share", "gap recovered", "strong tokens", "$ per 1,000")
+    figures = ("accuracy", "95% CI", "strong\nshare", "PGR", "strong\ntokens", "$ per\n1,000")
     made = _table(title, "policy", *figures)
     for p in points:
         low, high = p.accuracy_interval
@@ -49,8 +54,8 @@ def points_table(points: Sequence[OperatingPoint], title: str) -> Table:
 
 def summary_table(summaries: Sequence[Summary]) -> Table:
     """One row a policy: CPT in percent of the strong model's tokens, APGR, delta-IBC, the cost of correct answers."""
-    figures = ("CPT50", "CPT80", "CPT95", "95% CI", "APGR", "delta-IBC", "best", "$ per 1,000 right")
-    made = _table("summary of each policy (none: not reached)", "policy", *figures)
+    figures = ("CPT50", "CPT80", "CPT95", "95% CI", "APGR", "delta-\nIBC", "best", "$ per\n1,000\nright")
+    made = _table("summary of each policy (none: not reached)", "policy", *figures, narrow=True)
     for s in summaries:
         made.add_row(
             s.policy,
@@ -65,7 +70,7 @@ def summary_table(summaries: Sequence[Summary]) -> Table:
 def differences_table(rows: Sequence[Compared]) -> Table:
     """One row a difference between two runs, in percentage points with its 95% confidence interval."""
     title = "accuracy of the first run less that of the second, in percentage points"
-    made = _table(title, "", "difference", "95% CI", "questions", wrap=True)
+    made = _table(title, "", "difference", "95% CI", "questions")
     made.add_column("significant")
     for row in rows:
         d = row.difference
@@ -78,13 +83,13 @@ def scorers_table(found: Mapping[str, Quality], data: str) -> Table:
     """Several judges on the same solutions, one row each."""
     one = next(iter(found.values()))
     title = f"scorers on {data}: {one.solutions} solutions, {one.steps} steps up to their first wrong one"
-    figures = ("AUROC", "95% CI", f"F1 at {one.threshold:g}", "best F1", "at", "calibration error", "ms a step")
-    made = _table(title, "scorer", *figures)
+    figures = ("AUROC", "95% CI", f"F1 at\n{one.threshold:g}", "best\nF1", "at", "calibration\nerror", "ms a\nstep")
+    made = _table(title, "scorer", *figures, narrow=True)
     for scorer, q in found.items():
         made.add_row(
             scorer,
             f"{q.auroc.value:.3f}",
-            f"{q.auroc.low:.3f} to {q.auroc.high:.3f}",
+            f"{q.auroc.low:.3f}-{q.auroc.high:.3f}",
             f"{q.f1.value:.3f}",
             f"{q.best_f1:.3f}",
             f"{q.best_threshold:g}",
@@ -96,7 +101,7 @@ def scorers_table(found: Mapping[str, Quality], data: str) -> Table:
 
 def quality_table(found: Quality, title: str) -> Table:
     """All figures of one judge, one row each."""
-    made = _table(title, "figure", "value", "95% CI", wrap=True)
+    made = _table(title, "figure", "value", "95% CI")
     for name, estimate in (
         (f"F1 at {found.threshold:g}", found.f1),
         ("first wrong step named", found.erroneous),
@@ -118,7 +123,7 @@ def fit_table(fitted: PomdpFit, task: str) -> Table:
     """One row an estimate, with its 95% confidence interval and how many observations it is from."""
     skipped = f", {fitted.skipped} without labels left out" if fitted.skipped else ""
     title = f"{task}: {fitted.traces} traces of {fitted.questions} questions{skipped}"
-    table = _table(title, "estimate", "value", "95% CI", "from", wrap=True)
+    table = _table(title, "estimate", "value", "95% CI", "from")
 
     def row(name: str, estimate: Estimate | None, of: str, digits: int = 3) -> None:
         if estimate is None:

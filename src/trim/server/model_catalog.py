@@ -104,7 +104,9 @@ class Models:
                 return Choice(policy, budget)
             return Choice(self._controllers.get(policy, asked.share).policy(), budget, (policy.name, asked.share))
         except ConfigError as error:
-            raise ApiError(400, str(error), "invalid_value", where) from None
+            field = "price" if options.price is not None else "parameter" if options.parameter is not None else "policy"
+            written = model[:100] if model != "trim" else f"trim.{field}"
+            raise ApiError(400, f"{written}: {error}", "invalid_value", where) from None
 
     def _load(self) -> dict[PolicySpec, SavedPolicy]:
         """Saved policies without options: that which `[policy] path` names, and those shipped for these models."""
@@ -152,6 +154,7 @@ class Models:
         if self._is_configured(spec):
             if parameter is None:
                 return self._configured
+            registry.check(self._spec, parameter)
             if isinstance(self._configured, Tunable):
                 return self._configured.at(parameter)
             return registry.open_policy(self._spec, parameter)

@@ -70,5 +70,7 @@ def _first_error(error: ValidationError) -> ApiError:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
     if first["type"] == "extra_forbidden":
         return ApiError(400, f"unrecognized request argument: {path[:200]}", "unknown_parameter", path[:200])
+    if first["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        return ApiError(400, f"{path}: it must be an object", "invalid_type", path)
     code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
     return ApiError(400, f"{path}: {first['msg'][:300]}", code, path)

@@ -100,6 +100,8 @@ def load_task(name: str, split: Split = "test") -> Task:
     if path.is_file():
         questions = jsonl.read_questions(path)
         return replace(_graded(path.stem, questions, final_answers.final_answer), default_count=len(questions))
+    if path.suffix in (".jsonl", ".json"):
+        raise TaskError(f"there is no file {name}")
     found = plugins.TASKS.load(name)
     if found is None:
         groups: dict[str, Iterable[str]] = {"generated": FAMILIES, "benchmarks": BENCHMARKS}
