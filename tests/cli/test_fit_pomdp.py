@@ -66,10 +66,10 @@ def test_a_sweep_of_prices_covers_cheap_and_dear(fitted: Path) -> None:
     [
         (["fit", "pomdp", "RUN", "--task", "gsm_symbolic", "--out", "x"], "of different tasks: arithmetic_chain, gsm_"),
         (["fit", "pomdp", "small", "--out", "x"], "too few data from 5 questions"),
-        (["fit", "pomdp", "absent.jsonl", "--task", "gsm_symbolic", "--out", "x"], "--config"),
-        (["fit", "pomdp", "RUN", "absent", "--out", "x"], "absent: No such file"),
+        (["fit", "pomdp", "foreign.json", "--task", "gsm_symbolic", "--out", "x"], "--config"),
+        (["fit", "pomdp", "RUN", "absent", "--out", "x"], "absent: there is no such folder"),
         (["fit", "pomdp", "rubbish", "--out", "x"], "traces.jsonl:1: not JSON"),
-        (["fit", "pomdp", "RUN", "--observation", "absent.jsonl", "--out", "x"], "ProcessBench"),
+        (["fit", "pomdp", "RUN", "--observation", "absent.jsonl", "--out", "x"], "absent.jsonl: there is no such file"),
         (["fit", "pomdp", "RUN", "foreign", "--out", "x"], "different models"),
     ],
 )

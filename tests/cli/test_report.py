@@ -24,4 +24,4 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     rows = json.loads(capsys.readouterr().out)
     assert {row["difference"]["mean"] for row in rows} == {0.0}
     assert main(["report", str(tmp_path / "nowhere")]) == 2
-    assert "no traces.jsonl" in capsys.readouterr().err
+    assert "nowhere: there is no such folder" in capsys.readouterr().err

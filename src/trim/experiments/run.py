@@ -241,7 +241,8 @@ class Run:
                 for _ in range(concurrency):
                     group.create_task(worker())
         except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+            first = failures.exceptions[0]
+            raise first from first.__cause__
 
     def operating_points(self) -> list[OperatingPoint]:
         """Figures of what is done so far."""
