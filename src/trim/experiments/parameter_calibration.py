@@ -119,7 +119,7 @@ def calibrate_run(folder: Path, spec: PolicySpec, target: Target) -> SavedCalibr
         TraceError: the traces cannot be read.
     """
     if not folder.is_dir():
-        raise ConfigError(f"{folder} is not a folder of trim eval")
+        raise ConfigError(f"{folder}: there is no such folder")
     recorded = Recorded.of([folder])
     models = recorded.models(None)
     check(spec)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from trim.errors import ConfigError, MissingExtra
+from trim.errors import ConfigError, MissingExtra, TrimError
 from trim.policies.learned.features import OURS, WITH_RESAMPLE, Aggregate, PriceRange, Vector
 from trim.policies.learned.policy import PAPER_ACTIONS
 from trim.protocols import Policy
@@ -30,7 +30,7 @@ except ImportError:
 _HIGH = 1e3  # no feature is larger: tokens are divided by 300
 
 
-class _Abandoned(Exception):
+class _Abandoned(TrimError):
     """Raised in the Router's thread when the episode is reset before its end."""
 
 
