@@ -53,7 +53,7 @@ def test_a_calibrated_fit_brings_its_folder(run: Path, fitted: Path, tmp_path: P
         (["calibrate", "--policy", "best", "--traces", "RUN", "--cost", "1", "--out", "x"], "unknown policy 'best'"),
         (
             ["calibrate", "--policy", "threshold", "--traces", "absent", "--cost", "1", "--out", "x"],
-            "is not a folder of trim",
+            "absent: there is no such folder",
         ),
         (["calibrate", "--policy", "random", "--traces", "RUN", "--accuracy", "1", "--out", "x"], "out of reach"),
         (["calibrate", "--policy", "pomdp=FIT", "--traces", "foreign", "--cost", "1", "--out", "x"], "was made for"),
