@@ -10,7 +10,7 @@ Two runs of one tree are the same with a record for each tree, the default: a mo
 that every count is the same too. With --live, drafts are read ahead as usual; how many of them are thrown away depends
 on timing, so calls, prompts and discarded tokens are not compared, and it takes some 20 times as long. Rounding depends
 on what the engine reads as one batch, hence --concurrency 1. With more, what a prefix cache still holds depends on
-timing too: cached tokens, the tokens that the PRM reads anew, and the cost are then not compared.
+timing too: cached tokens, the tokens that the PRM reads again, and the cost are then not compared.
 """
 
 from __future__ import annotations

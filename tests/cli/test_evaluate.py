@@ -86,7 +86,7 @@ def test_an_interrupted_evaluation_says_how_to_resume(tmp_path: Path) -> None:
     done = trim(*arguments, "--config", str(config), "--out", str(out))
     assert done.returncode == 2
     assert "process reward model p at http://127.0.0.1:9: cannot be reached" in done.stderr
-    assert done.stderr.rstrip().endswith(f"go on with: --out {out} --resume")
+    assert done.stderr.rstrip().endswith(f"continue with: --out {out} --resume")
     config.write_text(config.read_text() + "on_error = 'strong'\n")
     done = trim(*arguments, "--config", str(config), "--out", str(out), "--resume")
     assert done.returncode == 0, done.stderr

@@ -79,10 +79,10 @@ def test_logits() -> None:
         ({"more_scores": -1}, "2 scores for 3 steps"),
         ({"pooling": []}, "0 scores"),
         ({"pooling": "nonsense"}, "no list"),
-        ({"pooling": [[0.1, 0.2, 0.7]] * 3}, "no numbers"),
-        ({"pooling": [["x"]] * 3}, "no numbers"),
+        ({"pooling": [[0.1, 0.2, 0.7]] * 3}, "not numbers"),
+        ({"pooling": [["x"]] * 3}, "not numbers"),
         ({"pooling": [[-3.0, 4.0]] * 3}, "raw_logits"),
-        ({"pooling": [[None, None]] * 3}, "no numbers"),
+        ({"pooling": [[None, None]] * 3}, "not numbers"),
     ],
 )
 def test_answers_that_break_the_contract(habit: dict[str, Any], words: str) -> None:

@@ -64,7 +64,7 @@ def read_chunk(raw: Any) -> Chunk:
     text = choice.get("text") if message is None else message.get("content")
     told = [choice[name] for name in ("stop_reason", "matched_stop") if name in choice]
     stop = next((value for value in told if isinstance(value, str)), None)  # a number there is an end token's id
-    text = (text or "").encode("utf-8", "replace").decode()  # half a character is no text that can be sent on
+    text = (text or "").encode("utf-8", "replace").decode()  # half a character cannot be sent on
     return replace(
         chunk, text=text, finish=choice.get("finish_reason"), stop=stop, told=bool(told), logprobs=_logprobs(choice)
     )

@@ -34,7 +34,7 @@ def register(calibrate: argparse.ArgumentParser) -> None:
     target.add_argument("--accuracy", type=float, metavar="X", help="share of right answers")
     target.add_argument("--cost", type=float, metavar="X", help="per question, in the unit of the prices")
     calibrate.add_argument("--out", type=Path, required=True, metavar="FILE.json")
-    calibrate.add_argument("--json", action="store_true", help="print the file instead of words")
+    calibrate.add_argument("--json", action="store_true", help="print the file instead of text")
     calibrate.set_defaults(run=_calibrate)
 
 

@@ -61,7 +61,7 @@ async def _demo(args: argparse.Namespace) -> int:
         questions=args.questions,
         seed=DEMO_SEED,
     )
-    # A second demo goes on where the first one was.
+    # A second demo continues where the first one stopped.
     run = await evaluate(plan, args.out, task=task, resume=(args.out / "run.json").exists(), bar=progress)
     write_run(run)
     print_run(run)

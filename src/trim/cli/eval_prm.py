@@ -22,7 +22,7 @@ from trim.reporting.tables import quality_table, scorers_table
 
 _DESCRIPTION = """\
 Scores solutions whose first wrong step is known: ProcessBench's F1, AUROC,
-calibration, seconds a step.
+calibration, seconds per step.
 
 examples:
   trim eval-prm processbench-math.jsonl --config trim.toml
@@ -47,7 +47,7 @@ def register(judge: argparse.ArgumentParser) -> None:
         "embedded,likelihood,likelihood=weak,log-probability,entropy=strong",
     )
     judge.add_argument("--threshold", type=float, default=0.5, help="below it a step counts as wrong (default: 0.5)")
-    judge.add_argument("--solutions", type=count, default=1_000, help="the first so many (default: 1000)")
+    judge.add_argument("--solutions", type=count, default=1_000, help="use only the first N (default: 1000)")
     judge.add_argument(
         "--recalibrate", choices=("isotonic", "temperature"), help="fit a curve that calibrates the scores, into --out"
     )

@@ -12,7 +12,7 @@ from trim.policies.registry import listing
 
 _DESCRIPTION = """\
 Run policies over questions; writes traces.jsonl, results.json, frontier.png
-and report.html. Kill it and start it again with --resume: nothing is lost,
+and report.html. An interrupted run continues with --resume: nothing is lost,
 nothing done twice.
 
 examples:
@@ -49,7 +49,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="solutions of each question at each point, each with a seed of its own (default: 1, or as recorded)",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
     parser.add_argument("--score", action="store_true", help="score drafts also where no policy asks (for trim fit)")
     parser.add_argument("--concurrency", type=count, default=64, help="questions at the same time (default: 64)")
     parser.add_argument("--engine", choices=("local", "ray"), default="local", help="where questions are solved")
@@ -57,7 +57,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--record",
         type=Path,
         metavar="DIR",
-        help="keep every step and score in DIR and ask for none twice: many policies for the work of a few",
+        help="keep every step and score in DIR and request none twice, so that policies share them",
     )
     parser.add_argument("--replay", type=Path, metavar="DIR", help="no models: what trim record wrote for --config")
     parser.add_argument("--workers", type=count, default=2, help="of --engine ray, a CPU each (default: 2)")

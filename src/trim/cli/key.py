@@ -18,7 +18,7 @@ example:
 def register(key: argparse.ArgumentParser) -> None:
     """Give the parser its description, options and `run`."""
     key.description = _DESCRIPTION
-    key.add_argument("name", help="whose key it is")
+    key.add_argument("name", help="name of the owner of the key")
     key.set_defaults(run=_key)
 
 

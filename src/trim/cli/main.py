@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _hint(args: argparse.Namespace) -> str:
     """How to go on after an evaluation broke off."""
-    return f"; go on with: --out {args.out} --resume" if getattr(args, "resumable", False) else ""
+    return f"; continue with: --out {args.out} --resume" if getattr(args, "resumable", False) else ""
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def register(plan: argparse.ArgumentParser) -> None:
     plan.add_argument("--questions", type=count, default=500, help="simulated questions (default: 500)")
     plan.add_argument("--seed", type=int, default=0)
     plan.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    plan.add_argument("--resume", action="store_true", help="go on with a plan that was interrupted")
+    plan.add_argument("--resume", action="store_true", help="continue an interrupted plan")
     plan.add_argument("--json", action="store_true", help="print results.json instead of a table")
     plan.set_defaults(run=_plan, resumable=True)
 

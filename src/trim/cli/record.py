@@ -10,7 +10,7 @@ from trim.config.specs import identities
 
 _DESCRIPTION = """\
 Records whole solutions of both models and the steps and scores that any
-threshold comes by. Goes on where it was interrupted.
+threshold comes by. Continues where it was interrupted.
 
 example:
   trim record --task gsm_symbolic --questions 500 --out recorded

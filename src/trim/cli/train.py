@@ -51,7 +51,7 @@ def register(train: argparse.ArgumentParser) -> None:
     train.add_argument("--config", type=Path, metavar="trim.toml", help="config: models and limits")
     train.add_argument("--task", default="gsm_symbolic", help="a family, or a JSONL file (default: gsm_symbolic)")
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the policy")
-    train.add_argument("--resume", action="store_true", help="go on with a training that was interrupted")
+    train.add_argument("--resume", action="store_true", help="continue an interrupted training")
     train.add_argument("--start", type=Path, metavar="DIR", help="begin with the network of another training")
     train.add_argument(
         "--price", type=_prices, metavar="LO:HI", help="of a strong token (default: a step costs 0.002 to 0.5 answers)"
@@ -76,7 +76,7 @@ def register(train: argparse.ArgumentParser) -> None:
         "--record",
         type=Path,
         metavar="DIR",
-        help="keep every step and score in DIR and ask for none twice: further trainings with the same seed and "
+        help="keep every step and score in DIR and request none twice: further trainings with the same seed and "
         "questions share them",
     )
     train.add_argument("--concurrency", type=int, default=64, help="questions at the same time (default: 64)")

@@ -138,7 +138,7 @@ class ModelSettings(metaclass=_Table):
     )
     system: Text = Field(default="", description="System prompt. Empty: what the task suggests, if it does.")
     timeout: Number = Field(
-        default=60.0, gt=0, description="Seconds that a request may take between two signs of life."
+        default=60.0, gt=0, description="Seconds that a request may take between two chunks of its answer."
     )
     retries: Whole = Field(default=3, ge=0, description="How often a failed request is sent again.")
     on_error: Literal["raise", "weak", "strong"] = Field(
@@ -163,7 +163,10 @@ class PrmSettings(metaclass=_Table):
         description="The server's name for the model. Without an address a shipped model or a folder; empty: the "
         "shipped PRM, for `likelihood` the shipped judge, for `log-probability` and `entropy` the weak model.",
     )
-    base_url: Text = Field(default="", description="The server's address. `likelihood` and alike may do without one.")
+    base_url: Text = Field(
+        default="",
+        description="The server's address. `likelihood` and the other log-probability judges may do without one.",
+    )
     api_key_env: Text = Field(
         default="", description="Name of the environment variable that holds the API key, never the key itself."
     )
@@ -181,7 +184,7 @@ class PrmSettings(metaclass=_Table):
         default="", description="File with the curve that `trim eval-prm --recalibrate` wrote; scores go through it."
     )
     timeout: Number = Field(
-        default=60.0, gt=0, description="Seconds that a request may take between two signs of life."
+        default=60.0, gt=0, description="Seconds that a request may take between two chunks of its answer."
     )
     retries: Whole = Field(default=3, ge=0, description="How often a failed request is sent again.")
     on_error: Literal["raise", "weak", "strong"] = Field(
@@ -226,12 +229,12 @@ class GenerationSettings(metaclass=_Table):
     """How solutions are written."""
 
     temperature: Number = Field(
-        default=0.7, ge=0, description="Sampling temperature; 0 always takes the likeliest token."
+        default=0.7, ge=0, description="Sampling temperature; 0 always takes the most likely token."
     )
     top_p: Number = Field(
-        default=0.8, gt=0, le=1, description="Sample from the likeliest tokens of this total probability."
+        default=0.8, gt=0, le=1, description="Sample from the most likely tokens of this total probability."
     )
-    top_k: Whole = Field(default=20, ge=0, description="Sample from this many likeliest tokens; 0: from all.")
+    top_k: Whole = Field(default=20, ge=0, description="Sample from this many of the most likely tokens; 0: from all.")
     max_steps: Whole = Field(default=30, ge=1, description="Steps of a solution at most.")
     max_step_tokens: Whole = Field(default=256, ge=1, description="Tokens of a step at most.")
     separator: Literal["blank-line", "newline", "numbered", "sentence"] = Field(

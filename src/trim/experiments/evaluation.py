@@ -43,13 +43,13 @@ async def evaluate(
         plan: what to run.
         folder: made where it is not there.
         task: the plan's, where it is open already.
-        resume: go on with what is in the folder.
+        resume: continue with what is in the folder.
         cluster: Ray workers that solve the questions; None: this process.
         bar: shows how many solutions there are.
 
     Raises:
         ConfigError: the plan names something that is not there, or the folder holds another run.
-        BackendError: a model failed and its `on_error` says raise. What is done stays: go on with `resume`.
+        BackendError: a model failed and its `on_error` says raise. What is done stays; `resume` continues.
     """
     async with AsyncExitStack() as stack:
         if task is None:

@@ -164,7 +164,7 @@ async def forecast(
         prices: of tokens; prompts of simulated models have none.
         questions: how many.
         seed: of questions and sampling.
-        resume: go on with what is in the folder.
+        resume: continue with what is in the folder.
         bar: shows how many solutions there are.
 
     Raises:

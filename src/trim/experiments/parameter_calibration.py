@@ -186,7 +186,7 @@ def _check(table: _Table, target: Target, rng: np.random.Generator) -> HeldOut:
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """P points from cheap to dear, Q questions that all points answered. Arrays (P,), then (P, Q); `strong` (Q,)."""
+    """P points in order of cost, Q questions that all points answered. Arrays (P,), then (P, Q); `strong` (Q,)."""
 
     parameters: FloatArray
     right: FloatArray

@@ -163,7 +163,7 @@ async def train_policy(
     Args:
         plan: what to train.
         folder: made where it is not there.
-        resume: go on with the training in the folder. The result is that of one that was never interrupted.
+        resume: continue the training in the folder. The result is that of one that was never interrupted.
         tracker: one of `trim.training.trackers.TRACKERS` that hears of every update too.
         bar: shows how many updates there are.
 
@@ -263,7 +263,7 @@ def _check_folder(folder: Path, plan: TrainingPlan, settings: PpoSettings, opene
     if theirs is not None and "settings" in theirs:
         theirs["settings"] = {_EARLIER_SETTINGS.get(name, name): value for name, value in theirs["settings"].items()}
     if theirs is not None and not resume:
-        raise ConfigError(f"{folder} holds a training already: --resume goes on with it, or choose another --out")
+        raise ConfigError(f"{folder} holds a training already: --resume continues it, or choose another --out")
     if theirs not in (None, mine):
         different = [name for name in mine if theirs.get(name) != mine[name]]
         raise ConfigError(f"{folder} holds another training: {', '.join(different)} differ; choose another --out")

@@ -94,7 +94,7 @@ class Run:
     Args:
         folder: made if it is not there.
         settings: must be those of the folder's earlier part when resuming.
-        resume: go on with what is there; without it a folder with traces is refused.
+        resume: continue with what is there; without it a folder with traces is refused.
 
     Raises:
         ConfigError: the folder holds another run, or one that was not asked to be resumed.
@@ -113,7 +113,7 @@ class Run:
             raise ConfigError(f"{folder} cannot be made: {error.strerror}") from None
         started = self.traces.exists() and self.traces.stat().st_size > 0
         if started and not resume:
-            raise ConfigError(f"{folder} holds a run already: --resume goes on with it, or choose another --out")
+            raise ConfigError(f"{folder} holds a run already: --resume continues it, or choose another --out")
         self._check_settings(folder / "run.json", started=started)
         if started:
             self._read()

@@ -16,7 +16,7 @@ from trim.scoring.registry import JudgeSettings
 from trim.steps import StepFormat
 from trim.types import Question
 
-_TOP = 20  # likeliest tokens that a server is asked for; vLLM's default maximum
+_TOP = 20  # most likely tokens that a server is asked for; vLLM's default maximum
 
 
 class LogprobSource(Backend, Protocol):
@@ -49,14 +49,14 @@ class LogprobJudge(WrappedBackend):
 
 @dataclass(frozen=True, slots=True)
 class _Token:
-    """A token of the prompt: its log-probability, and those of the likeliest tokens in its place."""
+    """A token of the prompt: its log-probability, and those of the most likely tokens in its place."""
 
     logprob: float
     top: tuple[float, ...] = ()
 
 
 def _entropy(logprobs: Sequence[float]) -> float:
-    """Of a distribution of which the likeliest are known."""
+    """Entropy of a distribution whose most likely outcomes are known."""
     chances = [exp(logprob) for logprob in logprobs]
     chances.append(max(0.0, 1.0 - sum(chances)))
     return -sum(chance * log(chance) for chance in chances if chance > 0)
@@ -98,7 +98,7 @@ class OpenAILogprobs(ServerBackend):
     async def first_token_entropies(self, question: Question, steps: tuple[str, ...]) -> tuple[float, ...]:
         """Entropy (nats) of each step's first token, 0 for a step without tokens.
 
-        From the 20 likeliest tokens; all others count as one, so this is a lower bound, and close where it is small.
+        From the 20 most likely tokens; all others count as one, so this is a lower bound, and close where it is small.
         """
         found = await self._tokens(question, steps, _TOP)
         return tuple(_entropy(step[0].top) if step else 0.0 for step in found)

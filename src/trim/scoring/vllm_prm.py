@@ -191,7 +191,7 @@ class VllmPrm(ServerBackend):
                 self._value([float(x) for x in (entry if isinstance(entry, list) else [entry])]) for entry in row
             )
         except (TypeError, ValueError, OverflowError):
-            raise BadResponse(self.server.name, f"scores that are no numbers: {str(row)[:100]}") from None
+            raise BadResponse(self.server.name, f"scores that are not numbers: {str(row)[:100]}") from None
         if not all(isfinite(value) and 0.0 <= value <= 1.0 for value in values):
             raise BadResponse(self.server.name, f"scores outside [0, 1]: {values}", "set raw_logits for logits")
         return values

@@ -380,7 +380,7 @@ def _mixture(weak: Estimate, if_correct: Estimate, if_wrong: Estimate) -> Estima
 
 
 def _choose_weights(model: PomdpModel, data: _Data) -> tuple[PomdpModel, float | None]:
-    """The model with the likeliest weights of past scores and of repetitions, and the latter weight."""
+    """The model with the most likely weights of past scores and of repetitions, and the latter weight."""
     after_first = [draft for draft in data.drafts if len(draft.observation.scores) > 1]
     model = _likeliest([replace(model, past_weight=weight) for weight in _PAST_WEIGHTS], after_first)
     resamples = model.resample_model
