@@ -1,4 +1,4 @@
-"""TRIM: step-level routing between a weak and a strong language model, guided by a process reward model.
+"""TRIM: routing single reasoning steps between a weak and a strong language model.
 
     import trim
 

@@ -1,4 +1,4 @@
-"""What a name on a command line or in a configuration stands for, where TRIM's own tables don't have it.
+"""Policies, tasks, judges and backends of your own, loaded by entry point, module or file.
 
     patient                          an entry point of an installed package
     mypackage.policies:Patient       an attribute of a module

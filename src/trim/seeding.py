@@ -1,4 +1,4 @@
-"""Random numbers that are fixed by what they are for: the same seed and place give the same number in every process.
+"""Seeded random numbers: the same seed and place give the same number in every process.
 
 All of them hash a key made of named parts, so the order in which questions are solved changes nothing.
 """

@@ -1,4 +1,4 @@
-"""Figures with 95% confidence intervals: proportions and means, also of grouped observations, and the bootstrap."""
+"""Estimates with 95% confidence intervals: proportions, means, the bootstrap."""
 
 from __future__ import annotations
 

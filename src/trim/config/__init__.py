@@ -1,4 +1,4 @@
-"""Settings from TOML and the environment, resolved once into specs, and the opening of everything that they name."""
+"""Settings from TOML and the environment, resolved into specs; opening the models they name."""
 
 from __future__ import annotations
 

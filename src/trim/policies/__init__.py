@@ -1,4 +1,4 @@
-"""Policies: pure functions from an observation to an action, each with one number that trades accuracy for cost.
+"""Policies: pure functions from an observation to an action, and the table of their families.
 
 `trim.policies.registry` lists them, `trim.policies.spec` says how one is asked for.
 """

@@ -1,4 +1,4 @@
-"""TRIM-POMDP: routing as planning under uncertainty, solved exactly in milliseconds (docs/explanation/pomdp.md)."""
+"""TRIM-POMDP: routing as planning under uncertainty, solved exactly (docs/explanation/pomdp.md)."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Judges of steps: process reward models, LLM judges, token probabilities, true labels; recalibration of scores."""
+"""Judges of steps: process reward models, LLM judges, token probabilities, true labels."""

@@ -1,1 +1,1 @@
-"""The gateway: step routing behind OpenAI's API (docs/how-to/use-the-gateway.md). Needs the extra `serve`."""
+"""The gateway: step routing behind OpenAI's API. Needs the extra `serve`."""

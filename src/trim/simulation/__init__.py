@@ -1,4 +1,4 @@
-"""Simulated weak model, strong model and PRM with a known error process, for tests, benchmarks and planning.
+"""Simulated models and PRM with a known error process, for tests, benchmarks and planning.
 
 They take part in the Router like real ones (docs/explanation/simulator.md). Everything is drawn from (seed, question,
 step, attempt) alone: an open stream and one opened again write the same text, and a rescored prefix keeps its scores.

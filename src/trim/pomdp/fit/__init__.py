@@ -1,1 +1,1 @@
-"""Estimation of the POMDP from recorded traces: step labels, pairs of texts of one step, and the fit itself."""
+"""Estimating the POMDP from recorded traces: step labels, resampled texts, and the fit."""
