@@ -17,7 +17,7 @@ def test_the_binary_rule_accepts_from_delta_on() -> None:
     assert rsd(0.6).act(seen) is Action.CONTINUE
     assert rsd(0.61).act(seen) is Action.REGENERATE
     assert 0.7 in FAMILIES["rsd"].sweep  # the paper's
-    with pytest.raises(ConfigError, match="k must lie"):
+    with pytest.raises(ConfigError, match="threshold must lie"):
         rsd(1.1)
 
 
