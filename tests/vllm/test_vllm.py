@@ -21,7 +21,7 @@ from trim.routing.limits import Limits, OnError
 from trim.routing.router import Router
 from trim.scoring.embedded_logprobs import EmbeddedLogprobs
 from trim.scoring.embedded_prm import EmbeddedPrm
-from trim.scoring.likelihood import OpenAILogprobs
+from trim.scoring.prompt_logprobs import OpenAILogprobs
 from trim.scoring.vllm_prm import VllmPrm
 from trim.tasks.gsm_symbolic import FAMILY
 from trim.types import Finish, Question, Role, Sampling, Step, StepOptions, Trace
