@@ -107,6 +107,15 @@ class PriceSettings(metaclass=_Table):
     )
 
 
+# Keys that models and the judge share.
+_API_KEY_ENV = Field(
+    default="", description="Name of the environment variable that holds the API key, never the key itself."
+)
+_TEMPLATE = Field(default="chatml", description="Chat template: a family, or a folder with the tokenizer files.")
+_TIMEOUT = Field(default=60.0, gt=0, description="Seconds that a request may take between two chunks of its answer.")
+_RETRIES = Field(default=3, ge=0, description="How often a failed request is sent again.")
+
+
 @dataclass(frozen=True, config=_TABLE)
 class ModelSettings(metaclass=_Table):
     """A generator: the weak or the strong model."""
@@ -122,25 +131,19 @@ class ModelSettings(metaclass=_Table):
         "one of the role.",
     )
     base_url: Text = Field(default="", description="The server's address, up to and including `/v1`.")
-    api_key_env: Text = Field(
-        default="", description="Name of the environment variable that holds the API key, never the key itself."
-    )
+    api_key_env: Text = _API_KEY_ENV
     continuation: Literal["completions", "chat", "instruct"] = Field(
         default="completions",
         description="How a server is asked to continue a text: `completions`, `chat` with the text as an unfinished "
         "answer, or `instruct` where it can do neither.",
     )
-    template: Text = Field(
-        default="chatml", description="Chat template: a family, or a folder with the tokenizer files."
-    )
+    template: Text = _TEMPLATE
     tokenizer: Text = Field(
         default="", description="Folder with a `tokenizer.json`, for servers that do not count tokens."
     )
     system: Text = Field(default="", description="System prompt. Empty: what the task suggests, if it does.")
-    timeout: Number = Field(
-        default=60.0, gt=0, description="Seconds that a request may take between two chunks of its answer."
-    )
-    retries: Whole = Field(default=3, ge=0, description="How often a failed request is sent again.")
+    timeout: Number = _TIMEOUT
+    retries: Whole = _RETRIES
     on_error: Literal["raise", "weak", "strong"] = Field(
         default="raise",
         description="What follows when the model fails: an error, or the named model finishes the solution.",
@@ -167,12 +170,8 @@ class PrmSettings(metaclass=_Table):
         default="",
         description="The server's address. `likelihood` and the other log-probability judges may do without one.",
     )
-    api_key_env: Text = Field(
-        default="", description="Name of the environment variable that holds the API key, never the key itself."
-    )
-    template: Text = Field(
-        default="chatml", description="Chat template: a family, or a folder with the tokenizer files."
-    )
+    api_key_env: Text = _API_KEY_ENV
+    template: Text = _TEMPLATE
     tokenizer: Text = Field(
         default="", description="Folder with a `tokenizer.json`, to count tokens before they are sent."
     )
@@ -183,10 +182,8 @@ class PrmSettings(metaclass=_Table):
     recalibration: Text = Field(
         default="", description="File with the curve that `trim eval-prm --recalibrate` wrote; scores go through it."
     )
-    timeout: Number = Field(
-        default=60.0, gt=0, description="Seconds that a request may take between two chunks of its answer."
-    )
-    retries: Whole = Field(default=3, ge=0, description="How often a failed request is sent again.")
+    timeout: Number = _TIMEOUT
+    retries: Whole = _RETRIES
     on_error: Literal["raise", "weak", "strong"] = Field(
         default="raise",
         description="What follows when the judge fails: an error, or the named model finishes the solution.",
