@@ -94,6 +94,7 @@ def test_a_line_has_the_names_of_the_types(tmp_path: Path) -> None:
     assert line["decisions"][0]["rejected"][1]["action"] == "REVISE"
     assert line["usage"]["prm"] == {
         "calls": 1, "prompt_tokens": 2, "cached_tokens": 3, "completion_tokens": 4, "discarded_tokens": 5,
+        "estimated": False,
     }  # fmt: skip
 
 

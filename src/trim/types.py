@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 from typing import Literal
 
 
@@ -78,7 +79,8 @@ class Step:
     `tokens` are completion tokens as the server or the model's own tokenizer counts them, separator or end token
     included. `prompt_tokens` (of which `cached_tokens` came from a prefix cache) are those of the request that the
     step began; they stand on the first step of a stream and are 0 on the others. `logprob` is the mean
-    log-probability of the step's tokens, `entropy` the entropy (nats) of its first token's distribution.
+    log-probability of the step's tokens, `entropy` the entropy (nats) of its first token's distribution. `estimated`:
+    the server has not given some of these counts (yet). What it says after the step was handed over is in `Usage`.
     """
 
     text: str
@@ -89,6 +91,7 @@ class Step:
     cached_tokens: int = 0
     logprob: float | None = None
     entropy: float | None = None
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +227,7 @@ class Fallback:
 @dataclass(slots=True)
 class Usage:
     """Tokens and requests of one role for one question. `completion_tokens` are all that were decoded;
-    `discarded_tokens` the part of them that is not in the kept text.
+    `discarded_tokens` the part of them that is not in the kept text. `estimated`: the server has not given all counts.
     """
 
     calls: int = 0
@@ -232,6 +235,17 @@ class Usage:
     cached_tokens: int = 0
     completion_tokens: int = 0
     discarded_tokens: int = 0
+    estimated: bool = False
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.calls + other.calls,
+            self.prompt_tokens + other.prompt_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.discarded_tokens + other.discarded_tokens,
+            self.estimated or other.estimated,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,11 +256,17 @@ class Price:
     completion: float = 0.0
     cached: float | None = None  # None: same as prompt
 
+    def __post_init__(self) -> None:
+        if not all(0.0 <= price < inf for price in (self.prompt, self.completion, self.cached or 0.0)):
+            raise ValueError(f"a price must be a number from 0: {self}")
+
     def of(self, usage: Usage) -> float:
-        """The cost of this usage, in the unit of the prices."""
-        cached = self.prompt if self.cached is None else self.cached
-        fresh = usage.prompt_tokens - usage.cached_tokens
-        return (fresh * self.prompt + usage.cached_tokens * cached + usage.completion_tokens * self.completion) / 1e6
+        """The cost of this usage, in the unit of the prices; never negative."""
+        cached = min(usage.cached_tokens, usage.prompt_tokens)
+        fresh = usage.prompt_tokens - cached
+        price = self.prompt if self.cached is None else self.cached
+        cost = (fresh * self.prompt + cached * price + usage.completion_tokens * self.completion) / 1e6
+        return max(0.0, cost)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from trim.types import Action
 
 Json = dict[str, Any]
 
-_TEXT, _INT, _NUMBER = {"type": "string"}, {"type": "integer"}, {"type": "number"}
+_TEXT, _INT, _NUMBER, _YES_NO = {"type": "string"}, {"type": "integer"}, {"type": "number"}, {"type": "boolean"}
 
 
 def _object(required: Json, **optional: Any) -> Json:
@@ -40,7 +40,7 @@ def _completion(kind: str, **content: Json) -> Json:
 
 _ROLE = {"enum": ["weak", "strong"]}
 _ACTION = {"enum": [action.value for action in Action]}
-_DRAFT = {"role": _ROLE, "tokens": _INT, "score": _nullable(_NUMBER), "action": _ACTION}
+_DRAFT = {"role": _ROLE, "tokens": _INT, "estimated": _YES_NO, "score": _nullable(_NUMBER), "action": _ACTION}
 
 _USED = _object({"cost": _NUMBER, "strong_tokens": _INT, "requests": _INT})
 
@@ -51,9 +51,11 @@ _SCHEMAS: Json = {
     "Model": _object({"id": _TEXT, "object": {"const": "model"}, "created": _INT, "owned_by": _TEXT}),
     "Models": _object({"object": {"const": "list"}, "data": _list(_ref("Model"))}),
     "Usage": _object({"prompt_tokens": _INT, "completion_tokens": _INT, "total_tokens": _INT}),
-    "Step": _object(
-        {"choice": _INT, "forced": {"type": "boolean"}, "rejected": _list(_object(_DRAFT, text=_TEXT))} | _DRAFT
+    "RoleUsage": _object(
+        dict.fromkeys(("calls", "prompt_tokens", "cached_tokens", "completion_tokens", "discarded_tokens"), _INT)
+        | {"estimated": _YES_NO}
     ),
+    "Step": _object({"choice": _INT, "forced": _YES_NO, "rejected": _list(_object(_DRAFT, text=_TEXT))} | _DRAFT),
     "Trim": _object(
         {
             "policy": _TEXT,
@@ -64,7 +66,7 @@ _SCHEMAS: Json = {
             "strong_share": _NUMBER,
             "cost": _NUMBER,
             "discarded_tokens": _INT,
-            "usage": {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": _INT}},
+            "usage": {"type": "object", "additionalProperties": _ref("RoleUsage")},
             "fallbacks": _list(_object({"choice": _INT, "step": _INT, "role": _TEXT, "to": _TEXT, "error": _TEXT})),
             "passthrough": _list(_TEXT),
         }
@@ -75,7 +77,7 @@ _SCHEMAS: Json = {
     "TextCompletion": _completion("text_completion", text=_TEXT),
     "Recent": _object({"hour": _USED, "day": _USED, "recent": _list({"type": "object"})}),
     "Health": _object({"status": _TEXT, "version": _TEXT}),
-    "Ready": _object({"ready": {"type": "boolean"}, "backends": {"type": "object", "additionalProperties": _TEXT}}),
+    "Ready": _object({"ready": _YES_NO, "backends": {"type": "object", "additionalProperties": _TEXT}}),
 }
 
 

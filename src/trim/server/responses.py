@@ -126,6 +126,7 @@ class ChatResponse:
             "choice": index,
             "role": decision.step.role,
             "tokens": decision.step.tokens,
+            "estimated": decision.step.estimated,
             "score": decision.score,
             "action": decision.action,
             "forced": decision.forced,
@@ -133,14 +134,14 @@ class ChatResponse:
         }
 
     def _draft(self, draft: Draft) -> Json:
-        entry = {"role": draft.step.role, "tokens": draft.step.tokens, "score": draft.score, "action": draft.action}
+        step = draft.step
+        entry = {"role": step.role, "tokens": step.tokens, "estimated": step.estimated}
+        entry |= {"score": draft.score, "action": draft.action}
         return entry | {"text": draft.step.text} if self.drafts else entry
 
     def usage_by_role(self) -> dict[Role, Usage]:
         """Usage of all answers so far."""
-        ledgers = [answer.ledger.usage for answer in self.answers]
-        counts = {role: [asdict(usage[role]).values() for usage in ledgers] for role in Role}
-        return {role: Usage(*map(sum, zip(*counts[role], strict=True))) for role in Role}
+        return {role: sum((answer.ledger.usage[role] for answer in self.answers), Usage()) for role in Role}
 
     def _choice(self, answer: Answer, text: str) -> Json:
         """The whole choice, without its index."""

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple, dataclass, replace
-from operator import add
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trim import seeding
 from trim.errors import ConfigError, TraceError
 from trim.policies.spec import PolicySpec
 from trim.protocols import Solver
-from trim.types import Question, Trace, Usage
+from trim.types import Question, Trace
 
 if TYPE_CHECKING:
     from trim.policies.artifacts import Models
@@ -166,7 +165,7 @@ def with_costs_of(trace: Trace, others: Sequence[Trace]) -> Trace:
     usage = dict(trace.usage)
     for other in others:
         for role, paid in other.usage.items():
-            usage[role] = _sum(usage[role], replace(paid, discarded_tokens=paid.completion_tokens))
+            usage[role] += replace(paid, discarded_tokens=paid.completion_tokens)
     return replace(
         trace,
         usage=usage,
@@ -175,10 +174,6 @@ def with_costs_of(trace: Trace, others: Sequence[Trace]) -> Trace:
         phases={role: sum(one.phases[role] for one in (trace, *others)) for role in trace.phases},
         fallbacks=(*(fallback for other in others for fallback in other.fallbacks), *trace.fallbacks),
     )
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    return Usage(*map(add, astuple(one), astuple(other)))
 
 
 def random_query(known: WholeSolutions, spec: PolicySpec) -> Callable[[float], Solver]:
