@@ -27,7 +27,7 @@ import numpy as np
 
 from trim.config.factory import Backends
 from trim.config.settings import Config, ServeSettings
-from trim.protocols import PendingPrompt, StepStream
+from trim.protocols import LateCounts, StepStream
 from trim.simulation import SimulatedModel, SimulatedPrm
 from trim.types import Question, Role, Step, StepOptions
 
@@ -58,8 +58,8 @@ class _Stamps:
         return self._stream.pending_tokens
 
     @property
-    def pending_prompt(self) -> PendingPrompt:
-        return self._stream.pending_prompt
+    def late_counts(self) -> LateCounts:
+        return self._stream.late_counts
 
     async def __anext__(self) -> Step:
         step = await anext(self._stream)

@@ -34,11 +34,18 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
-class PendingPrompt:
-    """Prompt tokens of a request none of whose steps was handed over; `cached` of them came from a prefix cache."""
+class LateCounts:
+    """What is missing from the counts of a stream's steps: the prompt of a request that gave none, and what its server
+    said after a step was handed over. Below 0 where the estimate of a step was too high.
 
-    tokens: int = 0
+    `prompt` and `cached` (those of them that came from a prefix cache) are prompt tokens, `completion` completion
+    tokens. `estimated`: with these, the sums over the stream are still estimates.
+    """
+
+    prompt: int = 0
     cached: int = 0
+    completion: int = 0
+    estimated: bool = False
 
 
 class Backend(Protocol):
@@ -87,8 +94,8 @@ class StepStream(Protocol):
         ...
 
     @property
-    def pending_prompt(self) -> PendingPrompt:
-        """Prompt tokens that no step handed over carries."""
+    def late_counts(self) -> LateCounts:
+        """With the steps handed over and `pending_tokens`, these add up to what the stream's requests have used."""
         ...
 
     def __aiter__(self) -> StepStream: ...

@@ -10,7 +10,7 @@ import pytest
 from trim.backends.base import BaseBackend, BaseGenerator, WrappedBackend, step_stream
 from trim.errors import ConfigError
 from trim.policies import AlwaysWeak
-from trim.protocols import PendingPrompt, Probe
+from trim.protocols import LateCounts, Probe
 from trim.routing.router import Router
 from trim.testing import check_backend, check_generator
 from trim.types import Finish, Question, Role, Sampling, Step, StepOptions, Usage
@@ -55,7 +55,7 @@ def test_calls_and_tokens_are_counted_and_closing_ends_the_generator() -> None:
         assert model.usage == Usage()  # nothing was asked for yet
         await anext(stream)
         await anext(stream)
-        assert (stream.pending_tokens, stream.pending_prompt) == (0, PendingPrompt())
+        assert (stream.pending_tokens, stream.late_counts) == (0, LateCounts())
         await stream.aclose()
 
     asyncio.run(run())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,9 +24,10 @@ from trim.errors import (
     TrimError,
 )
 from trim.prompts import load_template
+from trim.routing.usage import Ledger
 from trim.seeding import request_seed
 from trim.steps import Separator, StepFormat
-from trim.types import Finish, Question, Role, Sampling, Step, StepOptions
+from trim.types import Finish, Question, Role, Sampling, Step, StepOptions, Usage
 
 QUESTION = Question("How many apples does Tom have?")
 EXACT = [len(tokens(step)) + 1 for step in STEPS]  # with the separator or end token
@@ -100,14 +102,17 @@ def test_answers_in_one_piece(counter: TokenCounter) -> None:
         assert "stream_options" not in habits.requests[0]
 
 
-def test_no_way_to_count_is_refused_or_reported(counter: TokenCounter) -> None:
-    with serving(usage="none") as habits:
-        with pytest.raises(ConfigError, match="tokenizer"):
-            model(habits, backend="llama-server")
-        with pytest.raises(BadResponse, match=r"weak model m at http.*tokenizer"):
-            steps_of(habits)
-        with pytest.raises(BadResponse, match="tokenizer"):
-            steps_of(habits, limit=1)
+@pytest.mark.parametrize("limit", [1, None])
+@pytest.mark.parametrize("backend", ["vllm", "llama-server", "transformers"])
+def test_what_nobody_counts_is_estimated_and_marked(backend: str, limit: int | None) -> None:
+    with serving(usage="none", keep_stop=backend == "transformers") as habits:
+        generator = model(habits, backend=backend)
+        steps = asyncio.run(collect(generator, limit=limit))
+        assert tuple(step.text for step in steps) == STEPS[: limit or 3]
+        assert [step.tokens for step in steps] == pytest.approx(EXACT[: limit or 3], rel=0.5)
+        assert steps[0].prompt_tokens > 0
+        assert all(step.estimated for step in steps)
+        assert generator.usage.estimated
 
 
 def test_log_probabilities_count_too() -> None:
@@ -356,21 +361,23 @@ def test_usage_counts_what_was_read_whatever_became_of_it(breaks: list[int | Non
     with serving(breaks=[*breaks]) as habits:
         generator = model(habits)
 
-        async def run(limit: int) -> tuple[int, int]:
-            """Tokens and prompt tokens of some steps and of what is thrown away when the stream is closed."""
-            stream = generator.steps(QUESTION, ())
-            steps = [await anext(stream) for _ in range(limit)]
-            pending, prompt = stream.pending_tokens, stream.pending_prompt.tokens
+        async def run(limit: int) -> Usage:
+            """Usage of some steps and of what is thrown away when the stream is closed."""
+            ledger, stream = Ledger(), generator.steps(QUESTION, ())
+            for _ in range(limit):
+                ledger.read(await anext(stream))
+            ledger.discard(Role.WEAK, 0, stream.pending_tokens)
+            ledger.correct(Role.WEAK, stream.late_counts)
             await stream.aclose()
-            return sum(step.tokens for step in steps) + pending, sum(step.prompt_tokens for step in steps) + prompt
+            return ledger.usage[Role.WEAK]
 
-        async def both() -> tuple[int, int]:
+        async def both() -> Usage:
             whole, part = await run(3), await run(1)
             await generator.aclose()
-            return whole[0] + part[0], whole[1] + part[1]
+            return whole + part
 
-        completion, prompt = asyncio.run(both())
+        used = asyncio.run(both())
         assert generator.usage.calls == len(habits.requests) == 2 + len(breaks)
-        assert generator.usage.completion_tokens == completion
-        assert generator.usage.prompt_tokens >= prompt > 0
+        assert replace(used, calls=generator.usage.calls, discarded_tokens=0) == generator.usage
+        assert used.prompt_tokens > 0
         assert generator.sampled(Sampling(0.0)).usage is generator.usage

@@ -10,6 +10,7 @@ import pytest
 from trim.backends.client import Server
 from trim.backends.response_stream import Answer, read_chunk, whole
 from trim.backends.step_assembly import Chunk
+from trim.backends.token_counts import TokenCounts
 from trim.errors import BadResponse
 
 SERVER = Server("weak model", "http://127.0.0.1:9/v1", "m")
@@ -36,7 +37,7 @@ SERVER = Server("weak model", "http://127.0.0.1:9/v1", "m")
                     "prompt_tokens_details": {"cached_tokens": 4},
                 },
             },
-            Chunk(completion_tokens=3, prompt_tokens=9, cached_tokens=4),
+            Chunk(counts=TokenCounts(9, 4, 3)),
         ),
         ({"choices": [{"text": "a", "logprobs": {"token_logprobs": [None, -0.5]}}]}, Chunk("a", logprobs=(-0.5,))),
         (

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from trim.backends.answer_counts import AnswerTotals
 from trim.backends.client import TokenCounter
 from trim.backends.step_assembly import Assembler, Chunk, Terms
-from trim.errors import BackendUnavailable, BadResponse
-from trim.protocols import PendingPrompt
+from trim.backends.token_counts import TextCounter, TokenCounts
+from trim.errors import BackendUnavailable
 from trim.steps import StepFormat
 from trim.types import Finish, Role, Step
 
@@ -15,16 +16,16 @@ from trim.types import Finish, Role, Step
 def assembler(
     limit: int | None = None, *, stop: bool = False, longest: int = 100, counter: TokenCounter | None = None
 ) -> Assembler:
-    return Assembler(Terms("weak model", Role.WEAK, StepFormat(), "prompt", limit, longest, stop, counter))
+    return Assembler(Terms("weak model", Role.WEAK, StepFormat(), "prompt", limit, longest, stop, TextCounter(counter)))
 
 
 def test_running_counts_go_to_the_step_that_they_belong_to() -> None:
     steps: list[Step] = []
     parts = assembler()
     for text, count in (("one", 1), (" more\n\n", 3), ("two", 4), ("", 4)):
-        steps += parts.feed(Chunk(text, completion_tokens=count, prompt_tokens=9, cached_tokens=2))
-    assert (parts.pending_tokens, parts.pending_prompt) == (1, PendingPrompt())
-    steps += parts.feed(Chunk(finish="stop", completion_tokens=5))
+        steps += parts.feed(Chunk(text, counts=TokenCounts(completion=count, prompt=9, cached=2)))
+    assert (parts.pending_tokens, parts.totals) == (1, AnswerTotals(9, 2, 4))
+    steps += parts.feed(Chunk(finish="stop", counts=TokenCounts(completion=5)))
     assert parts.finished
     steps += parts.end()
     assert [(step.text, step.tokens, step.finish) for step in steps] == [
@@ -37,13 +38,13 @@ def test_running_counts_go_to_the_step_that_they_belong_to() -> None:
 
 def test_a_prompt_that_no_step_carries_is_pending() -> None:
     parts = assembler()
-    parts.feed(Chunk("half", completion_tokens=1, prompt_tokens=9, cached_tokens=2))
-    assert (parts.pending_tokens, parts.pending_prompt) == (1, PendingPrompt(9, 2))
+    parts.feed(Chunk("half", counts=TokenCounts(completion=1, prompt=9, cached=2)))
+    assert (parts.pending_tokens, parts.totals) == (1, AnswerTotals(9, 2, 1))
 
 
 def test_a_limit_ends_it_and_what_is_past_it_is_pending() -> None:
     parts = assembler(limit=1)
-    (step,) = parts.feed(Chunk("a\n\nb\n\nc", completion_tokens=6))
+    (step,) = parts.feed(Chunk("a\n\nb\n\nc", counts=TokenCounts(completion=6)))
     assert parts.done
     assert step.text == "a"
     assert step.tokens + parts.pending_tokens == 6
@@ -51,22 +52,22 @@ def test_a_limit_ends_it_and_what_is_past_it_is_pending() -> None:
 
 def test_a_step_that_never_ends_is_cut_off() -> None:
     parts = assembler(longest=4)
-    assert parts.feed(Chunk("a b", completion_tokens=3)) == []
-    (step,) = parts.feed(Chunk(" c d", completion_tokens=5))
+    assert parts.feed(Chunk("a b", counts=TokenCounts(completion=3))) == []
+    (step,) = parts.feed(Chunk(" c d", counts=TokenCounts(completion=5)))
     assert (step.finish, step.tokens, parts.done) == (Finish.LENGTH, 5, True)
 
 
 def test_a_single_step_waits_for_the_count_at_the_end() -> None:
     parts = assembler(limit=1, stop=True)
     assert parts.feed(Chunk("a", finish="stop", stop="\n\n", told=True)) == []
-    parts.feed(Chunk(completion_tokens=2, prompt_tokens=9))
+    parts.feed(Chunk(counts=TokenCounts(completion=2, prompt=9)))
     (step,) = parts.end()
     assert (step.text, step.tokens, step.finish, step.prompt_tokens) == ("a", 2, Finish.SEPARATOR, 9)
 
 
 def test_where_the_stop_string_is_told_anything_else_is_the_end() -> None:
     parts = assembler(limit=1, stop=True)
-    parts.feed(Chunk("a", finish="stop", told=True, completion_tokens=2))
+    parts.feed(Chunk("a", finish="stop", told=True, counts=TokenCounts(completion=2)))
     assert parts.end()[0].finish is Finish.EOS
 
 
@@ -77,10 +78,8 @@ def test_a_local_tokenizer_counts_where_the_server_does_not(counter: TokenCounte
     assert parts.pending_tokens == 1
 
 
-def test_no_way_to_count_and_no_way_to_end_are_errors() -> None:
-    with pytest.raises(BadResponse, match="tokenizer file"):
-        assembler().feed(Chunk("a\n\nb"))
+def test_an_answer_that_the_server_gave_up_is_an_error() -> None:
     broken = assembler()
-    broken.feed(Chunk("a", completion_tokens=1, finish="abort"))
+    broken.feed(Chunk("a", counts=TokenCounts(completion=1), finish="abort"))
     with pytest.raises(BackendUnavailable, match="'abort'"):
         broken.end()

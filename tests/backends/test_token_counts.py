@@ -182,9 +182,9 @@ def test_texts_are_counted_by_the_best_that_is_known(counter: TokenCounter) -> N
     assert TextCounter(counter).count(text) == counter.count(text)
     plain = TextCounter()
     assert (plain.count(""), plain.count("a"), plain.count("x" * 400)) == (0, 1, 100)
-    plain.learn("x" * 200, 40)
+    plain.learn(200, 40)
     assert plain.count("x" * 400) == 100  # 40 tokens say too little
-    plain.learn("x" * 200, 40)
+    plain.learn(200, 40)
     assert plain.count("x" * 400) == 80
 
 

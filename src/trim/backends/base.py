@@ -18,7 +18,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from trim import plugins
 from trim.errors import ConfigError
-from trim.protocols import Backend, PendingPrompt, Probe, StepGenerator, StepStream
+from trim.protocols import Backend, LateCounts, Probe, StepGenerator, StepStream
 from trim.types import Sampling, Step, Usage
 
 _Model = TypeVar("_Model", bound=Backend)
@@ -109,12 +109,17 @@ class _GeneratedSteps:
     """The stream of an asynchronous generator, which cannot say what it has read of an unfinished step."""
 
     pending_tokens = 0
-    pending_prompt = PendingPrompt()
 
     def __init__(self, steps: AsyncIterator[Step], usage: Usage) -> None:
         self._steps = steps
         self._usage = usage
         self._started = False
+        self._estimated = False
+
+    @property
+    def late_counts(self) -> LateCounts:
+        """Its steps say all."""
+        return LateCounts(estimated=self._estimated)
 
     def __aiter__(self) -> _GeneratedSteps:
         return self
@@ -126,6 +131,8 @@ class _GeneratedSteps:
         self._usage.prompt_tokens += step.prompt_tokens
         self._usage.cached_tokens += step.cached_tokens
         self._usage.completion_tokens += step.tokens
+        self._estimated = self._estimated or step.estimated
+        self._usage.estimated = self._usage.estimated or step.estimated
         return step
 
     async def aclose(self) -> None:

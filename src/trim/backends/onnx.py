@@ -11,7 +11,7 @@ import numpy as np
 
 from trim.backends.onnx_engine import Array, Job
 from trim.backends.onnx_model import OnnxModel
-from trim.protocols import PendingPrompt, StepStream
+from trim.protocols import LateCounts, StepStream
 from trim.seeding import digest, uniform_of
 from trim.types import Finish, Question, Role, Sampling, Step, StepOptions
 
@@ -95,7 +95,7 @@ class _Stream:
         """Tokens of the step that is being written."""
         return len(self._writing.ids) if self._writing else 0
 
-    pending_prompt = PendingPrompt()  # the prompt counts once its step is handed over
+    late_counts = LateCounts()  # the prompt counts once its step is handed over
 
     async def __anext__(self) -> Step:
         options, model, index = self._options, self._model, len(self._kept)

@@ -20,14 +20,16 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from trim.backends.answer_counts import AnswerTotals
 from trim.backends.capabilities import Capabilities, Continuation, capabilities
 from trim.backends.client import ServerBackend, TokenCounter
 from trim.backends.probe import try_generator
 from trim.backends.response_stream import Answer, whole
-from trim.backends.step_assembly import NO_COUNT, Assembler, Chunk, Terms
+from trim.backends.step_assembly import Assembler, Chunk, Terms
+from trim.backends.token_counts import TextCounter
 from trim.errors import BackendError, BadResponse, ConfigError, InputTooLong
 from trim.prompts import ChatTemplate
-from trim.protocols import PendingPrompt, Probe, StepStream
+from trim.protocols import LateCounts, Probe, StepStream
 from trim.seeding import request_seed
 from trim.steps import StepFormat
 from trim.types import Finish, Question, Role, Sampling, Step, StepOptions
@@ -51,7 +53,7 @@ class OpenAIGenerator(ServerBackend):
         form: how solutions are cut into steps.
         backend: kind of server (see `trim.backends.capabilities`), or its capabilities.
         continuation: how a partial solution is continued.
-        tokenizer: counts tokens where the server does not; the model's own.
+        tokenizer: counts tokens where the server does not; the model's own. Without one, they are estimated.
         api_key: the server's key, if it has one.
         timeout: seconds without a byte after which a request is given up.
         retries: how often a request is tried again before it counts as failed.
@@ -94,6 +96,7 @@ class OpenAIGenerator(ServerBackend):
         self.form = form or StepFormat()
         self.sampling = sampling or Sampling()
         self.counter = tokenizer
+        self.text_counter = TextCounter(tokenizer)
         self.context = context
         self.max_tokens = max_tokens
         self.logprobs = logprobs
@@ -101,7 +104,8 @@ class OpenAIGenerator(ServerBackend):
         # line, so chat streams are always cut here.
         self.can_stop = continuation == "completions" and self.form.stop is not None and self.able.stop != "hides"
         running = self.able.stream and (self.able.running_usage or (logprobs and self.able.logprobs))
-        self.one_by_one = self.counter is None and not running  # a request per step: its usage is the step's
+        # A request per step, where its usage is the step's, is worth more than an estimate.
+        self.one_by_one = self.counter is None and not running and self.can_stop and self.able.usage
         self._check()
 
     def _check(self) -> None:
@@ -116,8 +120,6 @@ class OpenAIGenerator(ServerBackend):
             raise ConfigError(f"{name}: this backend's chat cannot continue an answer; use completions or instruct")
         if self.logprobs and not able.logprobs:
             raise ConfigError(f"{name}: this backend gives no log-probabilities")
-        if self.one_by_one and not (self.can_stop and able.usage):
-            raise ConfigError(f"{name}: nothing tells how many tokens a step has: {NO_COUNT}")
 
     def steps(self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()) -> StepStream:
         """Continue `kept`; see `trim.protocols.StepGenerator`."""
@@ -213,6 +215,13 @@ class OpenAIGenerator(ServerBackend):
             raise InputTooLong(self.server.name, f"the prompt has {used} tokens, the context {self.context}")
         return min(wanted, self.context - used)
 
+    def count(self, totals: AnswerTotals) -> None:
+        """Add what a request has used to `usage`."""
+        self.usage.prompt_tokens += totals.prompt
+        self.usage.cached_tokens += totals.cached
+        self.usage.completion_tokens += totals.completion
+        self.usage.estimated = self.usage.estimated or totals.estimated
+
     async def learn_context(self) -> None:
         """Ask the server for its context, unless that is known."""
         if self.context is None:
@@ -235,7 +244,9 @@ class _Stream:
         self._repeated = ""  # what the server may repeat before it goes on
         self._shortened = False  # fewer tokens were asked for than wanted: no more fit
         self._spent = 0  # tokens of finished steps
-        self._lost = 0  # tokens of steps that a broken connection took away
+        self._lost = 0  # tokens read of steps that were never finished, by requests that have ended
+        self._used = AnswerTotals()  # by requests that have ended
+        self._handed = AnswerTotals()  # what the steps handed over carry
         self._breaks = 0
         self._ended = self._left() == 0 or self._budget() == 0
 
@@ -249,13 +260,16 @@ class _Stream:
         return self._lost + unfinished + sum(step.tokens for step in self._ready)
 
     @property
-    def pending_prompt(self) -> PendingPrompt:
-        """Prompt tokens, and cached ones, of a request none of whose steps was handed over."""
-        open_ = PendingPrompt() if self._assembler is None else self._assembler.pending_prompt
-        ready = self._ready
-        return PendingPrompt(
-            open_.tokens + sum(step.prompt_tokens for step in ready),
-            open_.cached + sum(step.cached_tokens for step in ready),
+    def late_counts(self) -> LateCounts:
+        """What the requests have used besides the steps handed over and `pending_tokens`."""
+        used, handed = self._used, self._handed
+        if self._assembler is not None:
+            used += self._assembler.totals
+        return LateCounts(
+            used.prompt - handed.prompt,
+            used.cached - handed.cached,
+            used.completion - handed.completion - self.pending_tokens,
+            used.estimated,
         )
 
     async def __anext__(self) -> Step:
@@ -263,7 +277,9 @@ class _Stream:
             if self._ended:
                 raise StopAsyncIteration
             await self._advance()
-        return self._ready.popleft()
+        step = self._ready.popleft()
+        self._handed += AnswerTotals(step.prompt_tokens, step.cached_tokens, step.tokens)
+        return step
 
     async def aclose(self) -> None:
         """Stop; cancels the request upstream."""
@@ -293,8 +309,6 @@ class _Stream:
         """Queue finished steps; at the end of an answer decide whether another is needed."""
         assembler = self._assembler
         assert assembler is not None
-        for step in steps:
-            self._count(step.tokens, step.prompt_tokens, step.cached_tokens)
         if assembler.cut_off and self._shortened and assembler.given > 1:
             # The server's limit, not ours, cut this step off: ask again from the last whole one.
             self._lost += steps.pop().tokens if steps and steps[-1].finish is Finish.LENGTH else 0
@@ -336,35 +350,36 @@ class _Stream:
         self._shortened = ask < wanted
         self._repeated = prefix.rstrip() if model.able.repeats_prefix and model.continuation == "chat" else ""
         terms = Terms(
-            model.server.name, model.role, model.form, prompt, left, model.sampling.max_step_tokens, stop, model.counter
+            model.server.name,
+            model.role,
+            model.form,
+            prompt,
+            left,
+            model.sampling.max_step_tokens,
+            stop,
+            model.text_counter,
+            ask,
         )
         self._assembler = Assembler(terms)
 
     async def _resume(self, error: BackendError) -> None:
         """After a break: go on from the last finished step; after a few breaks in a row raise the error."""
         self._breaks += 1
-        self._lost += self._assembler.pending_tokens if self._assembler is not None else 0
         await self._close_answer()
-        self._assembler = None
         if self._breaks > _RESUMES:
             raise error
         await asyncio.sleep(0.1 * 2**self._breaks * random.uniform(0.5, 1.0))
 
     async def _close_answer(self) -> None:
-        """Cancel the request if it is still running; what was read of an unfinished step is counted."""
+        """Cancel the request if it is still running; all that it has used is counted."""
         answer, self._answer = self._answer, None
-        if answer is None:
-            return
-        if self._assembler is not None:
-            prompt = self._assembler.pending_prompt
-            self._count(self._assembler.pending_tokens, prompt.tokens, prompt.cached)
-        await answer.close()
-
-    def _count(self, completion: int, prompt: int, cached: int) -> None:
-        usage = self._model.usage
-        usage.completion_tokens += completion
-        usage.prompt_tokens += prompt
-        usage.cached_tokens += cached
+        assembler, self._assembler = self._assembler, None
+        if assembler is not None:
+            self._lost += assembler.pending_tokens
+            self._used += assembler.totals
+            self._model.count(assembler.totals)
+        if answer is not None:
+            await answer.close()
 
     def _left(self) -> int | None:
         """Steps still wanted."""

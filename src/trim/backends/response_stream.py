@@ -8,6 +8,7 @@ from typing import Any
 
 from trim.backends.client import Server
 from trim.backends.step_assembly import Chunk
+from trim.backends.token_counts import read_counts
 from trim.errors import BadResponse
 
 
@@ -50,13 +51,7 @@ async def whole(response: object) -> AsyncIterator[object]:
 
 def read_chunk(raw: Any) -> Chunk:
     """What a chunk (or a whole answer) says, whichever fields the server filled in."""
-    choices, usage = raw["choices"], raw.get("usage") or {}
-    details = usage.get("prompt_tokens_details") or {}
-    chunk = Chunk(
-        completion_tokens=usage.get("completion_tokens"),
-        prompt_tokens=usage.get("prompt_tokens"),
-        cached_tokens=details.get("cached_tokens"),
-    )
+    choices, chunk = raw["choices"], Chunk(counts=read_counts(raw))
     if not choices:
         return chunk
     choice = choices[0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import ceil, isfinite
 from typing import Final, Protocol
@@ -53,15 +54,21 @@ class TokenCounts:
     cached: int | None = None
     completion: int | None = None
     reasoning: int | None = None
-    wrong: dict[str, str] = field(default_factory=dict)
+    wrong: Mapping[str, str] = field(default_factory=dict)
+
+
+_NONE: Final = TokenCounts()
 
 
 def read_counts(response: object) -> TokenCounts:
     """The counts of a chunk or of a whole answer, whatever its server calls them. Never raises."""
     usage = next((found for path in _USAGE if (found := _at(response, path)) is not None), None)
+    timings = _at(response, ("timings",))
+    if usage is None and timings is None:
+        return _NONE
     if usage is not None and not isinstance(usage, dict):
         return TokenCounts(wrong={"completion": f"usage: {_shown(usage)}", "prompt": f"usage: {_shown(usage)}"})
-    said = _Said({**(usage or {}), "timings": _at(response, ("timings",))})
+    said = _Said((usage or {}) if timings is None else {**(usage or {}), "timings": timings})
     prompt, cached = said.count("prompt", _PROMPT), said.count("cached", _CACHED)
     prompt, cached = said.whole_prompt(prompt, cached)
     if cached is not None and prompt is not None and cached > prompt:
@@ -81,8 +88,7 @@ class _Said:
     def count(self, name: str, paths: tuple[tuple[str, ...], ...]) -> int | None:
         """The first of these that is a count."""
         for path in paths:
-            value = _at(self._values, path)
-            if value is None:
+            if path[0] not in self._values or (value := _at(self._values, path)) is None:
                 continue
             if (count := as_count(value)) is not None:
                 self.wrong.pop(name, None)
@@ -97,11 +103,11 @@ class _Said:
             apart = (as_count(values.get(f"cache_{kind}_input_tokens")) for kind in ("read", "creation"))
             return min(MOST, prompt + sum(filter(None, apart))), cached
         fresh = as_count(_at(values, ("timings", "prompt_n")))
-        if fresh is not None and prompt is None:
+        if fresh is None:
+            return prompt, cached
+        if prompt is None:
             return min(MOST, fresh + (cached or 0)), cached
-        if fresh is not None and cached is None and prompt is not None and fresh <= prompt:
-            return prompt, prompt - fresh
-        return prompt, cached
+        return prompt, prompt - fresh if cached is None and fresh <= prompt else cached
 
     def completion(self) -> tuple[int | None, int | None]:
         """Completion tokens with those of reasoning, which xAI counts apart, and the latter."""
@@ -116,6 +122,8 @@ class _Said:
 
 def as_count(value: object) -> int | None:
     """A number of tokens from a JSON value: 12, 12.0 or "12"; None if it is none, or absurd."""
+    if type(value) is int:
+        return value if 0 <= value <= MOST else None
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -161,9 +169,9 @@ class TextCounter:
         each = self._bytes / self._tokens if self._tokens >= _EVIDENCE else _BYTES
         return ceil(size(text) / min(max(each, 1.0), 16.0))
 
-    def learn(self, text: str, tokens: int) -> None:
-        """A whole answer had so many tokens, as its server says."""
-        self._bytes += size(text)
+    def learn(self, size: int, tokens: int) -> None:
+        """A whole answer of `size` bytes had so many tokens, as its server says."""
+        self._bytes += size
         self._tokens += tokens
 
 

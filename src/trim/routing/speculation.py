@@ -178,7 +178,7 @@ class Drafting:
             raise RoleFailed(Role.PRM, error) from error
         finally:
             self._ledger.busy[Role.PRM] += time.perf_counter() - started
-        usage.prompt_tokens += scores.tokens
+        self._ledger.score(scores)
         self.scores = list(values[: len(self.kept)])
         for drafted, value in zip(batch, values[len(self.kept) :], strict=True):
             drafted.score = value

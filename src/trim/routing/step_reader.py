@@ -99,7 +99,5 @@ class StepReader:
         if stream is None:
             return
         ledger.discard(self._role, 0, stream.pending_tokens)
-        prompt = stream.pending_prompt
-        ledger.usage[self._role].prompt_tokens += prompt.tokens
-        ledger.usage[self._role].cached_tokens += prompt.cached
+        ledger.correct(self._role, stream.late_counts)
         await stream.aclose()

@@ -4,25 +4,50 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from trim.types import Role, Step, Usage
+from trim.backends.token_counts import as_count
+from trim.protocols import LateCounts
+from trim.types import Role, Scores, Step, Usage
 
 
 @dataclass(slots=True)
 class Ledger:
-    """Usage and busy seconds of every role for one question."""
+    """Usage and busy seconds of every role for one question.
+
+    Models and judges of any kind are counted here, so nothing but counts gets in: what is none is 0 and marks the usage
+    as estimated, and there are never more cached than prompt tokens or more discarded than completion tokens.
+    """
 
     usage: dict[Role, Usage] = field(default_factory=lambda: {role: Usage() for role in Role})
     busy: dict[Role, float] = field(default_factory=lambda: dict.fromkeys(Role, 0.0))
 
     def read(self, step: Step) -> None:
         """Charge a step that a model has written."""
-        usage = self.usage[step.role]
-        usage.prompt_tokens += step.prompt_tokens
-        usage.cached_tokens += step.cached_tokens
-        usage.completion_tokens += step.tokens
+        self._add(step.role, step.prompt_tokens, step.cached_tokens, step.tokens)
+
+    def score(self, scores: Scores) -> None:
+        """Charge what a judge has read."""
+        self._add(Role.PRM, scores.tokens, 0, 0)
 
     def discard(self, role: Role, tokens: int, unread: int = 0) -> None:
         """Tokens that won't be kept: `tokens` of steps read before, `unread` of a step that was never finished."""
         usage = self.usage[role]
         usage.discarded_tokens += tokens + unread
         usage.completion_tokens += unread
+
+    def correct(self, role: Role, late: LateCounts) -> None:
+        """Charge what a stream that is closed has used besides its steps, or take back what they had too much."""
+        usage = self.usage[role]
+        usage.prompt_tokens = max(0, usage.prompt_tokens + late.prompt)
+        usage.cached_tokens = min(max(0, usage.cached_tokens + late.cached), usage.prompt_tokens)
+        usage.completion_tokens = max(0, usage.completion_tokens + late.completion)
+        usage.discarded_tokens = min(max(0, usage.discarded_tokens), usage.completion_tokens)
+        usage.estimated = usage.estimated or late.estimated
+
+    def _add(self, role: Role, *said: object) -> None:
+        counts = [as_count(value) for value in said]
+        prompt, cached, completion = (count or 0 for count in counts)
+        usage = self.usage[role]
+        usage.prompt_tokens += prompt
+        usage.cached_tokens += min(cached, prompt)
+        usage.completion_tokens += completion
+        usage.estimated = usage.estimated or None in counts or cached > prompt

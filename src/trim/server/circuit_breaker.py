@@ -16,7 +16,7 @@ from trim.backends.base import WrappedBackend
 from trim.config.factory import Backends
 from trim.config.settings import ServeSettings
 from trim.errors import BackendError, BackendRefused, BackendUnavailable
-from trim.protocols import Judge, PendingPrompt, StepGenerator, StepStream
+from trim.protocols import Judge, LateCounts, StepGenerator, StepStream
 from trim.server.prometheus import Metrics
 from trim.server.tracing import SpanAttributes, Tracing
 from trim.types import Question, Role, Sampling, Scores, Step, StepOptions
@@ -123,8 +123,8 @@ class _BreakerStream:
         return self._stream.pending_tokens
 
     @property
-    def pending_prompt(self) -> PendingPrompt:
-        return self._stream.pending_prompt
+    def late_counts(self) -> LateCounts:
+        return self._stream.late_counts
 
     async def __anext__(self) -> Step:
         with self._breaker.call() as span:

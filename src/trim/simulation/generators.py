@@ -15,7 +15,7 @@ import numpy as np
 
 from trim.backends.base import BaseGenerator
 from trim.errors import ConfigError
-from trim.protocols import PendingPrompt, StepStream
+from trim.protocols import LateCounts, StepStream
 from trim.seeding import uniform
 from trim.types import Finish, Question, Role, Step, StepOptions
 
@@ -237,7 +237,7 @@ class _SimulatedStream:
 
     def __init__(self, model: SimulatedModel, question: Question, kept: tuple[str, ...], options: StepOptions) -> None:
         self.pending_tokens = 0
-        self.pending_prompt = PendingPrompt()
+        self.late_counts = LateCounts()
         self._model = model
         self._question = question
         self._right = is_right(kept)
