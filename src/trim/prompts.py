@@ -1,30 +1,28 @@
 """Prompts: chat templates rendered in the client, and text kept from turning into control tokens.
 
 Continuing a partial answer through `/v1/completions` with a rendered template is the one way that all servers share.
-Templates are a named family or a model's own files, rendered in jinja2's sandbox; no code of theirs is run. A special
-token inside the text of a user or model would reach the model as that token, so that a question could open a turn of
-its own or forge a step mark: such tokens are broken up first.
+Templates are a named family or a model's own files, rendered as transformers does, in a sandbox (`template_sandbox`).
+The beginning of the answer follows the rendered text as it is: no template sees, trims or replaces it.
+
+What users write never becomes a control token (`control_tokens`). What a model wrote keeps the marks that servers show
+as text, such as `<think>`: they were its own tokens. Its special tokens, which no server shows, are broken there too.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from trim.control_tokens import in_template, neutralise
 from trim.errors import ConfigError
+from trim.tokenizer_files import read_text, read_tokenizer_files
 from trim.types import Message
 
 STEP_MARK = "<extra_0>"
 """Token after each step at which Qwen2.5-Math-PRM gives its score."""
-
-# Control tokens of the common model families: <|im_end|>, <|eot_id|>, <extra_0>, <s>, <pad>, [INST] ...
-_CONTROL = re.compile(r"<\|[^|<>\s]{1,40}\|>|<extra_\d+>|</?s>|<(?:pad|bos|eos|unk)>|\[/?(?:INST|SYS)\]|<</?SYS>>")
 
 _CHATML = (  # Qwen and many others
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>{{ '\n' }}{% endfor %}"
@@ -45,30 +43,7 @@ FAMILIES = {
     ),
     "plain": "{% for message in messages %}{{ message.content }}{{ '\n\n' }}{% endfor %}",
 }
-
-
-def neutralise(text: str, also: Iterable[str] = ()) -> str:
-    """The text with every control token broken up by a space after its first character.
-
-    `<extra_0>` becomes `< extra_0>`. A space and not a zero-width character: normalisers of some tokenizers remove
-    those, which would restore the token. A token of one character becomes U+FFFD.
-
-    Args:
-        text: written by a user or a model.
-        also: further tokens to break up, such as a PRM's step mark or the special tokens of a tokenizer file.
-    """
-    tokens = sorted({token for token in also if token.strip()}, key=len, reverse=True)
-    while True:  # breaking one token may complete another that has a space in it
-        broken = _CONTROL.sub(_broken, text)
-        for token in tokens:
-            broken = broken.replace(token, f"{token[0]} {token[1:]}" if len(token) > 1 else "\ufffd")
-        if broken == text:
-            return text
-        text = broken
-
-
-def _broken(match: re.Match[str]) -> str:
-    return f"{match[0][0]} {match[0][1:]}"
+_TRIAL = "What is 1 + 1?"
 
 
 @dataclass(frozen=True)
@@ -76,11 +51,16 @@ class ChatTemplate:
     """A chat template for a question, the conversation before it, and the beginning of its answer.
 
     Args:
-        source: Jinja text; sees `messages`, `question`, `system`, `add_generation_prompt`, `tokens` and `options`.
-        specials: tokens that are broken up wherever they occur in user or model text.
+        source: Jinja text; sees `messages`, `tools` and `documents` (None), `add_generation_prompt` (true), `tokens`
+            and `options`.
+        specials: tokens that are broken wherever they occur in user or model text.
         system: a system prompt, if any.
         tokens: `bos_token`, `eos_token` and the like, as models' own templates use them.
         options: further variables of a template, such as (("enable_thinking", False),).
+        added: tokens that are broken in user text only: those that servers return as text, such as `<think>`.
+        complete: no tokens but these are control tokens for the model. If not, those of the common model families are
+            broken in its own text too.
+        first: what the server's tokenizer puts before every text, and is left out here; None: `bos_token`.
     """
 
     source: str
@@ -88,6 +68,9 @@ class ChatTemplate:
     system: str | None = None
     tokens: tuple[tuple[str, str], ...] = ()
     options: tuple[tuple[str, Any], ...] = ()
+    added: tuple[str, ...] = ()
+    complete: bool = False
+    first: str | None = None
 
     def conversation(self, question: str, messages: Iterable[Message] = ()) -> list[dict[str, str]]:
         """The chat as messages without control tokens.
@@ -96,61 +79,93 @@ class ChatTemplate:
         messages of one role are merged into one turn.
         """
         system = [self.system] if self.system else []
-        turns: list[dict[str, str]] = []
+        turns: list[tuple[str, list[str]]] = []
         for message in (*messages, Message("user", question)):
-            text = self.clean(message.text)
             if message.role == "system":
-                system.append(text)
-            elif turns and turns[-1]["role"] == message.role:
-                turns[-1]["content"] += "\n\n" + text
+                system.append(message.text)
+            elif turns and turns[-1][0] == message.role:
+                turns[-1][1].append(message.text)
             else:
-                turns.append({"role": message.role, "content": text})
-        return [{"role": "system", "content": "\n\n".join(system)}, *turns] if system else turns
+                turns.append((message.role, [message.text]))
+        said = [("system", system), *turns] if system else turns
+        return [{"role": role, "content": self.clean("\n\n".join(texts))} for role, texts in said]
 
     def head(self, question: str, messages: Iterable[Message] = ()) -> str:
-        """The text up to where the answer begins, without a beginning-of-text token: servers add it to a text prompt.
+        """The text up to where the answer begins, without what the server's tokenizer puts before every text.
+
+        A system message goes to the head of the user's first one where the template refuses such messages.
 
         Raises:
             ConfigError: the template cannot be rendered.
         """
         chat = self.conversation(question, messages)
-        system = chat[0]["content"] if chat[0]["role"] == "system" else None
-        tokens = {"bos_token": "", "eos_token": ""} | dict(self.tokens)
-        values: dict[str, Any] = {"messages": chat, "question": chat[-1]["content"], "system": system} | tokens
         try:
-            text = _compiled(self.source).render(values, add_generation_prompt=True, **dict(self.options))
-        except Exception as error:  # a template is a user's program: whatever it raises means a wrong setting
-            raise ConfigError(f"the chat template cannot be rendered: {error}") from None
-        return str(text).removeprefix(tokens["bos_token"])
+            text = _render(self, chat)
+        except ConfigError:
+            if chat[0]["role"] != "system" or len(chat) == 1 or chat[1]["role"] != "user":
+                raise
+            first = {"role": "user", "content": chat[0]["content"] + "\n\n" + chat[1]["content"]}
+            text = _render(self, [first, *chat[2:]])
+        return text.removeprefix(dict(self.tokens).get("bos_token", "") if self.first is None else self.first)
 
     def clean(self, text: str) -> str:
-        """Text of a user or model without control tokens."""
-        return neutralise(text, self.specials)
+        """Text of a user, or of another model, without control tokens."""
+        return neutralise(text, (*self.specials, *self.added))
+
+    def clean_answer(self, text: str) -> str:
+        """Text that the model itself wrote, without tokens that servers don't return as text."""
+        return neutralise(text, self.specials, common=not self.complete, content=False)
 
     def render(self, question: str, prefix: str = "", messages: Iterable[Message] = ()) -> str:
         """The text that a model is asked to continue: the question's turn, then `prefix`, the answer so far."""
-        return self.head(question, messages) + self.clean(prefix)
+        return self.head(question, messages) + self.clean_answer(prefix)
+
+
+def _with_parts(chat: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{**message, "content": [{"type": "text", "text": message["content"]}]} for message in chat]
+
+
+def _values(chat: list[dict[str, Any]], tokens: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    values: dict[str, Any] = {"messages": chat, "tools": None, "documents": None, "add_generation_prompt": True}
+    return values | {"bos_token": "", "eos_token": ""} | dict(tokens)
+
+
+def _render(template: ChatTemplate, chat: list[dict[str, str]]) -> str:
+    from trim.template_sandbox import render
+
+    try:
+        messages = _with_parts(chat) if _takes_parts(template.source, template.tokens) else chat
+        return render(template.source, _values(messages, template.tokens) | dict(template.options))
+    except Exception as error:  # a template is a program: whatever it raises means a wrong setting
+        reason = " ".join(f"{error}".split())[:300] or type(error).__name__
+        raise ConfigError(f"the chat template cannot be rendered: {reason}") from None
 
 
 @lru_cache(maxsize=32)
-def _compiled(source: str) -> Any:
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+def _takes_parts(source: str, tokens: tuple[tuple[str, str], ...]) -> bool:
+    """Whether a template wants messages as lists of parts: given as texts they would be lost.
 
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
+    Raises:
+        TemplateLimit: it goes over its limits.
+    """
+    from trim.template_sandbox import TemplateLimit, render
 
-    def raise_exception(message: str) -> None:
-        raise ValueError(message)
+    def shows(messages: list[dict[str, Any]]) -> bool:
+        try:
+            return _TRIAL in render(source, _values(messages, tokens))
+        except TemplateLimit:
+            raise
+        except Exception:  # see `_render`
+            return False
 
-    environment.globals["raise_exception"] = raise_exception
-    environment.globals["strftime_now"] = lambda form: datetime.now().astimezone().strftime(form)
-    environment.filters["tojson"] = lambda value, **kwargs: json.dumps(value, ensure_ascii=False, **kwargs)
-    return environment.from_string(source)
+    chat = [{"role": "user", "content": _TRIAL}]
+    return not shows(chat) and shows(_with_parts(chat))
 
 
 def load_template(name: str, system: str | None = None) -> ChatTemplate:
     """A template by family name, or from a model folder or a file in it.
+
+    A `.jinja` file is a template itself; the folder that it lies in gives the tokens.
 
     Raises:
         ConfigError: no such family or file, or the file has no template.
@@ -158,42 +173,46 @@ def load_template(name: str, system: str | None = None) -> ChatTemplate:
     if name in FAMILIES:
         return ChatTemplate(FAMILIES[name], system=system)
     path = Path(name)
-    folder = path if path.is_dir() else path.parent
-    config = _read_object(folder / "tokenizer_config.json")
-    jinja = folder / "chat_template.jinja"
-    source = jinja.read_text("utf-8") if path.exists() and jinja.is_file() else config.get("chat_template")
-    if isinstance(source, list):  # several, by name
-        source = next((entry.get("template") for entry in source if entry.get("name") == "default"), None)
-    if not path.exists() or not isinstance(source, str):
-        families = ", ".join(sorted(FAMILIES))
-        raise ConfigError(
-            f"template {name!r} is neither a template family ({families}) nor a model folder with a chat template"
-        )
-    tokens = {key: _content(config.get(key)) for key in ("bos_token", "eos_token", "pad_token", "unk_token")}
-    named = tuple((key, text) for key, text in tokens.items() if text)
-    specials = dict.fromkeys((*special_tokens(folder), *(text for _, text in named)))
-    return ChatTemplate(source, tuple(specials), system, named)
+    if not path.exists():
+        raise _no_template(name)
+    files = read_tokenizer_files(path if path.is_dir() else path.parent)
+    if path.suffix == ".jinja":
+        source = read_text(path)
+    elif "default" in files.templates or len(files.templates) == 1:
+        source = files.templates.get("default") or next(iter(files.templates.values()))
+    elif files.templates:
+        names = ", ".join(sorted(files.templates))
+        raise ConfigError(f"template {name!r}: none of its chat templates ({names}) is called default")
+    else:
+        raise _no_template(name)
+    return ChatTemplate(
+        source,
+        tuple(dict.fromkeys((*files.special, *(token for _, token in files.named)))),
+        system,
+        files.named,
+        added=tuple(dict.fromkeys((*files.added, *_own_marks(source)))),
+        complete=files.complete,
+        first=files.first,
+    )
+
+
+def _no_template(name: str) -> ConfigError:
+    families = ", ".join(sorted(FAMILIES))
+    return ConfigError(
+        f"template {name!r} is neither a template family ({families}) nor a model folder with a chat template"
+    )
+
+
+def _own_marks(source: str) -> tuple[str, ...]:
+    """What looks like a control token in a template's text; none if the template is not valid, as `head` will say."""
+    from trim.template_sandbox import literals
+
+    try:
+        return in_template(literals(source))
+    except Exception:  # see `_render`
+        return ()
 
 
 def special_tokens(folder: Path) -> tuple[str, ...]:
     """The special tokens that a folder's tokenizer files declare."""
-    added = [
-        *_read_object(folder / "tokenizer_config.json").get("added_tokens_decoder", {}).values(),
-        *_read_object(folder / "tokenizer.json").get("added_tokens", []),
-    ]
-    return tuple(dict.fromkeys(_content(token) for token in added if token.get("special")))
-
-
-def _content(token: Any) -> str:
-    """A token's text; files hold it as a string or as {"content": text, ...}."""
-    return str(token.get("content", "")) if isinstance(token, dict) else str(token or "")
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from None
-    return content if isinstance(content, dict) else {}
+    return read_tokenizer_files(folder).special

@@ -148,7 +148,7 @@ class OpenAIGenerator(ServerBackend):
     def messages(self, question: Question, prefix: str) -> list[dict[str, Any]]:
         """The chat that asks for a continuation of `prefix`."""
         template = self.template or ChatTemplate("")
-        prefix = template.clean(prefix)
+        prefix = template.clean(prefix) if self.continuation == "instruct" else template.clean_answer(prefix)
         messages: list[dict[str, Any]] = [*template.conversation(question.text, question.messages)]
         if prefix and self.continuation == "instruct":
             asked = messages[-1]["content"]
