@@ -200,7 +200,9 @@ class VllmPrm(ServerBackend):
             return sigmoid(numbers[-1] - sum(numbers[:-1]))
         whole = len(numbers) == 1 or abs(sum(numbers) - 1.0) <= _ROUNDING
         if not whole or not all(0.0 <= number <= 1.0 for number in numbers):
-            raise BadResponse(self.server.name, f"scores that are not probabilities: {shown}", "[prm] raw_logits = true")
+            raise BadResponse(
+                self.server.name, f"scores that are not probabilities: {shown}", "[prm] raw_logits = true"
+            )
         return float(numbers[-1])
 
 
