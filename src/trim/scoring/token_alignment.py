@@ -106,8 +106,10 @@ def align(text: str, tokens: Sequence[TokenText], *, head: int = 0, written: int
         written: tokens at the end at most that the model wrote; they stand behind the text.
     """
     data = text.encode("utf-8", "surrogatepass")
+    # U+FFFD may always be a part of a character, also where the text has one of its own.
+    closest = _Reading.REPLACED if any("\ufffd" in (token.text or "") for token in tokens) else _Reading.EXACT
     for reading in _Reading:
-        if (places := _joined(data, tokens, reading, head, written)) is not None:
+        if reading >= closest and (places := _joined(data, tokens, reading, head, written)) is not None:
             return places
     return None
 
