@@ -190,7 +190,8 @@ class _App:
         data = [{"index": i, "data": self.scores(text)} for i, text in enumerate(texts)]
         data.reverse()  # the order is nobody's promise
         read = sum(len(tokens(text)) for text in texts)
-        return JSONResponse({"data": data, "usage": {"prompt_tokens": read, "total_tokens": read}})
+        body = {"data": data, "usage": {"prompt_tokens": read, "total_tokens": read}}
+        return Response(json.dumps(body), media_type="application/json")  # with NaN, as some servers send it
 
     def scores(self, text: str) -> Any:
         if self.habits.pooling is not None:

@@ -9,7 +9,7 @@ import pytest
 from trim.cli.main import main
 from trim.scoring.recalibrated import RecalibrationCurve
 
-DEAD = "base_url = 'http://127.0.0.1:9/v1'\nmodel = 'm'\nretries = 0\ntemplate = 'trim'\n"
+DEAD = "base_url = 'http://127.0.0.1:9/v1'\nmodel = 'm'\nretries = 0\n"
 
 
 @pytest.mark.parametrize("backend", ["vllm", "likelihood", "log-probability", "typed"])

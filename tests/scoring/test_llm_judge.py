@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from starlette.routing import Route
 from tests.backends.fake_server import listening
 from trim.config.factory import open_prm
 from trim.config.settings import Config, PrmSettings
-from trim.errors import BadResponse
+from trim.errors import BackendRefused, BadResponse
 from trim.protocols import Judge
 from trim.scoring.llm_judge import GRADE, TYPED, YES_NO, Form, LlmJudge
 from trim.testing import check_judge
@@ -114,3 +114,146 @@ def scored(prm: Judge) -> tuple[float, ...]:
             await prm.aclose()
 
     return asyncio.run(once())
+
+
+Reply = Callable[[dict[str, Any]], tuple[dict[str, Any], int]]
+
+
+@contextmanager
+def replying(reply: Reply) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A server that answers a request's body with a choice, or with an error of this status."""
+    bodies: list[dict[str, Any]] = []
+
+    async def answer(request: Request) -> Response:
+        bodies.append(await request.json())
+        found, status = reply(bodies[-1])
+        usage = {"prompt_tokens": 50, "completion_tokens": 1}
+        return JSONResponse({"choices": [found], "usage": usage} if status == 200 else {"error": found}, status)
+
+    with listening(Starlette(routes=[Route("/v1/chat/completions", answer, methods=["POST"])])) as url:
+        yield f"{url}/v1", bodies
+
+
+def choice(text: str | None, tokens: list[tuple[str, dict[str, float]]] | None = None, **more: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {"message": {"content": text} | more.pop("message", {}), "finish_reason": "stop", **more}
+    if tokens is not None:
+        content = [
+            {"token": token, "top_logprobs": [{"token": t, "logprob": math.log(p)} for t, p in top.items()]}
+            for token, top in tokens
+        ]
+        found["logprobs"] = {"content": content}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("said", "score"),
+    [
+        ("Yes", 1.0),
+        (" yes.", 1.0),
+        ("**No**", 0.0),
+        ("NO, because", 0.0),
+        ("Yes\n\nThe step", 1.0),
+        ("<think>\nNo... yes!\n</think>\n\nNo", 0.0),
+        ("I wonder. No.</think>Yes", 1.0),  # the template opened the thoughts
+        ([{"type": "thinking", "thinking": []}, {"type": "text", "text": "Yes"}], 1.0),
+    ],
+)
+def test_an_answer_is_its_first_word(said: Any, score: float) -> None:
+    with replying(lambda body: (choice(said), 200)) as (url, _):
+        assert scored(LlmJudge(url, "m", YES_NO)) == (score,) * 3
+
+
+@pytest.mark.parametrize(
+    ("said", "score"), [("7", 7), ("7/9", 7), ("Grade", None), ("10", None), ("7.5", None), ("-7", None)]
+)
+def test_a_grade_is_one_digit(said: str, score: float | None) -> None:
+    with replying(lambda body: (choice(said), 200)) as (url, _):
+        if score is None:
+            with pytest.raises(BadResponse, match="not one of 0, 1"):
+                scored(LlmJudge(url, "m", GRADE))
+        else:
+            assert scored(LlmJudge(url, "m", GRADE)) == pytest.approx((score / 9,) * 3)
+
+
+@pytest.mark.parametrize(
+    ("found", "score"),
+    [
+        (choice("Yes", [("Yes", {"Yes": 0.5, " yes": 0.2, "YES": 0.1, "No": 0.1, " no.": 0.1})]), 0.8),
+        (choice("Yes", [("\u2581Yes", {"\u2581Yes": 0.6, "\u2581No": 0.4})]), 0.6),
+        (choice("**Yes**", [("**", {"**": 0.9, "No": 0.1}), ("Yes", {"Yes": 0.7, "No": 0.3})]), 0.7),
+        # The chances of the first thought say nothing about the answer.
+        (
+            choice(
+                "<think>No</think>Yes",
+                [
+                    ("<think>", {"<think>": 1.0, "No": 1e-9}),
+                    ("No", {"No": 1.0}),
+                    ("</think>", {}),
+                    ("Yes", {"Yes": 0.9, "No": 0.1}),
+                ],
+            ),
+            0.9,
+        ),
+        # The server's reasoning parser took the thoughts out of the text, not out of the tokens.
+        (choice("Yes", [("No", {"No": 1.0}), ("</think>", {}), ("Yes", {"Yes": 0.6, "No": 0.4})]), 0.6),
+        (choice("Yes", [("Hm", {"Hm": 0.9, "No": 0.1}), ("Yes", {"Yes": 1.0})]), 1.0),  # not the answer's token
+        (choice("Yes", [("Yes", {})]), 1.0),
+    ],
+)
+def test_chances_are_those_of_the_answers_own_token(found: dict[str, Any], score: float) -> None:
+    with replying(lambda body: (found, 200)) as (url, _):
+        assert scored(LlmJudge(url, "m", YES_NO)) == pytest.approx((score,) * 3)
+
+
+@pytest.mark.parametrize(
+    "thinking",
+    [
+        choice("<think>Okay", finish_reason="length"),
+        choice("Okay, so", finish_reason="length"),
+        choice(None, finish_reason="length", message={"reasoning_content": "Okay, so"}),
+        choice("", finish_reason="length"),
+    ],
+)
+def test_a_model_that_thinks_is_given_room_to(thinking: dict[str, Any]) -> None:
+    def reply(body: dict[str, Any]) -> tuple[dict[str, Any], int]:
+        return (thinking if body["max_tokens"] < 100 else choice("No")), 200
+
+    with replying(reply) as (url, bodies):
+        prm = LlmJudge(url, "m", YES_NO)
+
+        async def both() -> None:
+            assert (await prm.score(QUESTION, STEPS[:1])).values == (0.0,)
+            assert (await prm.score(QUESTION, STEPS)).values == (0.0,) * 3
+            await prm.aclose()
+
+        asyncio.run(both())
+        assert [body["max_tokens"] for body in bodies] == [4, 4096, 4096, 4096]
+    with (
+        replying(lambda body: (choice(None, finish_reason="length"), 200)) as (url, _),
+        pytest.raises(BadResponse, match=r"thought for 4096 tokens without an answer.*thinking off"),
+    ):
+        scored(LlmJudge(url, "m", YES_NO))
+
+
+def test_what_a_server_refuses_is_left_out() -> None:
+    def reply(body: dict[str, Any]) -> tuple[dict[str, Any], int]:
+        if "max_tokens" in body:
+            return {"message": "'max_tokens' is not supported. Use 'max_completion_tokens' instead."}, 400
+        for name in ("temperature", "logprobs"):
+            if name in body:
+                return {"message": f"{name} is not supported with this model"}, 400
+        return choice("Yes"), 200
+
+    with replying(reply) as (url, bodies):
+        assert scored(LlmJudge(url, "m", YES_NO)) == (1.0,) * 3
+        assert sorted(bodies[-1]) == ["max_completion_tokens", "messages", "model"]
+    with replying(lambda body: ({"message": "no such model"}, 404)) as (url, bodies):
+        with pytest.raises(BackendRefused, match="no such model"):
+            scored(LlmJudge(url, "m", YES_NO))
+        assert len(bodies) <= 3  # one a step
+
+
+def test_a_system_prompt_is_sent() -> None:
+    with replying(lambda body: (choice("Yes"), 200)) as (url, bodies):
+        scored(LlmJudge(url, "m", YES_NO, system="Be strict."))
+        assert bodies[0]["messages"][0] == {"role": "system", "content": "Be strict."}

@@ -22,7 +22,9 @@ class Settings:
     template: str = "chatml"
     tokenizer: str | None = None
     system: str | None = None
+    context: int | None = None
     step_mark: str = "<extra_0>"
+    raw_logits: bool = False
     timeout: float = 60.0
     retries: int = 3
 

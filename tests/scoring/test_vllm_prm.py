@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 import pytest
@@ -79,15 +80,25 @@ def test_logits() -> None:
         ({"more_scores": -1}, "2 scores for 3 steps"),
         ({"pooling": []}, "0 scores"),
         ({"pooling": "nonsense"}, "no list"),
-        ({"pooling": [[0.1, 0.2, 0.7]] * 3}, "not numbers"),
+        ({"pooling": [[0.1, 0.2, 0.7]] * 3}, "scores of 3 classes"),
+        ({"pooling": [[]] * 3}, "scores of 0 classes"),
         ({"pooling": [["x"]] * 3}, "not numbers"),
-        ({"pooling": [[-3.0, 4.0]] * 3}, "raw_logits"),
+        ({"pooling": [[True]] * 3}, "not numbers"),
         ({"pooling": [[None, None]] * 3}, "not numbers"),
+        ({"pooling": [[math.nan]] * 3}, "not numbers"),
+        ({"pooling": [[0.5], [0.5], [-math.inf]]}, "not numbers"),
+        ({"pooling": [[0.0, math.inf]] * 3, "raw": True}, "not numbers"),
+        ({"pooling": [[-3.0, 4.0]] * 3}, "not probabilities.*raw_logits"),
+        ({"pooling": [[0.9, 0.8]] * 3}, "not probabilities.*raw_logits"),
+        ({"pooling": [[1.2]] * 3}, "not probabilities.*raw_logits"),
+        ({"pooling": [-0.2, 0.5, 0.5]}, "not probabilities.*raw_logits"),
     ],
 )
 def test_answers_that_break_the_contract(habit: dict[str, Any], words: str) -> None:
-    with serving(**habit) as habits, pytest.raises(BadResponse, match=f"process reward model prm at http.*{words}"):
-        scores(habits)
+    raw = {"raw_logits": True} if "raw" in habit else {}
+    switches = {name: value for name, value in habit.items() if name != "raw"}
+    with serving(**switches) as habits, pytest.raises(BadResponse, match=f"process reward model prm at http.*{words}"):
+        scores(habits, **raw)
 
 
 def test_too_long_is_an_error(counter: TokenCounter) -> None:

@@ -14,7 +14,7 @@ from trim.policies.spec import PolicySpec
 from trim.protocols import Policy
 
 if TYPE_CHECKING:
-    from trim.config.settings import Config
+    from trim.config.settings import Config, PrmSettings
     from trim.policies.artifacts import Models
 
 
@@ -76,10 +76,40 @@ def open_policy(config: Config, name: str | None = None, parameter: float | None
     """
     choice = choose(config, name, parameter)
     family = registry.FAMILIES.get(choice.spec.family)
-    if family is not None and registry.Need.STEP_LABELS in family.needs:
+    if family is not None:
+        _check_judge(config, family)
+    return _open(config, choice)
+
+
+def strong_judge(config: Config) -> PrmSettings:
+    """The strong model as a judge of drafts: asked for a grade, or, in this process, by the likelihood of a draft.
+
+    Raises:
+        ConfigError: the strong model is a class of the user's own.
+    """
+    from trim.config.settings import LISTED_BACKENDS, PrmSettings
+
+    strong = config.strong
+    if strong.backend not in LISTED_BACKENDS:
+        raise ConfigError(f"[strong] backend {strong.backend} cannot be asked for grades: it is a class of your own")
+    if strong.backend == "embedded":
+        return PrmSettings("likelihood", strong.model or "strong")
+    return PrmSettings(
+        "grade", strong.model, strong.base_url, strong.api_key_env, timeout=strong.timeout, retries=strong.retries
+    )
+
+
+def _check_judge(config: Config, family: registry.PolicyFamily) -> None:
+    """Raise where a family's scores are not those of the configured judge."""
+    if registry.Need.STEP_LABELS in family.needs:
         raise ConfigError(f"policy {family.name} needs {registry.Need.STEP_LABELS}: it is there for trim eval alone")
-    check_drafts(config, choice.spec)
-    return registry.open_policy(choice.spec, choice.parameter, _models(config, choice.spec))
+    if registry.Need.STRONG_JUDGE not in family.needs:
+        return
+    meant, prm = strong_judge(config), config.prm
+    if (prm.backend, prm.model, prm.base_url) != (meant.backend, meant.model, meant.base_url):
+        address = f", base_url = {meant.base_url!r}" if meant.base_url else ""
+        words = f"set [prm] backend = {meant.backend!r}, model = {meant.model!r}{address}"
+        raise ConfigError(f"policy {family.name} needs {registry.Need.STRONG_JUDGE}: {words}, or use trim eval")
 
 
 def open_sweep(config: Config, name: str, parameters: Sequence[float | None] | None = None) -> list[Policy]:
@@ -90,10 +120,15 @@ def open_sweep(config: Config, name: str, parameters: Sequence[float | None] | N
         ConfigError: as for `open_policy`.
     """
     if name.endswith(".json"):
-        return [open_policy(config, name)]
+        return [_open(config, choose(config, name))]
     spec = choose(config, name).spec
     check_drafts(config, spec)
     return registry.open_sweep(spec, parameters, _models(config, spec))
+
+
+def _open(config: Config, choice: PolicyChoice) -> Policy:
+    check_drafts(config, choice.spec)
+    return registry.open_policy(choice.spec, choice.parameter, _models(config, choice.spec))
 
 
 def _configured(config: Config) -> PolicyChoice:

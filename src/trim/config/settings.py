@@ -25,12 +25,12 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
-from trim.config.validation import broken_rule, sentence
+from trim.config.validation import broken_rule, fields, sentence
 from trim.errors import ConfigError
 from trim.plugins import BACKENDS, SCORERS, ExtensionPoint, is_reference
 from trim.policies.registry import check
 from trim.policies.spec import PolicySpec
-from trim.scoring.registry import JUDGES
+from trim.scoring.registry import JUDGES, takers
 
 __all__ = [
     "BudgetSettings",
@@ -173,11 +173,21 @@ class PrmSettings(metaclass=_Table):
     api_key_env: Text = _API_KEY_ENV
     template: Text = _TEMPLATE
     tokenizer: Text = Field(
-        default="", description="Folder with a `tokenizer.json`, to count tokens before they are sent."
+        default="",
+        description="Folder with the model's `tokenizer.json`. A PRM's texts are measured with it (set `context` too); "
+        "texts for log-probabilities are sent as its tokens.",
     )
-    system: Text = Field(default="", description="System prompt of the PRM.")
+    context: Whole | None = Field(
+        default=None,
+        ge=1,
+        description="Tokens that the model can read: longer text is refused before it is sent. Needs `tokenizer`.",
+    )
+    system: Text = Field(default="", description="System prompt of the judge.")
     step_mark: Text = Field(
         default="<extra_0>", description="Text after each step, at which the PRM's scores are read."
+    )
+    raw_logits: Flag = Field(
+        default=False, description="Whether the server sends a PRM's logits in place of its probabilities."
     )
     recalibration: Text = Field(
         default="", description="File with the curve that `trim eval-prm --recalibrate` wrote; scores go through it."
@@ -354,6 +364,7 @@ class Config(metaclass=_Table):
                 raise broken_rule(words, role, "base_url")
             if settings.on_error == role:
                 raise broken_rule(f"it cannot be {role!r}: that is the role that failed", role, "on_error")
+        self._check_judge()
         serve = self.serve
         target = "target_spend_per_hour" if serve.target_spend_per_hour is not None else "target_spend_per_day"
         if serve.spend_targets() and serve.target_strong_share is not None:
@@ -365,6 +376,24 @@ class Config(metaclass=_Table):
             self._check_pass_through()
         self._check_policy()
         return self
+
+    def _check_judge(self) -> None:
+        """Whether every key of `[prm]` that is set has an effect; a class of the user's own is given all of them."""
+        prm = self.prm
+        family = JUDGES.get(prm.backend)
+        if self.prm.prices.completion:
+            raise broken_rule("what a judge writes is not charged", "prm", "prices", "completion")
+        for (key, *inner), field in fields(PrmSettings).items():
+            if family is None or inner or vars(prm)[key] == field.get_default(call_default_factory=True):
+                continue
+            if not family.takes(key, served=bool(prm.base_url)):
+                where = " without an address" if family.local and not prm.base_url else ""
+                words = f"it has no effect with the judge {family.name!r}{where}; it is for {takers(key)}"
+                raise broken_rule(words, "prm", key)
+        if family is not None and prm.context is not None and not prm.tokenizer:
+            raise broken_rule("it needs tokenizer, to count with", "prm", "context")
+        if prm.backend == "vllm" and prm.tokenizer and prm.context is None:
+            raise broken_rule("it needs context, the tokens that the PRM can read", "prm", "tokenizer")
 
     def _check_pass_through(self) -> None:
         """What is passed through needs a server that knows it, and a way to count and cap what it costs."""

@@ -74,11 +74,15 @@ class JudgeSpec(BackendSpec):
     """What scores steps.
 
     Args:
+        context: tokens that the model can read, where longer text is to be refused before it is sent.
         step_mark: text at which a PRM's scores are read.
+        raw_logits: a PRM's scores are logits, not probabilities.
         recalibration: file of a curve that scores go through, or None.
     """
 
+    context: int | None
     step_mark: str
+    raw_logits: bool
     recalibration: Path | None
 
     def identity(self) -> str:
@@ -118,8 +122,13 @@ def generator_spec(settings: ModelSettings, role: Role) -> GeneratorSpec:
 def judge_spec(settings: PrmSettings) -> JudgeSpec:
     local = "" if _is_own(settings.backend) else JUDGES[settings.backend].local
     curve = Path(settings.recalibration) if settings.recalibration else None
-    shared = _shared(settings, local or Role.PRM.value)
-    return JudgeSpec(**vars(shared), step_mark=settings.step_mark, recalibration=curve)
+    return JudgeSpec(
+        **vars(_shared(settings, local or Role.PRM.value)),
+        context=settings.context,
+        step_mark=settings.step_mark,
+        raw_logits=settings.raw_logits,
+        recalibration=curve,
+    )
 
 
 def _shared(settings: ModelSettings | PrmSettings, shipped: str) -> BackendSpec:

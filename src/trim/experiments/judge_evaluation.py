@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Literal, get_args, get_type_hints
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from trim.experiments.labelled_solutions import LabelledSolution
 from trim.metrics.judge_quality import Judged, calibration_error, labelled_steps
 from trim.metrics.score_calibration import Points, fit_curve
 from trim.scoring.recalibrated import RecalibrationCurve
+from trim.scoring.registry import JUDGES
 from trim.types import Question
 
 Method = Literal["isotonic", "temperature"]
@@ -42,7 +43,8 @@ async def score_solutions(config: Config, solutions: Sequence[LabelledSolution])
 
 
 def with_judge(config: Config, text: str) -> Config:
-    """The same models with another judge: BACKEND or BACKEND=MODEL, at the address of `[prm]`.
+    """The same models with another judge: BACKEND or BACKEND=MODEL, at the address of `[prm]`, with those of its keys
+    that the other takes.
 
     Raises:
         ConfigError: there is no such backend.
@@ -53,8 +55,10 @@ def with_judge(config: Config, text: str) -> Config:
         raise ConfigError(f"--scorers: no {backend!r}; there are {', '.join(known)}")
     base_url = "" if backend == "embedded" else config.prm.base_url
     model = model or (config.prm.model if base_url else "")
-    changes: dict[str, Any] = {"backend": backend, "model": model, "base_url": base_url, "recalibration": ""}
-    return replace(config, prm=replace(config.prm, **changes))
+    family = JUDGES[backend]
+    taken = {key: value for key, value in vars(config.prm).items() if family.takes(key, served=bool(base_url))}
+    changes = {"backend": backend, "model": model, "base_url": base_url, "recalibration": ""}
+    return replace(config, prm=PrmSettings(**taken | changes))
 
 
 @dataclass(frozen=True)

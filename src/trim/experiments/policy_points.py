@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, cast
 from trim import plugins
 from trim.baselines.query_level.solvers import WEAK_SAMPLE, Remembered, WholeSolutions
 from trim.config.factory import Backends, open_prm
-from trim.config.policy import choose, open_sweep
-from trim.config.settings import Config, PrmSettings
+from trim.config.policy import choose, open_sweep, strong_judge
 from trim.config.specs import identities
 from trim.errors import ConfigError
 from trim.experiments.run import Point
@@ -134,22 +133,10 @@ class PolicyPoints:
         if Need.STRONG_JUDGE not in needs:
             return None
         if self._strong_judge is None:
-            self._strong_judge = _open_strong_judge(self.backends.config)
+            config = self.backends.config
+            self._strong_judge = open_prm(replace(config, prm=strong_judge(config)))
             self.stack.push_async_callback(self._strong_judge.aclose)
         return self._strong_judge
-
-
-def _open_strong_judge(config: Config) -> Judge:
-    """The strong model as a judge of drafts: asked for a grade, or, in-process, by the likelihood of a draft."""
-    strong = config.strong
-    if strong.backend == "embedded":
-        from trim.scoring.likelihood import open_embedded
-
-        return open_embedded(strong.model or "strong")
-    judge = PrmSettings(
-        "grade", strong.model, strong.base_url, strong.api_key_env, timeout=strong.timeout, retries=strong.retries
-    )
-    return open_prm(replace(config, prm=judge))
 
 
 def _is_scored(trace: Trace) -> bool:

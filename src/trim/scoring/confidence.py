@@ -44,11 +44,11 @@ class ConfidenceJudge(LogprobJudge):
             values = tuple(exp(-entropy) for entropy in await self.source.first_token_entropies(question, steps))
             tokens = len(values)
         else:
-            logprobs = await self.source.step_logprobs(question, steps)
-            values = tuple(exp(sum(step) / max(1, len(step))) for step in logprobs)
+            logprobs = await self.logprobs(question, steps)
+            values = tuple(exp(sum(step) / len(step)) for step in logprobs)
             tokens = sum(map(len, logprobs))
         if len(values) != len(steps):
-            raise BadResponse(f"{self.evidence} judge", f"{len(values)} values for {len(steps)} steps")
+            raise BadResponse(self.identity, f"{len(values)} values for {len(steps)} steps")
         return Scores(tuple(min(value, 1.0) for value in values), tokens)
 
 
@@ -58,5 +58,5 @@ def open_judge(settings: JudgeSettings, api_key: str | None, step_format: StepFo
     Raises:
         ConfigError: there is no such model or template.
     """
-    source = open_server(settings, api_key) if settings.base_url else EmbeddedLogprobs(settings.model)
+    source = open_server(settings, api_key, step_format) if settings.base_url else EmbeddedLogprobs(settings.model)
     return ConfidenceJudge(source, "entropy" if settings.backend == "entropy" else "log-probability")

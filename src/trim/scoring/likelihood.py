@@ -11,7 +11,7 @@ import json
 import numpy as np
 from numpy.typing import ArrayLike
 
-from trim.errors import BadResponse, ConfigError
+from trim.errors import ConfigError
 from trim.scoring.embedded_logprobs import EmbeddedLogprobs
 from trim.scoring.prompt_logprobs import LogprobJudge, LogprobSource, open_server
 from trim.scoring.registry import JudgeSettings
@@ -41,11 +41,9 @@ class LikelihoodJudge(LogprobJudge):
 
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
         """P(correct) per step. `Scores.tokens` are those of the steps."""
-        logprobs = await self.source.step_logprobs(question, steps)
-        if len(logprobs) != len(steps):
-            raise BadResponse("likelihood judge", f"log-probabilities of {len(logprobs)} steps for {len(steps)}")
+        logprobs = await self.logprobs(question, steps)
         a, b = self.coefficients
-        values = tuple(sigmoid(a * min(step, default=0.0) + b) for step in logprobs)
+        values = tuple(sigmoid(a * min(step) + b) for step in logprobs)
         return Scores(values, sum(map(len, logprobs)))
 
 
@@ -113,4 +111,6 @@ def open_judge(settings: JudgeSettings, api_key: str | None, step_format: StepFo
     Raises:
         ConfigError: there is no such model or template.
     """
-    return LikelihoodJudge(open_server(settings, api_key)) if settings.base_url else open_embedded(settings.model)
+    if not settings.base_url:
+        return open_embedded(settings.model)
+    return LikelihoodJudge(open_server(settings, api_key, step_format))

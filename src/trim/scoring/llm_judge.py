@@ -4,12 +4,15 @@ Yes or no ("self-verification" where the weak model itself is asked), or a grade
 2504.07891). Where the server tells the probabilities of the answer's first token, the score is the expected value of
 the answer, else the value of the answer that was given. Or a typed decision: JSON by a schema, with the answer and its
 probability, for servers with structured output and no log-probabilities.
+
+What a model thinks before it answers is no answer: it is left aside, and a model that thinks is given room to.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,12 +20,16 @@ from math import exp
 from typing import Any
 
 from trim.backends.client import ServerBackend
-from trim.errors import BackendError, BadResponse
+from trim.errors import BackendError, BackendRefused, BadResponse
 from trim.protocols import Probe
 from trim.scoring.registry import JudgeSettings
 from trim.steps import StepFormat
 from trim.types import Question, Scores
 
+_ANSWER, _TYPED_ANSWER, _THOUGHTS = 4, 64, 4096  # tokens that a judge may write; the last where it thinks first
+_WORD = re.compile(r"(?:[^\w-]|_|-(?!\d))*([^\W_]+)(?![.,]?\d)")  # the first: `**Yes**`, `7/9`; neither `-7` nor `7.5`
+_END_OF_THOUGHTS = "</think>"
+_MAY_BE_REFUSED = ("max_completion_tokens", "temperature", "logprobs")  # what a refusal names is sent otherwise, or not
 _REMEMBERED = 20_000  # scores of steps that are kept: earlier steps are not asked about again
 
 
@@ -66,6 +73,47 @@ FORMS = {form.name: form for form in (YES_NO, GRADE, TYPED)}
 
 
 @dataclass(frozen=True)
+class _Said:
+    """What a model says.
+
+    Args:
+        text: its answer without the thoughts before it; empty: it did not come to one.
+        cut: it was still writing, thoughts perhaps.
+        tokens: each token of the answer with those that might stand in its place, and their log-probabilities.
+    """
+
+    text: str
+    cut: bool
+    tokens: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]
+
+    @classmethod
+    def of(cls, choice: Mapping[str, Any]) -> _Said:
+        """From a choice of a chat's reply; raises what reading another form raises."""
+        content = choice["message"].get("content") or ""
+        if isinstance(content, list):
+            content = "".join(part["text"] for part in content if part.get("type") == "text")
+        _, ended, answer = str(content).rpartition(_END_OF_THOUGHTS)
+        unfinished = not ended and answer.lstrip().startswith("<think")
+        tokens = [
+            (
+                str(entry["token"]),
+                tuple((str(one["token"]), float(one["logprob"])) for one in entry["top_logprobs"] or ()),
+            )
+            for entry in (choice.get("logprobs") or {}).get("content") or ()
+        ]
+        behind = [i + 1 for i, (token, _) in enumerate(tokens) if _END_OF_THOUGHTS in token]
+        text = "" if unfinished else answer.strip()
+        return cls(text, unfinished or choice.get("finish_reason") == "length", tuple(tokens[max(behind, default=0) :]))
+
+    def chances(self, word: str) -> list[tuple[str, float]]:
+        """The tokens that might stand in place of this word, the first of the answer; none: that is not known."""
+        first = next(((token, top) for token, top in self.tokens if _word(token)), None)
+        if first is None or _word(first[0]) != word:
+            return []
+        return [(token, exp(logprob)) for token, logprob in first[1] if logprob <= 0.01]
+
+
+@dataclass(frozen=True)
 class _Judged:
     score: float
     tokens: int
@@ -78,6 +126,7 @@ class LlmJudge(ServerBackend):
         base_url, model, api_key, timeout, retries: see `trim.backends.client.Server`.
         form: what is asked: `YES_NO`, `GRADE` or `TYPED`.
         steps: how steps are joined.
+        system: a system prompt, if any.
     """
 
     def __init__(
@@ -87,6 +136,7 @@ class LlmJudge(ServerBackend):
         form: Form,
         *,
         steps: StepFormat | None = None,
+        system: str | None = None,
         api_key: str | None = None,
         timeout: float = 60.0,
         retries: int = 3,
@@ -94,6 +144,9 @@ class LlmJudge(ServerBackend):
         super().__init__(form.name, "judge", base_url, model, api_key=api_key, timeout=timeout, retries=retries)
         self.form = form
         self.steps = steps or StepFormat()
+        self.system = system
+        self._room = _ANSWER if form.schema is None else _TYPED_ANSWER
+        self._refused: frozenset[str] = frozenset()
         self._known: OrderedDict[tuple[str, ...], _Judged] = OrderedDict()
 
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
@@ -115,57 +168,81 @@ class LlmJudge(ServerBackend):
     async def _ask(self, key: tuple[str, ...]) -> _Judged:
         question, *steps = key
         text = f"Question: {question}\n\nSolution so far:\n\n{self.steps.join(tuple(steps))}\n\n{self.form.instruction}"
-        body: dict[str, Any] = {
-            "model": self.server.model,
-            "messages": [{"role": "user", "content": text}],
-            "temperature": 0,
-        }
-        if self.form.schema is None:
-            body |= {"max_tokens": 4, "logprobs": True, "top_logprobs": 20}
-        else:
-            named = {"name": "judgement", "strict": True, "schema": dict(self.form.schema)}
-            body |= {"max_tokens": 64, "response_format": {"type": "json_schema", "json_schema": named}}
-        self.usage.calls += 1
-        answer = await self.server.post("chat/completions", body)
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        messages = [*system, {"role": "user", "content": text}]
+        for room in dict.fromkeys((self._room, _THOUGHTS)):
+            said, tokens = await self._request(messages, room)
+            if not said.cut or self._answers(said):
+                break
+        judged = _Judged(self._value(said), tokens)
+        self._room = room
+        return judged
+
+    async def _request(self, messages: list[dict[str, str]], room: int) -> tuple[_Said, int]:
+        """What the model says, and the tokens that it read. What its server refuses is left out from then on."""
+        while True:
+            options = self._options(room)
+            self.usage.calls += 1
+            try:
+                answer = await self.server.post("chat/completions", {**options, "messages": messages})
+                break
+            except BackendRefused as error:
+                self._refused = self._refused | {name for name in _MAY_BE_REFUSED if name in error.problem}
+                if self._options(room) == options:
+                    raise
+        used = answer.get("usage") or {}
+        tokens = _count(used, "prompt_tokens")
+        self.usage.prompt_tokens += tokens
+        self.usage.completion_tokens += _count(used, "completion_tokens")
         try:
-            choice: Any = answer["choices"][0]
-            said = str(choice["message"]["content"])
-            first = ((choice.get("logprobs") or {}).get("content") or [{}])[0].get("top_logprobs") or []
-            chances = [(str(entry["token"]), exp(float(entry["logprob"]))) for entry in first]
-            used = answer.get("usage") or {}
-            tokens = int(used.get("prompt_tokens", 0))
-            self.usage.completion_tokens += int(used.get("completion_tokens", 0))
+            return _Said.of(answer["choices"][0]), tokens
         except (KeyError, IndexError, TypeError, ValueError, AttributeError):
             raise BadResponse(self.server.name, "not an answer of a chat API") from None
-        self.usage.prompt_tokens += tokens
-        return _Judged(self._value(said, chances), tokens)
 
-    def _value(self, said: str, chances: list[tuple[str, float]]) -> float:
-        """The expected value over the first token where its chances are known, else that of the first word."""
+    def _options(self, room: int) -> dict[str, Any]:
+        """The request without its messages."""
+        refused = self._refused
+        limit = "max_completion_tokens" if "max_completion_tokens" in refused else "max_tokens"
+        options: dict[str, Any] = {"model": self.server.model, limit: room}
+        if "temperature" not in refused:
+            options["temperature"] = 0
         if self.form.schema is not None:
-            return self._typed(said)
-        known = [
-            (self.form.values[word], chance) for token, chance in chances if (word := _word(token)) in self.form.values
-        ]
+            named = {"name": "judgement", "strict": True, "schema": dict(self.form.schema)}
+            options["response_format"] = {"type": "json_schema", "json_schema": named}
+        elif "logprobs" not in refused:
+            options |= {"logprobs": True, "top_logprobs": 20}
+        return options
+
+    def _answers(self, said: _Said) -> bool:
+        """Whether the model has come to its answer, though it was cut off."""
+        return "}" in said.text if self.form.schema is not None else _word(said.text) in self.form.values
+
+    def _value(self, said: _Said) -> float:
+        """The expected value over the answer's first token where its chances are known, else that of the first word."""
+        if not said.text:
+            words = f"thought for {_THOUGHTS} tokens without an answer" if said.cut else "answered nothing"
+            hint = "turn its thinking off, or take a judge that does not think"
+            raise BadResponse(self.server.name, words, hint if said.cut else "")
+        if self.form.schema is not None:
+            return self._typed(said.text)
+        values, word = self.form.values, _word(said.text)
+        if word not in values:
+            raise BadResponse(self.server.name, f"answered {said.text[:40]!r}, not one of {', '.join(values)}")
+        known = [(values[other], chance) for token, chance in said.chances(word) if (other := _word(token)) in values]
         total = sum(chance for _, chance in known)
-        if total > 0:
-            return sum(value * chance for value, chance in known) / total
-        word = _word(said.strip().partition(" ")[0])
-        if word not in self.form.values:
-            raise BadResponse(self.server.name, f"answered {said[:40]!r}, not one of {', '.join(self.form.values)}")
-        return self.form.values[word]
+        return sum(value * chance for value, chance in known) / total if total > 0 else values[word]
 
     def _typed(self, said: str) -> float:
         """The expected value of a typed answer: its value with its probability, the opposite value with the rest."""
         try:
-            found = json.loads(said)
-            value, sure = self.form.values[found["answer"]], float(found["probability"])
-            if not 0.0 <= sure <= 1.0:
+            found = json.loads(said[said.index("{") : said.rindex("}") + 1])
+            value, sure = self.form.values[found["answer"]], found["probability"]
+            if isinstance(sure, bool) or not 0.0 <= sure <= 1.0:
                 raise ValueError(sure)
         except (ValueError, KeyError, TypeError):
             problem = f"answered {said[:60]!r}, not in the schema that it was given"
             raise BadResponse(self.server.name, problem, "the server must honour response_format json_schema") from None
-        return value * sure + (1.0 - value) * (1.0 - sure)
+        return float(value * sure + (1.0 - value) * (1.0 - sure))
 
     async def trial(self, found: Probe) -> Probe:
         """Whether the judge answers as it was asked."""
@@ -176,8 +253,16 @@ class LlmJudge(ServerBackend):
         return found
 
 
-def _word(token: str) -> str:
-    return token.strip().strip(".,:;!*\"'").lower()
+def _word(text: str) -> str:
+    """The first word; empty: there is none. Vocabularies write a space before it as U+2581 or U+0120."""
+    found = _WORD.match(text.lstrip(" \n\u2581\u0120"))
+    return found[1].lower() if found else ""
+
+
+def _count(used: Mapping[str, object], key: str) -> int:
+    """A count of tokens; 0 where the server gives none."""
+    count = used.get(key)
+    return int(count) if isinstance(count, int | float) and 0 <= count < float("inf") else 0
 
 
 def open_judge(settings: JudgeSettings, api_key: str | None, step_format: StepFormat) -> LlmJudge:
@@ -187,6 +272,7 @@ def open_judge(settings: JudgeSettings, api_key: str | None, step_format: StepFo
         settings.model,
         FORMS[settings.backend],
         steps=step_format,
+        system=settings.system,
         api_key=api_key,
         timeout=settings.timeout,
         retries=settings.retries,

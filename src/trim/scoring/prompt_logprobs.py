@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import accumulate
 from math import exp, log
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 from trim.backends.base import WrappedBackend
 from trim.backends.client import ServerBackend, TokenCounter
-from trim.errors import BackendError, BadResponse
+from trim.errors import BackendError, BackendRefused, BackendUnavailable, BadResponse, InputTooLong
 from trim.prompts import ChatTemplate, load_template
 from trim.protocols import Backend, Probe
+from trim.scoring.logprob_reply import ReplyToken, read_tokens
 from trim.scoring.registry import JudgeSettings
+from trim.scoring.token_alignment import Places, StepText, align
 from trim.steps import StepFormat
 from trim.types import Question
 
 _TOP = 20  # most likely tokens that a server is asked for; vLLM's default maximum
+_WRITTEN = 1  # tokens that a server is asked to write
+_NO_ECHO = re.compile(r"\becho\b|prompt[ _]logprobs", re.IGNORECASE)  # in a refusal
+_OTHERS = "the server must honour echo and logprobs, as vLLM and SGLang do; llama-server does not"
+
+_T = TypeVar("_T")
 
 
 class LogprobSource(Backend, Protocol):
@@ -46,13 +55,18 @@ class LogprobJudge(WrappedBackend):
         """Kind of the judge and its model."""
         return f"{self.kind}:{self.source.identity.partition(':')[2]}"
 
+    async def logprobs(self, question: Question, steps: tuple[str, ...]) -> tuple[tuple[float, ...], ...]:
+        """Of each step's tokens, at least one.
 
-@dataclass(frozen=True, slots=True)
-class _Token:
-    """A token of the prompt: its log-probability, and those of the most likely tokens in its place."""
-
-    logprob: float
-    top: tuple[float, ...] = ()
+        Raises:
+            BadResponse: the source gave another number of steps, or nothing for one of them.
+        """
+        found = await self.source.step_logprobs(question, steps)
+        if len(found) != len(steps):
+            raise BadResponse(self.identity, f"log-probabilities of {len(found)} steps for {len(steps)}")
+        if not all(found):
+            raise BadResponse(self.identity, f"no log-probabilities of step {[*map(bool, found)].index(False) + 1}")
+        return found
 
 
 def _entropy(logprobs: Sequence[float]) -> float:
@@ -62,6 +76,12 @@ def _entropy(logprobs: Sequence[float]) -> float:
     return -sum(chance * log(chance) for chance in chances if chance > 0)
 
 
+def _count(used: Mapping[str, object], key: str, otherwise: int) -> int:
+    """A count of tokens, where the server gives one."""
+    count = used.get(key)
+    return int(count) if isinstance(count, int | float) and 0 <= count < float("inf") else otherwise
+
+
 class OpenAILogprobs(ServerBackend):
     """Log-probabilities of given text from a server's `/completions` (`echo` and `logprobs`: vLLM, SGLang, ...).
 
@@ -69,8 +89,11 @@ class OpenAILogprobs(ServerBackend):
         base_url, model, api_key, timeout, retries: see `trim.backends.client.Server`.
         template: chat template of the model.
         form: how steps are joined.
-        tokenizer: the model's own. The text is then sent as its tokens, so that it is certain which token belongs to
-            which step; without it the offsets in the server's answer say so.
+        tokenizer: the model's own. The text is then sent as its tokens, so that it is known which token belongs to
+            which step; without it the texts of the server's tokens say so, see `trim.scoring.token_alignment`.
+        context: tokens that the model can read; only used with a tokenizer.
+
+    A token belongs to the step in which its first visible character stands. What cannot be told is a `BadResponse`.
     """
 
     def __init__(
@@ -81,6 +104,7 @@ class OpenAILogprobs(ServerBackend):
         *,
         form: StepFormat | None = None,
         tokenizer: TokenCounter | None = None,
+        context: int | None = None,
         api_key: str | None = None,
         timeout: float = 60.0,
         retries: int = 3,
@@ -90,77 +114,100 @@ class OpenAILogprobs(ServerBackend):
         self.template = template
         self.form = form or StepFormat()
         self.counter = tokenizer
+        self.context = context
 
     async def step_logprobs(self, question: Question, steps: tuple[str, ...]) -> tuple[tuple[float, ...], ...]:
         """Natural log-probabilities of each step's tokens given everything before them, separators left out."""
-        return tuple(tuple(token.logprob for token in step) for step in await self._tokens(question, steps))
+        found = await self._tokens(question, steps)
+        return tuple(tuple(self._given(token.logprob, step) for token in tokens) for step, tokens in found)
 
     async def first_token_entropies(self, question: Question, steps: tuple[str, ...]) -> tuple[float, ...]:
-        """Entropy (nats) of each step's first token, 0 for a step without tokens.
+        """Entropy (nats) of each step's first token.
 
         From the 20 most likely tokens; all others count as one, so this is a lower bound, and close where it is small.
         """
         found = await self._tokens(question, steps, _TOP)
-        return tuple(_entropy(step[0].top) if step else 0.0 for step in found)
+        return tuple(_entropy(self._given(tokens[0].top or None, step)) for step, tokens in found)
 
-    async def _tokens(self, question: Question, steps: tuple[str, ...], top: int = 1) -> list[list[_Token]]:
-        """The tokens of each step."""
+    def _given(self, value: _T | None, step: int) -> _T:
+        """What the server gives for a token of a step; never a guess in its place."""
+        if value is None:
+            raise BadResponse(self.server.name, f"no log-probability of a token of step {step + 1}")
+        return value
+
+    async def _tokens(
+        self, question: Question, steps: tuple[str, ...], top: int = 1
+    ) -> list[tuple[int, list[ReplyToken]]]:
+        """The tokens of each step, at least one, by its index."""
         if not steps:
             return []
-        text = self.template.head(question.text, question.messages)
-        spans: list[tuple[int, int]] = []
-        for step in steps:
-            clean = self.template.clean(step)
-            spans.append((len(text), len(text) + len(clean)))
-            text += clean + self.form.joiner
-        text = text[: spans[-1][1]]
-        starts: list[int] | None = None
-        prompt: str | list[int] = text
-        if self.counter is not None:
-            prompt, offsets = self.counter.encode(text)
-            starts = [start for start, _ in offsets]
-        tokens, told = await self._ask(prompt, top)
-        starts = told if starts is None else starts
-        if len(starts) != len(tokens):
-            raise BadResponse(self.server.name, f"{len(tokens)} log-probabilities for {len(starts)} tokens")
-        result: list[list[_Token]] = [[] for _ in steps]
-        for start, token in zip(starts, tokens, strict=True):
-            at = next((i for i, (first, end) in enumerate(spans) if first <= start < end), None)
-            if at is not None:
-                result[at].append(token)
-        return result
+        head = self.template.head(question.text, question.messages)
+        text = StepText.of(head, tuple(map(self.template.clean, steps)), self.form.joiner)
+        prompt, spans = self._encoded(text.text)
+        tokens = await self._ask(prompt, top)
+        if not spans or [token.number for token in tokens[: len(spans)]] != prompt:
+            spans = self._joined(text, tokens, spans)
+        result: list[list[ReplyToken]] = [[] for _ in steps]
+        for token, stretches in zip(tokens, spans, strict=False):
+            owners = {text.owner(start, end) for start, end in stretches}
+            if len(owners) > 1:
+                shown = f"token {token.shown.text!r} may belong to more than one step"
+                raise BadResponse(self.server.name, shown, "set [prm] tokenizer to a folder with the model's own")
+            if (owner := owners.pop()) is not None:
+                result[owner].append(token)
+        if empty := [i + 1 for i, found in enumerate(result) if not found]:
+            raise BadResponse(self.server.name, f"step {empty[0]} has no token of its own, so it has no likelihood")
+        return list(enumerate(result))
 
-    async def _ask(self, prompt: str | list[int], top: int) -> tuple[list[_Token], list[int]]:
-        """The prompt's tokens (log-probability 0 for the first, which has none) and where each begins."""
+    def _joined(self, text: StepText, tokens: list[ReplyToken], spans: list[Places]) -> list[Places]:
+        """Where the tokens stand, `spans` if that is known; raises where their texts do not join to what was sent."""
+        hint = "it must honour echo and logprobs"
+        places = align(text.text, [token.shown for token in tokens], head=text.head, written=_WRITTEN)
+        if places is None:
+            words = f"{len(tokens)} tokens whose texts do not join to the text that was sent"
+            raise BadResponse(self.server.name, words, hint)
+        if spans and not len(spans) <= len(places) <= len(spans) + _WRITTEN:
+            words = f"{len(places)} tokens for a text of {len(spans)}"
+            raise BadResponse(self.server.name, words, f"{hint}, and [prm] tokenizer must be the model's own")
+        return spans or places
+
+    def _encoded(self, text: str) -> tuple[str | list[int], list[Places]]:
+        """The prompt to send, and where its tokens stand if that is known before."""
+        if self.counter is None:
+            return text, []
+        ids, offsets = self.counter.encode(text)
+        if self.context is not None and len(ids) > self.context:
+            raise InputTooLong(self.server.name, f"{len(ids)} tokens, the context is {self.context}")
+        at = [0, *accumulate(len(letter.encode("utf-8", "surrogatepass")) for letter in text)]
+        return ids, [frozenset({(at[start], at[end])}) for start, end in offsets]
+
+    async def _ask(self, prompt: str | list[int], top: int) -> list[ReplyToken]:
+        """The tokens of the reply, with what the model wrote at the end where the server tells that too."""
         body = {
             "model": self.server.model,
             "prompt": prompt,
-            "max_tokens": 1,  # some servers refuse 0; the token that is written is dropped
+            "max_tokens": _WRITTEN,  # some servers refuse 0; the token that is written is dropped
             "echo": True,
             "logprobs": top,
             "temperature": 0,
         }
         self.usage.calls += 1
-        answer = await self.server.post("completions", body)
         try:
-            found: Any = answer["choices"][0]["logprobs"]
-            values = [0.0 if value is None else float(value) for value in found["token_logprobs"]]
-            tops = found["top_logprobs"] if top > 1 else [None] * len(values)
-            tokens = [
-                _Token(value, tuple(map(float, (likeliest or {}).values())))
-                for value, likeliest in zip(values, tops, strict=True)
-            ]
-            offsets = [int(offset) for offset in found["text_offset"]]
+            answer = await self.server.post("completions", body)
+        except (BackendRefused, BackendUnavailable) as error:
+            if not _NO_ECHO.search(error.problem):
+                raise
+            words = f"it gives no log-probabilities of a prompt ({error.problem})"
+            raise BackendRefused(self.server.name, words, _OTHERS) from None
+        try:
+            tokens = read_tokens(answer)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError):
-            raise BadResponse(
-                self.server.name, "no log-probabilities of the prompt", "the server must honour echo and logprobs"
-            ) from None
+            raise BadResponse(self.server.name, "no log-probabilities of the prompt", _OTHERS) from None
         used = answer.get("usage") or {}
-        written = int(used.get("completion_tokens", 1))
-        self.usage.prompt_tokens += int(used.get("prompt_tokens", len(tokens) - written))
+        written = _count(used, "completion_tokens", 1)
+        self.usage.prompt_tokens += _count(used, "prompt_tokens", max(0, len(tokens) - written))
         self.usage.completion_tokens += written
-        end = len(tokens) - written if isinstance(prompt, str) else len(prompt)
-        return tokens[:end], offsets[:end]
+        return tokens
 
     async def trial(self, found: Probe) -> Probe:
         """Whether the server gives log-probabilities of a prompt."""
@@ -171,17 +218,19 @@ class OpenAILogprobs(ServerBackend):
         return replace(found, prompt_logprobs=all(logprobs))
 
 
-def open_server(settings: JudgeSettings, api_key: str | None) -> OpenAILogprobs:
+def open_server(settings: JudgeSettings, api_key: str | None, step_format: StepFormat) -> OpenAILogprobs:
     """The server that `[prm]` describes.
 
     Raises:
-        ConfigError: there is no such template.
+        ConfigError: there is no such template or tokenizer.
     """
-    template = load_template(settings.template)
     return OpenAILogprobs(
         settings.base_url,
         settings.model,
-        template,
+        load_template(settings.template, settings.system),
+        form=step_format,
+        tokenizer=None if settings.tokenizer is None else TokenCounter(settings.tokenizer),
+        context=settings.context,
         api_key=api_key,
         timeout=settings.timeout,
         retries=settings.retries,

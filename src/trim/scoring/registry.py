@@ -1,4 +1,5 @@
-"""The table of judges that a configuration names. A new one is a class in a file and a row here.
+"""The table of judges that a configuration names, with the keys of `[prm]` that each takes. A new one is a class in a
+file and a row here.
 
 `opener` names a function of (`JudgeSettings`, API key or None, `StepFormat`) that gives the judge.
 """
@@ -30,11 +31,22 @@ class JudgeSettings(Protocol):
     @property
     def system(self) -> str | None: ...
     @property
+    def context(self) -> int | None: ...
+    @property
     def step_mark(self) -> str: ...
+    @property
+    def raw_logits(self) -> bool: ...
     @property
     def timeout(self) -> float: ...
     @property
     def retries(self) -> int: ...
+
+
+EVERY = frozenset({"backend", "model", "recalibration", "on_error", "prices"})
+"""Keys of `[prm]` that every judge takes; a class of the user's own is given all others too."""
+
+_SERVER = frozenset({"base_url", "api_key_env", "timeout", "retries"})
+_TEXT = _SERVER | {"template", "system", "tokenizer", "context"}
 
 
 @dataclass(frozen=True)
@@ -46,28 +58,56 @@ class JudgeFamily:
         summary: in a few words.
         opener: what opens it, `module:function`.
         local: the shipped model that it reads in this process where no address is given; empty: it needs a server.
+        keys: of `[prm]`, those that it takes with an address, beside `EVERY`.
     """
 
     name: str
     summary: str
     opener: str
     local: str = ""
+    keys: frozenset[str] = frozenset()
 
+    def takes(self, key: str, *, served: bool) -> bool:
+        """Whether this key of `[prm]` has an effect; `served`: there is an address."""
+        return key in EVERY or (served and key in self.keys)
+
+
+_HERE = "trim.scoring"
 
 JUDGES: Mapping[str, JudgeFamily] = {
     family.name: family
     for family in (
-        JudgeFamily("embedded", "the shipped PRM", "trim.scoring.embedded_prm:open_judge", "prm"),
-        JudgeFamily("likelihood", "the least likely token of a step", "trim.scoring.likelihood:open_judge", "judge"),
-        JudgeFamily("log-probability", "mean token probability", "trim.scoring.confidence:open_judge", "weak"),
-        JudgeFamily("entropy", "certainty about a step's first token", "trim.scoring.confidence:open_judge", "weak"),
-        JudgeFamily("vllm", "a PRM on a vLLM server", "trim.scoring.vllm_prm:open_judge"),
-        JudgeFamily("yes-no", "a language model asked yes or no", "trim.scoring.llm_judge:open_judge"),
-        JudgeFamily("grade", "a language model asked for a grade of 0 to 9", "trim.scoring.llm_judge:open_judge"),
-        JudgeFamily("typed", "a language model asked for JSON", "trim.scoring.llm_judge:open_judge"),
+        JudgeFamily("embedded", "the shipped PRM", f"{_HERE}.embedded_prm:open_judge", "prm"),
+        JudgeFamily("likelihood", "the least likely token of a step", f"{_HERE}.likelihood:open_judge", "judge", _TEXT),
+        JudgeFamily("log-probability", "mean token probability", f"{_HERE}.confidence:open_judge", "weak", _TEXT),
+        JudgeFamily("entropy", "certainty about a step's first token", f"{_HERE}.confidence:open_judge", "weak", _TEXT),
+        JudgeFamily(
+            "vllm",
+            "a PRM on a vLLM server",
+            f"{_HERE}.vllm_prm:open_judge",
+            keys=_TEXT | {"step_mark", "raw_logits"},
+        ),
+        *(
+            JudgeFamily(name, summary, f"{_HERE}.llm_judge:open_judge", keys=_SERVER | {"system"})
+            for name, summary in (
+                ("yes-no", "a language model asked yes or no"),
+                ("grade", "a language model asked for a grade of 0 to 9"),
+                ("typed", "a language model asked for JSON"),
+            )
+        ),
     )
 }
 """All of them by name."""
+
+
+def takers(key: str) -> str:
+    """The judges that take a key of `[prm]`, in words."""
+    if key in EVERY:
+        return "every judge"
+    families = [family for family in JUDGES.values() if key in family.keys]
+    always = ", ".join(f"`{family.name}`" for family in families if not family.local)
+    served = ", ".join(f"`{family.name}`" for family in families if family.local)
+    return " and ".join(filter(None, (always, served and f"with an address {served}")))
 
 
 def open_judge(settings: JudgeSettings, api_key: str | None, step_format: StepFormat) -> Judge:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import inf
 
 from trim.backends.client import ServerBackend, TokenCounter
 from trim.errors import BackendError, BackendRefused, BadResponse, InputTooLong
@@ -21,6 +21,7 @@ from trim.types import Question, Scores
 
 _WINDOW = 0.002  # seconds that a first call waits for others to share its request
 _BATCH = 64  # texts in one request at most
+_ROUNDING = 0.01  # of the sum of two probabilities in half precision
 _IN_FLIGHT = 4  # requests at a time; what comes in meanwhile shares the next
 
 
@@ -111,7 +112,7 @@ class VllmPrm(ServerBackend):
 
     def _check_length(self, text: str) -> None:
         if self.counter is not None and self.context is not None:
-            tokens = self.counter.count(text)
+            tokens = len(self.counter.encode(text)[0])
             if tokens > self.context:
                 raise InputTooLong(self.server.name, f"{tokens} tokens, the context is {self.context}")
 
@@ -158,18 +159,17 @@ class VllmPrm(ServerBackend):
         self.usage.calls += 1
         answer = await self.server.post("/pooling", {"model": self.server.model, "input": texts})
         try:
-            data = sorted(answer["data"], key=lambda entry: entry.get("index", 0))
-            rows = [entry["data"] for entry in data]
+            rows = {entry.get("index", place): entry["data"] for place, entry in enumerate(answer["data"])}
             tokens = answer["usage"]["prompt_tokens"]
         except (KeyError, TypeError, AttributeError):
             raise BadResponse(self.server.name, "/pooling answered without data or usage") from None
-        if len(rows) != len(batch):
-            raise BadResponse(self.server.name, f"/pooling answered {len(rows)} of {len(batch)} texts")
+        if len(answer["data"]) != len(batch) or set(rows) != set(range(len(batch))):
+            raise BadResponse(self.server.name, f"/pooling answered {len(answer['data'])} of {len(batch)} texts")
         counts = self._tokens(texts, tokens)
         self.usage.prompt_tokens += tokens
         return [
             Scores(self._values(row, waiting.steps), count)
-            for row, waiting, count in zip(rows, batch, counts, strict=True)
+            for row, waiting, count in zip(map(rows.__getitem__, range(len(batch))), batch, counts, strict=True)
         ]
 
     def _tokens(self, texts: list[str], total: object) -> list[int]:
@@ -186,23 +186,24 @@ class VllmPrm(ServerBackend):
             raise BadResponse(
                 self.server.name, f"{found} scores for {steps} steps", "is the pooler's step_tag_id that of step_mark?"
             )
-        try:
-            values = tuple(
-                self._value([float(x) for x in (entry if isinstance(entry, list) else [entry])]) for entry in row
-            )
-        except (TypeError, ValueError, OverflowError):
-            raise BadResponse(self.server.name, f"scores that are not numbers: {str(row)[:100]}") from None
-        if not all(isfinite(value) and 0.0 <= value <= 1.0 for value in values):
-            raise BadResponse(self.server.name, f"scores outside [0, 1]: {values}", "set raw_logits for logits")
-        return values
+        return tuple(self._value(entry if isinstance(entry, list) else [entry]) for entry in row)
 
-    def _value(self, classes: list[float]) -> float:
-        if len(classes) not in (1, 2):
-            raise ValueError(classes)
-        if not self.raw_logits:
-            return classes[-1]
-        logit = classes[-1] if len(classes) == 1 else classes[1] - classes[0]
-        return sigmoid(logit)
+    def _value(self, classes: list[object]) -> float:
+        """P(good) of one mark, from [bad, good] or [good]."""
+        shown = str(classes)[:100]
+        numbers = [x for x in classes if isinstance(x, int | float) and not isinstance(x, bool) and abs(x) < inf]
+        if len(numbers) != len(classes):
+            raise BadResponse(self.server.name, f"scores that are not numbers: {shown}")
+        if len(numbers) not in (1, 2):
+            raise BadResponse(self.server.name, f"scores of {len(numbers)} classes, not of bad and good: {shown}")
+        if self.raw_logits:
+            return sigmoid(numbers[-1] - sum(numbers[:-1]))
+        whole = len(numbers) == 1 or abs(sum(numbers) - 1.0) <= _ROUNDING
+        if not whole or not all(0.0 <= number <= 1.0 for number in numbers):
+            raise BadResponse(
+                self.server.name, f"scores that are not probabilities: {shown}", "[prm] raw_logits = true"
+            )
+        return float(numbers[-1])
 
 
 def _fail(waiting: _Waiting, error: BaseException) -> None:
@@ -221,7 +222,9 @@ def open_judge(settings: JudgeSettings, api_key: str | None, step_format: StepFo
         settings.model,
         load_template(settings.template, settings.system),
         step_mark=settings.step_mark,
+        raw_logits=settings.raw_logits,
         tokenizer=None if settings.tokenizer is None else TokenCounter(settings.tokenizer),
+        context=settings.context,
         api_key=api_key,
         timeout=settings.timeout,
         retries=settings.retries,
