@@ -7,63 +7,12 @@
         async with trim.open_backends(config) as backends:
             return await backends.router(trim.Threshold(0.5)).route(trim.Question(text))
 
-`__all__` is the public interface. Everything else may change between versions. `import trim` is light: the parts that
-need other packages are imported when they are first used.
+`__all__` is the public interface. Everything else may change between versions. `import trim` imports nothing: each name
+is imported when it is first used.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
-
-from trim.errors import (
-    BackendError,
-    BackendRefused,
-    BackendTimeout,
-    BackendUnavailable,
-    BadResponse,
-    ConfigError,
-    InputTooLong,
-    MissingExtra,
-    PluginError,
-    TaskError,
-    TraceError,
-    TrimError,
-)
-from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
-from trim.protocols import (
-    Backend,
-    Judge,
-    LateCounts,
-    Policy,
-    Probe,
-    Solver,
-    StepGenerator,
-    StepStream,
-    Tunable,
-)
-from trim.routing.limits import Limits, OnError
-from trim.routing.router import Router
-from trim.steps import Separator, StepFormat
-from trim.types import (
-    Action,
-    Budget,
-    Decision,
-    Draft,
-    Fallback,
-    Finish,
-    Message,
-    Observation,
-    Price,
-    Prices,
-    Question,
-    Role,
-    Sampling,
-    Scores,
-    Step,
-    StepOptions,
-    StopReason,
-    Trace,
-    Usage,
-)
 
 if TYPE_CHECKING:
     from trim.backends.base import BaseBackend, BaseGenerator, step_stream
@@ -71,20 +20,109 @@ if TYPE_CHECKING:
     from trim.config.loading import load_config
     from trim.config.settings import Config
     from trim.config.specs import GeneratorSpec, JudgeSpec
+    from trim.errors import (
+        BackendError,
+        BackendRefused,
+        BackendTimeout,
+        BackendUnavailable,
+        BadResponse,
+        ConfigError,
+        InputTooLong,
+        MissingExtra,
+        PluginError,
+        TaskError,
+        TraceError,
+        TrimError,
+    )
+    from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
+    from trim.protocols import Backend, Judge, LateCounts, Policy, Probe, Solver, StepGenerator, StepStream, Tunable
+    from trim.routing.limits import Limits, OnError
+    from trim.routing.router import Router
+    from trim.steps import Separator, StepFormat
     from trim.tasks import Task, fixed_questions, load_task
     from trim.traces import TraceWriter, read_traces
+    from trim.types import (
+        Action,
+        Budget,
+        Decision,
+        Draft,
+        Fallback,
+        Finish,
+        Message,
+        Observation,
+        Price,
+        Prices,
+        Question,
+        Role,
+        Sampling,
+        Scores,
+        Step,
+        StepOptions,
+        StopReason,
+        Trace,
+        Usage,
+    )
 
 __version__ = "0.1.0"
 
-_LATER = {
+_HOMES = {
+    "Action": "trim.types",
+    "AlwaysStrong": "trim.policies",
+    "AlwaysWeak": "trim.policies",
+    "Backend": "trim.protocols",
+    "BackendError": "trim.errors",
+    "BackendRefused": "trim.errors",
+    "BackendTimeout": "trim.errors",
+    "BackendUnavailable": "trim.errors",
     "Backends": "trim.config.factory",
+    "BadResponse": "trim.errors",
     "BaseBackend": "trim.backends.base",
     "BaseGenerator": "trim.backends.base",
+    "Budget": "trim.types",
     "Config": "trim.config.settings",
+    "ConfigError": "trim.errors",
+    "Decision": "trim.types",
+    "Draft": "trim.types",
+    "Fallback": "trim.types",
+    "Finish": "trim.types",
     "GeneratorSpec": "trim.config.specs",
+    "InputTooLong": "trim.errors",
+    "Judge": "trim.protocols",
     "JudgeSpec": "trim.config.specs",
+    "Limits": "trim.routing.limits",
+    "Message": "trim.types",
+    "MissingExtra": "trim.errors",
+    "Observation": "trim.types",
+    "OnError": "trim.routing.limits",
+    "LateCounts": "trim.protocols",
+    "PluginError": "trim.errors",
+    "Policy": "trim.protocols",
+    "Price": "trim.types",
+    "Prices": "trim.types",
+    "Probe": "trim.protocols",
+    "Question": "trim.types",
+    "RandomSteps": "trim.policies",
+    "Role": "trim.types",
+    "Router": "trim.routing.router",
+    "Sampling": "trim.types",
+    "Scores": "trim.types",
+    "Separator": "trim.steps",
+    "Solver": "trim.protocols",
+    "Step": "trim.types",
+    "StepFormat": "trim.steps",
+    "StepGenerator": "trim.protocols",
+    "StepOptions": "trim.types",
+    "StepStream": "trim.protocols",
+    "StopReason": "trim.types",
     "Task": "trim.tasks",
+    "TaskError": "trim.errors",
+    "Threshold": "trim.policies",
+    "Trace": "trim.types",
+    "TraceError": "trim.errors",
     "TraceWriter": "trim.traces",
+    "TrimError": "trim.errors",
+    "Tunable": "trim.protocols",
+    "Usage": "trim.types",
     "fixed_questions": "trim.tasks",
     "load_config": "trim.config.loading",
     "load_task": "trim.tasks",
@@ -92,7 +130,7 @@ _LATER = {
     "read_traces": "trim.traces",
     "step_stream": "trim.backends.base",
 }
-"""Names that are imported when they are first asked for, and where from."""
+"""The modules that define the public names, which are imported when they are first asked for."""
 
 __all__ = [
     "Action",
@@ -163,10 +201,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name not in _LATER:
+    if name not in _HOMES:
         raise AttributeError(f"module 'trim' has no attribute {name!r}")
-    return getattr(import_module(_LATER[name]), name)
+    found: object = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_HOMES})

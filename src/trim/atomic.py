@@ -8,8 +8,8 @@ from pathlib import Path
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file's content by a text, in UTF-8. See `write_bytes`."""
-    write_bytes(path, text.encode())
+    """Replace a file's content by a text, in UTF-8; half a surrogate pair becomes an escape. See `write_bytes`."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, values: object) -> None:

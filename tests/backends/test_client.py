@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import openai
 import pytest
 
 from tests.backends.fake_server import Habits, serving
@@ -95,3 +97,68 @@ def test_a_counter_needs_a_tokenizer_that_can_be_read(counter: TokenCounter, tmp
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ConfigError, match="cannot be read"):
         TokenCounter(tmp_path)
+
+
+AMBIENT = {
+    "OPENAI_API_KEY": "sk-ambient-1",
+    "OPENAI_ADMIN_KEY": "sk-ambient-2",
+    "OPENAI_ORG_ID": "org-ambient",
+    "OPENAI_PROJECT_ID": "proj-ambient",
+    "OPENAI_BASE_URL": "http://127.0.0.1:9/ambient",
+    "OPENAI_CUSTOM_HEADERS": "X-Ambient: ambient\nAuthorization: Bearer ambient\nUser-Agent: ambient",
+    "OPENAI_WEBHOOK_SECRET": "ambient",
+    "OPENAI_API_VERSION": "ambient",
+    "AZURE_OPENAI_API_KEY": "ambient",
+    "AZURE_OPENAI_AD_TOKEN": "ambient",
+    "AZURE_OPENAI_ENDPOINT": "http://127.0.0.1:9/ambient",
+}
+
+
+@pytest.mark.parametrize("key", [None, "sk-own"])
+def test_what_the_environment_holds_for_openai_goes_to_no_other_server(
+    key: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in AMBIENT.items():
+        monkeypatch.setenv(name, value)
+    with serving() as habits:
+        asked(habits, lambda server: server.post("completions", {"prompt": "p", "stream": False}), key)
+    assert "ambient" not in str(habits.headers)
+    assert not [name for name in habits.headers[0] if name.startswith(("openai-", "x-ambient"))]
+    assert habits.headers[0]["authorization"] == f"Bearer {key or 'none'}"
+
+
+def test_openai_itself_gets_what_the_environment_holds_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in AMBIENT.items():
+        monkeypatch.setenv(name, value)
+
+    async def headers(base_url: str) -> dict[str, object]:
+        server = Server("strong model", base_url, "m", api_key="sk-own")
+        try:
+            return dict(server.client.default_headers)
+        finally:
+            await server.aclose()
+
+    own = asyncio.run(headers("https://api.openai.com/v1"))
+    assert (own["OpenAI-Organization"], own["OpenAI-Project"]) == ("org-ambient", "proj-ambient")
+    assert "ambient" not in str(asyncio.run(headers("https://openai.com.example.org/v1")))
+
+
+def test_the_sdk_reads_no_other_variables() -> None:
+    """A new one has to be looked at: may it reach a server that is not OpenAI's?"""
+    package = Path(openai.__file__).parent
+    named = {
+        name
+        for file in package.rglob("*.py")
+        for name in re.findall(r"\b(?:OPENAI|AZURE)_[A-Z_]+\b", file.read_text("utf-8"))
+    }
+    harmless = {"OPENAI_API_TYPE", "OPENAI_LOG", "OPENAI_MTLS_HOSTS", "AZURE_AUTH_ORIGIN"}
+    assert named <= {*AMBIENT, *harmless}
+
+
+def test_a_key_is_stripped_and_one_that_no_header_carries_is_refused() -> None:
+    with serving() as habits:
+        asked(habits, lambda server: server.post("completions", {"prompt": "p", "stream": False}), "sk-own\r\n")
+    assert habits.headers[0]["authorization"] == "Bearer sk-own"
+    with pytest.raises(ConfigError, match="weak model: its key is no API key") as raised:
+        Server("weak model", "http://127.0.0.1:9/v1", "m", api_key="sk-öwn")
+    assert "öwn" not in str(raised.value)

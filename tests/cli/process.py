@@ -13,7 +13,7 @@ def trim(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Run `trim` with these arguments and see what it prints."""
     environment = os.environ | {"COLUMNS": "140", "NO_COLOR": "1"}
     return subprocess.run(
-        [sys.executable, "-m", "trim.cli.main", *arguments],
+        [sys.executable, "-m", "trim", *arguments],
         input=stdin,
         capture_output=True,
         text=True,

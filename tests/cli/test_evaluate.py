@@ -53,7 +53,7 @@ def test_a_killed_evaluation_is_resumed_exactly(tmp_path: Path) -> None:
     assert trim("eval", *options, "--out", str(whole)).returncode == 0
     traces = cut / "traces.jsonl"
     running = subprocess.Popen(
-        [sys.executable, "-m", "trim.cli.main", "eval", *options, "--out", str(cut)],
+        [sys.executable, "-m", "trim", "eval", *options, "--out", str(cut)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

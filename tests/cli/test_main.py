@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -106,3 +107,49 @@ def test_the_package_runs_too() -> None:
     for module in ("trim", "trim.cli"):
         done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True)
         assert done.stdout.startswith("trim ")
+
+
+ASCII = {"PYTHONIOENCODING": "ascii"}
+POSIX = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def in_environment(variables: dict[str, str], *arguments: str, stdin: bytes = b"") -> tuple[str, str]:
+    """Output and errors of a command that must end well."""
+    command = [sys.executable, "-m", "trim", *arguments]
+    done = subprocess.run(command, input=stdin, capture_output=True, env=os.environ | variables, check=False)
+    errors = done.stderr.decode("ascii")
+    assert done.returncode == 0, errors
+    return done.stdout.decode("ascii"), errors
+
+
+@pytest.mark.parametrize("variables", [ASCII, POSIX], ids=["ascii", "posix"])
+def test_a_terminal_without_unicode_gets_escapes(variables: dict[str, str], tmp_path: Path) -> None:
+    shown, _ = in_environment(variables, "solve", "What is 2 × 3?", "--policy", "always-weak")
+    assert "answer" in shown
+    for arguments, stdin in ((("solve", "2 × 3?"), b""), (("solve", "-"), "2 × 3?".encode())):
+        shown, _ = in_environment(variables, *arguments, "--policy", "always-weak", "--json", stdin=stdin)
+        assert json.loads(shown)["question"]["text"] == "2 × 3?"
+    file, out = tmp_path / "aufgäben.jsonl", tmp_path / "ergebnïs"
+    file.write_text('{"question": "2 × 3?", "answer": "6"}\n', "utf-8")
+    in_environment(variables, "eval", "--task", str(file), "--policies", "always-weak", "--out", str(out))
+    in_environment(variables, "report", str(out))
+
+
+def test_output_that_nobody_reads_is_no_error() -> None:
+    for arguments in (["--help"], ["solve", QUESTION, "--policy", "always-weak"], ["config", "--help"]):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trim", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+        assert process.wait() == 0
+        process.stderr.close()
+
+
+def test_output_that_cannot_be_written_is_one_sentence() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "trim", "solve", QUESTION, "--policy", "always-weak"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "trim: No space left on device\n")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
+from trim.backends.environment import check_connections, usable_key
 from trim.errors import (
     BackendError,
     BackendRefused,
@@ -49,7 +50,7 @@ class Server:
         retries: how often a request is tried again before it counts as failed.
 
     Raises:
-        ConfigError: an argument cannot be right.
+        ConfigError: an argument, or what the environment says of proxies and certificates, cannot be right.
     """
 
     def __init__(
@@ -67,10 +68,13 @@ class Server:
             raise ConfigError(f"{role}: base_url {base_url!r} is not an http(s) address")
         if timeout <= 0 or retries < 0:
             raise ConfigError(f"{role}: timeout must be above 0 and retries at least 0: {timeout}, {retries}")
+        check_connections()
         self.model = model
         self.name = f"{role} {model} at {_public(base_url)}"
         self._base_url = base_url
-        self._key = api_key or "none"  # never None: the SDK would send the environment's key for openai.com instead
+        # Never None: the SDK would send the environment's key for openai.com instead.
+        self._key = usable_key(api_key, f"{role}: its key") if api_key else "none"
+        self._is_openai = f".{parts.hostname}".endswith(".openai.com")
         self._timeout = timeout
         self._retries = retries
         self._client: AsyncOpenAI | None = None
@@ -84,12 +88,16 @@ class Server:
             from openai import AsyncOpenAI, Timeout
 
             self._loop = loop
-            self._client = AsyncOpenAI(
+            client = AsyncOpenAI(
                 api_key=self._key,
                 base_url=self._base_url,
                 timeout=Timeout(self._timeout, connect=min(self._timeout, 10.0)),
                 max_retries=self._retries,
             )
+            if not self._is_openai:  # OPENAI_ORG_ID, OPENAI_PROJECT_ID, OPENAI_ADMIN_KEY and OPENAI_CUSTOM_HEADERS
+                client.organization = client.project = client.admin_api_key = None
+                client._custom_headers = {}
+            self._client = client
         return self._client
 
     def prepare(self) -> None:

@@ -1,23 +1,21 @@
 """The command line: finds the command, runs it, and turns errors into one sentence and an exit code.
 
 Each command is a module of `trim.cli` whose `register` gives its parser a description, options and `run`. Only the one
-that was asked for is imported.
+that was asked for is imported. This module itself imports nothing of weight at its top: Ctrl-C during imports is
+answered as at any other moment.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import difflib
 import os
+import signal
 import sys
-from collections.abc import Sequence
-from importlib import import_module
+from typing import TYPE_CHECKING
 
-from trim import __version__
-from trim.cli.options import RAW
-from trim.cli.renamed import refuse_renamed
-from trim.errors import BackendError, ConfigError, TrimError
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+    from types import FrameType
 
 _OVERVIEW = """\
 A weak model writes a solution step by step, a process reward model scores
@@ -60,6 +58,12 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
     Args:
         command: the only one whose options are wanted; None: all of them.
     """
+    import argparse
+    from importlib import import_module
+
+    from trim import __version__
+    from trim.cli.options import RAW
+
     made = argparse.ArgumentParser(prog="trim", description=_OVERVIEW, formatter_class=RAW)
     made.add_argument("--version", action="version", version=f"trim {__version__}")
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -73,34 +77,115 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code: 0, 2 for anything that the user can correct, 130 for Ctrl-C."""
-    arguments = sys.argv[1:] if argv is None else list(argv)
-    args = argparse.Namespace(debug=False)
+    """Run a command; the exit code.
+
+    It is 0, 2 for anything that the user can correct, 130 for Ctrl-C and 143 for SIGTERM; what no longer reads the
+    output, as `trim ... | head`, is no error.
+
+    Args:
+        argv: arguments, in a process of somebody else's; None: those of this process, which is ours alone.
+    """
+    own = argv is None
+    invocation = _Invocation(sys.argv[1:] if argv is None else list(argv))
     try:
-        refuse_renamed(arguments)
-        command = next((argument for argument in arguments if not argument.startswith("-")), "")
-        if command and command not in COMMANDS:
-            near = difflib.get_close_matches(command, COMMANDS, 1)
-            hint = f"did you mean {near[0]}? There are" if near else "there are"
-            raise ConfigError(f"there is no command {command!r}; {hint} {', '.join(COMMANDS)}")
-        args = parser(command).parse_args(arguments)
-        return int(asyncio.run(args.run(args)))
-    except TrimError as error:
-        if args.debug:
-            raise
-        print(f"trim: {error}{_hint(args) if isinstance(error, BackendError) else ''}", file=sys.stderr)
-        return 2
+        if own:
+            _make_streams_robust()
+            signal.signal(signal.SIGTERM, invocation.terminate)
+        try:
+            return invocation.answer()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except KeyboardInterrupt:
-        print(f"trim: interrupted{_hint(args)}", file=sys.stderr)
-        return 130
+        code = invocation.interrupted()
+        if own:
+            sys.stderr.flush()
+            os._exit(code)  # all is closed; Python itself would kill the process if it was interrupted in an `exec`
+        return code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        return invocation.failed(error)
+    finally:
+        if own:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # from here on Ctrl-C has nothing to say
 
 
-def _hint(args: argparse.Namespace) -> str:
-    """How to go on after an evaluation broke off."""
-    return f"; continue with: --out {args.out} --resume" if getattr(args, "resumable", False) else ""
+class _Invocation:
+    """One call of the command line: its arguments, and what is said when it ends early."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self.arguments = arguments
+        self.debug = False
+        self.resume_hint = ""
+        self.terminated = False
+
+    def answer(self) -> int:
+        """Run the command, and turn errors of TRIM into one sentence."""
+        import asyncio
+
+        from trim.errors import BackendError, TrimError
+
+        try:
+            args = self._parse()
+            return int(asyncio.run(args.run(args)))
+        except TrimError as error:
+            if self.debug:
+                raise
+            return self._say(str(error), resumable=isinstance(error, BackendError))
+
+    def _parse(self) -> argparse.Namespace:
+        from trim.cli.renamed import refuse_renamed
+
+        refuse_renamed(self.arguments)
+        command = next((argument for argument in self.arguments if not argument.startswith("-")), "")
+        if command and command not in COMMANDS:
+            import difflib
+
+            from trim.errors import ConfigError
+
+            near = difflib.get_close_matches(command, COMMANDS, 1)
+            hint = f"did you mean {near[0]}? There are" if near else "there are"
+            raise ConfigError(f"there is no command {command!r}; {hint} {', '.join(COMMANDS)}")
+        args = parser(command).parse_args(self.arguments)
+        self.debug = args.debug
+        if vars(args).get("resumable"):
+            self.resume_hint = f"; continue with: --out {args.out} --resume"
+        return args
+
+    def failed(self, error: OSError) -> int:
+        """A disk that is full, a file or folder that cannot be written: said once, whoever met it."""
+        if self.debug:
+            raise error
+        place = "" if error.filename is None else f"{error.filename}: "
+        return self._say(f"{place}{error.strerror or error}", resumable=True)
+
+    def terminate(self, number: int, frame: FrameType | None) -> None:
+        """Answer SIGTERM as Ctrl-C: what is open is closed. See `signal.signal`."""
+        self.terminated = True
+        handler = signal.getsignal(signal.SIGINT)  # the event loop's, while one runs
+        if not callable(handler):  # SIGINT is ignored, as in background jobs of scripts
+            raise KeyboardInterrupt
+        handler(number, frame)
+
+    def interrupted(self) -> int:
+        """The end after Ctrl-C or SIGTERM."""
+        self._say("terminated" if self.terminated else "interrupted", resumable=True)
+        return 128 + (signal.SIGTERM if self.terminated else signal.SIGINT)
+
+    def _say(self, sentence: str, *, resumable: bool) -> int:
+        print(f"trim: {sentence}{self.resume_hint if resumable else ''}", file=sys.stderr)
+        return 2
+
+
+def _make_streams_robust() -> None:
+    """Characters that a terminal, pipe or file cannot take are written as escapes: no output is worth a crash."""
+    import io
+
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

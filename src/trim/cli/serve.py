@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -50,6 +51,7 @@ async def _serve(args: argparse.Namespace) -> int:
             raise MissingExtra(package, "serve")
     from trim.server.run import Overrides, run, run_workers
 
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the server's own handlers let running requests finish
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     given = {name: value for name in Overrides.__annotations__ if (value := vars(args)[name]) is not None}

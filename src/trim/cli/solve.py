@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import replace
 
@@ -75,11 +76,11 @@ async def _solve(args: argparse.Namespace) -> int:
 def _question(text: str) -> Question:
     """What was asked: the argument, or standard input where that is a dash."""
     if text == "-":
-        text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+        text = os.fsdecode(sys.stdin.buffer.read())
     if not text.strip():
         raise ConfigError("the question is empty")
     try:
-        text.encode()
-    except UnicodeEncodeError:
+        text = os.fsencode(text).decode()  # a locale without UTF-8 has read the bytes in another way
+    except UnicodeError:
         raise ConfigError("the question is not valid UTF-8 text") from None
     return Question(text.strip())

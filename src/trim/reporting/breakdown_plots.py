@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from trim.metrics.breakdown import KINDS, Breakdown
 from trim.metrics.judge_quality import ReliabilityBin
 from trim.metrics.operating_point import OperatingPoint, point_name
+from trim.reporting.png import caption
 
 # One hatch a kind, so that the bars can be distinguished without colour.
 _FILLS = (
@@ -22,7 +23,7 @@ def token_costs(breakdowns: Mapping[tuple[str, float | None], Breakdown]) -> Fig
     """Tokens per question by use, one bar an operating point; written and read tokens side by side."""
     figure = Figure(figsize=(9, 1.5 + 0.33 * max(1, len(breakdowns))), layout="constrained")
     written, read = figure.subplots(1, 2, sharey=True)
-    names = [point_name(*key) for key in breakdowns]
+    names = [caption(point_name(*key)) for key in breakdowns]
     for axes, kinds, title in (
         (written, range(4), "tokens written per question"),
         (read, range(4, 7), "tokens read per question"),
@@ -46,7 +47,7 @@ def latency(points: Sequence[OperatingPoint]) -> Figure:
     """Median and 95th percentile of seconds per question."""
     figure = Figure(figsize=(9, 1.2 + 0.28 * max(1, len(points))), layout="constrained")
     axes = figure.add_subplot()
-    names = [point_name(p.policy, p.parameter) for p in points]
+    names = [caption(point_name(p.policy, p.parameter)) for p in points]
     axes.hlines(names, [p.seconds_p50 for p in points], [p.seconds_p95 for p in points], color="#8a8a8a")
     axes.plot([p.seconds_p50 for p in points], names, "o", color="#0072B2", label="median")
     axes.plot([p.seconds_p95 for p in points], names, ">", color="#D55E00", label="95th percentile")
@@ -60,7 +61,9 @@ def latency(points: Sequence[OperatingPoint]) -> Figure:
 
 def positions(breakdowns: Mapping[tuple[str, float | None], Breakdown]) -> Figure:
     """Share of the steps at each position that the strong model wrote: one row an operating point, darker is more."""
-    rows = {point_name(*key): breakdown for key, breakdown in breakdowns.items() if any(breakdown.strong_steps)}
+    rows = {
+        caption(point_name(*key)): breakdown for key, breakdown in breakdowns.items() if any(breakdown.strong_steps)
+    }
     figure = Figure(figsize=(9, 1.1 + 0.3 * max(1, len(rows))), layout="constrained")
     axes = figure.add_subplot()
     if not rows:

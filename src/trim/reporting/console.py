@@ -15,9 +15,16 @@ from trim.types import Decision, Role, Trace
 COLOURS = {Role.WEAK: "yellow", Role.STRONG: "cyan"}
 
 
+class _Terminal(Console):
+    """Leaves it to the command line what follows when nobody reads the output any more."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def console(*, stderr: bool = False) -> Console:
     """A terminal that neither highlights numbers nor wraps softly."""
-    return Console(stderr=stderr, highlight=False, soft_wrap=False)
+    return _Terminal(stderr=stderr, highlight=False, soft_wrap=False)
 
 
 @contextmanager

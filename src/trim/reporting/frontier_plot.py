@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from trim.metrics.operating_point import OperatingPoint, cheapest
 from trim.policies.registry import Level, known
+from trim.reporting.png import caption
 
 # Colours that stay apart for the colour-blind (Okabe and Ito), with marker and line so that colour is not needed.
 _STYLES = {
@@ -39,10 +40,10 @@ def _styles(policies: Sequence[str]) -> dict[str, _Style]:
         marker = _MARKERS[index % len(_MARKERS)]
         family = known(policy)
         if family is not None and family.level is Level.QUERY:
-            made[policy] = _Style("#8a8a8a", marker, "--", f"{policy} (whole questions)")
+            made[policy] = _Style("#8a8a8a", marker, "--", caption(f"{policy} (whole questions)"))
         else:
             line = ":" if family is not None and family.baseline else "-"
-            made[policy] = _Style(_COLOURS[index % len(_COLOURS)], marker, line, policy)
+            made[policy] = _Style(_COLOURS[index % len(_COLOURS)], marker, line, caption(policy))
     return made | {policy: _Style(*style) for policy, style in _STYLES.items()}
 
 
@@ -71,7 +72,7 @@ def frontier(points: Sequence[OperatingPoint], title: str) -> Figure:
     axes.set_xlim(left=-0.03)
     axes.margins(y=0.12)
     axes.grid(alpha=0.25)
-    axes.set_title(title, parse_math=False)  # a file name may hold dollar signs
+    axes.set_title(caption(title))
     if axes.get_legend_handles_labels()[0]:
         place: dict[str, Any] = {"loc": "outside right"} if many else {"loc": "lower right"}
         (figure if many else axes).legend(**place, facecolor="white", edgecolor="none", framealpha=1, fontsize="small")

@@ -11,6 +11,11 @@ from matplotlib.figure import Figure
 from trim.atomic import write_bytes
 
 
+def caption(text: str) -> str:
+    """A name as a plot shows it: dollar signs begin no formula, and half a character is written as an escape."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("$", r"\$")
+
+
 def write_png(figure: Figure, path: Path) -> None:
     """Write a figure to a file."""
     write_bytes(path, png(figure))

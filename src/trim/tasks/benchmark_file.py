@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trim.atomic import write_bytes
+from trim.backends.environment import check_connections
 from trim.errors import TaskError
 from trim.tasks.final_answers import final_answer
 from trim.types import Question
@@ -99,6 +100,7 @@ def _fetch(source: Source, path: Path) -> None:
     """Download a file; it is put in place only complete and with the right checksum."""
     import httpx
 
+    check_connections()
     try:
         answer = httpx.get(source.url, follow_redirects=True, timeout=60.0)
         answer.raise_for_status()

@@ -11,6 +11,7 @@ from zlib import crc32
 
 import numpy as np
 
+from trim.backends.environment import check_connections, usable_key
 from trim.errors import BackendUnavailable, BadResponse, ConfigError
 from trim.stats import FloatArray
 
@@ -71,10 +72,11 @@ class EndpointEmbeddings:
     """
 
     def __init__(self, base_url: str, model: str, *, api_key: str | None = None, timeout: float = 60.0) -> None:
+        check_connections()
         self.name = f"{model} at {base_url}"
         self._url = f"{base_url.rstrip('/')}/embeddings"
         self._model = model
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._headers = {"Authorization": f"Bearer {usable_key(api_key, model)}"} if api_key else {}
         self._timeout = timeout
 
     def embed(self, texts: Sequence[str]) -> FloatArray:
