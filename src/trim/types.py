@@ -119,10 +119,18 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """P(step is correct) in [0, 1], one per step, and the tokens that the process reward model read for them."""
+    """P(step is correct) in [0, 1], one per step, and the tokens that the process reward model read for them.
+
+    `tokens` are those that this call read. `up_to` says for each step what a call that ends with it reads if nothing of
+    the text was read before. What a solution is charged is computed from it, so that it does not depend on which steps
+    shared a call; without it, `tokens` are shared evenly among the steps. `rereads`: each call reads the whole text;
+    False: what was read of a solution before is kept, and only what is new is read.
+    """
 
     values: tuple[float, ...]
     tokens: int = 0
+    up_to: tuple[int, ...] = ()
+    rereads: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +234,7 @@ class Fallback:
 
 @dataclass(slots=True)
 class Usage:
-    """Tokens and requests of one role for one question. `completion_tokens` are all that were decoded;
+    """Tokens and requests of one role for one question. `completion_tokens` are all that were written;
     `discarded_tokens` the part of them that is not in the kept text. `estimated`: the server has not given all counts.
     """
 
@@ -295,7 +303,11 @@ class Trace:
     """A question with its decisions, usage, timings and stop reason: the record that everything else reads.
 
     `seconds` is wall-clock; `phases` the seconds that weak, strong and PRM were each busy (they overlap under
-    optimistic drafting). `usage` has an entry for every role. `cost` is in the unit of the prices.
+    optimistic drafting). `usage` has an entry for every role: what the solution is charged for by rule
+    (docs/explanation/evaluation.md), whatever ran beside it. The steps carry the prompt tokens that they are charged
+    for. `cost`, in the unit of the prices, is that of `usage`: the total cost. `measured` is what its requests really
+    took, with drafts that were read ahead and never decided on and what the servers' caches held; it depends on timing.
+    Without it (traces of earlier versions) `usage` was measured.
     """
 
     question: Question
@@ -312,6 +324,8 @@ class Trace:
     correct: bool | None = None
     fallbacks: tuple[Fallback, ...] = ()
     separator: str = field(default="\n\n", repr=False)
+    measured: dict[Role, Usage] = field(default_factory=dict, repr=False)
+    measured_cost: float = 0.0
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from trim.backends.base import BaseBackend, BaseGenerator, step_stream
+from trim.backends.token_counts import read_up_to
 from trim.errors import TraceError
 from trim.protocols import Backend, Judge, Probe, StepGenerator
 from trim.types import Finish, Question, Role, Scores, Step, StepOptions
@@ -147,11 +148,18 @@ class RecordedGenerator(_Recorded, BaseGenerator):
         self, model: StepGenerator, question: Question, kept: tuple[str, ...], options: StepOptions
     ) -> dict[str, Any]:
         async with aclosing(model.steps(question, kept, options)) as stream:
-            async for step in stream:
-                values = asdict(step)
-                del values["role"]
-                return values | {"finish": step.finish.value}
-        return {"end": True}
+            step = await anext(stream, None)
+            if step is None:
+                return {"end": True}
+            late = stream.late_counts  # of this request, which has no other step
+            values = asdict(step) | {
+                "finish": step.finish.value,
+                "tokens": max(0, step.tokens + late.completion),
+                "prompt_tokens": max(0, step.prompt_tokens + late.prompt),
+                "estimated": late.estimated,
+            }
+            del values["role"]
+            return values
 
 
 @dataclass(frozen=True)
@@ -174,6 +182,12 @@ class RecordedJudge(_Recorded):
             if self.model is None:
                 raise TraceError(f"{self.record.folder}: a score for question {question.id!r} is not in the record")
             scores = await self.model.score(question, steps)
-            for key, value in zip(keys, scores.values, strict=True):
-                self.record.add(key, {"score": value, "tokens": scores.tokens if key == keys[-1] else 0})
-        return Scores(tuple(known[key]["score"] for key in keys), known[keys[-1]]["tokens"] if keys else 0)
+            for key, value, tokens in zip(keys, scores.values, read_up_to(scores), strict=True):
+                self.record.add(key, {"score": value, "tokens": tokens, "rereads": scores.rereads})
+        entries = [known[key] for key in keys]
+        if not entries:
+            return Scores(())
+        values, tokens = tuple(entry["score"] for entry in entries), entries[-1]["tokens"]
+        if any("rereads" not in entry for entry in entries):  # of an earlier version: tokens of the call
+            return Scores(values, tokens)
+        return Scores(values, tokens, tuple(entry["tokens"] for entry in entries), entries[-1]["rereads"])

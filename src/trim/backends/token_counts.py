@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from math import ceil, isfinite
 from typing import Final, Protocol
 
+from trim.types import Scores
+
 logger = logging.getLogger("trim.backends")
 
 MOST: Final = 10_000_000
@@ -131,6 +133,15 @@ def as_count(value: object) -> int | None:
     if isinstance(value, float) and not isfinite(value):
         return None
     return round(value) if 0 <= value <= MOST else None
+
+
+def read_up_to(scores: Scores) -> tuple[int, ...]:
+    """For each step what a first call that ends with it reads: as the judge says, or even shares of its `tokens`."""
+    count, given = len(scores.values), [as_count(value) for value in scores.up_to]
+    if len(given) == count and None not in given:
+        return tuple(value or 0 for value in given)
+    total = as_count(scores.tokens) or 0
+    return tuple(total * (index + 1) // count for index in range(count))
 
 
 def log_wrong(server: str, counts: TokenCounts) -> None:

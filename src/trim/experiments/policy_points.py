@@ -46,7 +46,7 @@ class PolicyPoints:
 
     def __post_init__(self) -> None:
         router = self.backends.router
-        self.weak = Remembered(router(AlwaysWeak()))
+        self.weak = Remembered(router(AlwaysWeak()), _is_unscored)
         self.scored = Remembered(router(AlwaysWeak(uses_scores=True)), _is_scored)
         self.strong = Remembered(router(AlwaysStrong()))
         families = [FAMILIES.get(PolicySpec.parse(name).family) for name in self.names]
@@ -141,3 +141,8 @@ class PolicyPoints:
 
 def _is_scored(trace: Trace) -> bool:
     return all(decision.score is not None for decision in trace.decisions)
+
+
+def _is_unscored(trace: Trace) -> bool:
+    """The judge was not paid for."""
+    return all(decision.score is None for decision in trace.decisions)

@@ -17,7 +17,7 @@ from trim import plugins
 from trim.atomic import write_json
 from trim.errors import ConfigError, TaskError, TraceError
 from trim.metrics.curve_summary import Summary, summarise
-from trim.metrics.operating_point import OperatingPoint, operating_points, point_name
+from trim.metrics.operating_point import OperatingPoint, measured_points, operating_points, point_name
 from trim.metrics.run_comparison import Compared, compare_runs
 from trim.metrics.tally import Tally
 from trim.protocols import Solver
@@ -256,7 +256,9 @@ class Run:
         """Write `results.json` from the traces that are there; its path."""
         points = [asdict(point) for point in self.operating_points()]
         summary = [summary.to_json() for summary in self.summaries()]
+        measured = [asdict(point) for point in measured_points(self.tallies)]
         results = {"schema": 1, **asdict(self.settings), "operating_points": points, "summary": summary}
+        results["measured"] = measured
         path = self.folder / "results.json"
         write_json(path, results)
         return path

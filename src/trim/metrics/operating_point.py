@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from math import fsum
 
 import numpy as np
 
@@ -37,6 +38,36 @@ class OperatingPoint:
     seconds_p95: float
     questions: int
     fallbacks: int  # solutions in which a fallback stood in for a failed model
+    prm_tokens: float | None = None  # results of earlier versions do not have it
+
+
+@dataclass(frozen=True)
+class MeasuredPoint:
+    """What the requests of an operating point really took, a solution: with drafts that were read ahead and never
+    decided on, and with what prefix caches held. It depends on timing and on what ran before: never compare policies
+    by it.
+    """
+
+    policy: str
+    parameter: float | None
+    cost: float
+    weak_tokens: float
+    strong_tokens: float
+    prm_tokens: float
+    cached_tokens: float  # of all prompts
+
+
+def measured_points(tallies: Mapping[tuple[str, float | None], Tally]) -> list[MeasuredPoint]:
+    """What was measured of every point."""
+    return [
+        MeasuredPoint(
+            policy,
+            parameter,
+            **{name: total / len(counted.right) for name, total in asdict(counted.measured).items()},
+        )
+        for (policy, parameter), counted in tallies.items()
+        if counted.right
+    ]
 
 
 def point_name(policy: str, parameter: float | None) -> str:
@@ -56,8 +87,9 @@ def operating_points(tallies: Mapping[tuple[str, float | None], Tally]) -> list[
         if not counted.right:
             continue
         solved = proportion(counted.right, counted.questions)
-        strong_tokens, cost = float(np.mean(counted.strong_tokens)), float(np.mean(counted.cost))
-        weak_tokens, discarded, strong_calls, prm_calls = (total / solved.count for total in counted.sums)
+        strong_tokens = float(np.mean(counted.strong_tokens))
+        cost = fsum(counted.cost) / solved.count  # the same sum in whatever order solutions were done
+        weak_tokens, discarded, strong_calls, prm_calls, prm_tokens = (total / solved.count for total in counted.sums)
         median, slow = np.percentile(counted.seconds, (50, 95))
         points.append(
             OperatingPoint(
@@ -72,6 +104,7 @@ def operating_points(tallies: Mapping[tuple[str, float | None], Tally]) -> list[
                 discarded_weak_tokens=discarded,
                 strong_calls=strong_calls,
                 prm_calls=prm_calls,
+                prm_tokens=prm_tokens,
                 cost=cost,
                 cost_per_correct=cost / solved.value if solved.value > 0 else None,
                 seconds_p50=float(median),

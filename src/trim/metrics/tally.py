@@ -13,6 +13,26 @@ from trim.stats import FloatArray
 from trim.types import Role, Trace
 
 
+@dataclass(slots=True)
+class Measured:
+    """What the requests of some solutions really took: it depends on timing, and on what ran before."""
+
+    cost: float = 0.0
+    weak_tokens: int = 0
+    strong_tokens: int = 0
+    prm_tokens: int = 0
+    cached_tokens: int = 0  # of all prompts
+
+    def add(self, trace: Trace) -> None:
+        """Count one solution; traces of earlier versions have only what was measured."""
+        used = trace.measured or trace.usage
+        self.cost += trace.measured_cost if trace.measured else trace.cost
+        self.weak_tokens += used[Role.WEAK].completion_tokens
+        self.strong_tokens += used[Role.STRONG].completion_tokens
+        self.prm_tokens += used[Role.PRM].prompt_tokens
+        self.cached_tokens += sum(of_role.cached_tokens for of_role in used.values())
+
+
 @dataclass
 class Tally:
     """What is kept of each solution, 37 bytes however long it is: an entry in each column, in the order they came.
@@ -22,7 +42,8 @@ class Tally:
         right, strong_tokens, cost: what the bootstrap needs of each.
         seeds: which sample each is.
         seconds: what each took.
-        sums: over all solutions: weak tokens, discarded weak tokens, strong calls, PRM calls.
+        sums: over all solutions, charged: weak tokens, discarded weak tokens, strong calls, PRM calls, PRM tokens.
+        measured: over all solutions, what requests really took: see `Measured`.
         fallbacks: solutions in which a fallback stood in for a failed model.
     """
 
@@ -32,7 +53,8 @@ class Tally:
     cost: MutableSequence[float] = field(default_factory=lambda: array("d"))
     seeds: MutableSequence[int] = field(default_factory=lambda: array("q"))
     seconds: MutableSequence[float] = field(default_factory=lambda: array("f"))
-    sums: list[int] = field(default_factory=lambda: [0] * 4)
+    sums: list[int] = field(default_factory=lambda: [0] * 5)
+    measured: Measured = field(default_factory=Measured)
     fallbacks: int = 0
 
     def add(self, trace: Trace) -> None:
@@ -44,9 +66,10 @@ class Tally:
         self.cost.append(trace.cost)
         self.seeds.append(trace.seed)
         self.seconds.append(trace.seconds)
-        spent = (weak.completion_tokens, weak.discarded_tokens, strong.calls, prm.calls)
+        spent = (weak.completion_tokens, weak.discarded_tokens, strong.calls, prm.calls, prm.prompt_tokens)
         self.sums = [total + one for total, one in zip(self.sums, spent, strict=True)]
         self.fallbacks += bool(trace.fallbacks)
+        self.measured.add(trace)
 
 
 def common_questions(tallies: Sequence[Tally]) -> tuple[str, ...]:
@@ -69,8 +92,10 @@ def question_means(tallies: Sequence[Tally], questions: Sequence[str]) -> FloatA
     table = np.empty((len(tallies), 3, len(questions)))
     for tally, rows in zip(tallies, table, strict=True):
         where = np.fromiter((place.get(question, -1) for question in tally.questions), np.int64, len(tally.questions))
+        order = np.lexsort((np.asarray(tally.cost), where))  # the same sums in whatever order solutions were done
+        where = where[order]
         wanted = where >= 0
         samples = np.bincount(where[wanted], minlength=len(questions))
         for row, column in zip(rows, (tally.right, tally.strong_tokens, tally.cost), strict=True):
-            row[:] = np.bincount(where[wanted], np.asarray(column, float)[wanted], len(questions)) / samples
+            row[:] = np.bincount(where[wanted], np.asarray(column, float)[order][wanted], len(questions)) / samples
     return table

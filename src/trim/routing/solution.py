@@ -110,6 +110,7 @@ class Solution:
         )
         assert self.stop is not None
         setup = self._setup
+        usage = self._ledger.charged.total(decision.step for decision in decisions)
         return Trace(
             question=self._question,
             policy=setup.policy.name,
@@ -117,8 +118,10 @@ class Solution:
             seed=self._seed,
             decisions=decisions,
             stop_reason=self.stop,
-            usage=self._ledger.usage,
-            cost=setup.prices.of(self._ledger.usage),
+            usage=usage,
+            cost=setup.prices.of(usage),
+            measured=self._ledger.usage,
+            measured_cost=setup.prices.of(self._ledger.usage),
             seconds=time.perf_counter() - self._started,
             phases=self._ledger.busy,
             fallbacks=tuple(self._fallbacks),
@@ -181,7 +184,7 @@ class Solution:
             actions=tuple(decision.action for decision in self._decisions),
             final=last or step.finish is Finish.EOS or self._setup.form.has_answer(step.text),
             drafts=len(drafts),
-            strong_tokens=self._ledger.usage[Role.STRONG].completion_tokens,
+            strong_tokens=self._ledger.charged.usage[Role.STRONG].completion_tokens,
             draw=uniform(*place),
             logprob=step.logprob,
             entropy=step.entropy,
@@ -287,15 +290,15 @@ class Solution:
 
     async def _write_strong(self, limit: int | None, attempt: int = 0) -> Step | None:
         """One step by the strong model; None if it ended the solution instead, or a budget cut it off."""
-        left = self._strong_tokens_left()
+        left, kept = self._strong_tokens_left(), tuple(self._drafting.kept)
         if self._reader is None or self._reader.spent:
             await self._close_strong()
             caps = [cap for cap in (left, self._drafting.tokens_left) if cap is not None]
             options = StepOptions(limit, min(caps, default=None), attempt, self._seed)
-            self._reader = StepReader(
-                self._setup.strong, Role.STRONG, self._question, tuple(self._drafting.kept), options
-            )
+            self._reader = StepReader(self._setup.strong, Role.STRONG, self._question, kept, options)
         step = await self._reader.next(self._ledger, self._setup.form.joiner)
+        charged = self._ledger.charged.write(step or self._reader.lost, kept)
+        step = None if step is None else charged
         if limit == 1 or step is None:
             await self._close_strong()
         if step is not None and step.finish is Finish.LENGTH and left is not None and step.tokens >= left:
@@ -316,10 +319,12 @@ class Solution:
         reader, self._reader = self._reader, None
         if reader is not None:
             await reader.close(self._ledger)
+            for late in reader.late:
+                self._ledger.charged.correct(Role.STRONG, late)
 
     def _strong_tokens_left(self) -> int | None:
         """Completion tokens that the budget still allows the strong model; None: no cap."""
-        budget, prices, usage = self._setup.budget, self._setup.prices, self._ledger.usage
+        budget, prices, usage = self._setup.budget, self._setup.prices, self._ledger.charged.usage
         caps: list[float] = []
         if budget.max_strong_tokens is not None:
             caps.append(budget.max_strong_tokens - usage[Role.STRONG].completion_tokens)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trim import plugins
-from trim.errors import BackendError, BadResponse
+from trim.backends.token_counts import read_up_to
+from trim.errors import BackendError, BadResponse, InputTooLong
 from trim.protocols import Judge, StepGenerator
+from trim.routing.charges import Late
 from trim.routing.step_reader import RoleFailed, StepReader
 from trim.routing.usage import Ledger
 from trim.steps import StepFormat
@@ -22,6 +24,10 @@ class Drafted:
 
     step: Step
     score: float | None = None
+    read: int = 0  # tokens that the judge reads up to here
+    shared: bool = False  # these are a share of what it read for several steps
+    rereads: bool = True  # see `Scores`
+    late: list[Late] = field(default_factory=list)  # what its stream said behind it
 
 
 class Drafting:
@@ -55,9 +61,11 @@ class Drafting:
         self._ahead: asyncio.Task[None] | None = None
         self._arrived = asyncio.Event()
         self._ended = False  # nothing follows the newest draft
+        self._end: Drafted | None = None  # what was written behind it, if it ended without another step
 
     async def head(self) -> Drafted | None:
         """The draft that continues the kept steps, scored if there is a judge; None: the solution ended without one.
+        It is charged now: once for each call that returns.
 
         Raises:
             RoleFailed: the weak model or the judge failed.
@@ -67,12 +75,17 @@ class Drafting:
         if not self._queue and not self._ended:
             await self._read()
         if not self._queue:
+            if self._end is not None:
+                self._charge(self._end)
             return None
         head = self._queue[0]
         if self.prm is not None and head.score is None:
             if self._ahead is None and self._lookahead and not self._ended:
                 self._ahead = asyncio.ensure_future(self._read_ahead())
-            await self._score(self.prm, self._queue)
+            await self._score_ahead(self.prm)
+        self._charge(head)
+        if head.score is not None:
+            self._charge_judge(head)
         return head
 
     async def judge(self, step: Step) -> float | None:
@@ -84,6 +97,7 @@ class Drafting:
         judged = Drafted(step)
         if self.prm is not None:
             await self._score(self.prm, [judged])
+            self._charge_judge(judged)
         return judged.score
 
     def keep(self) -> None:
@@ -102,7 +116,7 @@ class Drafting:
         self._ledger.discard(Role.WEAK, sum(drafted.step.tokens for drafted in self._queue))
         self._queue.clear()
         await self._close_reader()
-        self._ended = False
+        self._ended, self._end = False, None
 
     def replace(self, step: Step, score: float | None = None) -> None:
         """After `drop`: another step (the strong model's, an earlier draft) takes the head's place. A score that is
@@ -146,19 +160,45 @@ class Drafting:
             left = None if self._tokens_left is None else max(0, self._tokens_left - drafted)
             options = StepOptions(None if self._lookahead else 1, left, attempt, self._seed)
             self._reader = StepReader(self._weak, Role.WEAK, self._question, prefix, options)
-        step = await self._reader.next(self._ledger, self._form.joiner)
-        if step is None:
-            self._ended = True
-        else:
-            self._queue.append(Drafted(step))
-            self._ended = step.finish is not Finish.SEPARATOR or self._form.has_answer(step.text)
-        if self._ended or self._reader.spent:
-            await self._close_reader()
+        reader = self._reader
+        step = await reader.next(self._ledger, self._form.joiner)
+        ended = step is None or step.finish is not Finish.SEPARATOR or self._form.has_answer(step.text)
+        newest = Drafted(step or reader.lost)
+        try:
+            if ended or reader.spent:
+                newest.late = await self._close_reader()
+        finally:
+            self._ended = ended
+            if step is None:
+                self._end = newest
+            else:
+                self._queue.append(newest)
 
-    async def _close_reader(self) -> None:
+    async def _close_reader(self) -> list[Late]:
         reader, self._reader = self._reader, None
-        if reader is not None:
-            await reader.close(self._ledger)
+        if reader is None:
+            return []
+        await reader.close(self._ledger)
+        return reader.late
+
+    def _charge(self, drafted: Drafted) -> None:
+        charged = self._ledger.charged
+        drafted.step = charged.write(drafted.step, tuple(self.kept))
+        for late in drafted.late:
+            charged.correct(Role.WEAK, late)
+
+    def _charge_judge(self, scored: Drafted) -> None:
+        texts = (*self.kept, scored.step.text)
+        self._ledger.charged.judge(texts, scored.read, rereads=scored.rereads, estimated=scored.shared)
+
+    async def _score_ahead(self, prm: Judge) -> None:
+        """Score the head, in one call with what is drafted past it; alone, where those together are too long."""
+        try:
+            await self._score(prm, self._queue)
+        except RoleFailed as failure:
+            if len(self._queue) == 1 or not isinstance(failure.error, InputTooLong):
+                raise
+            await self._score(prm, self._queue[:1])
 
     async def _score(self, prm: Judge, drafts: Sequence[Drafted]) -> None:
         batch = tuple(drafts)
@@ -180,5 +220,7 @@ class Drafting:
             self._ledger.busy[Role.PRM] += time.perf_counter() - started
         self._ledger.score(scores)
         self.scores = list(values[: len(self.kept)])
-        for drafted, value in zip(batch, values[len(self.kept) :], strict=True):
-            drafted.score = value
+        read = read_up_to(scores)
+        for index, drafted in enumerate(batch, len(self.kept)):
+            drafted.score, drafted.read, drafted.rereads = values[index], read[index], scores.rereads
+            drafted.shared = len(batch) > 1 and not scores.up_to

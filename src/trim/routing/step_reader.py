@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from trim.errors import BackendError
 from trim.protocols import StepGenerator, StepStream
+from trim.routing.charges import Late
 from trim.routing.usage import Ledger
 from trim.steps import is_degenerate
 from trim.types import Finish, Question, Role, Step, StepOptions
@@ -26,12 +27,17 @@ class StepReader:
 
     After the step that follows a degenerate one the reader is `spent`: its stream no longer continues the kept text
     step by step, so whoever wants more opens another. It is also spent after `options.limit` steps.
+
+    `lost`: what was written last, where the model ended the solution without another step. `late`: what its streams
+    said behind their steps, once they are closed.
     """
 
     def __init__(
         self, generator: StepGenerator, role: Role, question: Question, kept: tuple[str, ...], options: StepOptions
     ) -> None:
         self.spent = False
+        self.lost = Step("", role, 0, Finish.EOS)
+        self.late: list[Late] = []
         self._generator = generator
         self._role = role
         self._question = question
@@ -39,6 +45,7 @@ class StepReader:
         self._options = options
         self._texts: list[str] = []
         self._read = 0  # tokens
+        self._heard = False  # a step, or that there is none
         self._stream: StepStream | None = None
 
     async def next(self, ledger: Ledger, joiner: str) -> Step | None:
@@ -64,10 +71,12 @@ class StepReader:
         try:
             step = await anext(self._stream)
         except StopAsyncIteration:
+            self._heard = True
             return None
         if step.role is not self._role:
             step = replace(step, role=self._role)
         ledger.read(step)
+        self._heard = True
         self._read += step.tokens
         return step
 
@@ -75,6 +84,7 @@ class StepReader:
         """Ask once more with the degenerate text appended (as the paper's runs do); both token counts are charged."""
         if first.finish is not Finish.SEPARATOR:  # an empty end: nothing to keep
             ledger.discard(self._role, first.tokens)
+            self.lost = first
             return None
         await self.close(ledger)
         kept = (*self._kept, *self._texts, first.text)
@@ -87,11 +97,21 @@ class StepReader:
             second = await resample._pull(ledger)
         finally:
             await resample.close(ledger)
+            self.late += resample.late
         if second is None or (second.finish is not Finish.SEPARATOR and not second.text):
-            ledger.discard(self._role, first.tokens + (second.tokens if second else 0))
+            written = first.tokens + (second.tokens if second else 0)
+            ledger.discard(self._role, written)
+            self.lost = replace(first, tokens=written)
             return None
         text = first.text + joiner + second.text if first.text else second.text
-        return replace(second, text=text, tokens=first.tokens + second.tokens)
+        prompt = first if first.prompt_tokens else second
+        return replace(
+            second,
+            text=text,
+            tokens=first.tokens + second.tokens,
+            prompt_tokens=prompt.prompt_tokens,
+            cached_tokens=prompt.cached_tokens,
+        )
 
     async def close(self, ledger: Ledger) -> None:
         """Cancel the request upstream and count what was read of an unfinished step."""
@@ -99,5 +119,8 @@ class StepReader:
         if stream is None:
             return
         ledger.discard(self._role, 0, stream.pending_tokens)
-        ledger.correct(self._role, stream.late_counts)
+        late = stream.late_counts
+        ledger.correct(self._role, late)
+        if self._heard:
+            self.late.append(Late(self._kept, late))
         await stream.aclose()

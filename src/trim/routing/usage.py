@@ -1,4 +1,4 @@
-"""What one question has used so far: tokens, requests and busy seconds of every role."""
+"""What one question has used so far: what its requests took, what it is charged for, busy seconds of every role."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from trim.backends.token_counts import as_count
 from trim.protocols import LateCounts
+from trim.routing.charges import Charges
 from trim.types import Role, Scores, Step, Usage
 
 
@@ -13,19 +14,23 @@ from trim.types import Role, Scores, Step, Usage
 class Ledger:
     """Usage and busy seconds of every role for one question.
 
+    `usage` is measured: all that its requests took, with drafts that were read ahead and never decided on and with what
+    the servers' caches held, so that it depends on timing. `charged` is counted by rule.
+
     Models and judges of any kind are counted here, so nothing but counts gets in: what is none is 0 and marks the usage
     as estimated, and there are never more cached than prompt tokens or more discarded than completion tokens.
     """
 
     usage: dict[Role, Usage] = field(default_factory=lambda: {role: Usage() for role in Role})
+    charged: Charges = field(default_factory=Charges)
     busy: dict[Role, float] = field(default_factory=lambda: dict.fromkeys(Role, 0.0))
 
     def read(self, step: Step) -> None:
-        """Charge a step that a model has written."""
+        """Count a step that a model has written."""
         self._add(step.role, step.prompt_tokens, step.cached_tokens, step.tokens)
 
     def score(self, scores: Scores) -> None:
-        """Charge what a judge has read."""
+        """Count what a judge has read."""
         self._add(Role.PRM, scores.tokens, 0, 0)
 
     def discard(self, role: Role, tokens: int, unread: int = 0) -> None:

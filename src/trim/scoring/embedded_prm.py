@@ -28,7 +28,8 @@ class EmbeddedPrm(OnnxModel):
         reading.notes.update((reading.ends[index], rows[0]) for index, rows in reading.outputs.items())
         at_marks = [reading.notes[end] for end in reading.ends[1:]]
         # Not `trim.stats.sigmoid`: published scores are those of this formula, to the last bit.
-        return Scores(tuple(1.0 / (1.0 + exp(float(row[0] - row[1]))) for row in at_marks), reading.tokens)
+        values = tuple(1.0 / (1.0 + exp(float(row[0] - row[1]))) for row in at_marks)
+        return Scores(values, reading.tokens, up_to=tuple(reading.ends[1:]), rereads=False)
 
 
 def open_judge(settings: JudgeSettings, api_key: str | None, step_format: StepFormat) -> EmbeddedPrm:

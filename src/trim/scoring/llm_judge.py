@@ -16,6 +16,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from math import exp
 from typing import Any
 
@@ -160,7 +161,13 @@ class LlmJudge(ServerBackend):
         new = [key for key in keys if key not in self._known]
         for key, judged in zip(new, await asyncio.gather(*map(self._ask, new)), strict=True):
             self._known[key] = judged
-        scores = Scores(tuple(self._known[key].score for key in keys), sum(self._known[key].tokens for key in new))
+        judged = [self._known[key] for key in keys]
+        scores = Scores(
+            tuple(one.score for one in judged),
+            sum(self._known[key].tokens for key in new),
+            up_to=tuple(accumulate(one.tokens for one in judged)),
+            rereads=False,
+        )
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
         return scores

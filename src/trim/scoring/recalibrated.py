@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -81,4 +81,4 @@ class RecalibratedJudge(WrappedBackend):
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
         """See `trim.protocols.Judge`."""
         scores = await self._judge.score(question, steps)
-        return Scores(tuple(map(self._curve, scores.values)), scores.tokens)
+        return replace(scores, values=tuple(map(self._curve, scores.values)))

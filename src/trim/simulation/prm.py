@@ -125,5 +125,6 @@ class SimulatedPrm(BaseBackend):
             lowest = min(lowest, value)
             values.append(value)
         self.usage.calls += 1
-        self.usage.prompt_tokens += self.step_tokens * len(steps)
-        return Scores(tuple(values), self.step_tokens * len(steps))
+        read = tuple(self.step_tokens * (index + 1) for index in range(len(steps)))
+        self.usage.prompt_tokens += sum(read[-1:])
+        return Scores(tuple(values), sum(read[-1:]), up_to=read)

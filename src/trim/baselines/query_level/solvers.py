@@ -15,7 +15,7 @@ from trim import seeding
 from trim.errors import ConfigError, TraceError
 from trim.policies.spec import PolicySpec
 from trim.protocols import Solver
-from trim.types import Question, Trace
+from trim.types import Question, Role, Trace, Usage
 
 if TYPE_CHECKING:
     from trim.policies.artifacts import Models
@@ -162,18 +162,25 @@ class OracleQuery:
 
 def with_costs_of(trace: Trace, others: Sequence[Trace]) -> Trace:
     """The trace with the cost and the time of others that went before it; all that they wrote counts as discarded."""
-    usage = dict(trace.usage)
-    for other in others:
-        for role, paid in other.usage.items():
-            usage[role] += replace(paid, discarded_tokens=paid.completion_tokens)
     return replace(
         trace,
-        usage=usage,
+        usage=_with(trace.usage, [other.usage for other in others]),
         cost=trace.cost + sum(other.cost for other in others),
+        measured=_with(trace.measured, [other.measured for other in others]),
+        measured_cost=trace.measured_cost + sum(other.measured_cost for other in others),
         seconds=trace.seconds + sum(other.seconds for other in others),
         phases={role: sum(one.phases[role] for one in (trace, *others)) for role in trace.phases},
         fallbacks=(*(fallback for other in others for fallback in other.fallbacks), *trace.fallbacks),
     )
+
+
+def _with(usage: dict[Role, Usage], others: Sequence[dict[Role, Usage]]) -> dict[Role, Usage]:
+    """The sum; all that the others wrote counts as discarded."""
+    total = dict(usage)
+    for other in others:
+        for role, paid in other.items():
+            total[role] = total.get(role, Usage()) + replace(paid, discarded_tokens=paid.completion_tokens)
+    return total
 
 
 def random_query(known: WholeSolutions, spec: PolicySpec) -> Callable[[float], Solver]:
