@@ -154,9 +154,8 @@ class _LineCutter:
                 yield from self._before(line)
                 self._line, self._line_length = [], 0
                 yield from self._read(line)
-            elif self._separator is Separator.NUMBERED and self._line_length - len(piece) < _MARKER_LENGTH:
-                if not self._structure.may_be_table:
-                    yield from self._before("".join(self._line))
+            elif self._line_length - len(piece) < _MARKER_LENGTH and not self._structure.may_be_table:
+                yield from self._before("".join(self._line))
 
     def _before(self, line: str) -> Iterator[str]:
         """Whether the step ends before this line, which may not be complete."""
@@ -249,11 +248,9 @@ class _SentenceCutter:
         at = 0
         while at < len(piece):
             if self._due is not None:
-                read = self._size - self._due  # -1: its white space comes now, 0: it was the last character
-                if (read, piece[at : at + 2]) == (-1, "\r\n"):
-                    self._due += 1
-                elif read == 0 and piece[at] == "\n" and self._text[-1].endswith("\r"):
-                    self._due += 1
+                if self._due >= self._size:  # its white space comes now, or was the last to come
+                    last = self._text[-1][-1] if self._due == self._size else ""
+                    self._due += f"{last}{piece[at : at + 2]}".startswith("\r\n")
                 visible = _VISIBLE.search(piece, at)
                 stop = len(piece) if visible is None else visible.start()
                 self._append(piece[at:stop])

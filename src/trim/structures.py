@@ -1,4 +1,4 @@
-r"""What in a text belongs together: fenced code, LaTeX displays, Markdown tables, headings. Read line by line."""
+r"""What belongs together in a text: fenced code, LaTeX displays, Markdown tables, headings. Read line by line."""
 
 from __future__ import annotations
 

@@ -18,7 +18,6 @@ import random
 from collections import deque
 from contextlib import suppress
 from dataclasses import replace
-from os.path import commonprefix
 from typing import Any
 
 from trim.backends.answer_counts import AnswerTotals
@@ -413,6 +412,8 @@ class _Stream:
         """Drop the white space at the head of a chat reply that the kept steps end with already."""
         if self._repeated or not self._trimmed or not chunk.text:
             return chunk
-        same = len(commonprefix((self._trimmed, chunk.text)))
+        pairs = zip(self._trimmed, chunk.text, strict=False)
+        same = next((at for at, (mine, theirs) in enumerate(pairs) if mine != theirs), None)
+        same = min(len(self._trimmed), len(chunk.text)) if same is None else same
         self._trimmed = self._trimmed[same:] if same == len(chunk.text) else ""
         return replace(chunk, text=chunk.text[same:])

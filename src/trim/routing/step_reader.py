@@ -28,9 +28,8 @@ class StepReader:
     After the step that follows a degenerate one the reader is `spent`: its stream no longer continues the kept text
     step by step, so whoever wants more opens another. It is also spent after `options.limit` steps.
 
-    `lost`: what was written last, where the model ended the solution without another step: white space or nothing, whose
-    tokens count as discarded. `late`: what its streams
-    said behind their steps, once they are closed.
+    `lost`: what was written last, where the model ended the solution without another step: white space or nothing, its
+    tokens discarded. `late`: what its streams said behind their steps, once they are closed.
     """
 
     def __init__(
