@@ -64,7 +64,7 @@ class _Stamps:
     async def __anext__(self) -> Step:
         step = await anext(self._stream)
         await asyncio.sleep(0)  # as a socket does
-        return replace(step, text=f"{step.text} @{time.monotonic():.6f}@")
+        return replace(step, text=f"@{time.monotonic():.6f}@ {step.text}")
 
     async def aclose(self) -> None:
         await self._stream.aclose()

@@ -184,6 +184,7 @@ def flat(step: dict[str, Any]) -> dict[str, Any]:
     """A decision or draft with its step's fields beside its own, in today's words: schema 1 had them so."""
     found: dict[str, Any] = step | step.get("step", {})
     found["role"] = found.get("role", found.get("author"))
+    found["text"] = found["text"].strip()  # schemas 1 and 2 left the white space around a step out
     found["action"] = ACTIONS.get(found["action"], found["action"])
     return found
 

@@ -16,7 +16,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 # From the bottom up: each may import those on the lines above it. Those on one line don't import each other.
 LAYERS = [
-    ["types", "errors", "stats", "atomic", "control_tokens", "template_sandbox"],
+    ["types", "errors", "stats", "atomic", "control_tokens", "structures", "template_sandbox"],
     ["seeding", "plugins", "tokenizer_files"],
     ["protocols", "steps", "prompts", "pomdp", "trace_schema_1"],
     ["backends"],

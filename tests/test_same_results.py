@@ -34,8 +34,9 @@ def earlier() -> dict[str, Any]:
 
 
 def todays() -> dict[str, Any]:
-    """The same solution in schema 2."""
-    weak, strong = STEP | {"role": "weak"}, STEP | {"role": "strong"}
+    """The same solution in schema 3, whose texts have their separator."""
+    step = STEP | {"text": "One.\n\n"}
+    weak, strong = step | {"role": "weak"}, step | {"role": "strong"}
     rejected = [
         {"step": weak, "action": "RESAMPLE", "score": 0.1},
         {"step": weak, "action": "REGENERATE", "score": 0.2},
@@ -43,7 +44,7 @@ def todays() -> dict[str, Any]:
     ]
     kept = {"step": strong, "action": "REGENERATE", "score": 0.2, "kept_score": 0.9, "forced": False}
     decisions = [kept | {"rejected": rejected}]
-    return COMMON | {"schema": 2, "policy": "pomdp+revise+2", "question": {"id": "q1"}, "decisions": decisions}
+    return COMMON | {"schema": 3, "policy": "pomdp+revise+2", "question": {"id": "q1"}, "decisions": decisions}
 
 
 def save(folder: Path, *lines: dict[str, Any]) -> Path:

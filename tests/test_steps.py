@@ -10,13 +10,13 @@ from trim.errors import ConfigError
 from trim.steps import Cutter, Separator, StepFormat, is_degenerate
 
 TEXTS = {
-    Separator.BLANK_LINE: ("a\nb\n \nc\n\n\nd", ("a\nb", "c", "d")),
-    Separator.NEWLINE: ("a\n\nb\nc\n", ("a", "b", "c")),
+    Separator.BLANK_LINE: ("a\nb\n \nc\n\n\nd", ("a\nb\n \n", "c\n\n", "\nd")),
+    Separator.NEWLINE: ("a\n\nb\nc\n", ("a\n", "\nb\n", "c\n")),
     Separator.NUMBERED: (
         "1. one\nmore\n2) two\nStep 3: three 4. not",
-        ("1. one\nmore", "2) two", "Step 3: three 4. not"),
+        ("1. one\nmore\n", "2) two\n", "Step 3: three 4. not"),
     ),
-    Separator.SENTENCE: ("It is 1.5. So? Yes! done", ("It is 1.5.", "So?", "Yes!", "done")),
+    Separator.SENTENCE: ("It is 1.5. So? Yes! done", ("It is 1.5. ", "So? ", "Yes! ", "done")),
 }
 
 
@@ -34,12 +34,9 @@ def test_pieces_of_a_text_give_the_same_steps(separator: Separator, size: int) -
     assert tuple(step for step in (*found, cutter.rest()) if step) == steps
 
 
-def test_kept_steps_are_joined_by_the_separator() -> None:
-    step_format = StepFormat()
-    assert step_format.join(("a", "b")) == "a\n\nb"
-    assert step_format.prefix(("a", "b")) == "a\n\nb\n\n"
-    assert step_format.prefix(()) == ""
-    assert StepFormat(Separator.SENTENCE).stop is None
+def test_what_judges_read_between_steps_and_what_servers_stop_at() -> None:
+    assert [StepFormat(separator).joiner for separator in Separator] == ["\n\n", "\n", "\n", " "]
+    assert [StepFormat(separator).stop for separator in Separator] == ["\n\n", "\n", None, None]
 
 
 @pytest.mark.parametrize("text", ["#### 42", r"so $\\boxed {3}$", "x\n#### y"])

@@ -57,8 +57,8 @@ def step(text: str, finish: Finish = Finish.SEPARATOR, tokens: int = 1) -> Step:
         ((step("a"), step("b")), "finish EOS"),
         ((step("a", Finish.EOS), step("b", Finish.EOS)), "only the last step"),
         ((step("a", tokens=0), step("b", Finish.EOS)), "at least one token"),
-        ((step(" a"), step("b", Finish.EOS)), "white space"),
-        ((step("a"), step("b", Finish.EOS)), "limit=1 gave 2"),
+        ((step("a"), step("b", Finish.EOS)), "must end with its separator"),
+        ((step("a\n\n"), step("b", Finish.EOS)), "limit=1 gave 2"),
     ],
 )
 def test_faults_of_generators_are_caught(steps: tuple[Step, ...], rule: str) -> None:

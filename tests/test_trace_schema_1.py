@@ -24,8 +24,9 @@ def test_lines_of_schema_1_are_read_under_the_names_of_today() -> None:
         assert (trace.question.id, trace.question.reference) == (line["question_id"], line["reference"])
         assert list(trace.question.reference_steps) == line["reference_steps"]
         assert trace.stop_reason.value == line["stop_reason"]
-        for key in ("parameter", "seed", "cost", "seconds", "answer", "correct", "separator"):
+        for key in ("parameter", "seed", "cost", "seconds", "answer", "correct"):
             assert getattr(trace, key) == line[key]
+        assert trace.text == line["separator"].join(step["text"] for step in line["steps"])
         assert {role.value: seconds for role, seconds in trace.phases.items()} == line["phases"]
         for role, used in trace.usage.items():
             for key in ("calls", "prompt_tokens", "cached_tokens", "completion_tokens", "discarded_tokens"):
@@ -45,7 +46,8 @@ def test_lines_of_schema_1_are_read_under_the_names_of_today() -> None:
 def same_step(step: Step, old: dict[str, Any]) -> None:
     assert step.role.value == old["author"]
     assert step.finish.value == old["finish"]
-    for key in ("text", "tokens", "prompt_tokens", "cached_tokens"):
+    assert step.content == old["text"]
+    for key in ("tokens", "prompt_tokens", "cached_tokens"):
         assert getattr(step, key) == old[key]
     assert (step.logprob, step.entropy) == (old.get("logprob"), old.get("entropy"))
 

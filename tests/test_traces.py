@@ -61,7 +61,6 @@ TRACE = Trace(
     answer="4",
     correct=True,
     fallbacks=(Fallback(Role.PRM, 0, "no answer", Role.STRONG),),
-    separator="\n",
 )
 
 
@@ -88,7 +87,7 @@ def test_every_field_comes_back_exactly(tmp_path: Path) -> None:
 def test_a_line_has_the_names_of_the_types(tmp_path: Path) -> None:
     line = json.loads(written(tmp_path, TRACE).read_text())
     assert line == to_json(TRACE)
-    assert line["schema"] == 2
+    assert line["schema"] == 3
     assert line["question"]["messages"][0] == {"role": "user", "text": "1 + 1?"}
     assert line["decisions"][0]["step"]["role"] == "strong"
     assert line["decisions"][0]["rejected"][1]["action"] == "REVISE"
@@ -113,6 +112,14 @@ def test_a_run_of_an_earlier_version_goes_on_in_the_same_file(tmp_path: Path) ->
     assert list(read_traces(path)) == [*read_traces(SCHEMA_1), TRACE]
 
 
+def test_steps_of_schema_2_get_the_separator_that_stood_between_them() -> None:
+    first, last = Decision(Step("a", Role.WEAK, 2), Action.CONTINUE), TRACE.decisions[0]
+    line = to_json(replace(TRACE, decisions=(first, last))) | {"schema": 2, "separator": "\n"}
+    assert [step.text for step in from_json(line).steps] == ["a\n", "4\n"]
+    assert from_json(line | {"separator": "\n\n"}).text == "a\n\n4\n"
+    assert from_json(line).decisions[1] == last
+
+
 def broken(*keys: str | int, value: object = None) -> str:
     """The line with one field gone (no value) or wrong."""
     line = to_json(TRACE)
@@ -130,8 +137,8 @@ def broken(*keys: str | int, value: object = None) -> str:
     ("line", "message"),
     [
         ("{", "not JSON"),
-        ("3", "trace schema None; this version of TRIM reads schema 1 and 2"),
-        ('{"schema":3}', "trace schema 3; this version of TRIM reads schema 1 and 2"),
+        ("3", "trace schema None; this version of TRIM reads schemas 1 to 3"),
+        ('{"schema":4}', "trace schema 4; this version of TRIM reads schemas 1 to 3"),
         ('{"schema":1,"question":"x"}', "not a trace of schema 1: KeyError"),
         ('{"schema":1,"question":3,"steps":4}', "not a trace of schema 1"),
         (broken("decisions"), "not a trace: decisions: "),

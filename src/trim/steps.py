@@ -1,12 +1,17 @@
-"""The format of steps: what separates two of them, and what a final answer looks like."""
+"""The format of steps: what separates two of them, and what a final answer looks like.
+
+A step is a slice of what a model wrote, the separator behind it included: joined, the steps are the text.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
 from trim.errors import ConfigError
+from trim.structures import Structure, has_word, is_heading
 
 
 class Separator(StrEnum):
@@ -18,19 +23,8 @@ class Separator(StrEnum):
     SENTENCE = "sentence"
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    pattern: re.Pattern[str]  # matches the separator, and only once it is complete
-    joiner: str  # what to write between two kept steps
-    stop: str | None  # a stop string that a server can use; None: the client must split the text
-
-
-_RULES = {
-    Separator.BLANK_LINE: _Rule(re.compile(r"\n[ \t]*\n"), "\n\n", "\n\n"),
-    Separator.NEWLINE: _Rule(re.compile(r"\n"), "\n", "\n"),
-    Separator.NUMBERED: _Rule(re.compile(r"\n\s*(?=(?:[Ss]tep\s+)?\d{1,3}\s*[.):]\s)"), "\n", None),
-    Separator.SENTENCE: _Rule(re.compile(r"(?<=[.!?])\s+(?=\S)"), " ", None),
-}
+_JOINERS = {Separator.BLANK_LINE: "\n\n", Separator.SENTENCE: " "}  # the others: a line break
+_STOPS = {Separator.BLANK_LINE: "\n\n", Separator.NEWLINE: "\n"}
 
 # Final answers as the common benchmarks write them: "#### 42" (GSM8K) and "\boxed{...}" (MATH).
 _FINAL_ANSWER = r"####\s*\S|\\boxed\s*\{"
@@ -59,26 +53,22 @@ class StepFormat:
 
     @property
     def joiner(self) -> str:
-        """The separator as it is written between two steps, such as a blank line."""
-        return _RULES[self.separator].joiner
+        """What judges read between two steps, such as a blank line: steps are judged without the white space around
+        them.
+        """
+        return _JOINERS.get(self.separator, "\n")
 
     @property
     def stop(self) -> str | None:
         """The stop string for servers; None where only the client can find the end of a step."""
-        return _RULES[self.separator].stop
-
-    def join(self, steps: tuple[str, ...]) -> str:
-        """The text of these steps, separators between them."""
-        return self.joiner.join(steps)
-
-    def prefix(self, kept: tuple[str, ...]) -> str:
-        """The text that a model is asked to continue: the kept steps, each followed by the separator."""
-        return "".join(step + self.joiner for step in kept)
+        return _STOPS.get(self.separator)
 
     def split(self, text: str) -> tuple[str, ...]:
-        """The steps of a finished text; empty ones are left out."""
+        """The steps of a finished text, which is their concatenation."""
         cutter = Cutter(self)
-        return tuple(step for step in (*cutter.feed(text), cutter.rest()) if step)
+        steps = [*cutter.feed(text), cutter.rest()]
+        end = steps.pop() if len(steps) == 1 or not steps[-1].strip() else ""
+        return (*steps[:-1], steps[-1] + end) if steps else tuple(filter(None, [end]))
 
     def has_answer(self, step: str) -> bool:
         """Whether this step contains a final answer and so ends the solution."""
@@ -87,25 +77,221 @@ class StepFormat:
 
 def is_degenerate(step: str) -> bool:
     """Whether a step contains no letter or digit, such as "" or "---"."""
-    return not any(char.isalnum() for char in step)
+    return not has_word(step)
 
 
 class Cutter:
-    """Splits a growing text into steps. White space around a step is not part of it."""
+    """Splits a growing text into steps.
+
+    A step ends right behind the first separator that follows a word, where no code block, LaTeX display or table goes
+    on and the newest line is no heading: that belongs to what follows, as does a step without a word. How the text
+    arrives in pieces makes no difference, nor does what was written before the step.
+    """
 
     def __init__(self, step_format: StepFormat) -> None:
-        self._pattern = _RULES[step_format.separator].pattern
-        self._text = ""
+        self._cutter: _LineCutter | _SentenceCutter = (
+            _SentenceCutter() if step_format.separator is Separator.SENTENCE else _LineCutter(step_format.separator)
+        )
+
+    @property
+    def length(self) -> int:
+        """Characters of the step that is not complete yet."""
+        return self._cutter.length
 
     def feed(self, text: str) -> list[str]:
         """Add text and return the steps that it completed, in order."""
-        self._text = (self._text + text) if self._text else text.lstrip()
-        finished: list[str] = []
-        while match := self._pattern.search(self._text):
-            finished.append(self._text[: match.start()].strip())
-            self._text = self._text[match.end() :].lstrip()
-        return finished
+        self._cutter.length += len(text)
+        steps = list(self._cutter.feed(text))
+        self._cutter.length -= sum(map(len, steps))
+        return steps
 
     def rest(self) -> str:
-        """The last step, which may still be incomplete."""
-        return self._text.strip()
+        """The last step, which may still be incomplete; white space alone is the end of the step before."""
+        return self._cutter.rest()
+
+
+def _lines(text: str) -> Iterator[str]:
+    """The text cut behind each line feed, and there alone."""
+    start = 0
+    while (end := text.find("\n", start) + 1) > 0:
+        yield text[start:end]
+        start = end
+    if start < len(text):
+        yield text[start:]
+
+
+_MARKER = re.compile(r"\s*(?:#{1,6}\s+)?(?:\*\*|__)?(?:[Ss]tep\s+)?\d{1,3}\s*[.):]\s")
+_MARKER_LENGTH = 60  # characters of a line in which a marker is looked for
+
+
+class _LineCutter:
+    """Cuts between lines. Only whole lines count, but for the number that a line may begin with."""
+
+    def __init__(self, separator: Separator) -> None:
+        self.length = 0
+        self._separator = separator
+        self._line: list[str] = []  # pieces of the line that is not complete
+        self._line_length = 0
+        self._begin([])
+
+    def _begin(self, lines: list[str]) -> None:
+        """Begin a step with these lines: none, or headings."""
+        self._lines = lines
+        self._structure = Structure()
+        self._word = any(map(has_word, lines))
+        self._headings = 0 if lines else None  # where the headings that end the step begin, as an index of its lines
+        self._due = False  # the step ends here unless the next line goes on with a table
+
+    def rest(self) -> str:
+        return "".join((*self._lines, *self._line))
+
+    def feed(self, text: str) -> Iterator[str]:
+        for piece in _lines(text):
+            self._line.append(piece)
+            self._line_length += len(piece)
+            if piece.endswith("\n"):
+                line = "".join(self._line)
+                yield from self._before(line)
+                self._line, self._line_length = [], 0
+                yield from self._read(line)
+            elif self._line_length - len(piece) < _MARKER_LENGTH and not self._structure.may_be_table:
+                yield from self._before("".join(self._line))
+
+    def _before(self, line: str) -> Iterator[str]:
+        """Whether the step ends before this line, which may not be complete."""
+        if self._due and not self._structure.continues(line):
+            yield self._cut(len(self._lines))
+        elif self._separator is Separator.NUMBERED and self._word and _MARKER.match(line, 0, _MARKER_LENGTH):
+            end = len(self._lines) if self._headings is None else self._headings
+            if end and not self._structure.open and not self._structure.continues(line):
+                yield self._cut(end)
+
+    def _read(self, line: str) -> Iterator[str]:
+        self._lines.append(line)
+        structure, blank = self._structure, line.isspace()
+        inside = structure.open
+        structure.read(line)
+        if not blank:
+            heading = not inside and not structure.open and is_heading(line)
+            if not heading:
+                self._headings = None
+            elif self._headings is None and self._word:
+                self._headings = len(self._lines) - 1
+            elif self._headings is None:
+                self._headings = 0
+            self._word = self._word or has_word(line)
+        if not self._word or self._headings is not None or structure.open or self._separator is Separator.NUMBERED:
+            return
+        if self._separator is Separator.NEWLINE and structure.may_be_table:
+            self._due = True
+        elif blank or self._separator is Separator.NEWLINE:
+            yield self._cut(len(self._lines))
+
+    def _cut(self, end: int) -> str:
+        step = "".join(self._lines[:end])
+        self._begin(self._lines[end:])
+        return step
+
+
+_END = re.compile(r"[.!?](?=\s)")
+_QUIET = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+|>[ \t]*)*(?:`{3}|~{3}|#{1,6}\s|\|)")
+_NUMBER = re.compile(
+    r"(?i)\s*(?:#{1,6}\s+)?(?:[-*+>]\s+)*(?:\*\*|__)?(?:(?:step|part|case|phase|stage|section)\s+)?\d{1,3}\.\Z"
+)
+_ABBREVIATION = re.compile(
+    r"(?i)(?<!\w)(?:e\.g|i\.e|e|cf|vs|approx|resp|ca|al|mr|mrs|ms|dr|prof|st|figs?|eqs?|secs?|thm)\.\Z"
+)
+_LAST_SPACE = re.compile(r"(?s).*\s")
+_VISIBLE = re.compile(r"\S")
+_LONGEST = 10  # characters of an abbreviation
+_HEAD = 200  # characters at the start of a line that say what kind of line it is
+
+
+class _SentenceCutter:
+    """Cuts between sentences. Text counts once its word is complete."""
+
+    def __init__(self) -> None:
+        self.length = 0
+        self._word: list[str] = []  # pieces of the newest word, which may go on
+        self._begin()
+
+    def _begin(self) -> None:
+        self._text: list[str] = []  # pieces of the step, without the newest word
+        self._size = 0
+        self._structure = Structure()
+        self._has_word = False
+        self._due: int | None = None  # the step ends there if anything visible follows
+        self._begin_line()
+
+    def _begin_line(self) -> None:
+        self._line: list[str] = []
+        self._head = ""  # of the line
+        self._displays = self._structure.displays()
+
+    def rest(self) -> str:
+        return "".join((*self._text, *self._word))
+
+    def feed(self, text: str) -> Iterator[str]:
+        space = _LAST_SPACE.match(text)
+        if space is None:
+            self._word.append(text)
+        else:
+            settled = "".join((*self._word, space[0]))
+            self._word = [text[space.end() :]] if space.end() < len(text) else []
+            for piece in _lines(settled):
+                yield from self._read(piece)
+        if self._due is not None and self._word:
+            yield self._cut(self._due)
+
+    def _read(self, piece: str) -> Iterator[str]:
+        """Read a line or a part of one."""
+        at = 0
+        while at < len(piece):
+            if self._due is not None:
+                if self._due >= self._size:  # its white space comes now, or was the last to come
+                    last = self._text[-1][-1] if self._due == self._size else ""
+                    self._due += f"{last}{piece[at : at + 2]}".startswith("\r\n")
+                visible = _VISIBLE.search(piece, at)
+                stop = len(piece) if visible is None else visible.start()
+                self._append(piece[at:stop])
+                at = stop
+                if visible is None:
+                    break
+                yield self._cut(self._due)
+            found = _END.search(piece, at)
+            stop = len(piece) if found is None else found.end()
+            self._append(piece[at:stop])
+            if found is not None and self._ends(piece[max(at, stop - _LONGEST) : stop]):
+                self._due = self._size + 1
+            at = stop
+        if piece.endswith("\n"):
+            self._end_line()
+
+    def _append(self, text: str) -> None:
+        self._text.append(text)
+        self._size += len(text)
+        self._line.append(text)
+        self._head = self._head or text[:_HEAD]
+        if len(self._head) < _HEAD:
+            self._head = "".join(self._line)[:_HEAD]
+        self._displays.read(text)
+        self._has_word = self._has_word or has_word(text)
+
+    def _end_line(self) -> None:
+        self._structure.read("".join(self._line))
+        self._begin_line()
+
+    def _ends(self, words: str) -> bool:
+        """Whether the sentence ends at the full stop that was read last, `words` being the last ones before it."""
+        structure, displays, head = self._structure, self._displays, self._head
+        within = structure.open or structure.in_table or displays.open or displays.code or _QUIET.match(head)
+        return self._has_word and not within and not _NUMBER.match(head) and not _ABBREVIATION.search(words)
+
+    def _cut(self, end: int) -> str:
+        text = "".join(self._text)
+        self._begin()
+        for piece in _lines(text[end:]):
+            self._append(piece)
+            if piece.endswith("\n"):
+                self._end_line()
+        return text[:end]

@@ -62,7 +62,11 @@ async def check_generator(generator: StepGenerator, question: Question, *, seede
     _rule(all(s.finish is Finish.SEPARATOR for s in steps[:-1]), "only the last step of a stream may end otherwise")
     _rule(steps[-1].finish is not Finish.SEPARATOR, "the last step of a solution must have finish EOS (or LENGTH)")
     _rule(all(step.tokens > 0 for step in steps), "every step has at least one token")
-    _rule(all(step.text == step.text.strip() for step in steps), "white space around a step is not part of it")
+    _rule(
+        all(s.text[-1:].isspace() for s in steps[:-1]),
+        "the text of a step that another follows must end with its separator, such as a blank line: the texts of all "
+        "steps, joined, are the text of the solution",
+    )
     _rule(all(s.prompt_tokens == 0 for s in steps[1:]), "prompt tokens stand on the first step of a stream alone")
     _rule(all(0 <= s.cached_tokens <= s.prompt_tokens for s in steps), "cached tokens are some of the prompt tokens")
     one = await _pull(generator, question, (), StepOptions(limit=1))

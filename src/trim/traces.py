@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SCHEMA = 2
-_HEAD = b'{"schema":2,'  # of every line that a `TraceWriter` writes
+SCHEMA = 3
+_HEAD = b'{"schema":3,'  # of every line that a `TraceWriter` writes
 
 
 def to_json(trace: Trace) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def to_json(trace: Trace) -> dict[str, Any]:
 
 
 def from_json(line: dict[str, Any]) -> Trace:
-    """The trace of a JSON line, of this schema or of schema 1.
+    """The trace of a JSON line, of this schema or of an earlier one.
 
     Raises:
         TraceError: another schema version, or a field is missing or malformed.
@@ -46,9 +46,16 @@ def from_json(line: dict[str, Any]) -> Trace:
             line = translated(line)
         except (KeyError, TypeError, AttributeError) as error:
             raise TraceError(f"not a trace of schema 1: {type(error).__name__}: {error}") from None
-    elif schema != SCHEMA:
-        raise TraceError(f"trace schema {schema!r}; this version of TRIM reads schema 1 and {SCHEMA}")
-    return _read(_traces(), line, "trace")
+    elif schema not in (2, SCHEMA):
+        raise TraceError(f"trace schema {schema!r}; this version of TRIM reads schemas 1 to {SCHEMA}")
+    trace = _read(_traces(), line, "trace")
+    return trace if schema == SCHEMA else _with_separators(trace, line.get("separator", "\n\n"))
+
+
+def _with_separators(trace: Trace, separator: str) -> Trace:
+    """The trace of an earlier schema, whose steps stood without white space around them and were joined by this."""
+    between = (replace(d, step=replace(d.step, text=d.step.text + separator)) for d in trace.decisions[:-1])
+    return replace(trace, decisions=(*between, *trace.decisions[-1:]))
 
 
 def question_to_json(question: Question) -> dict[str, Any]:

@@ -74,7 +74,8 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One reasoning step: text without its separator.
+    """One reasoning step. `text` is exactly what the model wrote, white space and separator included: the texts of
+    all steps, joined, are the text of the solution. `content` is what is judged, compared and shown of it.
 
     `tokens` are completion tokens as the server or the model's own tokenizer counts them, separator or end token
     included. `prompt_tokens` (of which `cached_tokens` came from a prefix cache) are those of the request that the
@@ -92,6 +93,11 @@ class Step:
     logprob: float | None = None
     entropy: float | None = None
     estimated: bool = False
+
+    @property
+    def content(self) -> str:
+        """The text without the white space around it."""
+        return self.text.strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +329,6 @@ class Trace:
     answer: str | None = None
     correct: bool | None = None
     fallbacks: tuple[Fallback, ...] = ()
-    separator: str = field(default="\n\n", repr=False)
     measured: dict[Role, Usage] = field(default_factory=dict, repr=False)
     measured_cost: float = 0.0
 
@@ -333,4 +338,5 @@ class Trace:
 
     @property
     def text(self) -> str:
-        return self.separator.join(step.text for step in self.steps)
+        """What the models wrote, exactly."""
+        return "".join(step.text for step in self.steps)

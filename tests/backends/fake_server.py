@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 SOLUTION = "Tom has 3 apples.\n\nHe buys 4 more, so 3 + 4 = 7.\n\n#### 7"
-STEPS = tuple(SOLUTION.split("\n\n"))
+STEPS = ("Tom has 3 apples.\n\n", "He buys 4 more, so 3 + 4 = 7.\n\n", "#### 7")
 MARK = "<extra_0>"
 
 

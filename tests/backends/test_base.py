@@ -34,7 +34,7 @@ class Counting(BaseGenerator):
                     return
                 budget -= 2
                 end = Finish.EOS if index == 3 else Finish.SEPARATOR
-                text = "#### 3" if index == 3 else str(index + 1)
+                text = "#### 3" if index == 3 else f"{index + 1}\n\n"
                 yield Step(text, Role.WEAK, 2, end, prompt_tokens=9 if index == len(kept) else 0)
         finally:
             self.closed += 1

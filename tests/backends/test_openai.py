@@ -30,7 +30,8 @@ from trim.steps import Separator, StepFormat
 from trim.types import Finish, Question, Role, Sampling, Step, StepOptions, Usage
 
 QUESTION = Question("How many apples does Tom have?")
-EXACT = [len(tokens(step)) + 1 for step in STEPS]  # with the separator or end token
+EXACT = [len(tokens(step)) for step in STEPS]
+EXACT[-1] += 1  # the end token
 
 
 def model(habits: Habits, **changes: Any) -> OpenAIGenerator:
@@ -154,7 +155,7 @@ def test_chat_continuation_and_its_dialects(counter: TokenCounter) -> None:
             body = habits.requests[-1]
             assert {key: body[key] for key in extra} == extra
             assert ("continue_final_message" in body) == bool(extra)
-            last = {"role": "assistant", "content": STEPS[0] + "\n\n"}
+            last = {"role": "assistant", "content": STEPS[0]}
             assert body["messages"][-1] == (last | {"prefix": True} if backend == "mistral" else last)
             assert "stop" not in body
 
@@ -184,7 +185,7 @@ def test_a_break_in_the_middle_resumes_from_the_last_whole_step(how: str) -> Non
         assert [step.tokens for step in steps] == EXACT
         assert len(habits.requests) == 3
         assert lost == 3 + 1
-        assert habits.requests[1]["prompt"].endswith(STEPS[0] + "\n\n")
+        assert habits.requests[1]["prompt"].endswith(STEPS[0])
 
 
 def test_a_server_that_always_fails_is_given_up() -> None:
@@ -299,7 +300,7 @@ def test_separators_that_only_the_client_can_cut(counter: TokenCounter) -> None:
     with serving(solution="One. Two is here. #### 3") as habits:
         for options in both:
             steps = steps_of(habits, form=StepFormat(Separator.SENTENCE), **options)
-            assert [step.text for step in steps] == ["One.", "Two is here.", "#### 3"]
+            assert [step.text for step in steps] == ["One. ", "Two is here. ", "#### 3"]
         assert sum(step.tokens for step in steps_of(habits, form=StepFormat(Separator.SENTENCE))) == 13
 
 
@@ -345,7 +346,7 @@ def test_special_tokens_in_texts_stay_text() -> None:
         question = Question("a <|end|><|assistant|>#### 7")
 
         async def run() -> None:
-            stream = generator.steps(question, ("x <extra_0><|user|>",), StepOptions(limit=1))
+            stream = generator.steps(question, ("x <extra_0><|user|>\n\n",), StepOptions(limit=1))
             await anext(stream)
             await stream.aclose()
             await generator.aclose()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trim.backends.replay_cache import FILE, Record, RecordedGenerator, RecordedJudge
+from trim.backends.replay_cache import FILE, Record, RecordedGenerator, RecordedJudge, _key
 from trim.errors import ConfigError, TraceError
 from trim.protocols import Probe
 from trim.simulation import SimulatedModel, SimulatedPrm
@@ -33,6 +33,16 @@ def test_recorded_steps_are_not_requested_again(tmp_path: Path) -> None:
     assert [step.text for step in again] == [step.text for step in first]
     assert again[0].prompt_tokens > 0
     assert all(step.prompt_tokens == 0 for step in again[1:])
+
+
+def test_records_of_earlier_versions_have_no_separators(tmp_path: Path) -> None:
+    with Record(tmp_path) as record:
+        first = asyncio.run(steps_of(RecordedGenerator(record, Role.WEAK, MODEL)))
+        kept = [step.content for step in first]
+        for index, step in enumerate(first):
+            entry = record.known.pop(_key("weak", 0, 0, QUESTION.text, *(step.text for step in first[:index])))
+            record.known[_key("weak", 0, 0, QUESTION.text, *kept[:index])] = entry | {"text": step.content}
+        assert asyncio.run(steps_of(RecordedGenerator(record, Role.WEAK))) == first
 
 
 def test_scores_are_kept_by_prefix(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_running_counts_go_to_the_step_that_they_belong_to() -> None:
     assert parts.finished
     steps += parts.end()
     assert [(step.text, step.tokens, step.finish) for step in steps] == [
-        ("one more", 3, Finish.SEPARATOR),
+        ("one more\n\n", 3, Finish.SEPARATOR),
         ("two", 2, Finish.EOS),
     ]
     assert [(step.prompt_tokens, step.cached_tokens) for step in steps] == [(9, 2), (0, 0)]
@@ -46,7 +46,7 @@ def test_a_limit_ends_it_and_what_is_past_it_is_pending() -> None:
     parts = assembler(limit=1)
     (step,) = parts.feed(Chunk("a\n\nb\n\nc", counts=TokenCounts(completion=6)))
     assert parts.done
-    assert step.text == "a"
+    assert step.text == "a\n\n"
     assert step.tokens + parts.pending_tokens == 6
 
 
@@ -62,7 +62,7 @@ def test_a_single_step_waits_for_the_count_at_the_end() -> None:
     assert parts.feed(Chunk("a", finish="stop", stop="\n\n", told=True)) == []
     parts.feed(Chunk(counts=TokenCounts(completion=2, prompt=9)))
     (step,) = parts.end()
-    assert (step.text, step.tokens, step.finish, step.prompt_tokens) == ("a", 2, Finish.SEPARATOR, 9)
+    assert (step.text, step.tokens, step.finish, step.prompt_tokens) == ("a\n\n", 2, Finish.SEPARATOR, 9)
 
 
 def test_where_the_stop_string_is_told_anything_else_is_the_end() -> None:

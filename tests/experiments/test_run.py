@@ -119,7 +119,7 @@ def test_several_samples_of_each_question(tmp_path: Path) -> None:
             line["seed"],
             line["policy"],
             line["parameter"],
-            "\n\n".join(decision["step"]["text"] for decision in line["decisions"]),
+            "".join(decision["step"]["text"] for decision in line["decisions"]),
         )
         for line in lines
     }

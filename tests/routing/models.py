@@ -54,12 +54,16 @@ class Scripted(BaseGenerator):
             self.closed += 1
 
 
-def weak(text: str, finish: Finish = Finish.SEPARATOR, tokens: int = 5) -> Step:
-    return Step(text, Role.WEAK, tokens, finish)
+def weak(content: str, finish: Finish = Finish.SEPARATOR, tokens: int = 5) -> Step:
+    return Step(_written(content, finish), Role.WEAK, tokens, finish)
 
 
-def strong(text: str, finish: Finish = Finish.SEPARATOR, tokens: int = 5) -> Step:
-    return Step(text, Role.STRONG, tokens, finish)
+def strong(content: str, finish: Finish = Finish.SEPARATOR, tokens: int = 5) -> Step:
+    return Step(_written(content, finish), Role.STRONG, tokens, finish)
+
+
+def _written(content: str, finish: Finish) -> str:
+    return content + "\n\n" if finish is Finish.SEPARATOR else content
 
 
 @dataclass

@@ -49,7 +49,7 @@ def test_regenerate_replaces_one_step_and_keeps_the_draft_in_the_trace() -> None
     assert trace.text == "good\n\n#### 4"
     first, second = trace.decisions
     assert (first.action, first.score, first.step.role) == (Action.REGENERATE, 0.1, Role.STRONG)
-    assert [draft.step.text for draft in first.rejected] == ["bad"]
+    assert [draft.step.content for draft in first.rejected] == ["bad"]
     assert first.kept_score == 1.0
     assert second.action is Action.CONTINUE
     assert trace.stop_reason is StopReason.FINAL_ANSWER
@@ -81,8 +81,8 @@ def test_resample_asks_for_another_draft_of_the_same_step() -> None:
     prm = FixedPrm({"draft 0": 0.1, "draft 1": 0.2, "draft 2": 0.9})
     strong_model = Scripted({0: [strong("help")]})
     trace = run(Router(Resampling(), strong_model, prm, Threshold(0.5, resamples=2), limits=Limits(max_drafts=3)))
-    assert trace.steps[0].text == "draft 2"
-    assert [(d.step.text, d.score, d.action) for d in trace.decisions[0].rejected] == [
+    assert trace.steps[0].content == "draft 2"
+    assert [(d.step.content, d.score, d.action) for d in trace.decisions[0].rejected] == [
         ("draft 0", 0.1, Action.RESAMPLE),
         ("draft 1", 0.2, Action.RESAMPLE),
     ]
@@ -90,7 +90,7 @@ def test_resample_asks_for_another_draft_of_the_same_step() -> None:
     check_accounts(trace)
     # The limit on drafts overrules the policy, and the strong model is asked instead.
     capped = run(Router(Resampling(), strong_model, prm, Threshold(0.5, resamples=2), limits=Limits(max_drafts=2)))
-    assert (capped.steps[0].text, capped.decisions[0].forced) == ("help", True)
+    assert (capped.steps[0].content, capped.decisions[0].forced) == ("help", True)
     # Where the strong model may not be asked either, the best draft is kept.
     broke = run(
         Router(
@@ -102,7 +102,7 @@ def test_resample_asks_for_another_draft_of_the_same_step() -> None:
             budget=Budget(max_strong_tokens=0),
         )
     )
-    assert (broke.steps[0].text, broke.decisions[0].score, broke.decisions[0].forced) == ("draft 0", 0.4, True)
+    assert (broke.steps[0].content, broke.decisions[0].score, broke.decisions[0].forced) == ("draft 0", 0.4, True)
     check_accounts(broke)
 
 
@@ -136,10 +136,10 @@ def test_what_the_strong_model_wrote_may_be_revised_once() -> None:
         return trace.decisions[0], trace, strong_model.attempts
 
     better, trace, attempts = solve({"bad": 0.1, "first": 0.2, "second": 0.3})
-    assert (better.step.text, better.score, better.kept_score, better.attempt) == ("second", 0.1, 0.3, 1)
-    assert [(d.step.text, d.step.role) for d in better.rejected] == [("bad", Role.WEAK), ("first", Role.STRONG)]
-    assert [d.step.text for d in better.drafts] == ["bad"]
-    assert [(d.step.text, d.score) for d in better.strong_texts] == [("first", 0.2), ("second", 0.3)]
+    assert (better.step.content, better.score, better.kept_score, better.attempt) == ("second", 0.1, 0.3, 1)
+    assert [(d.step.content, d.step.role) for d in better.rejected] == [("bad", Role.WEAK), ("first", Role.STRONG)]
+    assert [d.step.content for d in better.drafts] == ["bad"]
+    assert [(d.step.content, d.score) for d in better.strong_texts] == [("first", 0.2), ("second", 0.3)]
     assert trace.usage[Role.STRONG].discarded_tokens == 3
     assert attempts == [0, 1]
     of_draft, of_strong, of_next = seen
@@ -150,12 +150,12 @@ def test_what_the_strong_model_wrote_may_be_revised_once() -> None:
     assert of_next.scores == (0.3, 1.0)
 
     worse, _, _ = solve({"bad": 0.1, "first": 0.2, "second": 0.15})
-    assert (worse.step.text, worse.attempt) == ("first", 0)
-    assert [d.step.text for d in worse.strong_texts] == ["first", "second"]
+    assert (worse.step.content, worse.attempt) == ("first", 0)
+    assert [d.step.content for d in worse.strong_texts] == ["first", "second"]
     good, _, attempts = solve({"bad": 0.1, "first": 0.9})
-    assert ([d.step.text for d in good.strong_texts], attempts) == (["first"], [0])
+    assert ([d.step.content for d in good.strong_texts], attempts) == (["first"], [0])
     capped, _, attempts = solve({"bad": 0.1, "first": 0.2}, cap=3)
-    assert ([d.step.text for d in capped.strong_texts], attempts) == (["first"], [0])
+    assert ([d.step.content for d in capped.strong_texts], attempts) == (["first"], [0])
 
 
 def test_a_policy_without_scores_has_strong_texts_revised_too() -> None:
@@ -171,8 +171,8 @@ def test_a_policy_without_scores_has_strong_texts_revised_too() -> None:
     drafts = Scripted({0: [weak("a")], 1: [weak("#### 4", Finish.EOS)]})
     trace = run(Router(drafts, Texts(), None, RandomSteps(1 - 1e-9, max_revisions=2), limits=Limits(max_steps=1)))
     (decision,) = trace.decisions
-    assert (decision.action, decision.step.text, decision.attempt) == (Action.REGENERATE, "text 0", 0)
-    assert [(draft.step.text, draft.action) for draft in decision.rejected] == [
+    assert (decision.action, decision.step.content, decision.attempt) == (Action.REGENERATE, "text 0", 0)
+    assert [(draft.step.content, draft.action) for draft in decision.rejected] == [
         ("a", Action.REGENERATE),
         ("text 1", Action.REVISE),
         ("text 2", Action.REVISE),
@@ -200,7 +200,7 @@ def test_a_failure_while_a_strong_text_is_revised_keeps_the_earlier_text() -> No
     policy = Threshold(0.5, max_revisions=1)
     for prm in (FixedPrm({"bad": 0.1, "first": 0.2}), PrmOnce({"bad": 0.1})):
         trace = run(Router(weak_model, Once(), prm, policy, on_error=OnError(strong="weak", prm="weak")))
-        assert [step.text for step in trace.steps] == ["first", "#### 4"]
+        assert [step.content for step in trace.steps] == ["first", "#### 4"]
         assert [fallback.to for fallback in trace.fallbacks] == [Role.WEAK]
         check_accounts(trace)
         with pytest.raises(BackendUnavailable):
@@ -210,15 +210,18 @@ def test_a_failure_while_a_strong_text_is_revised_keeps_the_earlier_text() -> No
 @pytest.mark.parametrize(
     ("steps", "reason", "text"),
     [
-        ([weak("so #### 3")], StopReason.FINAL_ANSWER, "so #### 3"),
-        ([weak("\\boxed{3}"), weak("chatter")], StopReason.FINAL_ANSWER, "\\boxed{3}"),
+        ([weak("so #### 3")], StopReason.FINAL_ANSWER, "so #### 3\n\n"),
+        ([weak("\\boxed{3}"), weak("chatter")], StopReason.FINAL_ANSWER, "\\boxed{3}\n\n"),
         ([weak("a"), weak("b", Finish.EOS)], StopReason.EOS, "a\n\nb"),
-        ([weak("a"), weak("", Finish.EOS)], StopReason.EOS, "a"),
-        ([weak("a")], StopReason.EOS, "a"),
+        ([weak("a"), weak("", Finish.EOS)], StopReason.EOS, "a\n\n"),
+        ([weak("a"), weak("\n \n", Finish.EOS)], StopReason.EOS, "a\n\n\n \n"),
+        ([weak("a")], StopReason.EOS, "a\n\n"),
+        ([weak("\N{THUMBS UP SIGN}", Finish.EOS)], StopReason.EOS, "\N{THUMBS UP SIGN}"),
+        ([weak("a"), weak("---", Finish.EOS)], StopReason.EOS, "a\n\n---"),
         ([], StopReason.EMPTY, ""),
         ([weak("", Finish.EOS)], StopReason.EMPTY, ""),
         ([weak("a"), weak("and on and on", Finish.LENGTH)], StopReason.STEP_LENGTH, "a\n\nand on and on"),
-        ([weak(str(i)) for i in range(9)], StopReason.STEP_LIMIT, "0\n\n1\n\n2\n\n3"),
+        ([weak(str(i)) for i in range(9)], StopReason.STEP_LIMIT, "0\n\n1\n\n2\n\n3\n\n"),
     ],
 )
 @pytest.mark.parametrize("policy", [AlwaysWeak(), Threshold(0.5)])

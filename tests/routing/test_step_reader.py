@@ -36,7 +36,7 @@ def test_a_degenerate_step_is_asked_for_once_more(lookahead: int) -> None:
 def test_two_degenerate_steps_in_a_row_stop_the_solution() -> None:
     model = Scripted({0: [weak("a"), weak("---")], 1: [weak("---")], 2: [weak("***")]})
     trace = run(Router(model, Scripted({}), None, AlwaysWeak()))
-    assert (trace.stop_reason, trace.text) == (StopReason.DEGENERATE, "a\n\n---\n\n***")
+    assert (trace.stop_reason, trace.text) == (StopReason.DEGENERATE, "a\n\n---\n\n***\n\n")
 
 
 class _ByPrefix(BaseGenerator):
@@ -51,12 +51,12 @@ class _ByPrefix(BaseGenerator):
             count += 1
             if path == ():
                 text = "a"
-            elif path == ("a",):
+            elif path == ("a\n\n",):
                 text = "---"
-            elif path == ("a", "---"):
+            elif path == ("a\n\n", "---\n\n"):
                 text = "b"
             else:
                 yield weak("#### 1", Finish.EOS)
                 return
             yield weak(text)
-            path = (*path, text)
+            path = (*path, f"{text}\n\n")

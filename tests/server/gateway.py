@@ -36,7 +36,7 @@ class Sampled(SimulatedModel):
     def write(self, *args: Any, **kwargs: Any) -> Any:
         step = super().write(*args, **kwargs)
         told = self.sampling
-        return step if told is None else replace(step, text=f"{step.text} t={told.temperature:g} p={told.top_p:g}")
+        return step if told is None else replace(step, text=f"t={told.temperature:g} p={told.top_p:g} {step.text}")
 
 
 @dataclass

@@ -34,7 +34,7 @@ def test_conversation_and_sampling_reach_the_server() -> None:
             {"role": "user", "content": "And now?"},
         ]
         answer = served.post(ask(messages=said, temperature=0.25, top_p=0.5, max_tokens=40)).json()
-        assert answer["choices"][0]["message"]["content"] == "\n\n".join(STEPS)
+        assert answer["choices"][0]["message"]["content"] == "".join(STEPS)
         generated = next(request for request in habits.requests if "prompt" in request)
         assert generated["prompt"] == (
             "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n1 + 1?< |im_end|><|im_end|>\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from trim.backends.onnx_engine import Array, Job
-from trim.backends.onnx_model import OnnxModel
+from trim.backends.onnx_model import BLANK, OnnxModel
 from trim.protocols import LateCounts, StepStream
 from trim.seeding import digest, uniform_of
 from trim.types import Finish, Question, Role, Sampling, Step, StepOptions
@@ -133,8 +133,9 @@ class _Stream:
 
     def _step(self, writing: _Writing, prompt: int, cached: int) -> Step:
         ids = writing.ids if writing.finish is Finish.LENGTH else writing.ids[:-1]
+        separator = BLANK if writing.finish is Finish.SEPARATOR else ""
         return Step(
-            text=self._model.tokens.decode(ids).strip(),
+            text=self._model.tokens.decode(ids) + separator,
             role=self._model.role,
             tokens=len(writing.ids),
             finish=writing.finish,

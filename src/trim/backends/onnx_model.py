@@ -72,10 +72,12 @@ class Tokens:
         return str(self._tokenizer.decode(ids, skip_special_tokens=True))
 
     def pieces(self, question: Question, steps: tuple[str, ...], after: int) -> list[list[int]]:
-        """The prompt, then each step with the token `after` it. The models know no system prompt: it is left out."""
+        """The prompt, then each step with the token `after` it, which stands for its separator. The models know no
+        system prompt: it is left out.
+        """
         said = [token for message in question.messages for token in self._turn(message)]
         prompt = [*said, self.user, *self.encode(question.text), self.assistant]
-        return [prompt, *([*self.encode(step), after] for step in steps)]
+        return [prompt, *([*self.encode(step.strip()), after] for step in steps)]
 
     def _turn(self, message: Message) -> list[int]:
         """An earlier message as the models read it; an answer is steps with blank lines between them."""

@@ -242,6 +242,7 @@ class _Stream:
         self._answer: Answer | None = None
         self._assembler: Assembler | None = None
         self._repeated = ""  # what the server may repeat before it goes on
+        self._trimmed = ""  # white space that a chat template may have taken away, and the model then writes again
         self._shortened = False  # fewer tokens were asked for than wanted: no more fit
         self._spent = 0  # tokens of finished steps
         self._lost = 0  # tokens read of steps that were never finished, by requests that have ended
@@ -303,7 +304,7 @@ class _Stream:
         if chunk is None:
             await self._take(self._assembler.end())
         else:
-            await self._take(self._assembler.feed(self._without_repetition(chunk)))
+            await self._take(self._assembler.feed(self._without_trimmed(self._without_repetition(chunk))))
 
     async def _take(self, steps: list[Step]) -> None:
         """Queue finished steps; at the end of an answer decide whether another is needed."""
@@ -326,7 +327,7 @@ class _Stream:
     async def _open(self) -> None:
         """Send the request that continues the kept steps."""
         model, options = self._model, self._options
-        prefix = model.form.prefix(tuple(self._kept))
+        prefix = "".join(self._kept)
         left = 1 if model.one_by_one else self._left()
         stop = left == 1 and model.can_stop
         wanted = self._budget() if left is None else min(self._budget(), left * model.sampling.max_step_tokens)
@@ -348,7 +349,9 @@ class _Stream:
                 if ask < 1:
                     raise
         self._shortened = ask < wanted
-        self._repeated = prefix.rstrip() if model.able.repeats_prefix and model.continuation == "chat" else ""
+        chat = model.continuation == "chat"
+        self._repeated = prefix.rstrip() if model.able.repeats_prefix and chat else ""
+        self._trimmed = prefix[len(prefix.rstrip()) :] if chat else ""
         terms = Terms(
             model.server.name,
             model.role,
@@ -403,4 +406,14 @@ class _Stream:
                 return chunk
             same += 1
         self._repeated = self._repeated[same:]
+        return replace(chunk, text=chunk.text[same:])
+
+    def _without_trimmed(self, chunk: Chunk) -> Chunk:
+        """Drop the white space at the head of a chat reply that the kept steps end with already."""
+        if self._repeated or not self._trimmed or not chunk.text:
+            return chunk
+        pairs = zip(self._trimmed, chunk.text, strict=False)
+        same = next((at for at, (mine, theirs) in enumerate(pairs) if mine != theirs), None)
+        same = min(len(self._trimmed), len(chunk.text)) if same is None else same
+        self._trimmed = self._trimmed[same:] if same == len(chunk.text) else ""
         return replace(chunk, text=chunk.text[same:])

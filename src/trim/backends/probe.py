@@ -49,7 +49,7 @@ async def try_generator(model: Probed, probe: Probe) -> Probe:
         )
         if model.form.stop is not None and model.continuation == "completions":
             probe = _with_stop(probe, await _answer(model, "", stop=True), model.form.stop)
-        chunks = await _answer(model, model.form.prefix((_BEGUN,)), stop=False)
+        chunks = await _answer(model, _BEGUN + model.form.joiner, stop=False)
         return replace(probe, continuation=any(chunk.text for chunk in chunks))
     except BackendError as error:
         return replace(probe, problem=probe.problem or str(error))

@@ -22,6 +22,7 @@ from trim.protocols import Backend, Judge, Probe, StepGenerator
 from trim.types import Finish, Question, Role, Scores, Step, StepOptions
 
 FILE = "record.jsonl"
+_SEPARATOR = "\n\n"  # of steps in records of earlier versions, which left it out
 
 
 class Record:
@@ -131,7 +132,10 @@ class RecordedGenerator(_Recorded, BaseGenerator):
                 return
 
     async def _step(self, question: Question, kept: tuple[str, ...], options: StepOptions) -> Step | None:
-        key = _key(self.role.value, options.seed, options.attempt, question.text, *kept)
+        asked = (self.role.value, options.seed, options.attempt, question.text)
+        key, earlier = _key(*asked, *kept), _key(*asked, *map(str.strip, kept))
+        if key not in self.record.known and earlier in self.record.known:
+            key = earlier  # records of earlier versions have no white space around a step
         if key not in self.record.known:
             if self.model is None:
                 raise TraceError(
@@ -142,7 +146,9 @@ class RecordedGenerator(_Recorded, BaseGenerator):
         entry = self.record.known[key]
         if entry.get("end"):
             return None
-        return Step(role=self.role, finish=Finish(entry["finish"]), **{k: v for k, v in entry.items() if k != "finish"})
+        step = Step(role=self.role, finish=Finish(entry["finish"]), **{k: v for k, v in entry.items() if k != "finish"})
+        bare = step.finish is Finish.SEPARATOR and not step.text[-1:].isspace()
+        return replace(step, text=step.text + _SEPARATOR) if bare else step
 
     async def _ask(
         self, model: StepGenerator, question: Question, kept: tuple[str, ...], options: StepOptions

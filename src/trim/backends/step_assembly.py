@@ -114,7 +114,9 @@ class Assembler:
             if rest:
                 steps.append(self._step(rest, self._counts.end(token=False), Finish.LENGTH))
         elif reason in ("stop", "eos"):
-            steps.append(self._step(rest, self._counts.end(token=True), self._why(rest)))
+            finish = self._why(rest)
+            stop = terms.form.stop or "" if finish is Finish.SEPARATOR else ""  # the server has taken it away
+            steps.append(self._step(rest + stop, self._counts.end(token=True), finish))
         else:
             raise BackendUnavailable(terms.server, f"gave up in the middle of an answer (finish_reason {reason!r})")
         return steps
@@ -126,7 +128,7 @@ class Assembler:
         if self._last.told:
             return Finish.SEPARATOR if self._last.stop == self._terms.form.stop else Finish.EOS
         # Not told, not kept. Asking for a step after the last one costs one request; ending too early, the answer.
-        return Finish.SEPARATOR if rest and not self._terms.form.has_answer(rest) else Finish.EOS
+        return Finish.SEPARATOR if rest.strip() and not self._terms.form.has_answer(rest) else Finish.EOS
 
     # Counting ---------------------------------------------------------------------------------------------------
 
@@ -139,9 +141,8 @@ class Assembler:
         """The steps of these texts, none while they wait."""
         rest = self._cutter.rest()
         if self._held:
-            rest, texts = "".join(text + self._terms.form.joiner for text in texts) + rest, []
-        whole = [text + self._terms.form.joiner for text in texts]
-        counts = self._counts.read(chunk.counts, chunk.text, whole, rest, len(chunk.logprobs or ()))
+            rest, texts = "".join(texts) + rest, []
+        counts = self._counts.read(chunk.counts, chunk.text, texts, rest, len(chunk.logprobs or ()))
         wanted = len(texts) if self._terms.limit is None else self._terms.limit - self.given
         for count in counts[wanted:]:
             self._counts.put_back(count)

@@ -57,7 +57,7 @@ def labelled_solutions(path: Path) -> list[LabelledSolution]:
         raise ConfigError(f"task {name} has no rule that says which steps are right; give ProcessBench-format JSONL")
     found: dict[LabelledSolution, None] = {}
     for trace in recorded.traces():
-        steps = tuple(step.text for step in trace.steps)
+        steps = tuple(step.content for step in trace.steps)
         labels = family.step_labels(trace.question, steps)
         if steps:
             found[LabelledSolution(trace.question.text, steps, labels.index(False) if False in labels else -1)] = None

@@ -94,12 +94,12 @@ def _scored_drafts(trace: Trace, labeller: Labeller) -> Iterator[tuple[float, bo
     """Scores of the drafts of a solution that follow right steps only, and whether each is right."""
     kept: list[str] = []
     for decision in trace.decisions:
-        drafts = [(draft.step.text, draft.score) for draft in decision.rejected]
+        drafts = [(draft.step.content, draft.score) for draft in decision.rejected]
         if decision.action is Action.CONTINUE:
-            drafts.append((decision.step.text, decision.score))
+            drafts.append((decision.step.content, decision.score))
         for text, score in drafts:
             if score is not None:
                 yield score, labeller(trace.question, (*kept, text))[-1]
-        kept.append(decision.step.text)
+        kept.append(decision.step.content)
         if not labeller(trace.question, kept)[-1]:
             return

@@ -53,9 +53,9 @@ def lines(decision: Decision) -> Table:
     grid.add_column()
     for draft in decision.rejected:
         text = Text()  # the style on the words alone, else padding is struck through too
-        text.append(draft.step.text.replace("\n", " "), "dim strike")
+        text.append(draft.step.content.replace("\n", " "), "dim strike")
         grid.add_row(*_model(draft.step.role, draft.score), Text("✗", "red"), text)
-    text = Text(decision.step.text.replace("\n", " "), COLOURS[decision.step.role])
+    text = Text(decision.step.content.replace("\n", " "), COLOURS[decision.step.role])
     if decision.forced:
         text.append("  (a budget, limit or failure overruled the policy)", "dim")
     grid.add_row(*_model(decision.step.role, None if decision.rejected else decision.score), " ", text)

@@ -200,7 +200,7 @@ def _row(trace: Trace) -> dict[str, Any]:
         "s": [
             {
                 "a": decision.step.role.value,
-                "t": decision.step.text,
+                "t": decision.step.content,
                 "r": decision.score,
                 "k": decision.kept_score,
                 "o": decision.forced,
@@ -212,4 +212,4 @@ def _row(trace: Trace) -> dict[str, Any]:
 
 
 def _draft(draft: Draft) -> dict[str, Any]:
-    return {"a": draft.step.role.value, "t": draft.step.text, "r": draft.score}
+    return {"a": draft.step.role.value, "t": draft.step.content, "r": draft.score}

@@ -79,6 +79,7 @@ class Solution:
         self._writer = Role.WEAK if setup.policy.uses_drafts else Role.STRONG  # who writes the next step
         self._unrouted = False  # a failure took the policy's say away: the weak model finishes
         self._reader: StepReader | None = None  # the strong model's stream after TAKE_OVER
+        self._strong_end: Step | None = None  # what it wrote last
         self._revisions: int = setup.policy.max_revisions
         self.stop: StopReason | None = None
 
@@ -125,7 +126,6 @@ class Solution:
             seconds=time.perf_counter() - self._started,
             phases=self._ledger.busy,
             fallbacks=tuple(self._fallbacks),
-            separator=setup.form.joiner,
         )
 
     # One position -----------------------------------------------------------------------------------------------
@@ -136,7 +136,9 @@ class Solution:
             head = await self._drafting.head()
             if head is None:
                 return await self._ended(rejected)
-            head.score = next((draft.score for draft in rejected if draft.step.text == head.step.text), head.score)
+            head.score = next(
+                (draft.score for draft in rejected if draft.step.content == head.step.content), head.score
+            )
             action, forced = self._decide(head, rejected)
             if action is Action.CONTINUE:
                 return await self._keep(head, rejected, forced=forced)
@@ -205,7 +207,7 @@ class Solution:
     async def _ended(self, rejected: list[Draft]) -> Decision | None:
         """The weak model ended the solution without another step."""
         if not rejected:
-            self.stop = StopReason.EOS if self._decisions else StopReason.EMPTY
+            self._finish(self._drafting.end)
             return None
         best = max(rejected, key=_score_of)
         await self._drafting.drop()
@@ -250,10 +252,10 @@ class Solution:
             while True:
                 new = written[-1]
                 known: list[Draft | Drafted] = [*drafts, *written[:-1]]
-                new.score = next((text.score for text in known if text.step.text == new.step.text), None)
+                new.score = next((text.score for text in known if text.step.content == new.step.content), None)
                 if new.score is None:
                     new.score = await self._drafting.judge(new.step)
-                agrees = any(draft.step.text == new.step.text for draft in drafts)
+                agrees = any(draft.step.content == new.step.content for draft in drafts)
                 if agrees or len(written) > self._revisions or self._strong_tokens_left() == 0:
                     break
                 # A policy without scores cannot tell whose text it is shown: its REGENERATE means REVISE here.
@@ -280,7 +282,7 @@ class Solution:
         step = await self._write_strong(limit=None)
         if step is None:
             if self._writer is Role.STRONG:
-                self.stop = StopReason.EOS if self._decisions else StopReason.EMPTY
+                self._finish(self._strong_end)
             return None
         self._drafting.replace(step)
         forced = self._setup.policy.uses_drafts and bool(self._fallbacks)
@@ -296,8 +298,8 @@ class Solution:
             caps = [cap for cap in (left, self._drafting.tokens_left) if cap is not None]
             options = StepOptions(limit, min(caps, default=None), attempt, self._seed)
             self._reader = StepReader(self._setup.strong, Role.STRONG, self._question, kept, options)
-        step = await self._reader.next(self._ledger, self._setup.form.joiner)
-        charged = self._ledger.charged.write(step or self._reader.lost, kept)
+        step = await self._reader.next(self._ledger)
+        self._strong_end = charged = self._ledger.charged.write(step or self._reader.lost, kept)
         step = None if step is None else charged
         if limit == 1 or step is None:
             await self._close_strong()
@@ -344,6 +346,18 @@ class Solution:
         """A draft that was dropped is kept after all: its tokens are not discarded."""
         self._drafting.replace(step)
         self._ledger.discard(Role.WEAK, -step.tokens)
+
+    def _finish(self, end: Step | None) -> None:
+        """A model has ended the solution without another step. White space belongs to the last one."""
+        self.stop = StopReason.EOS if self._decisions else StopReason.EMPTY
+        if end is None or not end.text or not self._decisions:
+            return
+        last = self._decisions[-1]
+        step = replace(last.step, text=last.step.text + end.text)
+        if end.role is step.role:
+            step = replace(step, tokens=step.tokens + end.tokens, estimated=step.estimated or end.estimated)
+            self._ledger.discard(end.role, -end.tokens)
+        self._decisions[-1] = replace(last, step=step)
 
     def _stop_after(self, step: Step) -> StopReason | None:
         if self._setup.form.has_answer(step.text):

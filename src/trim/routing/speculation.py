@@ -134,6 +134,11 @@ class Drafting:
         """Completion tokens that the solution may still have past the kept steps; None: no limit."""
         return self._tokens_left
 
+    @property
+    def end(self) -> Step | None:
+        """What the weak model wrote last, where it has ended the solution without another step."""
+        return None if self._end is None else self._end.step
+
     async def _await_ahead(self) -> None:
         """Wait until the task that reads ahead has a draft, or is done; raise what it raised."""
         while self._ahead is not None and not self._queue:
@@ -161,7 +166,7 @@ class Drafting:
             options = StepOptions(None if self._lookahead else 1, left, attempt, self._seed)
             self._reader = StepReader(self._weak, Role.WEAK, self._question, prefix, options)
         reader = self._reader
-        step = await reader.next(self._ledger, self._form.joiner)
+        step = await reader.next(self._ledger)
         ended = step is None or step.finish is not Finish.SEPARATOR or self._form.has_answer(step.text)
         newest = Drafted(step or reader.lost)
         try:
@@ -188,7 +193,7 @@ class Drafting:
             charged.correct(Role.WEAK, late)
 
     def _charge_judge(self, scored: Drafted) -> None:
-        texts = (*self.kept, scored.step.text)
+        texts = (*map(str.strip, self.kept), scored.step.content)
         self._ledger.charged.judge(texts, scored.read, rereads=scored.rereads, estimated=scored.shared)
 
     async def _score_ahead(self, prm: Judge) -> None:
@@ -202,7 +207,7 @@ class Drafting:
 
     async def _score(self, prm: Judge, drafts: Sequence[Drafted]) -> None:
         batch = tuple(drafts)
-        steps = (*self.kept, *(drafted.step.text for drafted in batch))
+        steps = (*(text.strip() for text in self.kept), *(drafted.step.content for drafted in batch))
         usage = self._ledger.usage[Role.PRM]
         usage.calls += 1
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Reading the steps of one model: counts them, and asks again after one without a word in it."""
+"""Reading the steps of one model: counts them, and asks again after one without a word in it that is not the last."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class StepReader:
     After the step that follows a degenerate one the reader is `spent`: its stream no longer continues the kept text
     step by step, so whoever wants more opens another. It is also spent after `options.limit` steps.
 
-    `lost`: what was written last, where the model ended the solution without another step. `late`: what its streams
-    said behind their steps, once they are closed.
+    `lost`: what was written last, where the model ended the solution without another step: white space or nothing, its
+    tokens discarded. `late`: what its streams said behind their steps, once they are closed.
     """
 
     def __init__(
@@ -48,17 +48,21 @@ class StepReader:
         self._heard = False  # a step, or that there is none
         self._stream: StepStream | None = None
 
-    async def next(self, ledger: Ledger, joiner: str) -> Step | None:
+    async def next(self, ledger: Ledger) -> Step | None:
         """The next step, or None when the model ended the solution without writing another."""
         started = time.perf_counter()
         try:
             step = await self._pull(ledger)
-            if step is not None and is_degenerate(step.text):
-                step = await self._again(step, ledger, joiner)
+            if step is not None and step.finish is Finish.SEPARATOR and is_degenerate(step.text):
+                step = await self._again(step, ledger)
         except BackendError as error:
             raise RoleFailed(self._role, error) from error
         finally:
             ledger.busy[self._role] += time.perf_counter() - started
+        if step is not None and not step.content and step.finish is not Finish.SEPARATOR:
+            ledger.discard(self._role, step.tokens)
+            self.lost = step
+            return None
         if step is not None:
             self._texts.append(step.text)
             self.spent = self.spent or len(self._texts) == self._options.limit
@@ -80,12 +84,10 @@ class StepReader:
         self._read += step.tokens
         return step
 
-    async def _again(self, first: Step, ledger: Ledger, joiner: str) -> Step | None:
-        """Ask once more with the degenerate text appended (as the paper's runs do); both token counts are charged."""
-        if first.finish is not Finish.SEPARATOR:  # an empty end: nothing to keep
-            ledger.discard(self._role, first.tokens)
-            self.lost = first
-            return None
+    async def _again(self, first: Step, ledger: Ledger) -> Step:
+        """Ask once more with the degenerate text appended (as the paper's runs do), and give both as one step. Where
+        nothing follows, the degenerate text is the last step.
+        """
         await self.close(ledger)
         kept = (*self._kept, *self._texts, first.text)
         most = self._options.max_tokens
@@ -98,19 +100,16 @@ class StepReader:
         finally:
             await resample.close(ledger)
             self.late += resample.late
-        if second is None or (second.finish is not Finish.SEPARATOR and not second.text):
-            written = first.tokens + (second.tokens if second else 0)
-            ledger.discard(self._role, written)
-            self.lost = replace(first, tokens=written)
-            return None
-        text = first.text + joiner + second.text if first.text else second.text
+        if second is None:
+            return replace(first, finish=Finish.EOS)
         prompt = first if first.prompt_tokens else second
         return replace(
             second,
-            text=text,
+            text=first.text + second.text,
             tokens=first.tokens + second.tokens,
             prompt_tokens=prompt.prompt_tokens,
             cached_tokens=prompt.cached_tokens,
+            estimated=first.estimated or second.estimated,
         )
 
     async def close(self, ledger: Ledger) -> None:

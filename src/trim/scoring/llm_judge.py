@@ -174,7 +174,7 @@ class LlmJudge(ServerBackend):
 
     async def _ask(self, key: tuple[str, ...]) -> _Judged:
         question, *steps = key
-        text = f"Question: {question}\n\nSolution so far:\n\n{self.steps.join(tuple(steps))}\n\n{self.form.instruction}"
+        text = f"Question: {question}\n\nSolution so far:\n\n{self.steps.joiner.join(steps)}\n\n{self.form.instruction}"
         system = [{"role": "system", "content": self.system}] if self.system else []
         messages = [*system, {"role": "user", "content": text}]
         for room in dict.fromkeys((self._room, _THOUGHTS)):

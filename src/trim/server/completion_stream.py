@@ -92,10 +92,13 @@ class Answer:
                 if isinstance(item, Trace):
                     self.trace = item
                     self.finish = "length" if item.stop_reason in _CUT_OFF else "stop"
+                    sent = sum(len(decision.step.text) for decision in self.decisions)
+                    self.decisions = [*item.decisions]
+                    if end := self._stops.feed(item.text[sent:]):  # white space behind the last step
+                        yield Delta(end)
                     continue
-                joiner = self.router.form.joiner if self.decisions else ""
                 self.decisions.append(item)
-                yield Delta(self._stops.feed(joiner + item.step.text), item)
+                yield Delta(self._stops.feed(item.step.text), item)
                 if self._stops.found:
                     return
         if rest := self._stops.rest():

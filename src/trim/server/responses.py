@@ -137,7 +137,7 @@ class ChatResponse:
         step = draft.step
         entry = {"role": step.role, "tokens": step.tokens, "estimated": step.estimated}
         entry |= {"score": draft.score, "action": draft.action}
-        return entry | {"text": draft.step.text} if self.drafts else entry
+        return entry | {"text": step.content} if self.drafts else entry
 
     def usage_by_role(self) -> dict[Role, Usage]:
         """Usage of all answers so far."""

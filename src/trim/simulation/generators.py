@@ -20,6 +20,7 @@ from trim.seeding import uniform
 from trim.types import Finish, Question, Role, Step, StepOptions
 
 _WRONG = "(slip)"
+_SEPARATOR = "\n\n"
 _NORMAL = NormalDist()
 _QUESTIONS = 4000  # that an average over hardness is taken over
 
@@ -208,7 +209,9 @@ class SimulatedModel(BaseGenerator):
         last = index + 1 >= self.length(question)
         if last:
             text += f": #### {'right' if right else 'wrong'}"
-        return Step(text, self.role, self._tokens(key), Finish.EOS if last else Finish.SEPARATOR)
+        if last:
+            return Step(text, self.role, self._tokens(key), Finish.EOS)
+        return Step(text + _SEPARATOR, self.role, self._tokens(key))
 
     def length(self, question: Question) -> int:
         """Steps of a solution of this question by this model."""
@@ -276,7 +279,7 @@ class _SimulatedStream:
         self._right = self._right and is_right((step.text,))
         self._left = None if self._left is None else self._left - tokens
         self._ended = finish is not Finish.SEPARATOR
-        return Step(step.text, step.role, tokens, finish, prompt)
+        return Step(step.content if finish is Finish.LENGTH else step.text, step.role, tokens, finish, prompt)
 
     async def aclose(self) -> None:
         """Stop writing."""

@@ -226,7 +226,7 @@ def _labelled_texts(trace: Trace, labels: StepLabels, ends: Callable[[str], bool
             best = best_of(decision.drafts) if drafts_correct else None
             replaced = None if best is None else drafts_correct[best]
             first = decision.strong_texts[0]
-            agrees = best is not None and decision.drafts[best].step.text == first.step.text
+            agrees = best is not None and decision.drafts[best].step.content == first.step.content
             correct = labels.strong_texts[t][0]
             yield text(t, first.step, first.score, correct=correct, replaced=replaced, agrees=agrees)
         prefix_correct = labels.kept[t]

@@ -36,11 +36,11 @@ def label_by_rule(rule: Callable[[Question, Sequence[str]], tuple[bool, ...]]) -
     """Labels by a task's rule (`Task.step_labels`)."""
 
     def label(trace: Trace) -> StepLabels:
-        texts = tuple(step.text for step in trace.steps)
+        texts = tuple(step.content for step in trace.steps)
         kept = rule(trace.question, texts)
 
         def right(t: int, drafts: Sequence[Draft]) -> tuple[bool, ...]:
-            written = (draft.step.text for draft in drafts)
+            written = (draft.step.content for draft in drafts)
             return tuple(
                 kept[t] if text == texts[t] else rule(trace.question, (*texts[:t], text))[-1] for text in written
             )
@@ -138,4 +138,4 @@ def labelled_resamples(trace: Trace, labels: StepLabels, ends: Callable[[str], b
 
 def is_final(step: Step, ends: Callable[[str], bool]) -> bool:
     """Whether a step is the last one; `ends` says whether a text holds a final answer."""
-    return step.finish is Finish.EOS or ends(step.text)
+    return step.finish is Finish.EOS or ends(step.content)

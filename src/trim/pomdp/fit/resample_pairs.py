@@ -80,19 +80,19 @@ def find_resample_pairs(trace: Trace, labels: StepLabels, role: Role) -> Iterato
     known = labels.drafts if by_weak else labels.strong_texts
     for decision, correct, kept in zip(trace.decisions, known, labels.kept, strict=True):
         texts = decision.drafts if by_weak else decision.strong_texts
-        agrees = not by_weak and any(draft.step.text == texts[0].step.text for draft in decision.drafts if texts)
+        agrees = not by_weak and any(draft.step.content == texts[0].step.content for draft in decision.drafts if texts)
         for n in range(1, 0 if agrees else len(correct)):
             best = best_of(texts[:n])
             state = _LOST if not prefix_correct else _CORRECT if correct[best] else _RECOVERABLE
-            earlier = {text.step.text for text in texts[:n]}
+            earlier = {text.step.content for text in texts[:n]}
             yield ResamplePair(
                 trace.question.text,
                 n,
                 differing=len(earlier) > 1,
-                new=texts[n].step.text not in earlier,
+                new=texts[n].step.content not in earlier,
                 best_state=state,
                 correct=correct[n],
-                repeats=texts[best].step.text == texts[n].step.text,
+                repeats=texts[best].step.content == texts[n].step.content,
                 scores=(texts[best].score, texts[n].score),
             )
         prefix_correct = kept
