@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trim.control_tokens import neutralise
 from trim.errors import ConfigError
-from trim.prompts import FAMILIES, ChatTemplate, load_template, neutralise, special_tokens
+from trim.prompts import FAMILIES, ChatTemplate, load_template, special_tokens
 from trim.types import Message
 
 SPECIALS = ("<|im_end|>", "<extra_0>", "< extra_0>", "[X]", "§")

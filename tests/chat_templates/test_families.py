@@ -15,8 +15,8 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 
 from tests.chat_templates.cases import CASES, EXPECTED, FOLDER, outcome, sources, transformers_renderer
 from trim.control_tokens import in_template
+from trim.jinja_sandbox import literals, render
 from trim.prompts import FAMILIES, ChatTemplate, load_template
-from trim.template_sandbox import literals, render
 from trim.types import Message
 
 EXAMPLES = int(environ.get("TRIM_FUZZ", "10"))
@@ -97,8 +97,10 @@ MORE = {  # tokens of a family that its template does not write as they are
     "command-r": ("<PAD>", "<|END_RESPONSE|>", "<|NEW_FILE|>"),
     "gpt-oss": ("<|call|>", "<|constrain|>"),
 }
-SHOWN = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>")
-SHOWN += ("<tools>", "</tools>", "[THINK]")  # not special: servers return these as text
+SHOWN = (  # not special: servers return these as text
+    *("<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"),
+    *("<tools>", "</tools>", "[THINK]"),
+)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What the tokenizer files of a model folder say: chat templates, special tokens and what the tokenizer adds to a text.
+"""A model folder's tokenizer files: chat templates, control tokens, and what is put before a text.
 
 Read are `tokenizer_config.json`, `tokenizer.json`, `chat_template.jinja`, `chat_template.json`, the folder
 `additional_chat_templates`, `special_tokens_map.json`, `added_tokens.json` and Mistral's `tekken.json`, those that are
@@ -22,7 +22,7 @@ _TOKENIZERS = ("tokenizer.json", "tekken.json", "added_tokens.json")
 
 
 @dataclass(frozen=True)
-class TokenizerFiles:
+class ModelFiles:
     """A model folder's tokenizer files.
 
     Args:
@@ -42,7 +42,7 @@ class TokenizerFiles:
     first: str | None
 
 
-def read_tokenizer_files(folder: Path) -> TokenizerFiles:
+def read_model_files(folder: Path) -> ModelFiles:
     """Read what is there.
 
     Raises:
@@ -61,7 +61,7 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
         first = _first(config, tokenizer, dict(found))
     except (AttributeError, KeyError, TypeError, ValueError):  # a kind of tokenizer that is not known here
         first = None
-    return TokenizerFiles(
+    return ModelFiles(
         _templates(folder, config),
         found,
         tuple(dict.fromkeys(special)),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from trim.errors import ConfigError
-from trim.tokenizer_files import read_tokenizer_files
+from trim.model_files import read_model_files
 
 
 def _write(folder: Path, **files: object) -> None:
@@ -43,7 +43,7 @@ def test_tokens_of_all_files(tmp_path: Path) -> None:
         added_tokens={"<h>": 7},
         tekken={"special_tokens": [{"token_str": "[INST]"}]},
     )
-    files = read_tokenizer_files(tmp_path)
+    files = read_model_files(tmp_path)
     assert files.named == (("bos_token", "<s>"), ("eos_token", "</s>"))
     assert set(files.special) == {"<a>", "<c>", "<d>", "<e>", "<f>", "<g>", "[INST]"}
     assert set(files.added) == {"<b1>", "<think>", "<h>"}
@@ -51,7 +51,7 @@ def test_tokens_of_all_files(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:
-    files = read_tokenizer_files(tmp_path)
+    files = read_model_files(tmp_path)
     assert (files.templates, files.named, files.special, files.added, files.complete) == ({}, (), (), (), False)
     assert files.first is None
 
@@ -84,26 +84,26 @@ SEQUENCE = {"Sequence": {"id": "A", "type_id": 0}}
 )
 def test_what_the_tokenizer_puts_first(tmp_path: Path, config: Any, processor: Any, first: str | None) -> None:
     _write(tmp_path, tokenizer_config=config, tokenizer={"post_processor": processor})
-    assert read_tokenizer_files(tmp_path).first == first
+    assert read_model_files(tmp_path).first == first
 
 
 def test_templates(tmp_path: Path) -> None:
     named = [{"name": "default", "template": "a"}, {"name": "tool_use", "template": "b"}]
     _write(tmp_path, tokenizer_config={"chat_template": named})
-    assert read_tokenizer_files(tmp_path).templates == {"default": "a", "tool_use": "b"}
+    assert read_model_files(tmp_path).templates == {"default": "a", "tool_use": "b"}
     (tmp_path / "additional_chat_templates").mkdir()
     (tmp_path / "additional_chat_templates" / "rag.jinja").write_text("c")
     (tmp_path / "chat_template.jinja").write_bytes(b"\xef\xbb\xbfd")
-    assert read_tokenizer_files(tmp_path).templates == {"default": "d", "tool_use": "b", "rag": "c"}
+    assert read_model_files(tmp_path).templates == {"default": "d", "tool_use": "b", "rag": "c"}
 
 
 def test_the_template_of_a_processor(tmp_path: Path) -> None:
     _write(tmp_path, chat_template={"chat_template": "a"}, tokenizer_config={})
-    assert read_tokenizer_files(tmp_path).templates == {"default": "a"}
+    assert read_model_files(tmp_path).templates == {"default": "a"}
 
 
 @pytest.mark.parametrize("content", [b"{", b"\xff\xfe{}"])
 def test_files_that_cannot_be_read(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "tokenizer.json").write_bytes(content)
     with pytest.raises(ConfigError, match=r"tokenizer\.json cannot be read"):
-        read_tokenizer_files(tmp_path)
+        read_model_files(tmp_path)

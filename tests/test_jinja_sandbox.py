@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trim.template_sandbox import SECONDS, TemplateLimit, literals, render
+from trim.jinja_sandbox import SECONDS, TemplateLimit, literals, render
 
 _NS = "{% set ns = namespace(x='a') %}{% for i in range(99) %}"
 _LONG = "{% set a = 'x' * 99999 %}"
