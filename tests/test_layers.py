@@ -18,6 +18,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = [
     ["types", "errors", "stats", "atomic", "control_tokens", "jinja_sandbox"],
     ["seeding", "plugins", "model_files"],
+    ["gguf_head"],
     ["protocols", "steps", "prompts", "pomdp", "trace_schema_1"],
     ["backends"],
     ["traces", "simulation"],

@@ -18,7 +18,7 @@ from typing import Any
 
 from trim.control_tokens import in_template, neutralise
 from trim.errors import ConfigError
-from trim.model_files import read_model_files, read_text
+from trim.model_files import ModelFiles, read_model_files, read_text
 from trim.types import Message
 
 STEP_MARK = "<extra_0>"
@@ -163,7 +163,7 @@ def _takes_parts(source: str, tokens: tuple[tuple[str, str], ...]) -> bool:
 
 
 def load_template(name: str, system: str | None = None, options: tuple[tuple[str, Any], ...] = ()) -> ChatTemplate:
-    """A template by family name, or from a model folder or a file in it.
+    """A template by family name, or from a model folder, a file in it, or a GGUF file.
 
     A `.jinja` file is a template itself; the folder that it lies in gives the tokens. `system` and `options`: see
     `ChatTemplate`.
@@ -176,7 +176,7 @@ def load_template(name: str, system: str | None = None, options: tuple[tuple[str
     path = Path(name)
     if not path.exists():
         raise _no_template(name)
-    files = read_model_files(path if path.is_dir() else path.parent)
+    files = _read(path)
     if path.suffix == ".jinja":
         source = read_text(path)
     elif "default" in files.templates or len(files.templates) == 1:
@@ -196,6 +196,14 @@ def load_template(name: str, system: str | None = None, options: tuple[tuple[str
         complete=files.complete,
         first=files.first,
     )
+
+
+def _read(path: Path) -> ModelFiles:
+    if path.suffix == ".gguf":
+        from trim.gguf_head import read_gguf_files
+
+        return read_gguf_files(path)
+    return read_model_files(path if path.is_dir() else path.parent)
 
 
 def _no_template(name: str) -> ConfigError:
