@@ -77,13 +77,22 @@ SEQUENCE = {"Sequence": {"id": "A", "type_id": 0}}
         ({}, {"type": "RobertaProcessing", "cls": ["<s>", 0], "sep": ["</s>", 1]}, "<s>"),
         ({}, {"type": "NewKind"}, None),
         ({}, None, ""),
-        ({"tokenizer_class": "LlamaTokenizerFast"}, None, None),
-        ({"add_bos_token": True, "bos_token": "<s>"}, None, "<s>"),
-        ({"add_bos_token": False, "bos_token": "<s>"}, {"type": "TemplateProcessing", "single": [BOS, SEQUENCE]}, ""),
+        ({"add_bos_token": True, "bos_token": "<s>"}, None, ""),
+        (
+            {"add_bos_token": False, "bos_token": "<s>"},
+            {"type": "TemplateProcessing", "single": [BOS, SEQUENCE]},
+            "<s>",
+        ),
     ],
 )
 def test_what_the_tokenizer_puts_first(tmp_path: Path, config: Any, processor: Any, first: str | None) -> None:
     _write(tmp_path, tokenizer_config=config, tokenizer={"post_processor": processor})
+    assert read_model_files(tmp_path).first == first
+
+
+@pytest.mark.parametrize(("adds", "first"), [(True, "<s>"), (False, ""), (None, None)])
+def test_what_a_tokenizer_without_a_file_puts_first(tmp_path: Path, adds: bool | None, first: str | None) -> None:
+    _write(tmp_path, tokenizer_config={"bos_token": "<s>", "add_bos_token": adds})
     assert read_model_files(tmp_path).first == first
 
 

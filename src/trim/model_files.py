@@ -17,7 +17,6 @@ from trim.control_tokens import is_control
 from trim.errors import ConfigError
 
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-_MAKE_THEIR_OWN = ("Llama", "CodeLlama", "Gemma")  # tokenizer classes that replace what tokenizer.json says
 _TOKENIZERS = ("tokenizer.json", "tekken.json", "added_tokens.json")
 
 
@@ -100,14 +99,12 @@ def _tokens(folder: Path, config: dict[str, Any], tokenizer: dict[str, Any]) -> 
 
 
 def _first(config: dict[str, Any], tokenizer: dict[str, Any], named: dict[str, str]) -> str | None:
-    """The text of the tokens that the tokenizer puts before every text."""
+    """The text of the tokens that the tokenizer puts before every text: `tokenizer.json` decides, where there is one."""
+    if "post_processor" in tokenizer:
+        return "".join(_before(tokenizer["post_processor"]))
     if isinstance(config.get("add_bos_token"), bool):
         return named.get("bos_token", "") if config["add_bos_token"] else ""
-    if "post_processor" not in tokenizer:
-        return None
-    if tokenizer["post_processor"] is None and str(config.get("tokenizer_class")).startswith(_MAKE_THEIR_OWN):
-        return None
-    return "".join(_before(tokenizer["post_processor"]))
+    return None
 
 
 def _before(processor: dict[str, Any] | None) -> Iterator[str]:
