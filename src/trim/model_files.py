@@ -99,7 +99,7 @@ def _tokens(folder: Path, config: dict[str, Any], tokenizer: dict[str, Any]) -> 
 
 
 def _first(config: dict[str, Any], tokenizer: dict[str, Any], named: dict[str, str]) -> str | None:
-    """The text of the tokens that the tokenizer puts before every text: `tokenizer.json` decides, where there is one."""
+    """The text of the tokens that the tokenizer puts before every text. `tokenizer.json` decides, if there is one."""
     if "post_processor" in tokenizer:
         return "".join(_before(tokenizer["post_processor"]))
     if isinstance(config.get("add_bos_token"), bool):
