@@ -8,8 +8,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off -c constraints.txt
 UV := .venv-uv/bin
+TEMPLATES := .venv-templates/bin
 
-.PHONY: help setup constraints demo test test-pythons check format bench docs docs-check fuzz check-graders test-vllm clean
+.PHONY: help setup constraints demo test test-pythons check format bench docs docs-check fuzz check-graders test-templates test-vllm clean
 
 help:
 	@echo "make demo          set up, then see step routing at work (minutes)"
@@ -22,6 +23,7 @@ help:
 	@echo "make docs-check    runs every command of README and documentation (minutes)"
 	@echo "make fuzz          the gateway against schemathesis and 10,000 malformed bodies (installs schemathesis)"
 	@echo "make check-graders every reference of the benchmarks against all others (an hour)"
+	@echo "make test-templates chat templates against transformers (installs it in .venv-templates, without torch)"
 	@echo "make test-vllm     routing against three real vLLM servers on the CPU (installs vLLM, 3.5 GB)"
 
 setup: $(READY)
@@ -83,6 +85,12 @@ fuzz: $(READY)
 
 check-graders: $(READY)
 	@TRIM_GRADERS=all $(BIN)/python -m pytest tests/tasks/test_references.py
+
+test-templates: pyproject.toml constraints.txt
+	@test -x $(TEMPLATES)/pytest || $(PYTHON) -m venv .venv-templates
+	@$(TEMPLATES)/python -m pip --disable-pip-version-check install --quiet --progress-bar off -c constraints.txt \
+	  -e . hypothesis pytest transformers
+	@$(TEMPLATES)/python -m pytest -rs tests/chat_templates
 
 test-vllm: $(READY)
 	@bash tests/vllm/setup.sh

@@ -16,8 +16,9 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 # From the bottom up: each may import those on the lines above it. Those on one line don't import each other.
 LAYERS = [
-    ["types", "errors", "stats", "atomic", "control_tokens", "structures", "template_sandbox"],
-    ["seeding", "plugins", "tokenizer_files"],
+    ["types", "errors", "stats", "atomic", "control_tokens", "structures", "jinja_sandbox"],
+    ["seeding", "plugins", "model_files"],
+    ["gguf_head"],
     ["protocols", "steps", "prompts", "pomdp", "trace_schema_1"],
     ["backends"],
     ["traces", "simulation"],
@@ -35,7 +36,7 @@ LAYERS = [
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 CONFINED = {
     "onnxruntime": {"backends/onnx_engine.py"},
-    "jinja2": {"reporting/report_page.py", "template_sandbox.py"},
+    "jinja2": {"reporting/report_page.py", "jinja_sandbox.py"},
     "matplotlib": {
         f"reporting/{name}.py" for name in ("breakdown_plots", "frontier_plot", "png", "pomdp_plots", "training_plots")
     },

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trim.control_tokens import neutralise
 from trim.errors import ConfigError
-from trim.prompts import FAMILIES, ChatTemplate, load_template, neutralise, special_tokens
+from trim.prompts import FAMILIES, ChatTemplate, load_template, special_tokens
 from trim.types import Message
 
 SPECIALS = ("<|im_end|>", "<extra_0>", "< extra_0>", "[X]", "§")
@@ -23,7 +24,7 @@ def test_no_special_token_survives(parts: list[str]) -> None:
     assert neutralise(clean, SPECIALS) == clean
 
 
-@given(st.text(alphabet="abc <>|_0 \n"))
+@given(st.text(alphabet="abc <>_0 \n"))
 def test_other_text_is_left_alone(text: str) -> None:
     assert neutralise(text) == text
 
@@ -69,6 +70,37 @@ def test_a_models_own_files(tmp_path: Path) -> None:
     (tmp_path / "chat_template.jinja").write_text("{{ messages[-1]['content'] }}:")
     assert load_template(name).head("q") == "q:"
     assert load_template(str(tmp_path / "tokenizer_config.json")).head("q") == "q:"
+
+
+def test_what_the_tokenizer_does_not_add_stays(tmp_path: Path) -> None:
+    """OLMo's template writes a beginning-of-text token that its tokenizer doesn't add to a text."""
+    name = _folder(tmp_path, chat_template="{{ bos_token }}{{ messages[0].content }}", bos_token="<B>")
+    assert load_template(name).head("q") == "q"
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"post_processor": {"type": "ByteLevel"}}))
+    assert load_template(name).head("q") == "<B>q"
+
+
+def test_a_template_file_of_any_name(tmp_path: Path) -> None:
+    _folder(tmp_path, chat_template="no", bos_token="<B>")
+    (tmp_path / "tool_use.jinja").write_text("{{ messages[0].content }}?")
+    assert load_template(str(tmp_path / "tool_use.jinja")).head("q<B>") == "q< B>?"
+
+
+def test_templates_without_a_default(tmp_path: Path) -> None:
+    one = [{"name": "chat", "template": "{{ messages[0].content }}!"}]
+    assert load_template(_folder(tmp_path, chat_template=one)).head("q") == "q!"
+    two = [*one, {"name": "rag", "template": "no"}]
+    with pytest.raises(ConfigError, match=r"none of its chat templates \(chat, rag\) is called default"):
+        load_template(_folder(tmp_path, chat_template=two))
+
+
+def test_own_text_keeps_the_marks_that_servers_show(tmp_path: Path) -> None:
+    tokens = [{"content": "<|im_end|>", "special": True}, {"content": "<think>", "special": False}]
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"added_tokens": tokens}))
+    template = load_template(_folder(tmp_path, chat_template="{{ messages[0].content }}:"))
+    text = "<think>[INST] <|im_end|>"
+    assert template.render(text, text) == "< think>[ INST] < |im_end|>:<think>[INST] < |im_end|>"
+    assert load_template("chatml").clean_answer(text) == "<think>[ INST] < |im_end|>"
 
 
 def test_named_templates_in_one_file(tmp_path: Path) -> None:

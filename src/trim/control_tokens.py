@@ -19,9 +19,10 @@ _NO = r"\s·•\u2460-\u24ff"
 _TURNS = (  # marks that open or close something in the common model families
     rf"<[|｜][^|｜<>{_NO}]{{1,60}}[|｜]>",  # <|im_end|>, <｜User｜> (DeepSeek, with full-width bars)
     rf"<｜[^｜<>{_NO}](?:[^｜<>{_NO}]| ){{1,60}}｜>",  # a normaliser may fill the spaces of <｜end of sentence｜>
-    r"<\|[A-Za-z_]{1,40}>|<[A-Za-z_]{1,40}\|>",  # <|turn>, <turn|>
+    r"<\|(?:turn|channel|think|tool|tool_call|tool_response|image|audio|video)>",  # Gemma 4, with the next line
+    r"<(?:turn|channel|tool|tool_call|tool_response|image|audio|video)\|>",
     rf"\[[|｜][^|｜\[\]{_NO}]{{1,60}}[|｜]\]",  # [|endofturn|]
-    r"</?s>|<(?:pad|bos|eos|unk|mask|sop|eop|cls|sep)>|<(?:BOS|EOS|PAD|UNK|MASK|CLS|SEP)_TOKEN>",
+    r"</?s>|<(?i:pad|bos|eos|unk|mask|sop|eop|cls|sep)(?:_TOKEN)?>|\[(?:PAD|BOS|EOS|UNK|CLS|SEP)\]",
     r"<(?:extra_|extra_id_|unused|SPECIAL_|special_|reserved_)\d+>|\[UNUSED_TOKEN_\d+\]",
     r"<(?:start|end)_of_[a-z]{1,20}>|\[[gs]?MASK\]|<seed:[a-z_:]{1,40}>",
     r"<</?SYS>>|\[/?(?:INST|SYS|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS|TOOL_CONTENT|MODEL_SETTINGS)\]",
@@ -32,7 +33,7 @@ _CONTENT = (  # marks inside an answer, which servers show as the model wrote th
     r"\[/?THINK\]",
 )
 _IN_TEMPLATES = re.compile(  # what a mark in a template's own text looks like
-    r"<[/|｜]?[A-Za-z_][^<>\s]{0,60}>|\[[/|]?[A-Za-z_][A-Z_|a-z]{2,40}\]|\[gMASK\]"
+    r"(?<!<)<[/|｜]?[A-Za-z_][^<>\s]{0,60}>|\[[/|]?[A-Za-z_][A-Z_|a-z]{2,40}\]|\[gMASK\]"
 )
 _MARKUP = re.compile(  # added tokens of some tokenizers (Gemma's) that are ordinary text all the same
     r"</?(?:a|b|blockquote|br|caption|code|div|em|h[1-6]|i|img|li|ol|p|pre|span|strong|sub|sup|table|tbody|td|tfoot|th|"

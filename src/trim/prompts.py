@@ -1,7 +1,7 @@
 """Prompts: chat templates rendered in the client, and text kept from turning into control tokens.
 
 Continuing a partial answer through `/v1/completions` with a rendered template is the one way that all servers share.
-Templates are a named family or a model's own files, rendered as transformers does, in a sandbox (`template_sandbox`).
+Templates are a named family or a model's own files, rendered as transformers does, in a sandbox (`jinja_sandbox`).
 The beginning of the answer follows the rendered text as it is: no template sees, trims or replaces it.
 
 What users write never becomes a control token (`control_tokens`). What a model wrote keeps the marks that servers show
@@ -18,7 +18,7 @@ from typing import Any
 
 from trim.control_tokens import in_template, neutralise
 from trim.errors import ConfigError
-from trim.tokenizer_files import read_text, read_tokenizer_files
+from trim.model_files import ModelFiles, read_model_files, read_text
 from trim.types import Message
 
 STEP_MARK = "<extra_0>"
@@ -131,7 +131,7 @@ def _values(chat: list[dict[str, Any]], tokens: tuple[tuple[str, str], ...]) -> 
 
 
 def _render(template: ChatTemplate, chat: list[dict[str, str]]) -> str:
-    from trim.template_sandbox import render
+    from trim.jinja_sandbox import render
 
     try:
         messages = _with_parts(chat) if _takes_parts(template.source, template.tokens) else chat
@@ -148,7 +148,7 @@ def _takes_parts(source: str, tokens: tuple[tuple[str, str], ...]) -> bool:
     Raises:
         TemplateLimit: it goes over its limits.
     """
-    from trim.template_sandbox import TemplateLimit, render
+    from trim.jinja_sandbox import TemplateLimit, render
 
     def shows(messages: list[dict[str, Any]]) -> bool:
         try:
@@ -162,20 +162,21 @@ def _takes_parts(source: str, tokens: tuple[tuple[str, str], ...]) -> bool:
     return not shows(chat) and shows(_with_parts(chat))
 
 
-def load_template(name: str, system: str | None = None) -> ChatTemplate:
-    """A template by family name, or from a model folder or a file in it.
+def load_template(name: str, system: str | None = None, options: tuple[tuple[str, Any], ...] = ()) -> ChatTemplate:
+    """A template by family name, or from a model folder, a file in it, or a GGUF file.
 
-    A `.jinja` file is a template itself; the folder that it lies in gives the tokens.
+    A `.jinja` file is a template itself; the folder that it lies in gives the tokens. `system` and `options`: see
+    `ChatTemplate`.
 
     Raises:
         ConfigError: no such family or file, or the file has no template.
     """
     if name in FAMILIES:
-        return ChatTemplate(FAMILIES[name], system=system)
+        return ChatTemplate(FAMILIES[name], system=system, options=options)
     path = Path(name)
     if not path.exists():
         raise _no_template(name)
-    files = read_tokenizer_files(path if path.is_dir() else path.parent)
+    files = _read(path)
     if path.suffix == ".jinja":
         source = read_text(path)
     elif "default" in files.templates or len(files.templates) == 1:
@@ -190,10 +191,19 @@ def load_template(name: str, system: str | None = None) -> ChatTemplate:
         tuple(dict.fromkeys((*files.special, *(token for _, token in files.named)))),
         system,
         files.named,
+        options,
         added=tuple(dict.fromkeys((*files.added, *_own_marks(source)))),
         complete=files.complete,
         first=files.first,
     )
+
+
+def _read(path: Path) -> ModelFiles:
+    if path.suffix == ".gguf":
+        from trim.gguf_head import read_gguf_files
+
+        return read_gguf_files(path)
+    return read_model_files(path if path.is_dir() else path.parent)
 
 
 def _no_template(name: str) -> ConfigError:
@@ -205,7 +215,7 @@ def _no_template(name: str) -> ConfigError:
 
 def _own_marks(source: str) -> tuple[str, ...]:
     """What looks like a control token in a template's text; none if the template is not valid, as `head` will say."""
-    from trim.template_sandbox import literals
+    from trim.jinja_sandbox import literals
 
     try:
         return in_template(literals(source))
@@ -215,4 +225,4 @@ def _own_marks(source: str) -> tuple[str, ...]:
 
 def special_tokens(folder: Path) -> tuple[str, ...]:
     """The special tokens that a folder's tokenizer files declare."""
-    return read_tokenizer_files(folder).special
+    return read_model_files(folder).special

@@ -60,6 +60,14 @@ def test_forged_marks_are_text(forged: str) -> None:
             assert "<|end|>" not in habits.requests[-1]["input"][0]
 
 
+@pytest.mark.parametrize("mark", [" x", "\n\n", ".*", "(", "x", " + "])
+def test_any_mark_is_broken_in_the_texts(mark: str) -> None:
+    model = VllmPrm("http://127.0.0.1:1", "prm", load_template("plain"), step_mark=mark, between="|")
+    steps = model.text(Question("a"), (f"1{mark}{mark}2", "3")).partition("a\n\n")[2]
+    assert steps.count(mark) == 2
+    assert steps.endswith(f"{mark}|3{mark}")
+
+
 def test_another_mark_and_layout() -> None:
     with serving(pooling=[[0.3], [0.4], [0.5]]) as habits:
         assert scores(habits, step_mark="ки", between="\n").values == (0.3, 0.4, 0.5)

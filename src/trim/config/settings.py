@@ -111,7 +111,10 @@ class PriceSettings(metaclass=_Table):
 _API_KEY_ENV = Field(
     default="", description="Name of the environment variable that holds the API key, never the key itself."
 )
-_TEMPLATE = Field(default="chatml", description="Chat template: a family, or a folder with the tokenizer files.")
+_TEMPLATE = Field(
+    default="chatml",
+    description="Chat template: a family, a folder with the tokenizer files, a `.jinja` or a `.gguf` file.",
+)
 _TIMEOUT = Field(default=60.0, gt=0, description="Seconds that a request may take between two chunks of its answer.")
 _RETRIES = Field(default=3, ge=0, description="How often a failed request is sent again.")
 

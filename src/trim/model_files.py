@@ -1,4 +1,4 @@
-"""What the tokenizer files of a model folder say: chat templates, special tokens and what the tokenizer adds to a text.
+"""A model folder's tokenizer files: chat templates, control tokens, and what is put before a text.
 
 Read are `tokenizer_config.json`, `tokenizer.json`, `chat_template.jinja`, `chat_template.json`, the folder
 `additional_chat_templates`, `special_tokens_map.json`, `added_tokens.json` and Mistral's `tekken.json`, those that are
@@ -17,12 +17,11 @@ from trim.control_tokens import is_control
 from trim.errors import ConfigError
 
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-_MAKE_THEIR_OWN = ("Llama", "CodeLlama", "Gemma")  # tokenizer classes that replace what tokenizer.json says
 _TOKENIZERS = ("tokenizer.json", "tekken.json", "added_tokens.json")
 
 
 @dataclass(frozen=True)
-class TokenizerFiles:
+class ModelFiles:
     """A model folder's tokenizer files.
 
     Args:
@@ -42,7 +41,7 @@ class TokenizerFiles:
     first: str | None
 
 
-def read_tokenizer_files(folder: Path) -> TokenizerFiles:
+def read_model_files(folder: Path) -> ModelFiles:
     """Read what is there.
 
     Raises:
@@ -61,7 +60,7 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
         first = _first(config, tokenizer, dict(found))
     except (AttributeError, KeyError, TypeError, ValueError):  # a kind of tokenizer that is not known here
         first = None
-    return TokenizerFiles(
+    return ModelFiles(
         _templates(folder, config),
         found,
         tuple(dict.fromkeys(special)),
@@ -100,14 +99,12 @@ def _tokens(folder: Path, config: dict[str, Any], tokenizer: dict[str, Any]) -> 
 
 
 def _first(config: dict[str, Any], tokenizer: dict[str, Any], named: dict[str, str]) -> str | None:
-    """The text of the tokens that the tokenizer puts before every text."""
+    """The text of the tokens that the tokenizer puts before every text. `tokenizer.json` decides, if there is one."""
+    if "post_processor" in tokenizer:
+        return "".join(_before(tokenizer["post_processor"]))
     if isinstance(config.get("add_bos_token"), bool):
         return named.get("bos_token", "") if config["add_bos_token"] else ""
-    if "post_processor" not in tokenizer:
-        return None
-    if tokenizer["post_processor"] is None and str(config.get("tokenizer_class")).startswith(_MAKE_THEIR_OWN):
-        return None
-    return "".join(_before(tokenizer["post_processor"]))
+    return None
 
 
 def _before(processor: dict[str, Any] | None) -> Iterator[str]:

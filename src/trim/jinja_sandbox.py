@@ -1,7 +1,7 @@
-"""Chat templates are programs that come with models. Here they are rendered as transformers renders them, in jinja2's
-sandbox and within limits, so that none can run code of its own, hang the process or fill its memory.
+"""Chat templates rendered as transformers does, in a sandbox and within limits.
 
-The sandbox sees each call, filter, operator, loop and output, and charges the characters that it makes or reads before
+Templates are programs that come with models: none may run code of its own, hang the process or fill its memory. The
+sandbox sees each call, filter, operator, loop and output, and charges the characters that it makes or reads before
 it runs. A template that exceeds its allowance or its time is ended.
 """
 

@@ -1,0 +1,117 @@
+"""The head of a GGUF file, llama.cpp's format of models: its chat templates and control tokens.
+
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Weights are not read.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+
+from trim.control_tokens import is_control
+from trim.errors import ConfigError
+from trim.model_files import ModelFiles
+
+Value = int | float | bool | str | list["Value"]
+_NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_STRING, _ARRAY = 8, 9
+_UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4  # types of tokens
+_TEMPLATE, _TOKENIZER = "tokenizer.chat_template", "tokenizer.ggml."
+_NAMES = {"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "padding": "pad_token"}
+
+
+def read_gguf_files(path: Path) -> ModelFiles:
+    """What the file says of its tokenizer.
+
+    Raises:
+        ConfigError: it is no GGUF file, or cut off.
+    """
+    try:
+        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+            return _files(_Reader(data).values())
+    except (OSError, ValueError, struct.error, RecursionError) as error:
+        raise ConfigError(f"{path} cannot be read as a GGUF file: {error}") from None
+
+
+class _Reader:
+    """Reads values one after the other."""
+
+    def __init__(self, data: mmap) -> None:
+        self._data = data
+        self._at = 0
+
+    def values(self) -> dict[str, Value]:
+        """All key-value pairs of the head; only those of the tokenizer are kept."""
+        if self._bytes(4) != b"GGUF":
+            raise ValueError("it does not begin with GGUF")
+        version, _, pairs = self._number("I"), self._number("Q"), self._number("Q")
+        if version not in (2, 3):
+            raise ValueError(f"version {version} is not known")
+        found: dict[str, Value] = {}
+        for _ in range(int(pairs)):
+            key = self._string()
+            value = self._value(int(self._number("I")))
+            if key.startswith("tokenizer."):
+                found[key] = value
+        return found
+
+    def _bytes(self, count: int) -> bytes:
+        if self._at + count > len(self._data):
+            raise ValueError("it is cut off")
+        self._at += count
+        return self._data[self._at - count : self._at]
+
+    def _number(self, kind: str) -> int | float | bool:
+        value: int | float | bool = struct.unpack(f"<{kind}", self._bytes(struct.calcsize(f"<{kind}")))[0]
+        return value
+
+    def _string(self) -> str:
+        return self._bytes(int(self._number("Q"))).decode("utf-8", "replace")
+
+    def _value(self, kind: int) -> Value:
+        if kind == _STRING:
+            return self._string()
+        if kind != _ARRAY:
+            return self._number(self._kind(kind))
+        kind, count = int(self._number("I")), int(self._number("Q"))
+        if kind in _NUMBERS:
+            form = f"<{count}{_NUMBERS[kind]}"
+            return list(struct.unpack(form, self._bytes(struct.calcsize(form))))
+        read: Callable[[], Value] = self._string if kind == _STRING else lambda: self._value(kind)
+        return [read() for _ in range(count)]
+
+    def _kind(self, kind: int) -> str:
+        if kind not in _NUMBERS:
+            raise ValueError(f"a value of unknown type {kind}")
+        return _NUMBERS[kind]
+
+
+def _files(values: dict[str, Value]) -> ModelFiles:
+    templates = {
+        key.removeprefix(_TEMPLATE).removeprefix(".") or "default": value
+        for key, value in values.items()
+        if isinstance(value, str) and (key == _TEMPLATE or key.startswith(f"{_TEMPLATE}."))
+    }
+    tokens, kinds = (_list(values.get(f"{_TOKENIZER}{name}")) for name in ("tokens", "token_type"))
+    by_kind = [(str(token), kind) for token, kind in zip(tokens, kinds, strict=False)]
+    named: dict[str, str] = {}
+    for name, token in _NAMES.items():
+        number = values.get(f"{_TOKENIZER}{name}_token_id")
+        if isinstance(number, int) and 0 <= number < len(tokens):
+            named[token] = str(tokens[number])
+    adds = values.get(f"{_TOKENIZER}add_bos_token")
+    first = None if not isinstance(adds, bool) else named.get("bos_token", "") if adds else ""
+    return ModelFiles(
+        templates,
+        tuple(named.items()),
+        tuple(token for token, kind in by_kind if kind in (_CONTROL, _UNKNOWN) and token.strip()),
+        tuple(token for token, kind in by_kind if kind == _USER_DEFINED and token and is_control(token)),
+        bool(kinds),
+        first,
+    )
+
+
+def _list(value: Value | None) -> list[Value]:
+    return value if isinstance(value, list) else []
