@@ -160,8 +160,9 @@ class UsageStore:
 
 def _amount(value: object) -> float:
     """A number that can be charged; 0 for anything else."""
-    sound = isinstance(value, int | float) and 0 <= value <= _MOST  # which NaN is not either
-    return value if sound else 0
+    if isinstance(value, int | float) and 0 <= value <= _MOST:  # which NaN is not either
+        return value
+    return 0
 
 
 def _state(stored: str | bytes) -> dict[str, Any] | None:
