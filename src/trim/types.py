@@ -334,5 +334,10 @@ class Trace:
         return tuple(decision.step for decision in self.decisions)
 
     @property
+    def estimated(self) -> bool:
+        """Whether some of its token counts are estimates."""
+        return any(used.estimated for used in self.usage.values())
+
+    @property
     def text(self) -> str:
         return self.separator.join(step.text for step in self.steps)
