@@ -130,13 +130,15 @@ class Scores:
     `tokens` are those that this call read. `up_to` says for each step what a call that ends with it reads if nothing of
     the text was read before. What a solution is charged is computed from it, so that it does not depend on which steps
     shared a call; without it, `tokens` are shared evenly among the steps. `rereads`: each call reads the whole text;
-    False: what was read of a solution before is kept, and only what is new is read.
+    False: what was read of a solution before is kept, and only what is new is read. `estimated`: the judge's server has
+    not given these counts.
     """
 
     values: tuple[float, ...]
     tokens: int = 0
     up_to: tuple[int, ...] = ()
     rereads: bool = True
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +337,11 @@ class Trace:
     @property
     def steps(self) -> tuple[Step, ...]:
         return tuple(decision.step for decision in self.decisions)
+
+    @property
+    def estimated(self) -> bool:
+        """Whether some of its token counts are estimates."""
+        return any(used.estimated for used in self.usage.values())
 
     @property
     def text(self) -> str:

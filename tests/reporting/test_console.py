@@ -51,3 +51,11 @@ def test_the_summary_names_failures_and_limits() -> None:
     text = summary(replace(TRACE, fallbacks=(fallback,), stop_reason=StopReason.STEP_LIMIT)).plain
     assert "prm failed, fallback to strong: refused" in text
     assert text.endswith("stopped: step limit")
+
+
+def test_estimated_counts_are_marked() -> None:
+    assert "~" not in summary(TRACE).plain
+    strong = replace(TRACE.usage[Role.STRONG], completion_tokens=7, estimated=True)
+    text = summary(replace(TRACE, usage=TRACE.usage | {Role.STRONG: strong})).plain
+    assert "~7 strong and" in text
+    assert "~ some token counts are estimates" in text

@@ -45,3 +45,13 @@ def test_the_frontier_is_explained_by_what_is_in_it(tmp_path: Path) -> None:
     assert "Random shows" in html
     assert "oracle shows" not in html
     assert "Random shows" not in write_report(evaluate(tmp_path / "ends", POLICIES[:2])).read_text()
+
+
+def test_estimated_counts_are_marked(tmp_path: Path) -> None:
+    run = evaluate(tmp_path, POLICIES[:2])
+    mark = "~ some token counts are estimates"
+    assert mark not in write_report(run).read_text()
+    run.tallies["always-weak", None].estimated = 3
+    html = write_report(run).read_text()
+    assert mark in html
+    assert len(re.findall(r"<td>~\d", html)) == 5

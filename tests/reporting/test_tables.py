@@ -99,3 +99,13 @@ def test_nothing_is_cut_at_80_columns() -> None:
         assert max(map(len, printed.splitlines())) <= 80
         for word in words:
             assert word in printed
+
+
+def test_estimated_counts_are_marked() -> None:
+    rows = text(points_table([POINT, replace(POINT, estimated=3)], ""))
+    assert rows[0][5:] == ["12.3", "1.234"]
+    assert rows[1][5:] == ["~12.3", "~1.234"]
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(points_table([replace(POINT, estimated=3)], ""))
+    assert "~ some token counts are estimates" in captured.get()

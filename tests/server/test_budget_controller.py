@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,13 @@ from tests.server.conftest import OpenStore
 from trim.config.loading import load_config
 from trim.errors import ConfigError
 from trim.policies import AlwaysWeak, RandomSteps, Threshold
-from trim.server.budget_controller import AnswerOutcome, ShareController, SpendController, TargetControllers
+from trim.server.budget_controller import (
+    AnswerOutcome,
+    ShareController,
+    SpendController,
+    TargetControllers,
+    TargetState,
+)
 from trim.server.usage_store import UsageStore, UsageTotals
 
 HOUR = 3600.0
@@ -137,3 +144,47 @@ def test_invalid_targets_are_refused(tmp_path: Path, text: str, words: str) -> N
     (tmp_path / "trim.toml").write_text(text)
     with pytest.raises(ConfigError, match=words):
         load_config(tmp_path / "trim.toml")
+
+
+def test_any_real_number_is_a_target(open_store: OpenStore) -> None:
+    controllers = TargetControllers(open_store())
+    controller = controllers.get(Threshold(0.5), 1 / 3)
+    assert controllers.update(("threshold", 1 / 3), AnswerOutcome(5, 10)) is controller
+    assert (controller.share, controller.state.answers) == (1 / 3, 1)
+
+
+@pytest.mark.parametrize("amount", [float("nan"), float("inf"), -5.0])
+@pytest.mark.parametrize("share", [0.3, None])
+def test_what_is_no_amount_moves_nothing(amount: Any, share: float | None, open_store: OpenStore) -> None:
+    controllers = TargetControllers(open_store(), {1: 2.0})
+    controller = controllers.get(Threshold(0.5), share)
+    before = controller.state
+    for outcome in (
+        AnswerOutcome(amount, 10, 1.0, 1.0, [float("nan"), 0.5]),
+        AnswerOutcome(5, amount, 1.0, 1.0),
+        AnswerOutcome(5, 10, amount, 1.0),
+        AnswerOutcome(5, 10, 1.0, amount),
+    ):
+        controllers.update(("threshold", share), outcome)
+    assert controller.state == before
+    assert list(controller.scores) == [0.5]
+    controllers.update(("threshold", share), AnswerOutcome(5, 10, 0.5, 1.0))
+    assert controller.state.answers == 1
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        pytest.param({}, id="nothing"),
+        pytest.param({"effort": "much"}, id="text"),
+        pytest.param({"effort": -0.5}, id="negative"),
+        pytest.param({"tokens": None}, id="null"),
+    ],
+)
+def test_a_state_that_is_none_starts_anew(
+    saved: dict[str, object], open_store: OpenStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    usage = open_store()
+    usage.save_state("threshold 0.3", (asdict(TargetState(0.7)) | saved if saved else {}) | {"scores": ["good"]})
+    assert TargetControllers(usage).get(Threshold(0.5), 0.3).state == TargetState(0.3)
+    assert "the controller of threshold 0.3 starts anew" in caplog.text

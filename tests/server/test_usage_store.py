@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,3 +74,62 @@ def test_a_file_of_version_0_1_is_read_and_continued(tmp_path: Path, open_store:
     usage.charge(ANONYMOUS.name, UsageTotals(0.5, 10, 1))
     usage.close()
     assert open_store(str(path)).totals(480_000) == UsageTotals(2.0, 310, 8)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 10**30, "much", None])
+def test_a_charge_that_is_no_amount_holds_up_no_other(
+    value: Any, open_store: OpenStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = str(tmp_path / "state.db")
+    usage = open_store(path)
+    usage.charge("everybody", UsageTotals(value, value, 1))
+    usage.charge("\ud83d", UsageTotals(0.25, 5, 1))  # a name that cannot be written
+    usage.charge("everybody", UsageTotals(0.5, 10, 1))
+    assert usage.totals(0, "everybody") == UsageTotals(0.5, 10, 2)
+    usage.close()
+    assert open_store(path).totals(0) == UsageTotals(0.5, 10, 2)
+    assert "cannot be right" in caplog.text
+
+
+def test_a_poisoned_file_is_repaired_when_it_is_opened(
+    tmp_path: Path, open_store: OpenStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = str(tmp_path / "state.db")
+    open_store(path).close()
+    rows: list[tuple[Any, ...]] = [
+        (480_000, "nan", float("nan"), 1, 1),  # SQLite stores NULL
+        (480_000, "infinite", float("inf"), 2, 1),
+        (480_000, "negative", -3.0, -4, 1),
+        (480_000, "text", "much", "many", "one"),
+        (480_000, "bytes", b"\xff", b"\xff", 1),
+        (480_000, "huge", 1e300, 2**62, 1),
+        (480_000, "fraction", 0.5, 3.7, 1.0),
+        ("soon", "everybody", 100.0, 1, 1),
+        (2**60, "everybody", 100.0, 1, 1),
+        (480_000, "everybody", 1.5, 300, 7),
+    ]
+    good = {"effort": 0.31, "strong_tokens": 40, "tokens": 100, "answers": 3, "full": 0.5, "seconds": 2.0, "scores": []}
+    states: list[tuple[str, Any]] = [
+        ("good", json.dumps(good)),
+        ("nan", json.dumps(good | {"effort": float("nan")})),
+        ("no JSON", "{"),
+        ("a list", "[]"),
+        ("bytes", b"\xff"),
+        ("nothing", None),
+    ]
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.executemany("INSERT INTO spend VALUES (?, ?, ?, ?, ?)", rows)
+        other.executemany("INSERT INTO held VALUES (?, ?)", states)
+    for _ in range(2):
+        usage = open_store(path, clock=lambda: 480_000 * 3600.0)
+        assert usage.totals(0) == UsageTotals(2.0, 306, 13)
+        assert usage.load_state("good") == good
+        assert [usage.load_state(name) for name, _ in states[1:]] == [None] * 5
+        usage.close()
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "the usage store was repaired: 9 rows of spend and 5 states of controllers were not valid"
+    )
+    usage = open_store(path, clock=lambda: 480_000 * 3600.0)
+    usage.charge("nan", UsageTotals(0.5, 1, 1))
+    assert usage.totals(0, "nan") == UsageTotals(0.5, 2, 2)

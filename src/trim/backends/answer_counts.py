@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from trim.backends.token_counts import TextCounter, TokenCounts, log_wrong, size
+from trim.backends.token_counts import TextCounter, TokenCounts, log_wrong, read_counts, size
+from trim.types import Usage
 
 _LONGEST: Final = 128  # bytes of a token at most, such as a run of spaces
 _UNSEEN: Final = 16  # tokens without a text of their own, such as that of the end, at most
@@ -41,6 +42,23 @@ class AnswerTotals:
             self.completion + other.completion,
             self.estimated or other.estimated,
         )
+
+    def add_to(self, usage: Usage) -> None:
+        """Count them where a backend counts all of its requests."""
+        usage.prompt_tokens += self.prompt
+        usage.cached_tokens += self.cached
+        usage.completion_tokens += self.completion
+        usage.estimated = usage.estimated or self.estimated
+
+
+def whole_answer(server: str, answer: object, counter: TextCounter, prompt: str, text: str = "") -> AnswerTotals:
+    """Tokens of an answer that came in one piece: `text`, written to `prompt`."""
+    said = read_counts(answer)
+    log_wrong(server, said)
+    read = said.prompt or counter.count(prompt)
+    written = counter.count(text) if said.completion is None else said.completion
+    doubtful = not said.prompt or (said.completion is None and text != "") or bool(said.wrong)
+    return AnswerTotals(read, min(said.cached or 0, read), written, doubtful)
 
 
 class AnswerCounts:
@@ -208,7 +226,7 @@ class AnswerCounts:
             return []
         weights = [self._counter.count(part) for part in fresh]
         weights[0] = max(1, weights[0])
-        shares = _shares(max(0, new), weights)
+        shares = share_out(max(0, new), weights)
         shares[0] += self._open
         self._open = shares.pop()
         among_several = sum(map(bool, weights)) > 1
@@ -241,7 +259,7 @@ def _newest(old: TokenCounts, new: TokenCounts) -> TokenCounts:
     return TokenCounts(prompt, cached, completion, new.reasoning or old.reasoning, wrong)
 
 
-def _shares(total: int, weights: list[int]) -> list[int]:
+def share_out(total: int, weights: list[int]) -> list[int]:
     """`total` in whole parts about proportional to `weights`; the last part is rounded down, all add up to `total`."""
     whole = sum(weights) or 1
     parts: list[int] = []

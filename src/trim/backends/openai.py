@@ -215,13 +215,6 @@ class OpenAIGenerator(ServerBackend):
             raise InputTooLong(self.server.name, f"the prompt has {used} tokens, the context {self.context}")
         return min(wanted, self.context - used)
 
-    def count(self, totals: AnswerTotals) -> None:
-        """Add what a request has used to `usage`."""
-        self.usage.prompt_tokens += totals.prompt
-        self.usage.cached_tokens += totals.cached
-        self.usage.completion_tokens += totals.completion
-        self.usage.estimated = self.usage.estimated or totals.estimated
-
     async def learn_context(self) -> None:
         """Ask the server for its context, unless that is known."""
         if self.context is None:
@@ -380,7 +373,7 @@ class _Stream:
         if assembler is not None:
             self._lost += assembler.pending_tokens
             self._used += assembler.totals
-            self._model.count(assembler.totals)
+            assembler.totals.add_to(self._model.usage)
         if answer is not None:
             await answer.close()
 

@@ -39,6 +39,7 @@ class OperatingPoint:
     questions: int
     fallbacks: int  # solutions in which a fallback stood in for a failed model
     prm_tokens: float | None = None  # results of earlier versions do not have it
+    estimated: int = 0  # solutions some of whose token counts are estimates
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ def operating_points(tallies: Mapping[tuple[str, float | None], Tally]) -> list[
                 seconds_p95=float(slow),
                 questions=len(set(counted.questions)),
                 fallbacks=counted.fallbacks,
+                estimated=counted.estimated,
             )
         )
     return points

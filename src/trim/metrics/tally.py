@@ -45,6 +45,7 @@ class Tally:
         sums: over all solutions, charged: weak tokens, discarded weak tokens, strong calls, PRM calls, PRM tokens.
         measured: over all solutions, what requests really took: see `Measured`.
         fallbacks: solutions in which a fallback stood in for a failed model.
+        estimated: solutions some of whose token counts are estimates.
     """
 
     questions: list[str] = field(default_factory=list)
@@ -56,6 +57,7 @@ class Tally:
     sums: list[int] = field(default_factory=lambda: [0] * 5)
     measured: Measured = field(default_factory=Measured)
     fallbacks: int = 0
+    estimated: int = 0
 
     def add(self, trace: Trace) -> None:
         """Append one solution to every column."""
@@ -69,6 +71,7 @@ class Tally:
         spent = (weak.completion_tokens, weak.discarded_tokens, strong.calls, prm.calls, prm.prompt_tokens)
         self.sums = [total + one for total, one in zip(self.sums, spent, strict=True)]
         self.fallbacks += bool(trace.fallbacks)
+        self.estimated += trace.estimated
         self.measured.add(trace)
 
 

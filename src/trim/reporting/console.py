@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from trim.types import Decision, Role, Trace
+from trim.types import Decision, Role, Trace, Usage
 
 COLOURS = {Role.WEAK: "yellow", Role.STRONG: "cyan"}
 
@@ -75,11 +75,17 @@ def summary(trace: Trace) -> Text:
     if trace.correct is not None:
         line.append(" ✓ right" if trace.correct else " ✗ wrong", "bold green" if trace.correct else "bold red")
     line.append(
-        f"   {steps} of {len(trace.steps)} steps by the strong model: {strong.completion_tokens} strong and "
-        f"{weak.completion_tokens} weak tokens ({weak.discarded_tokens} discarded), {trace.seconds:.2f} s"
+        f"   {steps} of {len(trace.steps)} steps by the strong model: {_tokens(strong)} strong and "
+        f"{_tokens(weak)} weak tokens ({weak.discarded_tokens} discarded), {trace.seconds:.2f} s"
     )
+    if trace.estimated:
+        line.append("\n~ some token counts are estimates", "dim")
     for fallback in trace.fallbacks:
         line.append(f"\n{fallback.role.value} failed, fallback to {fallback.to.value}: {fallback.error}", "red")
     if trace.stop_reason.value not in ("final_answer", "eos"):
         line.append(f"\nstopped: {trace.stop_reason.value.replace('_', ' ')}", "yellow")
     return line
+
+
+def _tokens(usage: Usage) -> str:
+    return f"{'~' if usage.estimated else ''}{usage.completion_tokens}"

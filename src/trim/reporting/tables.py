@@ -37,16 +37,19 @@ def points_table(points: Sequence[OperatingPoint], title: str) -> Table:
     """One row an operating point; tokens and cost per question."""
     figures = ("accuracy", "95% CI", "strong\nshare", "PGR", "strong\ntokens", "$ per\n1,000")
     made = _table(title, "policy", *figures)
+    if any(p.estimated for p in points):
+        made.caption, made.caption_justify = Text("~ some token counts are estimates"), "left"
     for p in points:
         low, high = p.accuracy_interval
+        mark = "~" if p.estimated else ""
         made.add_row(
             point_name(p.policy, p.parameter),
             f"{p.accuracy:.1%}",
             f"{100 * low:.0f}-{100 * high:.0f}%",
             "" if p.strong_share is None else f"{p.strong_share:.0%}",
             "" if p.pgr is None else f"{p.pgr:.0%}",
-            f"{p.strong_tokens:.1f}",
-            f"{1000 * p.cost:.3f}",
+            f"{mark}{p.strong_tokens:.1f}",
+            f"{mark}{1000 * p.cost:.3f}",
             style="bold" if p.pgr is not None and p.pgr >= 0.95 and p.policy != "always-strong" else None,
         )
     return made

@@ -32,6 +32,8 @@ class Ledger:
     def score(self, scores: Scores) -> None:
         """Count what a judge has read."""
         self._add(Role.PRM, scores.tokens, 0, 0)
+        usage = self.usage[Role.PRM]
+        usage.estimated = usage.estimated or scores.estimated
 
     def discard(self, role: Role, tokens: int, unread: int = 0) -> None:
         """Tokens that won't be kept: `tokens` of steps read before, `unread` of a step that was never finished."""

@@ -15,12 +15,15 @@ import json
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import exp
 from typing import Any
 
+from trim.backends.answer_counts import AnswerTotals, whole_answer
 from trim.backends.client import ServerBackend
+from trim.backends.token_counts import TextCounter
 from trim.errors import BackendError, BackendRefused, BadResponse
 from trim.protocols import Probe
 from trim.scoring.registry import JudgeSettings
@@ -118,6 +121,7 @@ class _Said:
 class _Judged:
     score: float
     tokens: int
+    estimated: bool
 
 
 class LlmJudge(ServerBackend):
@@ -148,6 +152,7 @@ class LlmJudge(ServerBackend):
         self.system = system
         self._room = _ANSWER if form.schema is None else _TYPED_ANSWER
         self._refused: frozenset[str] = frozenset()
+        self._text_counter = TextCounter()
         self._known: OrderedDict[tuple[str, ...], _Judged] = OrderedDict()
 
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
@@ -159,14 +164,14 @@ class LlmJudge(ServerBackend):
         asked = "\n\n".join((*(f"{said.role}: {said.text}" for said in question.messages), question.text))
         keys = [(asked, *steps[: index + 1]) for index in range(len(steps))]
         new = [key for key in keys if key not in self._known]
-        for key, judged in zip(new, await asyncio.gather(*map(self._ask, new)), strict=True):
-            self._known[key] = judged
+        self._known.update(zip(new, await asyncio.gather(*map(self._ask, new)), strict=True))
         each = [self._known[key] for key in keys]
         scores = Scores(
             tuple(one.score for one in each),
             sum(self._known[key].tokens for key in new),
             up_to=tuple(accumulate(one.tokens for one in each)),
             rereads=False,
+            estimated=any(one.estimated for one in each),
         )
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
@@ -178,15 +183,15 @@ class LlmJudge(ServerBackend):
         system = [{"role": "system", "content": self.system}] if self.system else []
         messages = [*system, {"role": "user", "content": text}]
         for room in dict.fromkeys((self._room, _THOUGHTS)):
-            said, tokens = await self._request(messages, room)
+            said, used = await self._request(messages, room)
             if not said.cut or self._answers(said):
                 break
-        judged = _Judged(self._value(said), tokens)
+        judged = _Judged(self._value(said), used.prompt, used.estimated)
         self._room = room
         return judged
 
-    async def _request(self, messages: list[dict[str, str]], room: int) -> tuple[_Said, int]:
-        """What the model says, and the tokens that it read. What its server refuses is left out from then on."""
+    async def _request(self, messages: list[dict[str, str]], room: int) -> tuple[_Said, AnswerTotals]:
+        """What the model says, and the tokens of that. What its server refuses is left out from then on."""
         while True:
             options = self._options(room)
             self.usage.calls += 1
@@ -197,14 +202,15 @@ class LlmJudge(ServerBackend):
                 self._refused = self._refused | {name for name in _MAY_BE_REFUSED if name in error.problem}
                 if self._options(room) == options:
                     raise
-        used = answer.get("usage") or {}
-        tokens = _count(used, "prompt_tokens")
-        self.usage.prompt_tokens += tokens
-        self.usage.completion_tokens += _count(used, "completion_tokens")
-        try:
-            return _Said.of(answer["choices"][0]), tokens
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError):
-            raise BadResponse(self.server.name, "not an answer of a chat API") from None
+        said: _Said | None = None
+        with suppress(KeyError, IndexError, TypeError, ValueError, AttributeError):
+            said = _Said.of(answer["choices"][0])
+        asked = "\n".join(message["content"] for message in messages)
+        used = whole_answer(self.server.name, answer, self._text_counter, asked, said.text if said else "")
+        used.add_to(self.usage)
+        if said is None:
+            raise BadResponse(self.server.name, "not an answer of a chat API")
+        return said, used
 
     def _options(self, room: int) -> dict[str, Any]:
         """The request without its messages."""
@@ -264,12 +270,6 @@ def _word(text: str) -> str:
     """The first word; empty: there is none. Vocabularies write a space before it as U+2581 or U+0120."""
     found = _WORD.match(text.lstrip(" \n\u2581\u0120"))
     return found[1].lower() if found else ""
-
-
-def _count(used: Mapping[str, object], key: str) -> int:
-    """A count of tokens; 0 where the server gives none."""
-    count = used.get(key)
-    return int(count) if isinstance(count, int | float) and 0 <= count < float("inf") else 0
 
 
 def open_judge(settings: JudgeSettings, api_key: str | None, step_format: StepFormat) -> LlmJudge:

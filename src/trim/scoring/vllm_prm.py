@@ -10,7 +10,9 @@ import asyncio
 from dataclasses import dataclass, replace
 from math import inf
 
+from trim.backends.answer_counts import share_out, whole_answer
 from trim.backends.client import ServerBackend, TokenCounter
+from trim.backends.token_counts import TextCounter
 from trim.errors import BackendError, BackendRefused, BadResponse, InputTooLong
 from trim.prompts import STEP_MARK, ChatTemplate, load_template
 from trim.protocols import Probe
@@ -74,6 +76,7 @@ class VllmPrm(ServerBackend):
         self.raw_logits = raw_logits
         self.counter = tokenizer
         self.context = context
+        self._text_counter = TextCounter(tokenizer)
         self._waiting: list[_Waiting] = []
         self._in_flight: set[asyncio.Task[None]] = set()
 
@@ -158,26 +161,19 @@ class VllmPrm(ServerBackend):
         texts = [waiting.text for waiting in batch]
         self.usage.calls += 1
         answer = await self.server.post("/pooling", {"model": self.server.model, "input": texts})
+        read = whole_answer(self.server.name, answer, self._text_counter, "".join(texts))
+        read.add_to(self.usage)
         try:
             rows = {entry.get("index", place): entry["data"] for place, entry in enumerate(answer["data"])}
-            tokens = answer["usage"]["prompt_tokens"]
         except (KeyError, TypeError, AttributeError):
-            raise BadResponse(self.server.name, "/pooling answered without data or usage") from None
+            raise BadResponse(self.server.name, "/pooling answered without data") from None
         if len(answer["data"]) != len(batch) or set(rows) != set(range(len(batch))):
             raise BadResponse(self.server.name, f"/pooling answered {len(answer['data'])} of {len(batch)} texts")
-        counts = self._tokens(texts, tokens)
-        self.usage.prompt_tokens += tokens
+        counts = share_out(read.prompt, [len(text) for text in texts])
         return [
-            Scores(self._values(row, waiting.steps), count)
+            Scores(self._values(row, waiting.steps), count, estimated=read.estimated)
             for row, waiting, count in zip(map(rows.__getitem__, range(len(batch))), batch, counts, strict=True)
         ]
-
-    def _tokens(self, texts: list[str], total: object) -> list[int]:
-        if not isinstance(total, int):
-            raise BadResponse(self.server.name, "/pooling answered without a token count")
-        lengths = [len(text) for text in texts]
-        ends = [total * sum(lengths[: i + 1]) // sum(lengths) for i in range(len(texts))]
-        return [end - start for start, end in zip([0, *ends], ends, strict=False)]
 
     def _values(self, row: object, steps: int) -> tuple[float, ...]:
         """One probability per step from one [bad, good] or [good] per mark."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from math import isfinite
 
 from trim.config.settings import ServeSettings
 from trim.server.api_error import ApiError
@@ -101,7 +102,8 @@ class AdmissionControl:
 
     def record_cost(self, cost: float) -> None:
         """A request has ended and cost this much."""
-        self._highest_cost = max(cost, self._highest_cost * _DECAY)
+        if isfinite(cost):
+            self._highest_cost = max(cost, self._highest_cost * _DECAY)
 
     def _check_spend(self, key: ApiKey) -> None:
         """Reject what could exceed a cap: every running request may cost as much as the most expensive recent one."""

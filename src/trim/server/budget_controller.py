@@ -15,14 +15,17 @@ answers that come in that time would cost if the strong model wrote them.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from math import inf
 
 from trim.errors import ConfigError
 from trim.protocols import Policy, Tunable
 from trim.server.usage_store import UsageStore
 
+logger = logging.getLogger("trim.server")
 _GAIN = 0.04  # of the effort, per answer and unit of share
 _CORRECTION = 100  # answers over which the accumulated error is corrected
 _SMOOTHING = 0.05  # weight of an answer in moving averages
@@ -41,6 +44,20 @@ class TargetState:
     answers: int = 0
     full: float = 0.0  # for spend, moving averages: an answer's cost by the strong model alone,
     seconds: float = 0.0  # and the time between answers
+
+    @classmethod
+    def restored(cls, saved: Mapping[str, object]) -> TargetState:
+        """What was stored.
+
+        Raises:
+            ValueError: that is no state.
+        """
+        values = {field.name: saved.get(field.name) for field in fields(cls)}
+        numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
+        if len(numbers) < len(values) or not all(0 <= value < inf for value in numbers.values()):
+            raise ValueError(f"{values} is not the state of a controller")
+        counts = {name: int(numbers[name]) for name in ("strong_tokens", "tokens", "answers")}
+        return cls(min(numbers["effort"], 1.0), **counts, full=numbers["full"], seconds=numbers["seconds"])
 
     def counted(self, outcome: AnswerOutcome) -> TargetState:
         """With one more answer."""
@@ -74,6 +91,11 @@ class AnswerOutcome:
     full: float = 0.0
     scores: Sequence[float] = ()
 
+    @property
+    def sound(self) -> bool:
+        """Whether these are amounts, from which something can be learnt."""
+        return all(0 <= amount < inf for amount in (self.strong_tokens, self.tokens, self.cost, self.full))
+
 
 class ShareController:
     """Follows a target share with one policy.
@@ -106,8 +128,8 @@ class ShareController:
 
     def update(self, outcome: AnswerOutcome) -> None:
         """Move the effort after an answer."""
-        self.scores.extend(outcome.scores)
-        if outcome.tokens <= 0:
+        self.scores.extend(score for score in outcome.scores if 0 <= score <= 1)
+        if outcome.tokens <= 0 or not outcome.sound:
             return
         state = self.state.counted(outcome)
         mean = state.tokens / state.answers
@@ -133,8 +155,8 @@ class SpendController(ShareController):
 
     def update(self, outcome: AnswerOutcome) -> None:
         """Move the effort after an answer, which the usage store already counts."""
-        self.scores.extend(outcome.scores)
-        if outcome.full <= 0:
+        self.scores.extend(score for score in outcome.scores if 0 <= score <= 1)
+        if outcome.full <= 0 or not outcome.sound:
             return
         old, now = self.state, self._usage.clock()
         seconds = old.seconds if self._last_answer is None else now - self._last_answer
@@ -182,7 +204,6 @@ class TargetControllers:
         Raises:
             ConfigError: the policy has no parameter to move.
         """
-        share = None if share is None else round(share, 3)
         found = self._controllers.pop((policy.name, share), None)
         if found is not None:
             self._controllers[policy.name, share] = found  # in the order of their last use
@@ -191,13 +212,24 @@ class TargetControllers:
             made: ShareController = SpendController(policy, self._spend_targets, self._usage)
         else:
             made = ShareController(policy, share)
-        if (saved := self._usage.load_state(_key(policy.name, share))) is not None:
-            made.scores.extend(saved.pop("scores"))
-            made.state = TargetState(**saved)
+        self._restore(made, _key(policy.name, share))
         if len(self._controllers) >= self._MAX_CONTROLLERS:
             del self._controllers[next(iter(self._controllers))]
         self._controllers[policy.name, share] = made
         return made
+
+    def _restore(self, controller: ShareController, name: str) -> None:
+        """Continue from the stored state, if there is one."""
+        if (saved := self._usage.load_state(name)) is None:
+            return
+        try:
+            controller.state = TargetState.restored(saved)
+        except ValueError as error:
+            logger.warning("the controller of %s starts anew: %s", name, error)
+            return
+        scores = saved.get("scores")
+        known = scores if isinstance(scores, list) else []
+        controller.scores.extend(score for score in known if isinstance(score, int | float) and 0 <= score <= 1)
 
     def update(self, target: tuple[str, float | None], outcome: AnswerOutcome) -> ShareController | None:
         """Tell the controller of a target about an answer; None: it was dropped while the answer was written."""
@@ -214,4 +246,4 @@ class TargetControllers:
 
 
 def _key(policy: str, share: float | None) -> str:
-    return f"{policy} spend" if share is None else f"{policy} {share:g}"
+    return f"{policy} spend" if share is None else f"{policy} {share!r}"

@@ -199,37 +199,48 @@ class Gateway:
                 span.set({"trim.strong_share": response.strong_share, "trim.cost": response.cost})
 
     def settle(self, job: Job, status: str, seconds: float) -> None:
-        """A request has ended, in whatever way: charge, count and record what was used, and move the controllers."""
-        response = job.response
-        usage = response.usage_by_role()
-        strong = sum(answer.strong_tokens for answer in response.answers)
-        self.usage.charge(job.key.name, UsageTotals(response.cost, strong, 1))
-        self.admission.record_cost(response.cost)
-        self.metrics.add_usage(usage, response.cost)
+        """A request has ended, in whatever way: charge, count and record what was used, and move the controllers.
+
+        The work is done and paid for, so nothing of this fails: what one part cannot take is logged.
+        """
+        response, policy = job.response, job.choice.policy
+        with _logged("the charge of a request"):
+            strong = sum(answer.strong_tokens for answer in response.answers)
+            self.usage.charge(job.key.name, UsageTotals(response.cost, strong, 1))
+            self.admission.record_cost(response.cost)
+        with _logged("the metrics of a request"):
+            self.metrics.add_usage(response.usage_by_role(), response.cost)
+            self.metrics.requests.labels(policy.name, status).inc()
+            self.metrics.duration.observe(seconds)
         self.recent.appendleft(RecentRequest(job.key.name, job.question.text, status, response))
-        policy = job.choice.policy
-        self.metrics.requests.labels(policy.name, status).inc()
-        self.metrics.duration.observe(seconds)
         logger.info("%s %s %s %s %s %.3f s", response.id, job.key.name, policy.name, policy.parameter, status, seconds)
         for answer in response.answers:
-            self._settle_answer(job, answer)
+            with _logged("the metrics of an answer"):
+                self._count(answer)
+            with _logged("the controller of a target"):
+                self._follow(job, answer)
+            if answer.trace is not None:
+                with _logged("a trace"):
+                    self._record(answer.trace)
 
-    def _settle_answer(self, job: Job, answer: Answer) -> None:
+    def _count(self, answer: Answer) -> None:
         for decision in answer.decisions:
             self.metrics.steps.labels(decision.step.role.value).inc()
             self.metrics.rejected_drafts.inc(len(decision.rejected))
-        if job.choice.target is not None:
-            scores = [decision.score for decision in answer.decisions if decision.score is not None]
-            alone = Usage(prompt_tokens=answer.prompt_tokens, completion_tokens=answer.tokens)
-            full = answer.router.prices.strong.of(alone)
-            outcome = AnswerOutcome(answer.strong_tokens, answer.tokens, answer.cost, full, scores)
-            controller = self.controllers.update(job.choice.target, outcome)
-            if controller is not None and needs_preparation(job.choice.policy):
-                self.preparation.ahead(controller.upcoming())
-        if answer.trace is not None:
-            for fallback in answer.trace.fallbacks:
-                self.metrics.fallbacks.labels(fallback.role.value).inc()
-            self._record(answer.trace)
+        for fallback in answer.trace.fallbacks if answer.trace is not None else ():
+            self.metrics.fallbacks.labels(fallback.role.value).inc()
+
+    def _follow(self, job: Job, answer: Answer) -> None:
+        """Move the controller of the target that the request followed."""
+        if job.choice.target is None:
+            return
+        scores = [decision.score for decision in answer.decisions if decision.score is not None]
+        alone = Usage(prompt_tokens=answer.prompt_tokens, completion_tokens=answer.tokens)
+        full = answer.router.prices.strong.of(alone)
+        outcome = AnswerOutcome(answer.strong_tokens, answer.tokens, answer.cost, full, scores)
+        controller = self.controllers.update(job.choice.target, outcome)
+        if controller is not None and needs_preparation(job.choice.policy):
+            self.preparation.ahead(controller.upcoming())
 
     def _record(self, trace: Trace) -> None:
         """Append a trace. The answer does not fail if the disk is full."""
@@ -286,6 +297,15 @@ async def open_gateway(config: Config, redact: Redact | None = None) -> AsyncIte
             yield gateway
         finally:
             gateway.close()
+
+
+@contextmanager
+def _logged(what: str) -> Iterator[None]:
+    """An error is logged and goes no further."""
+    try:
+        yield
+    except Exception:
+        logger.exception("%s was not recorded", what)
 
 
 def _passed_through(request: PassthroughRequest, choice: Choice) -> Choice:

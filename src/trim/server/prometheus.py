@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from trim.errors import BackendError
@@ -72,10 +74,16 @@ class Metrics:
                 "discarded": used.discarded_tokens,
             }
             for kind, amount in kinds.items():
-                if amount:
+                if _is_amount(amount):
                     self.tokens.labels(role.value, kind).inc(amount)
-        self.cost.inc(cost)
+        if _is_amount(cost):
+            self.cost.inc(cost)
 
     def text(self) -> bytes:
         """The response of `/metrics`."""
         return generate_latest(self.registry)
+
+
+def _is_amount(value: float) -> bool:
+    """Whether a counter can take it: one that is not finite would be all that it says from then on."""
+    return isfinite(value) and value > 0
