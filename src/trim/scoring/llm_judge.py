@@ -21,6 +21,7 @@ from math import exp
 from typing import Any
 
 from trim.backends.client import ServerBackend
+from trim.backends.token_counts import read_counts
 from trim.errors import BackendError, BackendRefused, BadResponse
 from trim.protocols import Probe
 from trim.scoring.registry import JudgeSettings
@@ -197,10 +198,10 @@ class LlmJudge(ServerBackend):
                 self._refused = self._refused | {name for name in _MAY_BE_REFUSED if name in error.problem}
                 if self._options(room) == options:
                     raise
-        used = answer.get("usage") or {}
-        tokens = _count(used, "prompt_tokens")
+        counts = read_counts(answer)
+        tokens = counts.prompt or 0
         self.usage.prompt_tokens += tokens
-        self.usage.completion_tokens += _count(used, "completion_tokens")
+        self.usage.completion_tokens += counts.completion or 0
         try:
             return _Said.of(answer["choices"][0]), tokens
         except (KeyError, IndexError, TypeError, ValueError, AttributeError):
@@ -264,12 +265,6 @@ def _word(text: str) -> str:
     """The first word; empty: there is none. Vocabularies write a space before it as U+2581 or U+0120."""
     found = _WORD.match(text.lstrip(" \n\u2581\u0120"))
     return found[1].lower() if found else ""
-
-
-def _count(used: Mapping[str, object], key: str) -> int:
-    """A count of tokens; 0 where the server gives none."""
-    count = used.get(key)
-    return int(count) if isinstance(count, int | float) and 0 <= count < float("inf") else 0
 
 
 def open_judge(settings: JudgeSettings, api_key: str | None, step_format: StepFormat) -> LlmJudge:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 from math import exp, log
@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 from trim.backends.base import WrappedBackend
 from trim.backends.client import ServerBackend, TokenCounter
+from trim.backends.token_counts import read_counts
 from trim.errors import BackendError, BackendRefused, BackendUnavailable, BadResponse, InputTooLong
 from trim.prompts import ChatTemplate, load_template
 from trim.protocols import Backend, Probe
@@ -74,12 +75,6 @@ def _entropy(logprobs: Sequence[float]) -> float:
     chances = [exp(logprob) for logprob in logprobs]
     chances.append(max(0.0, 1.0 - sum(chances)))
     return -sum(chance * log(chance) for chance in chances if chance > 0)
-
-
-def _count(used: Mapping[str, object], key: str, otherwise: int) -> int:
-    """A count of tokens, where the server gives one."""
-    count = used.get(key)
-    return int(count) if isinstance(count, int | float) and 0 <= count < float("inf") else otherwise
 
 
 class OpenAILogprobs(ServerBackend):
@@ -203,9 +198,9 @@ class OpenAILogprobs(ServerBackend):
             tokens = read_tokens(answer)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError):
             raise BadResponse(self.server.name, "no log-probabilities of the prompt", _OTHERS) from None
-        used = answer.get("usage") or {}
-        written = _count(used, "completion_tokens", 1)
-        self.usage.prompt_tokens += _count(used, "prompt_tokens", max(0, len(tokens) - written))
+        counts = read_counts(answer)
+        written = _WRITTEN if counts.completion is None else counts.completion
+        self.usage.prompt_tokens += max(0, len(tokens) - written) if counts.prompt is None else counts.prompt
         self.usage.completion_tokens += written
         return tokens
 

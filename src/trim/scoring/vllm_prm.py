@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from trim.backends.client import ServerBackend, TokenCounter
+from trim.backends.token_counts import read_counts
 from trim.errors import BackendError, BackendRefused, BadResponse, InputTooLong
 from trim.prompts import STEP_MARK, ChatTemplate, load_template
 from trim.protocols import Probe
@@ -160,11 +161,13 @@ class VllmPrm(ServerBackend):
         answer = await self.server.post("/pooling", {"model": self.server.model, "input": texts})
         try:
             rows = {entry.get("index", place): entry["data"] for place, entry in enumerate(answer["data"])}
-            tokens = answer["usage"]["prompt_tokens"]
         except (KeyError, TypeError, AttributeError):
-            raise BadResponse(self.server.name, "/pooling answered without data or usage") from None
+            raise BadResponse(self.server.name, "/pooling answered without data") from None
         if len(answer["data"]) != len(batch) or set(rows) != set(range(len(batch))):
             raise BadResponse(self.server.name, f"/pooling answered {len(answer['data'])} of {len(batch)} texts")
+        tokens = read_counts(answer).prompt
+        if tokens is None:
+            raise BadResponse(self.server.name, "/pooling answered without a token count")
         counts = self._tokens(texts, tokens)
         self.usage.prompt_tokens += tokens
         return [
@@ -172,9 +175,7 @@ class VllmPrm(ServerBackend):
             for row, waiting, count in zip(map(rows.__getitem__, range(len(batch))), batch, counts, strict=True)
         ]
 
-    def _tokens(self, texts: list[str], total: object) -> list[int]:
-        if not isinstance(total, int):
-            raise BadResponse(self.server.name, "/pooling answered without a token count")
+    def _tokens(self, texts: list[str], total: int) -> list[int]:
         lengths = [len(text) for text in texts]
         ends = [total * sum(lengths[: i + 1]) // sum(lengths) for i in range(len(texts))]
         return [end - start for start, end in zip([0, *ends], ends, strict=False)]
