@@ -126,7 +126,7 @@ def configuration() -> str:
         parts.append(_table(("key", "accepts", "default", "meaning"), rows))
         if table == "prm":
             parts.append("Each judge takes some of these keys; a value for any other is refused:\n")
-            parts.append(_judges([row[0].strip("`") for row in rows]))
+            parts.append(_judges([".".join(key.path[1:]) for key in reference() if key.path[0] == "prm"]))
     return "\n".join(parts)
 
 
