@@ -98,7 +98,7 @@ def test_logits() -> None:
     ],
 )
 def test_answers_that_break_the_contract(habit: dict[str, Any], words: str) -> None:
-    raw = {"raw_logits": True} if "raw" in habit else {}
+    raw: dict[str, Any] = {"raw_logits": True} if "raw" in habit else {}
     switches = {name: value for name, value in habit.items() if name != "raw"}
     with serving(**switches) as habits, pytest.raises(BadResponse, match=f"process reward model prm at http.*{words}"):
         scores(habits, **raw)
