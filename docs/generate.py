@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
     from trim.policies.registry import Parameter
+    from trim.scoring.registry import JudgeFamily
 
 ROOT = Path(__file__).parents[1]
 
@@ -123,7 +124,23 @@ def configuration() -> str:
         parts.append(f"## `[{table}]`\n")
         parts.append(words.get(table, "") + "\n")
         parts.append(_table(("key", "accepts", "default", "meaning"), rows))
+        if table == "prm":
+            parts.append("Each judge takes some of these keys; a value for any other is refused:\n")
+            parts.append(_judges([".".join(key.path[1:]) for key in reference() if key.path[0] == "prm"]))
     return "\n".join(parts)
+
+
+def _judges(keys: Sequence[str]) -> str:
+    """Which judge takes which key of `[prm]`."""
+    from trim.scoring.registry import JUDGES
+
+    def cell(family: JudgeFamily, key: str) -> str:
+        if family.takes(key, served=not family.local or key == "base_url"):
+            return "yes"
+        return "with `base_url`" if family.takes(key, served=True) else ""
+
+    rows = [(f"`{key}`", *(cell(family, key) for family in JUDGES.values())) for key in keys]
+    return _table(("key", *(f"`{name}`" for name in JUDGES)), rows)
 
 
 # --- policies ---------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trim.config.policy import PolicyChoice, choose, open_policy, open_sweep
-from trim.config.settings import Config, PolicySettings
+from trim.config.settings import Config, ModelSettings, PolicySettings, PrmSettings
 from trim.config.specs import identities
 from trim.errors import ConfigError
 from trim.policies import PolicySpec, Threshold
@@ -52,3 +52,20 @@ def test_a_sweep_is_checked_against_the_drafts_of_a_step() -> None:
     for opens in (open_policy, open_sweep):
         with pytest.raises(ConfigError, match="max_drafts of at least 10"):
             opens(Config(), "threshold+9")
+
+
+def test_a_policy_that_means_the_strong_model_as_its_judge_needs_it() -> None:
+    with pytest.raises(
+        ConfigError, match=r"spec-reason needs .*set \[prm\] backend = 'likelihood', model = 'strong', or"
+    ):
+        open_policy(Config(), "spec-reason")
+    assert open_policy(Config(prm=PrmSettings("likelihood", "strong")), "spec-reason").name == "spec-reason"
+    strong = ModelSettings("vllm", "big", "http://127.0.0.1:9/v1")
+    with pytest.raises(ConfigError, match=r"backend = 'grade', model = 'big', base_url = 'http://127.0.0.1:9/v1'"):
+        open_policy(Config(strong=strong), "spec-reason")
+    graded = PrmSettings("grade", "big", "http://127.0.0.1:9/v1", timeout=5.0)
+    assert open_policy(Config(strong=strong, prm=graded), "spec-reason").name == "spec-reason"
+    own = ModelSettings("examples/own_generator.py:Own")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="cannot be asked for grades"):
+        open_policy(Config(strong=own), "spec-reason")
+    assert open_sweep(Config(), "spec-reason", (7,))  # an evaluation brings that judge

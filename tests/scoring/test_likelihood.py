@@ -59,5 +59,16 @@ def test_wrong_numbers_and_slopes_are_refused() -> None:
         LikelihoodJudge(_Short(), (-1.0, 0.0))
 
 
+def test_a_model_in_this_process_reads_a_step_once() -> None:
+    async def scenario() -> None:
+        judge = open_embedded()
+        whole = await judge.score(QUESTION, ("2 + 3 = 5", "5 * 2 = 10"))
+        part = await judge.score(QUESTION, ("2 + 3 = 5",))
+        assert (whole.up_to[0], whole.up_to[1], whole.rereads) == (part.tokens, whole.tokens, False)
+        await judge.aclose()
+
+    asyncio.run(scenario())
+
+
 def test_the_default_scorer_tells_right_steps_from_wrong_ones() -> None:
     assert separation(open_embedded()) > 0.95

@@ -46,7 +46,7 @@ def test_scores_over_http_with_steps_cut_at_the_right_places() -> None:
         logprobs, scores, probed = asyncio.run(run())
         assert logprobs == ((-0.1, -0.1), (-0.1, -0.1, -5.0), (-0.1, -0.1))
         assert scores.values == pytest.approx((1 / (1 + np.exp(-1.9)), 1 / (1 + np.exp(3)), 1 / (1 + np.exp(-1.9))))
-        assert scores.tokens == 7
+        assert (scores.tokens, scores.up_to, scores.rereads) == (7, (2, 5, 7), True)
         assert probed.problem is None
         assert "prompt log-probabilities: yes" in describe(probed)
         assert habits.requests[0]["echo"]

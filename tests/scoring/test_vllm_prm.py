@@ -40,8 +40,11 @@ def test_a_score_for_each_step() -> None:
         found = scores(habits)
         assert found.values == (0.9, 0.1, 0.9)
         text = "<|user|>How many?<|assistant|>one right<extra_0>two wrong<extra_0>three right<extra_0>"
-        assert habits.requests == [{"model": "prm", "input": [text]}]
+        assert habits.requests[0] == {"model": "prm", "input": [text]}
         assert found.tokens == len(tokens(text))
+        assert found.up_to[-1] == found.tokens and found.rereads
+        one = scores(habits, steps=STEPS[:1]).up_to[0]  # what a step is charged does not depend on those behind it
+        assert found.up_to[0] == pytest.approx(one, rel=0.25)
         assert scores(habits, steps=()) == Scores(())
 
 
@@ -103,7 +106,7 @@ def test_logits() -> None:
     ],
 )
 def test_answers_that_break_the_contract(habit: dict[str, Any], words: str) -> None:
-    raw = {"raw_logits": True} if "raw" in habit else {}
+    raw: dict[str, Any] = {"raw_logits": True} if "raw" in habit else {}
     switches = {name: value for name, value in habit.items() if name != "raw"}
     with serving(**switches) as habits, pytest.raises(BadResponse, match=f"process reward model prm at http.*{words}"):
         scores(habits, **raw)

@@ -25,12 +25,12 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
-from trim.config.validation import broken_rule, fields, sentence
+from trim.config.validation import broken_rule, fields, sentence, table_of
 from trim.errors import ConfigError
 from trim.plugins import BACKENDS, SCORERS, ExtensionPoint, is_reference
 from trim.policies.registry import check
 from trim.policies.spec import PolicySpec
-from trim.scoring.registry import JUDGES, takers
+from trim.scoring.registry import JUDGES, NONE, takers
 
 __all__ = [
     "BudgetSettings",
@@ -382,17 +382,19 @@ class Config(metaclass=_Table):
 
     def _check_judge(self) -> None:
         """Whether every key of `[prm]` that is set has an effect; a class of the user's own is given all of them."""
-        prm = self.prm
-        family = JUDGES.get(prm.backend)
-        if self.prm.prices.completion:
-            raise broken_rule("what a judge writes is not charged", "prm", "prices", "completion")
-        for (key, *inner), field in fields(PrmSettings).items():
-            if family is None or inner or vars(prm)[key] == field.get_default(call_default_factory=True):
+        prm, family = self.prm, JUDGES.get(self.prm.backend)
+        for path, field in fields(PrmSettings).items():
+            value: object = prm
+            for name in path:
+                value = vars(value)[name]
+            if table_of(field) is not None or value == field.get_default(call_default_factory=True):
                 continue
-            if not family.takes(key, served=bool(prm.base_url)):
+            if (key := ".".join(path)) in NONE:
+                raise broken_rule("what a judge writes is not charged", "prm", *path)
+            if family is not None and not family.takes(key, served=bool(prm.base_url)):
                 where = " without an address" if family.local and not prm.base_url else ""
                 words = f"it has no effect with the judge {family.name!r}{where}; it is for {takers(key)}"
-                raise broken_rule(words, "prm", key)
+                raise broken_rule(words, "prm", *path)
         if family is not None and prm.context is not None and not prm.tokenizer:
             raise broken_rule("it needs tokenizer, to count with", "prm", "context")
         if prm.backend == "vllm" and prm.tokenizer and prm.context is None:

@@ -28,10 +28,11 @@ class ConfidenceJudge(LogprobJudge):
     Args:
         source: gives log-probabilities and entropies; `EmbeddedLogprobs` and `OpenAILogprobs` are some.
         evidence: which of the two is the score.
+        rereads: see `Scores`.
     """
 
-    def __init__(self, source: LogprobSource, evidence: Evidence) -> None:
-        super().__init__(evidence, source)
+    def __init__(self, source: LogprobSource, evidence: Evidence, *, rereads: bool = True) -> None:
+        super().__init__(evidence, source, rereads=rereads)
         self.evidence = evidence
 
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
@@ -42,14 +43,14 @@ class ConfidenceJudge(LogprobJudge):
         """
         if self.evidence == "entropy":
             values = tuple(exp(-entropy) for entropy in await self.source.first_token_entropies(question, steps))
-            tokens = len(values)
+            tokens = [1] * len(values)
         else:
             logprobs = await self.logprobs(question, steps)
             values = tuple(exp(sum(step) / len(step)) for step in logprobs)
-            tokens = sum(map(len, logprobs))
+            tokens = [*map(len, logprobs)]
         if len(values) != len(steps):
             raise BadResponse(self.identity, f"{len(values)} values for {len(steps)} steps")
-        return Scores(tuple(min(value, 1.0) for value in values), tokens)
+        return self.scores((min(value, 1.0) for value in values), tokens)
 
 
 def open_judge(settings: JudgeSettings, api_key: str | None, step_format: StepFormat) -> ConfidenceJudge:
@@ -58,5 +59,6 @@ def open_judge(settings: JudgeSettings, api_key: str | None, step_format: StepFo
     Raises:
         ConfigError: there is no such model or template.
     """
-    source = open_server(settings, api_key, step_format) if settings.base_url else EmbeddedLogprobs(settings.model)
-    return ConfidenceJudge(source, "entropy" if settings.backend == "entropy" else "log-probability")
+    served = bool(settings.base_url)
+    source = open_server(settings, api_key, step_format) if served else EmbeddedLogprobs(settings.model)
+    return ConfidenceJudge(source, "entropy" if settings.backend == "entropy" else "log-probability", rereads=served)

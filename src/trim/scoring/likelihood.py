@@ -28,23 +28,29 @@ class LikelihoodJudge(LogprobJudge):
     Args:
         source: gives log-probabilities, see `LogprobSource`; `EmbeddedLogprobs` and `OpenAILogprobs` are some.
         coefficients: (a, b) in P(correct) = 1 / (1 + exp(-(a m + b))), m the lowest log-probability in nats.
+        rereads: see `Scores`.
 
     Each step is judged by itself: what the strong model wrote against the judge's expectation does not count against
     all that follows.
     """
 
-    def __init__(self, source: LogprobSource, coefficients: tuple[float, float] = DEFAULT_LOGISTIC) -> None:
+    def __init__(
+        self,
+        source: LogprobSource,
+        coefficients: tuple[float, float] = DEFAULT_LOGISTIC,
+        *,
+        rereads: bool = True,
+    ) -> None:
         if coefficients[0] <= 0:
             raise ConfigError(f"the slope must be positive, likelier text scores higher: {coefficients}")
-        super().__init__("likelihood", source)
+        super().__init__("likelihood", source, rereads=rereads)
         self.coefficients = coefficients
 
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
         """P(correct) per step. `Scores.tokens` are those of the steps."""
         logprobs = await self.logprobs(question, steps)
         a, b = self.coefficients
-        values = tuple(sigmoid(a * min(step) + b) for step in logprobs)
-        return Scores(values, sum(map(len, logprobs)))
+        return self.scores((sigmoid(a * min(step) + b) for step in logprobs), map(len, logprobs))
 
 
 def fit_logistic(values: ArrayLike, labels: ArrayLike, *, ridge: float = 1e-3) -> tuple[float, float]:
@@ -97,10 +103,10 @@ def open_embedded(model: str = "judge") -> LikelihoodJudge:
     source = EmbeddedLogprobs(model)
     file = source.engine.folder / "logistic.json"
     if not file.is_file():
-        return LikelihoodJudge(source)
+        return LikelihoodJudge(source, rereads=False)
     try:
         fitted = json.loads(file.read_text("utf-8"))
-        return LikelihoodJudge(source, (float(fitted["a"]), float(fitted["b"])))
+        return LikelihoodJudge(source, (float(fitted["a"]), float(fitted["b"])), rereads=False)
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError.reading(file, "not the coefficients of a judge", error) from None
 

@@ -5,7 +5,7 @@ Yes or no ("self-verification" where the weak model itself is asked), or a grade
 the answer, else the value of the answer that was given. Or a typed decision: JSON by a schema, with the answer and its
 probability, for servers with structured output and no log-probabilities.
 
-What a model thinks before it answers is no answer: it is left aside, and a model that thinks is given room to.
+What a model thinks before it answers is no answer: it is left aside, and a model that thinks may write more.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from math import exp, log
@@ -20,7 +20,7 @@ from trim.scoring.logprob_reply import ReplyToken, read_tokens
 from trim.scoring.registry import JudgeSettings
 from trim.scoring.token_alignment import Places, StepText, align
 from trim.steps import StepFormat
-from trim.types import Question
+from trim.types import Question, Scores
 
 _TOP = 20  # most likely tokens that a server is asked for; vLLM's default maximum
 _WRITTEN = 1  # tokens that a server is asked to write
@@ -45,12 +45,24 @@ class LogprobSource(Backend, Protocol):
 
 
 class LogprobJudge(WrappedBackend):
-    """What judges over a `LogprobSource` share: they are the source under another name."""
+    """What judges over a `LogprobSource` share: they are the source under another name.
 
-    def __init__(self, kind: str, source: LogprobSource) -> None:
+    Args:
+        kind: what `identity` begins with.
+        source: gives log-probabilities.
+        rereads: see `Scores`; False for a source in this process.
+    """
+
+    def __init__(self, kind: str, source: LogprobSource, *, rereads: bool = True) -> None:
         super().__init__(source)
         self.kind = kind
         self.source = source
+        self.rereads = rereads
+
+    def scores(self, values: Iterable[float], tokens: Iterable[int]) -> Scores:
+        """Scores, with the tokens that each step took."""
+        up_to = tuple(accumulate(tokens))
+        return Scores(tuple(values), up_to[-1] if up_to else 0, up_to, self.rereads)
 
     @property
     def identity(self) -> str:

@@ -42,11 +42,14 @@ class JudgeSettings(Protocol):
     def retries(self) -> int: ...
 
 
-EVERY = frozenset({"backend", "model", "recalibration", "on_error", "prices"})
+EVERY = frozenset({"backend", "model", "recalibration", "on_error", "prices.prompt"})
 """Keys of `[prm]` that every judge takes; a class of the user's own is given all others too."""
 
+NONE = frozenset({"prices.completion"})
+"""Keys of `[prm]` that none takes: what a judge writes is not charged."""
+
 _SERVER = frozenset({"base_url", "api_key_env", "timeout", "retries"})
-_TEXT = _SERVER | {"template", "system", "tokenizer", "context"}
+_TEXT = _SERVER | {"template", "system", "tokenizer", "context", "prices.cached"}
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,6 @@ JUDGES: Mapping[str, JudgeFamily] = {
 
 def takers(key: str) -> str:
     """The judges that take a key of `[prm]`, in words."""
-    if key in EVERY:
-        return "every judge"
     families = [family for family in JUDGES.values() if key in family.keys]
     always = ", ".join(f"`{family.name}`" for family in families if not family.local)
     served = ", ".join(f"`{family.name}`" for family in families if family.local)

@@ -132,8 +132,8 @@ def _joined(
         ends = {end for _, end in places}
     alive = ends & {len(data)}
     result: list[Places] = []
-    for places in reversed(forward):
-        kept = frozenset(place for place in places if place[1] in alive)
+    for stretches in reversed(forward):
+        kept = frozenset(stretch for stretch in stretches if stretch[1] in alive)
         alive = {start for start, _ in kept}
         result.append(kept)
     return _inside(data, result[::-1]) if alive else None

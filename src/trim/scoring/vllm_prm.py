@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from math import inf
 
 from trim.backends.answer_counts import share_out, whole_answer
@@ -29,10 +30,10 @@ _IN_FLIGHT = 4  # requests at a time; what comes in meanwhile shares the next
 
 @dataclass(slots=True)
 class _Waiting:
-    """A text that waits to be sent."""
+    """A text that waits to be sent; `ends`: where each step's mark ends in it."""
 
     text: str
-    steps: int
+    ends: tuple[int, ...]
     future: asyncio.Future[Scores]
 
 
@@ -87,9 +88,9 @@ class VllmPrm(ServerBackend):
         """
         if not steps:
             return Scores(())
-        text = self.text(question, steps)
+        text, ends = self._laid_out(question, steps)
         self._check_length(text)
-        waiting = _Waiting(text, len(steps), asyncio.get_running_loop().create_future())
+        waiting = _Waiting(text, ends, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._start()
         try:
@@ -100,8 +101,14 @@ class VllmPrm(ServerBackend):
 
     def text(self, question: Question, steps: tuple[str, ...]) -> str:
         """What the model reads."""
+        return self._laid_out(question, steps)[0]
+
+    def _laid_out(self, question: Question, steps: tuple[str, ...]) -> tuple[str, tuple[int, ...]]:
+        """What the model reads, and where the mark of each step ends in it."""
         head = self.template.head(question.text, question.messages)
-        return head + self.between.join(self.template.clean(step) + self.step_mark for step in steps)
+        marked = [self.template.clean(step) + self.step_mark for step in steps]
+        ends = accumulate(len(step) + len(self.between) for step in marked)
+        return head + self.between.join(marked), tuple(len(head) + end - len(self.between) for end in ends)
 
     async def trial(self, found: Probe) -> Probe:
         """Whether the server pools per step."""
@@ -171,7 +178,7 @@ class VllmPrm(ServerBackend):
             raise BadResponse(self.server.name, f"/pooling answered {len(answer['data'])} of {len(batch)} texts")
         counts = share_out(read.prompt, [len(text) for text in texts])
         return [
-            Scores(self._values(row, waiting.steps), count, estimated=read.estimated)
+            Scores(self._values(row, len(waiting.ends)), count, _shares(count, waiting), estimated=read.estimated)
             for row, waiting, count in zip(map(rows.__getitem__, range(len(batch))), batch, counts, strict=True)
         ]
 
@@ -200,6 +207,11 @@ class VllmPrm(ServerBackend):
                 self.server.name, f"scores that are not probabilities: {shown}", "[prm] raw_logits = true"
             )
         return float(numbers[-1])
+
+
+def _shares(tokens: int, waiting: _Waiting) -> tuple[int, ...]:
+    """The tokens of a text up to each step's mark, by length."""
+    return tuple(-(-tokens * end // len(waiting.text)) for end in waiting.ends)
 
 
 def _fail(waiting: _Waiting, error: BaseException) -> None:
