@@ -161,11 +161,11 @@ class LlmJudge(ServerBackend):
         new = [key for key in keys if key not in self._known]
         for key, judged in zip(new, await asyncio.gather(*map(self._ask, new)), strict=True):
             self._known[key] = judged
-        judged = [self._known[key] for key in keys]
+        known = [self._known[key] for key in keys]
         scores = Scores(
-            tuple(one.score for one in judged),
+            tuple(one.score for one in known),
             sum(self._known[key].tokens for key in new),
-            up_to=tuple(accumulate(one.tokens for one in judged)),
+            up_to=tuple(accumulate(one.tokens for one in known)),
             rereads=False,
         )
         while len(self._known) > _REMEMBERED:
