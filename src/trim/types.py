@@ -124,13 +124,14 @@ class Scores:
     `tokens` are those that this call read. `up_to` says for each step what a call that ends with it reads if nothing of
     the text was read before. What a solution is charged is computed from it, so that it does not depend on which steps
     shared a call; without it, `tokens` are shared evenly among the steps. `rereads`: each call reads the whole text;
-    False: what was read of a solution before is kept, and only what is new is read.
+    False: what was read of a solution before is kept, and only what is new is read. `estimated`: `up_to` is.
     """
 
     values: tuple[float, ...]
     tokens: int = 0
     up_to: tuple[int, ...] = ()
     rereads: bool = True
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

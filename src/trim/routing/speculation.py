@@ -25,7 +25,7 @@ class Drafted:
     step: Step
     score: float | None = None
     read: int = 0  # tokens that the judge reads up to here
-    shared: bool = False  # these are a share of what it read for several steps
+    estimated: bool = False  # so is that
     rereads: bool = True  # see `Scores`
     late: list[Late] = field(default_factory=list)  # what its stream said behind it
 
@@ -189,7 +189,7 @@ class Drafting:
 
     def _charge_judge(self, scored: Drafted) -> None:
         texts = (*self.kept, scored.step.text)
-        self._ledger.charged.judge(texts, scored.read, rereads=scored.rereads, estimated=scored.shared)
+        self._ledger.charged.judge(texts, scored.read, rereads=scored.rereads, estimated=scored.estimated)
 
     async def _score_ahead(self, prm: Judge) -> None:
         """Score the head, in one call with what is drafted past it; alone, where those together are too long."""
@@ -223,4 +223,4 @@ class Drafting:
         read = read_up_to(scores)
         for index, drafted in enumerate(batch, len(self.kept)):
             drafted.score, drafted.read, drafted.rereads = values[index], read[index], scores.rereads
-            drafted.shared = len(batch) > 1 and not scores.up_to
+            drafted.estimated = scores.estimated or (len(batch) > 1 and not scores.up_to)

@@ -42,14 +42,14 @@ class ConfidenceJudge(LogprobJudge):
         """
         if self.evidence == "entropy":
             values = tuple(exp(-entropy) for entropy in await self.source.first_token_entropies(question, steps))
-            tokens = len(values)
+            tokens = [1] * len(values)
         else:
             logprobs = await self.logprobs(question, steps)
             values = tuple(exp(sum(step) / len(step)) for step in logprobs)
-            tokens = sum(map(len, logprobs))
+            tokens = [len(step) for step in logprobs]
         if len(values) != len(steps):
             raise BadResponse(self.identity, f"{len(values)} values for {len(steps)} steps")
-        return Scores(tuple(min(value, 1.0) for value in values), tokens)
+        return self.scores(tuple(min(value, 1.0) for value in values), tokens)
 
 
 def open_judge(settings: JudgeSettings, api_key: str | None, step_format: StepFormat) -> ConfidenceJudge:

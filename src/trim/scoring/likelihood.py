@@ -44,7 +44,7 @@ class LikelihoodJudge(LogprobJudge):
         logprobs = await self.logprobs(question, steps)
         a, b = self.coefficients
         values = tuple(sigmoid(a * min(step) + b) for step in logprobs)
-        return Scores(values, sum(map(len, logprobs)))
+        return self.scores(values, [len(step) for step in logprobs])
 
 
 def fit_logistic(values: ArrayLike, labels: ArrayLike, *, ridge: float = 1e-3) -> tuple[float, float]:

@@ -7,6 +7,7 @@ trained. Marks inside the question or a step are broken, so that every score bel
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -27,10 +28,11 @@ _IN_FLIGHT = 4  # requests at a time; what comes in meanwhile shares the next
 
 @dataclass(slots=True)
 class _Waiting:
-    """A text that waits to be sent."""
+    """A text that waits to be sent; `ends`: where its steps end, see `VllmPrm._ends`."""
 
     text: str
     steps: int
+    ends: tuple[int, ...]
     future: asyncio.Future[Scores]
 
 
@@ -81,12 +83,13 @@ class VllmPrm(ServerBackend):
         """P(step is correct) for each step; see `trim.protocols.Judge`.
 
         `Scores.tokens` are the server's count; for texts that shared a request, each text's share of it by length.
+        `Scores.up_to` are counted where there is a tokenizer; else they are estimated, by length.
         """
         if not steps:
             return Scores(())
         text = self.text(question, steps)
         self._check_length(text)
-        waiting = _Waiting(text, len(steps), asyncio.get_running_loop().create_future())
+        waiting = _Waiting(text, len(steps), self._ends(question, steps), asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._start()
         try:
@@ -168,9 +171,23 @@ class VllmPrm(ServerBackend):
         counts = self._tokens(texts, tokens)
         self.usage.prompt_tokens += tokens
         return [
-            Scores(self._values(row, waiting.steps), count)
+            self._scores(waiting, row, count)
             for row, waiting, count in zip(map(rows.__getitem__, range(len(batch))), batch, counts, strict=True)
         ]
+
+    def _scores(self, waiting: _Waiting, row: object, count: int) -> Scores:
+        values, ends = self._values(row, waiting.steps), waiting.ends
+        if self.counter is not None:
+            return Scores(values, count, up_to=ends)
+        return Scores(values, count, up_to=tuple(count * end // ends[-1] for end in ends), estimated=True)
+
+    def _ends(self, question: Question, steps: tuple[str, ...]) -> tuple[int, ...]:
+        """Where each step ends: in tokens with a tokenizer, else in characters."""
+        ends = [len(self.text(question, steps[: index + 1])) for index in range(len(steps))]
+        if self.counter is None:
+            return tuple(ends)
+        starts = sorted(start for start, _ in self.counter.encode(self.text(question, steps))[1])
+        return tuple(bisect_left(starts, end) for end in ends)
 
     def _tokens(self, texts: list[str], total: object) -> list[int]:
         if not isinstance(total, int):
