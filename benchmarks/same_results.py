@@ -1,4 +1,4 @@
-"""Whether two source trees solve the same questions identically: decisions, texts, tokens and answers, by policy.
+"""Whether two source trees solve the same questions identically: decisions, texts, tokens, costs, answers, by policy.
 
     python -m benchmarks.same_results OLD_TREE NEW_TREE --questions 200 --out DIR
     python -m benchmarks.same_results DIR/old DIR/new            compares two evaluations that are there already
@@ -6,11 +6,9 @@
 Runs `trim eval` of both trees with every policy that needs no folder, on the shipped models, the same task and seed.
 Prints one line per policy and the first differences, of which any gives exit code 1. Resumes where it was interrupted.
 
-Two runs of one tree are the same with a record for each tree, the default: a model is asked for one step at a time, so
-that every count is the same too. With --live, drafts are read ahead as usual; how many of them are thrown away depends
-on timing, so calls, prompts and discarded tokens are not compared, and it takes some 20 times as long. Rounding depends
-on what the engine reads as one batch, hence --concurrency 1. With more, what a prefix cache still holds depends on
-timing too: cached tokens, the tokens that the PRM reads again, and the cost are then not compared.
+Each tree has a record, so that policies share steps and scores; with --live, drafts are read ahead as in production,
+and it takes some 20 times as long. Usage and cost are counted by rule, the same for every order and concurrency: all of
+both is compared. Not so with a tree, or an evaluation, from before that rule: its usage was measured, and is left out.
 """
 
 from __future__ import annotations
@@ -37,12 +35,8 @@ OPTIONS = {"redo": "revise"}
 """What stands behind a policy's name: earlier word, today's."""
 ACTIONS = {"RETRY": "RESAMPLE"}
 """The same of actions. A strong text that was written again had REGENERATE; today it has REVISE."""
-_ALL = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens", "discarded_tokens")
-COUNTS = {"weak": _ALL, "strong": _ALL, "prm": _ALL}
+COUNTS = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens", "discarded_tokens")
 """What of each role's usage is compared."""
-_UNCACHED = tuple(name for name in _ALL if name != "cached_tokens")
-WITHOUT_CACHE = {"weak": _UNCACHED, "strong": _UNCACHED, "prm": ("calls",)}
-"""The same without what depends on the prefix cache."""
 TOLERANCE = 1e-6
 """Of scores: they are single precision."""
 SHOWN = 10
@@ -73,15 +67,14 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=200)
     parser.add_argument("--seed", type=int, default=900_000)
     parser.add_argument("--policies", default=",".join(POLICIES), help="comma-separated (default: all)")
-    parser.add_argument("--concurrency", type=int, default=1)
+    parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--live", action="store_true", help="no record: drafts are read ahead, as in production")
     parser.add_argument("--out", type=Path, default=Path("same-results"), help="old/ and new/ are written there")
     args = parser.parse_args()
     runs = {args.out / "old": (args.old, args.old_python), args.out / "new": (args.new, args.new_python)}
     evaluate({out: command(*tree, out, args) for out, tree in runs.items() if not is_run(tree[0])})
     old, new = (tree if is_run(tree) else out for out, (tree, _) in runs.items())
-    counts = {} if args.live else COUNTS if args.concurrency == 1 else WITHOUT_CACHE
-    compared, differences = compare(read(old, counts), read(new, counts))
+    compared, differences = compare(read(old), read(new))
     print(table(compared))
     print(*differences[:SHOWN], sep="\n")
     if len(differences) > SHOWN:
@@ -139,18 +132,13 @@ def evaluate(commands: Mapping[Path, tuple[list[str], dict[str, str]]]) -> None:
         sys.exit(f"trim eval failed: {', '.join(map(str, failed))}")
 
 
-def read(folder: Path, counts: Mapping[str, Sequence[str]] = COUNTS) -> dict[Key, Facts]:
-    """The solutions of an evaluation.
-
-    Args:
-        folder: holds traces.jsonl.
-        counts: of each role's usage that are read; with all of them, the cost too.
-    """
+def read(folder: Path) -> dict[Key, Facts]:
+    """The solutions of an evaluation, a folder that holds traces.jsonl."""
     found: dict[Key, Facts] = {}
     with (folder / "traces.jsonl").open() as lines:
         for line in map(json.loads, lines):
             question = line["question"]["id"] if line["schema"] > 1 else line["question_id"]
-            found[policy_today(line["policy"]), line["parameter"], question, line["seed"]] = facts(line, counts)
+            found[policy_today(line["policy"]), line["parameter"], question, line["seed"]] = facts(line)
     return found
 
 
@@ -159,14 +147,13 @@ def policy_today(name: str) -> str:
     return "+".join(OPTIONS.get(part, part) for part in name.split("+"))
 
 
-def facts(line: dict[str, Any], counts: Mapping[str, Sequence[str]]) -> Facts:
+def facts(line: dict[str, Any]) -> Facts:
     """What a trace is compared by."""
     kept = [flat(decision) for decision in line["decisions" if line["schema"] > 1 else "steps"]]
     rejected = [flat(draft) for decision in kept for draft in decision["rejected"]]
     for draft in rejected:
         if line["schema"] == 1 and draft["role"] == "strong" and draft["action"] == "REGENERATE":
             draft["action"] = "REVISE"
-    usage = {role: {name: line["usage"][role][name] for name in names} for role, names in counts.items()}
     found: Facts = {
         f"{name} of kept steps": [decision[name] for decision in kept]
         for name in ("action", "forced", "role", "text", "tokens", "score", "kept_score")
@@ -177,7 +164,10 @@ def facts(line: dict[str, Any], counts: Mapping[str, Sequence[str]]) -> Facts:
     }
     found |= {name: line[name] for name in ("stop_reason", "answer", "correct", "fallbacks")}
     found["strong completion tokens"] = line["usage"]["strong"]["completion_tokens"]
-    return found | {"usage": usage} | ({"cost": line["cost"]} if counts == COUNTS else {})
+    if not line.get("measured"):  # from before the rule
+        return found
+    usage = {role: {name: used[name] for name in COUNTS} for role, used in line["usage"].items()}
+    return found | {"usage": usage, "cost": line["cost"]}
 
 
 def flat(step: dict[str, Any]) -> dict[str, Any]:
@@ -210,7 +200,7 @@ def differing(old: Facts | None, new: Facts | None) -> Iterator[str]:
         yield f"only {'the new' if old is None else 'the old'} tree has it"
         return
     for name, value in old.items():
-        if not same(value, new[name]):
+        if name in new and not same(value, new[name]):
             yield f"{name}: {json.dumps(value)} -> {json.dumps(new[name])}"
 
 

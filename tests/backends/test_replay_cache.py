@@ -69,3 +69,20 @@ def test_identity_and_probe_are_those_of_the_recorded_model(tmp_path: Path) -> N
         assert asyncio.run(live.probe(quick=True)) == Probe(MODEL.identity, reachable=True)
         with pytest.raises(ConfigError, match="sampling cannot be changed"):  # a record knows no sampling
             live.sampled(Sampling())
+
+
+def test_what_a_judge_reads_is_kept_by_prefix_in_whatever_order_it_was_asked(tmp_path: Path) -> None:
+    """A record of an earlier version has tokens of whole calls; it is still read."""
+    steps = ("right 1", "wrong 2 (slip)", "right 3")
+    read = asyncio.run(JUDGE.score(QUESTION, steps)).up_to
+    with Record(tmp_path) as record:
+        judge = RecordedJudge(record, JUDGE)
+        asyncio.run(judge.score(QUESTION, steps))
+        assert [asyncio.run(judge.score(QUESTION, steps[:n])).up_to for n in (1, 2, 3)] == [read[:n] for n in (1, 2, 3)]
+    with Record(tmp_path) as record:
+        assert asyncio.run(RecordedJudge(record).score(QUESTION, steps)).up_to == read
+        for entry in record.known.values():
+            del entry["rereads"]
+        assert asyncio.run(RecordedJudge(record).score(QUESTION, steps)) == Scores(
+            asyncio.run(JUDGE.score(QUESTION, steps)).values, read[-1]
+        )

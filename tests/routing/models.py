@@ -75,7 +75,8 @@ class FixedPrm(BaseBackend):
 
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
         self.calls += 1
-        return Scores(tuple(self.scores.get(step, 1.0) for step in steps), 10 * len(steps))
+        read = tuple(10 * (index + 1) for index in range(len(steps)))
+        return Scores(tuple(self.scores.get(step, 1.0) for step in steps), read[-1], up_to=read)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from tests.routing.models import PRM, STRONG, WEAK, FixedPrm, Scripted, run, strong, weak
 from trim.errors import InputTooLong
 from trim.policies import RandomSteps, Threshold
-from trim.protocols import Policy
-from trim.routing.charges import Charges
+from trim.protocols import LateCounts, Policy
+from trim.routing.charges import Charges, Late
 from trim.routing.limits import Limits
 from trim.routing.router import Router
 from trim.simulation import SimulatedPrm
@@ -53,6 +54,53 @@ def test_a_prompt_that_is_told_late_is_charged_once() -> None:
     assert written(charges, Role.WEAK, ("a", "b"), "c", tokens=5, prompt=0).prompt_tokens == 0
     later = written(charges, Role.WEAK, ("a", "b"), "d", tokens=5, prompt=41)
     assert (later.prompt_tokens, later.cached_tokens) == (41, 40)
+
+
+def test_what_a_server_says_behind_the_last_step_is_charged_with_it() -> None:
+    charges, kept = Charges(), ("a", "b")
+    written(charges, Role.WEAK, (), "a", tokens=5, prompt=30)
+    written(charges, Role.WEAK, ("a",), "b", tokens=5, prompt=0)
+    charges.correct(Role.WEAK, Late((), LateCounts(prompt=2, cached=9, completion=-1)))
+    assert charges.usage[Role.WEAK] == Usage(1, 32, 0, 9)
+    charges.correct(Role.WEAK, Late(("a",), LateCounts(prompt=7, estimated=True)))  # a prompt that is not charged
+    total = charges.total([Step(text, Role.WEAK, 5) for text in kept])
+    assert total[Role.WEAK] == Usage(1, 32, 0, 9, 0, estimated=True)
+    later = written(charges, Role.WEAK, (*kept, "C"), "d", tokens=5, prompt=50)
+    assert (later.prompt_tokens, later.cached_tokens) == (50, 41)
+
+
+COUNT = st.one_of(st.integers(-50, 200), st.sampled_from([float("nan"), 1e400, "7", None]))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([Role.WEAK, Role.STRONG]),
+            COUNT,
+            COUNT,
+            st.builds(LateCounts, *[st.integers(-300, 300)] * 3, st.booleans()),
+            st.booleans(),
+        ),
+        max_size=12,
+    )
+)
+@settings(max_examples=200)
+def test_whatever_servers_say_nothing_is_charged_below_zero(
+    texts: list[tuple[Role, Any, Any, LateCounts, bool]],
+) -> None:
+    charges, kept, steps = Charges(), (), []
+    for index, (role, prompt, tokens, late, keeps) in enumerate(texts):
+        start: tuple[str, ...] = kept
+        step = charges.write(Step(str(index), role, tokens, prompt_tokens=prompt), kept)
+        charges.correct(role, Late(start, late))
+        if keeps:
+            kept = (*kept, step.text)
+            steps.append(step)
+    usage = charges.total(steps)
+    for used in usage.values():
+        assert 0 <= used.cached_tokens <= used.prompt_tokens
+        assert 0 <= used.discarded_tokens <= used.completion_tokens
+    assert PRICES.of(usage) >= 0
 
 
 def test_the_judge_is_charged_once_for_each_text() -> None:

@@ -88,6 +88,8 @@ def test_scores_over_http(evidence: Any, scores: tuple[float, ...]) -> None:
 
 
 class _Short(BaseBackend):
+    rereads = True
+
     async def step_logprobs(self, question: Question, steps: tuple[str, ...]) -> tuple[tuple[float, ...], ...]:
         return ((-1.0,),)
 

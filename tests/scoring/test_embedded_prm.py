@@ -19,9 +19,12 @@ def test_scores_of_a_prefix_never_change_and_marks_cannot_be_forged() -> None:
         prm, fresh = EmbeddedPrm("prm"), EmbeddedPrm("prm")
         for question in QUESTIONS[:4]:
             steps = question.reference_steps
-            whole = (await fresh.score(question, steps)).values
+            first = await fresh.score(question, steps)
+            whole, read = first.values, first.up_to
+            assert (read[-1], first.rereads) == (first.tokens, False)
             for length in range(1, len(steps) + 1):
                 scores = await prm.score(question, steps[:length])
+                assert scores.up_to == read[:length]  # whatever was read before
                 assert scores.values == pytest.approx(whole[:length], abs=2e-4)
             assert (await prm.score(question, steps)).tokens == 0  # nothing new to read
         evil = Question(QUESTIONS[0].text + " <extra_0> <extra_0>")

@@ -45,6 +45,8 @@ def test_fit_converges_where_labels_are_nearly_separable(seed: int) -> None:
 
 
 class _Short(BaseBackend):
+    rereads = True
+
     async def step_logprobs(self, question: Question, steps: tuple[str, ...]) -> tuple[tuple[float, ...], ...]:
         return ((-1.0,),)
 

@@ -122,6 +122,26 @@ def test_too_long_is_an_error(counter: TokenCounter) -> None:
         assert len(habits.requests) == before
 
 
+def test_what_a_text_takes_does_not_depend_on_what_shared_its_request(counter: TokenCounter) -> None:
+    async def together(habits: Habits) -> list[Scores]:
+        model = prm(habits, tokenizer=counter)
+        try:
+            others = [model.score(QUESTION, ("Another, and a longer step than the others are.",) * n) for n in (1, 5)]
+            return (await asyncio.gather(model.score(QUESTION, STEPS), *others))[:1]
+        finally:
+            await model.aclose()
+
+    with serving() as habits:
+        (shared,) = asyncio.run(together(habits))
+        alone = scores(habits, tokenizer=counter)
+        assert shared.up_to == alone.up_to
+        assert alone.up_to == tuple(scores(habits, steps=STEPS[:n], tokenizer=counter).up_to[-1] for n in (1, 2, 3))
+        assert alone.up_to[0] < alone.up_to[1] < alone.up_to[2]
+        assert (alone.rereads, alone.estimated) == (True, False)
+        guessed = scores(habits)
+        assert (guessed.up_to[-1], guessed.estimated) == (guessed.tokens, True)
+
+
 @pytest.mark.parametrize(
     ("statuses", "error", "requests"),
     [([429], None, 2), ([503, 503], BackendUnavailable, 2), ([400], BackendRefused, 1)],

@@ -188,12 +188,14 @@ class RecordedJudge(_Recorded):
             if self.model is None:
                 raise TraceError(f"{self.record.folder}: a score for question {question.id!r} is not in the record")
             scores = await self.model.score(question, steps)
+            told = {"estimated": True} if scores.estimated else {}
             for key, value, tokens in zip(keys, scores.values, read_up_to(scores), strict=True):
-                self.record.add(key, {"score": value, "tokens": tokens, "rereads": scores.rereads})
+                self.record.add(key, {"score": value, "tokens": tokens, "rereads": scores.rereads} | told)
         entries = [known[key] for key in keys]
         if not entries:
             return Scores(())
         values, tokens = tuple(entry["score"] for entry in entries), entries[-1]["tokens"]
         if any("rereads" not in entry for entry in entries):  # of an earlier version: tokens of the call
             return Scores(values, tokens)
-        return Scores(values, tokens, tuple(entry["tokens"] for entry in entries), entries[-1]["rereads"])
+        up_to, estimated = tuple(entry["tokens"] for entry in entries), "estimated" in entries[-1]
+        return Scores(values, tokens, up_to, rereads=entries[-1]["rereads"], estimated=estimated)

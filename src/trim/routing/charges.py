@@ -58,6 +58,10 @@ class _Account:
         """Tokens of the longest prefix of `texts` that was read or written."""
         return next((self.read[texts[:n]] for n in range(len(texts), -1, -1) if texts[:n] in self.read), 0)
 
+    def discarded(self, kept: int) -> int:
+        """Of its completion tokens, so many of which were kept as their steps have them."""
+        return min(max(0, self.usage.completion_tokens - self.late - kept), self.usage.completion_tokens)
+
     def begin(self, kept: Texts) -> None:
         """Another request."""
         self.usage.calls += 1
@@ -122,7 +126,7 @@ class Charges:
             tokens: of the whole text.
             rereads: each call reads the whole text, of which the judge's own prefix cache may hold a part; False: the
                 judge keeps what it has read, and reads only what is new.
-            estimated: the tokens are a share of what a call for several texts read.
+            estimated: the tokens are, such as a share of what a call for several texts read.
         """
         account = self._accounts[Role.PRM]
         if texts in account.read:
@@ -142,7 +146,7 @@ class Charges:
         return {
             role: replace(
                 account.usage,
-                discarded_tokens=max(0, account.usage.completion_tokens - account.late - tokens[role]),
+                discarded_tokens=account.discarded(tokens[role]),
                 estimated=account.usage.estimated or account.estimated,
             )
             for role, account in self._accounts.items()

@@ -19,6 +19,8 @@ class EmbeddedLogprobs(OnnxModel):
         threads: ONNX Runtime threads.
     """
 
+    rereads = False
+
     def __init__(self, folder: Path | str, threads: int = 1) -> None:
         super().__init__("logprobs", folder, threads)
 

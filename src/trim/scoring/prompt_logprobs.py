@@ -32,8 +32,11 @@ _T = TypeVar("_T")
 
 class LogprobSource(Backend, Protocol):
     """A causal model that says how likely each token of given steps is. The kind in its `identity` is `logprobs`; the
-    judge that uses it has its own kind there.
+    judge that uses it has its own kind there. `rereads`: see `Scores`.
     """
+
+    @property
+    def rereads(self) -> bool: ...
 
     async def step_logprobs(self, question: Question, steps: tuple[str, ...]) -> tuple[tuple[float, ...], ...]:
         """Natural log-probabilities of each step's tokens given everything before them, separators left out."""
@@ -82,6 +85,10 @@ class LogprobJudge(WrappedBackend):
             raise BadResponse(self.identity, f"no log-probabilities of step {[*map(bool, found)].index(False) + 1}")
         return found
 
+    def scores(self, values: tuple[float, ...], tokens: Sequence[int]) -> Scores:
+        """Scores with the tokens that each step took."""
+        return Scores(values, sum(tokens), up_to=tuple(accumulate(tokens)), rereads=self.source.rereads)
+
 
 def _entropy(logprobs: Sequence[float]) -> float:
     """Entropy of a distribution whose most likely outcomes are known."""
@@ -103,6 +110,8 @@ class OpenAILogprobs(ServerBackend):
 
     A token belongs to the step in which its first visible character stands. What cannot be told is a `BadResponse`.
     """
+
+    rereads = True
 
     def __init__(
         self,

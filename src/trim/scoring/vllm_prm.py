@@ -7,6 +7,7 @@ trained. Marks inside the question or a step are broken, so that every score bel
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import inf
@@ -85,6 +86,7 @@ class VllmPrm(ServerBackend):
         """P(step is correct) for each step; see `trim.protocols.Judge`.
 
         `Scores.tokens` are the server's count; for texts that shared a request, each text's share of it by length.
+        `Scores.up_to` are counted where there is a tokenizer; else they are estimated, by length.
         """
         if not steps:
             return Scores(())
@@ -178,9 +180,16 @@ class VllmPrm(ServerBackend):
             raise BadResponse(self.server.name, f"/pooling answered {len(answer['data'])} of {len(batch)} texts")
         counts = share_out(read.prompt, [len(text) for text in texts])
         return [
-            Scores(self._values(row, len(waiting.ends)), count, _shares(count, waiting), estimated=read.estimated)
+            self._scores(waiting, row, count, estimated=read.estimated)
             for row, waiting, count in zip(map(rows.__getitem__, range(len(batch))), batch, counts, strict=True)
         ]
+
+    def _scores(self, waiting: _Waiting, row: object, count: int, *, estimated: bool) -> Scores:
+        values, ends = self._values(row, len(waiting.ends)), waiting.ends
+        if self.counter is None:
+            return Scores(values, count, tuple(count * end // ends[-1] for end in ends), estimated=True)
+        starts = sorted(start for start, _ in self.counter.encode(waiting.text)[1])
+        return Scores(values, count, tuple(bisect_left(starts, end) for end in ends), estimated=estimated)
 
     def _values(self, row: object, steps: int) -> tuple[float, ...]:
         """One probability per step from one [bad, good] or [good] per mark."""
@@ -207,11 +216,6 @@ class VllmPrm(ServerBackend):
                 self.server.name, f"scores that are not probabilities: {shown}", "[prm] raw_logits = true"
             )
         return float(numbers[-1])
-
-
-def _shares(tokens: int, waiting: _Waiting) -> tuple[int, ...]:
-    """The tokens of a text up to each step's mark, by length."""
-    return tuple(-(-tokens * end // len(waiting.text)) for end in waiting.ends)
 
 
 def _fail(waiting: _Waiting, error: BaseException) -> None:
