@@ -88,7 +88,8 @@ COUNT = st.one_of(st.integers(-50, 200), st.sampled_from([float("nan"), 1e400, "
 def test_whatever_servers_say_nothing_is_charged_below_zero(
     texts: list[tuple[Role, Any, Any, LateCounts, bool]],
 ) -> None:
-    charges, kept, steps = Charges(), (), []
+    charges, steps = Charges(), list[Step]()
+    kept: tuple[str, ...] = ()
     for index, (role, prompt, tokens, late, keeps) in enumerate(texts):
         start: tuple[str, ...] = kept
         step = charges.write(Step(str(index), role, tokens, prompt_tokens=prompt), kept)

@@ -28,11 +28,10 @@ class ConfidenceJudge(LogprobJudge):
     Args:
         source: gives log-probabilities and entropies; `EmbeddedLogprobs` and `OpenAILogprobs` are some.
         evidence: which of the two is the score.
-        rereads: see `Scores`.
     """
 
-    def __init__(self, source: LogprobSource, evidence: Evidence, *, rereads: bool = True) -> None:
-        super().__init__(evidence, source, rereads=rereads)
+    def __init__(self, source: LogprobSource, evidence: Evidence) -> None:
+        super().__init__(evidence, source)
         self.evidence = evidence
 
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
@@ -61,4 +60,4 @@ def open_judge(settings: JudgeSettings, api_key: str | None, step_format: StepFo
     """
     served = bool(settings.base_url)
     source = open_server(settings, api_key, step_format) if served else EmbeddedLogprobs(settings.model)
-    return ConfidenceJudge(source, "entropy" if settings.backend == "entropy" else "log-probability", rereads=served)
+    return ConfidenceJudge(source, "entropy" if settings.backend == "entropy" else "log-probability")

@@ -28,22 +28,15 @@ class LikelihoodJudge(LogprobJudge):
     Args:
         source: gives log-probabilities, see `LogprobSource`; `EmbeddedLogprobs` and `OpenAILogprobs` are some.
         coefficients: (a, b) in P(correct) = 1 / (1 + exp(-(a m + b))), m the lowest log-probability in nats.
-        rereads: see `Scores`.
 
     Each step is judged by itself: what the strong model wrote against the judge's expectation does not count against
     all that follows.
     """
 
-    def __init__(
-        self,
-        source: LogprobSource,
-        coefficients: tuple[float, float] = DEFAULT_LOGISTIC,
-        *,
-        rereads: bool = True,
-    ) -> None:
+    def __init__(self, source: LogprobSource, coefficients: tuple[float, float] = DEFAULT_LOGISTIC) -> None:
         if coefficients[0] <= 0:
             raise ConfigError(f"the slope must be positive, likelier text scores higher: {coefficients}")
-        super().__init__("likelihood", source, rereads=rereads)
+        super().__init__("likelihood", source)
         self.coefficients = coefficients
 
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
@@ -103,10 +96,10 @@ def open_embedded(model: str = "judge") -> LikelihoodJudge:
     source = EmbeddedLogprobs(model)
     file = source.engine.folder / "logistic.json"
     if not file.is_file():
-        return LikelihoodJudge(source, rereads=False)
+        return LikelihoodJudge(source)
     try:
         fitted = json.loads(file.read_text("utf-8"))
-        return LikelihoodJudge(source, (float(fitted["a"]), float(fitted["b"])), rereads=False)
+        return LikelihoodJudge(source, (float(fitted["a"]), float(fitted["b"])))
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError.reading(file, "not the coefficients of a judge", error) from None
 

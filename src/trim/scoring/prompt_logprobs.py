@@ -53,19 +53,17 @@ class LogprobJudge(WrappedBackend):
     Args:
         kind: what `identity` begins with.
         source: gives log-probabilities.
-        rereads: see `Scores`; False for a source in this process.
     """
 
-    def __init__(self, kind: str, source: LogprobSource, *, rereads: bool = True) -> None:
+    def __init__(self, kind: str, source: LogprobSource) -> None:
         super().__init__(source)
         self.kind = kind
         self.source = source
-        self.rereads = rereads
 
     def scores(self, values: Iterable[float], tokens: Iterable[int]) -> Scores:
         """Scores, with the tokens that each step took."""
         up_to = tuple(accumulate(tokens))
-        return Scores(tuple(values), up_to[-1] if up_to else 0, up_to, self.rereads)
+        return Scores(tuple(values), up_to[-1] if up_to else 0, up_to, self.source.rereads)
 
     @property
     def identity(self) -> str:
@@ -84,10 +82,6 @@ class LogprobJudge(WrappedBackend):
         if not all(found):
             raise BadResponse(self.identity, f"no log-probabilities of step {[*map(bool, found)].index(False) + 1}")
         return found
-
-    def scores(self, values: tuple[float, ...], tokens: Sequence[int]) -> Scores:
-        """Scores with the tokens that each step took."""
-        return Scores(values, sum(tokens), up_to=tuple(accumulate(tokens)), rereads=self.source.rereads)
 
 
 def _entropy(logprobs: Sequence[float]) -> float:
