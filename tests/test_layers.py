@@ -45,7 +45,9 @@ CONFINED = {
     "prometheus_client": {"server/prometheus.py"},
     "pydantic": {
         "server/auth.py",
+        "server/conversation.py",
         "server/request_parsing.py",
+        "server/responses_request.py",
         "server/schemas.py",
         "config/loading.py",
         "config/settings.py",

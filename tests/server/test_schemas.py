@@ -39,7 +39,6 @@ def served() -> Iterator[Served]:
         ({"messages": [{"role": "user"}]}, 400, "messages[0].content"),
         ({"messages": [{"role": "user", "content": " "}]}, 400, "messages[0].content"),
         ({"messages": [*USER, {"role": "assistant", "content": "a"}]}, 400, "messages[1].role"),
-        ({"messages": [*USER, {"role": "system", "content": "a"}, *USER]}, 400, "messages[1].role"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "messages[0].content"),
         (
             {"messages": [{"role": "assistant", "content": "a", "tool_calls": [1]}, *USER]},
@@ -58,7 +57,6 @@ def served() -> Iterator[Served]:
         ({"stop": ["a"] * 5}, 400, "stop"),
         ({"stop": ""}, 400, "stop[0]"),
         ({"stream": 1}, 400, "stream"),
-        ({"stream_options": {"x": 1}}, 400, "stream_options.x"),
         ({"tools": [{"type": "function"}]}, 400, "tools"),
         ({"logprobs": True}, 400, "logprobs"),
         ({"response_format": {"type": "json_object"}}, 400, "response_format"),

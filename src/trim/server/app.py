@@ -20,6 +20,7 @@ from trim.server.endpoints import Endpoint, error_response
 from trim.server.gateway import Gateway
 from trim.server.openapi import document
 from trim.server.prometheus import CONTENT_TYPE
+from trim.server.responses_request import ResponsesRequest
 from trim.server.schemas import ChatRequest, CompletionRequest
 from trim.server.web_page import PAGE, POLICY
 
@@ -42,6 +43,7 @@ def create_app(opened: Callable[[], AbstractAsyncContextManager[Gateway]]) -> St
     routes = [
         Route("/v1/chat/completions", Endpoint(ChatRequest), methods=["POST"]),
         Route("/v1/completions", Endpoint(CompletionRequest), methods=["POST"]),
+        Route("/v1/responses", Endpoint(ResponsesRequest), methods=["POST"]),
         Route("/", _page),
         Route("/v1/models", _models),
         Route("/v1/models/{model:path}", _model),

@@ -27,6 +27,8 @@ from trim.server.passthrough import Passthrough, PassthroughResponse
 from trim.server.policy_preparation import PolicyPreparation, Priority, needs_preparation
 from trim.server.prometheus import Metrics
 from trim.server.responses import ChatResponse, CompletionResponse
+from trim.server.responses_api import ResponsesResponse
+from trim.server.responses_request import ResponsesRequest
 from trim.server.schemas import BaseRequest, CompletionRequest, PassthroughRequest
 from trim.server.trace_recorder import Redact, TraceRecorder
 from trim.server.tracing import Attribute, SpanAttributes, Tracing
@@ -115,7 +117,7 @@ class Gateway:
         questions = request.questions()
         choice = self.models.choose(request.model, request.trim)
         choice = replace(choice, policy=self.preparation.shared(choice.policy))
-        count, limit = request.n or 1, self.settings.max_choices
+        count, limit = request.count, self.settings.max_choices
         if count * len(questions) > limit:
             field = "n" if count > limit else request.question_field
             raise ApiError(400, f"a request may ask for {limit} answers at most", "invalid_value", field)
@@ -127,7 +129,7 @@ class Gateway:
         return Job(key, request, questions[0], choice, response)
 
     def _response(self, request: BaseRequest, questions: list[Question], choice: Choice) -> ChatResponse:
-        count, options, stream_options = request.n or 1, request.trim, request.stream_options
+        count, options, stream_options = request.count, request.trim, request.stream_options
         first = secrets.randbits(31) if request.seed is None else request.seed
         seeds = range(first, first + count)
         max_tokens = min(request.token_limit() or self.settings.max_tokens, self.settings.max_tokens)
@@ -136,17 +138,23 @@ class Gateway:
             assert self.passthrough is not None
             answers = self.passthrough.answers(request, seeds, budget=choice.budget, max_tokens=max_tokens)
             return PassthroughResponse(
-                request.model, answers, count, include_usage=include_usage, reasons=request.reasons
+                request.model,
+                answers,
+                count,
+                include_usage=include_usage,
+                ignored=request.ignored,
+                reasons=request.reasons,
             )
         router = self._sampled(request).router(choice.policy, budget=choice.budget, max_tokens=max_tokens)
         stops = tuple(request.stop or ())
+        answers = [Answer(router, question, seed, stops) for question in questions for seed in seeds]
+        drafts = options is not None and bool(options.drafts)
+        if isinstance(request, ResponsesRequest):
+            asked = request.repeated()
+            return ResponsesResponse(request.model, answers, drafts=drafts, ignored=request.ignored, asked=asked)
         response = CompletionResponse if isinstance(request, CompletionRequest) else ChatResponse
         return response(
-            request.model,
-            [Answer(router, question, seed, stops) for question in questions for seed in seeds],
-            count,
-            drafts=options is not None and bool(options.drafts),
-            include_usage=include_usage,
+            request.model, answers, count, drafts=drafts, include_usage=include_usage, ignored=request.ignored
         )
 
     def _sampled(self, request: BaseRequest) -> Backends:
@@ -183,7 +191,7 @@ class Gateway:
             "gen_ai.request.temperature": request.temperature,
             "gen_ai.request.top_p": request.top_p,
             "gen_ai.request.seed": request.seed,
-            "gen_ai.request.choice.count": request.n,
+            "gen_ai.request.choice.count": request.count,
             "gen_ai.response.id": response.id,
             "gen_ai.response.model": request.model,
             "trim.policy": policy.name,
