@@ -54,8 +54,10 @@ CONFINED = {
         "config/validation.py",
         "traces.py",
     },
-    "starlette": {"server/app.py", "server/endpoints.py", "server/run.py"},
-    "uvicorn": {"server/run.py"},
+    "starlette": {
+        f"server/{name}.py" for name in ("app", "cross_origin", "endpoints", "http_1_0", "request_body", "run")
+    },
+    "uvicorn": {"server/http_1_0.py", "server/run.py"},
     "ray": {"experiments/ray_cluster.py"},
     "torch": {"training/torch_networks.py", "training/ppo.py", "training/trackers.py"},
     "tensorboard": set(),  # through torch

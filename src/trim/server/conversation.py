@@ -65,9 +65,10 @@ _PARTS = {
         "required": ["type", "text"],
     },
 }
-_Content = Annotated[
-    str, BeforeValidator(_text_of), WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, _PARTS]})
-]
+CONTENT = {"anyOf": [{"type": "string", "minLength": 1}, _PARTS]}
+"""The JSON schema of a message's content."""
+
+_Content = Annotated[str, BeforeValidator(_text_of), WithJsonSchema(CONTENT)]
 
 
 class ChatMessage(BaseModel):

@@ -23,11 +23,11 @@ from trim.errors import TrimError
 from trim.server.api_error import INTERNAL_ERROR, ApiError
 from trim.server.completion_stream import Answer, Delta
 from trim.server.gateway import Gateway, Job
+from trim.server.request_body import read_body
 from trim.server.request_parsing import parse
 from trim.server.schemas import BaseRequest
 
 logger = logging.getLogger("trim.server")
-_BODY_SECONDS = 30.0  # in which a client has to send its body
 _ERROR_SECONDS = 2.0  # how long to try to send an error
 
 
@@ -180,25 +180,6 @@ class _Exchange:
                     await self._send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
         raise ClientDisconnect  # it does not read: close the connection
-
-
-async def read_body(request: Request, max_bytes: int) -> bytes:
-    """The body of a request.
-
-    Raises:
-        ApiError: 413, it is longer than `max_bytes`; 408, it takes too long.
-        ClientDisconnect: the client left.
-    """
-    body = bytearray()
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            async for part in request.stream():
-                body += part
-                if len(body) > max_bytes:
-                    raise ApiError(413, f"the body is longer than {max_bytes} bytes", "body_too_large")
-    except TimeoutError:
-        raise ApiError(408, "the body took too long", "body_timeout") from None
-    return bytes(body)
 
 
 async def _text(answer: Answer) -> str:

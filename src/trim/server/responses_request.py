@@ -11,15 +11,22 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from trim.server.api_error import ApiError
-from trim.server.conversation import ChatMessage, Unserved, asked, unserved_message
+from trim.server.conversation import CONTENT, ChatMessage, Unserved, asked, unserved_message
 from trim.server.parameters import IGNORED, RESPONSES_REFUSED, has_effect
 from trim.server.schemas import BaseRequest
 from trim.types import Message, Question
 
-_STORED = {"previous_response_id", "conversation", "background"}
 _ITEM_TYPES = ("message", "reasoning")
 _LOGPROBS = "message.output_text.logprobs"
-_STORES_NOTHING = "{} is not supported: the gateway stores no responses; send the conversation in input"
+_STORED = {
+    name: f"{name} is not supported: the gateway stores no responses; {instead}"
+    for name, instead in (
+        ("previous_response_id", "send the earlier messages in input"),
+        ("conversation", "send the earlier messages in input"),
+        ("background", "wait for the answer or stream it"),
+        ("prompt", "send the text in instructions and input"),
+    )
+}
 
 
 def _items(value: Any) -> Any:
@@ -41,7 +48,11 @@ class InputItem(ChatMessage):
         return values
 
 
-_ITEM = {"$ref": "#/components/schemas/ChatMessage"}
+_ITEM = {
+    "type": "object",
+    "properties": {"role": {"enum": ["user", "assistant", "system", "developer"]}, "content": CONTENT},
+    "required": ["role", "content"],
+}
 _Input = Annotated[
     list[InputItem],
     BeforeValidator(_items),
@@ -50,10 +61,20 @@ _Input = Annotated[
 ]
 
 
-class TextOptions(BaseModel):
-    """How the answer is formatted: as text."""
+class TextFormat(BaseModel):
+    """The format of the answer."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+
+    type: Literal["text"] = "text"
+
+
+class TextOptions(BaseModel):
+    """How the answer is formatted: as text. `verbosity` is ignored."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+
+    format: TextFormat | None = None
 
 
 class ResponsesRequest(BaseRequest):
@@ -74,7 +95,7 @@ class ResponsesRequest(BaseRequest):
     def unserved(cls, values: dict[str, Any]) -> Iterator[Unserved]:
         """What a body asks for that a step router cannot serve."""
         for one in super().unserved(values):
-            yield one._replace(message=_STORES_NOTHING.format(one.param)) if one.param in _STORED else one
+            yield one._replace(message=_STORED.get(one.param, one.message))
         text, include = values.get("text"), values.get("include")
         if isinstance(text, dict) and has_effect(text.get("format"), ({"type": "text"},)):
             yield Unserved("text.format", "text.format: only {'type': 'text'} is supported by a step router")
@@ -86,7 +107,7 @@ class ResponsesRequest(BaseRequest):
 
     @classmethod
     def without_effect(cls, values: dict[str, Any]) -> Iterator[str]:
-        """The fields of a body that are ignored, sorted."""
+        """The fields of a body that are ignored."""
         yield from super().without_effect(values)
         if isinstance(text := values.get("text"), dict) and "verbosity" in text:
             yield "text.verbosity"
@@ -119,9 +140,11 @@ class ResponsesRequest(BaseRequest):
 def _unserved_item(where: str, item: Any) -> Iterator[Unserved]:
     kind = item.get("type", "message") if isinstance(item, dict) else "message"
     if kind == "item_reference":
-        words = f"{where}: the gateway stores no items; send the message itself (store: false makes clients do so)"
+        words = f"{where}.type: the gateway stores no items; send the message itself (store: false makes clients do so)"
         yield Unserved(f"{where}.type", words)
     elif kind not in _ITEM_TYPES:
-        yield Unserved(f"{where}.type", f"{where}: items of type {str(kind)[:50]!r} are not supported by a step router")
+        yield Unserved(
+            f"{where}.type", f"{where}.type: items of type {str(kind)[:50]!r} are not supported by a step router"
+        )
     elif kind == "message":
         yield from unserved_message(where, item)

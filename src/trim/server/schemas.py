@@ -105,7 +105,7 @@ class BaseRequest(_Strict):
         """
         known = values.keys() - cls.refused.keys() - cls.ignored_fields
         made = cls.model_validate({name: value for name, value in values.items() if name in known})
-        made._ignored = tuple(cls.without_effect(values))
+        made._ignored = tuple(sorted(cls.without_effect(values)))
         return made
 
     @classmethod
@@ -117,12 +117,12 @@ class BaseRequest(_Strict):
 
     @classmethod
     def without_effect(cls, values: dict[str, Any]) -> Iterator[str]:
-        """The fields of a body that are ignored, sorted."""
-        yield from sorted(values.keys() & cls.ignored_fields)
+        """The fields of a body that are ignored."""
+        yield from values.keys() & cls.ignored_fields
 
     @property
     def ignored(self) -> tuple[str, ...]:
-        """Fields that were given and have no effect."""
+        """Fields that were given and have no effect, sorted."""
         return self._ignored
 
     @property
@@ -231,7 +231,7 @@ class PassthroughRequest(_Chat):
             if name in passed and (value not in ([], {}) or has_effect(value, cls.refused.get(name, ())))
         }
         made._reasons = reasons
-        made._ignored = tuple(name for name in cls.without_effect(given) if name not in passed)
+        made._ignored = tuple(sorted(name for name in cls.without_effect(given) if name not in passed))
         return made
 
     def questions(self) -> list[Question]:
