@@ -324,7 +324,7 @@ def test_settings_that_rule_out_passthrough_are_refused(tmp_path: Path, text: st
 def test_other_fields_go_to_servers_that_take_them(upstream: Upstream) -> None:
     hints = {"reasoning_effort": "low", "verbosity": "low"}
     options = {"top_k": 40, "min_p": 0.1, "chat_template_kwargs": {"enable_thinking": False}}
-    fields = {"tools": [WEATHER], "user": "ann", "metadata": {}, "store": True} | hints | options
+    fields: dict[str, Any] = {"tools": [WEATHER], "user": "ann", "metadata": {}, "store": True} | hints | options
     with _passthrough(upstream) as served:
         answer = served.post(ask(**fields))
         assert answer.headers["x-trim-ignored"] == "metadata, store, user"

@@ -113,6 +113,32 @@ _TRIM = st.fixed_dictionaries(
 )
 
 
+_PART = st.fixed_dictionaries({}, optional={"type": st.sampled_from(["text", "image_url"]) | _JSON, "text": _JSON})
+_MESSAGE = st.fixed_dictionaries(
+    {},
+    optional={
+        "role": st.sampled_from(["user", "assistant", "system", "developer", "tool"]) | _JSON,
+        "content": st.lists(_PART, max_size=2) | _JSON,
+        "refusal": _JSON,
+        "tool_calls": _JSON,
+        "name": _JSON,
+    },
+)
+
+
+@given(st.lists(_MESSAGE, max_size=4))
+@settings(
+    max_examples=int(os.environ.get("TRIM_FUZZ", "200")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_no_conversation_makes_a_server_error(served: Served, messages: list[Any]) -> None:
+    answer = served.post(json.dumps(ask(messages=messages)).encode())
+    assert answer.status_code in (200, 400, 413), answer.text
+    if answer.status_code == 400 and (error := answer.json()["error"])["code"] != "invalid_json":
+        assert error["param"].startswith("messages"), error
+
+
 @given(st.dictionaries(_FIELDS, _JSON, max_size=4), st.none() | _TRIM, st.booleans())
 @settings(
     max_examples=int(os.environ.get("TRIM_FUZZ", "200")),

@@ -136,10 +136,10 @@ class Gateway:
         include_usage = stream_options is not None and bool(stream_options.include_usage)
         if isinstance(request, PassthroughRequest):
             assert self.passthrough is not None
-            answers = self.passthrough.answers(request, seeds, budget=choice.budget, max_tokens=max_tokens)
+            passed = self.passthrough.answers(request, seeds, budget=choice.budget, max_tokens=max_tokens)
             return PassthroughResponse(
                 request.model,
-                answers,
+                passed,
                 count,
                 include_usage=include_usage,
                 ignored=request.ignored,

@@ -72,7 +72,7 @@ class _Collected:
             self._body += message.get("body", b"")
             if not message.get("more_body", False):
                 length = (b"content-length", str(len(self._body)).encode())
-                await self._send(self._start | {"headers": [*self._start["headers"], length]})
+                await self._send({**self._start, "headers": [*self._start["headers"], length]})
                 await self._send({"type": "http.response.body", "body": bytes(self._body)})
 
 
