@@ -162,7 +162,6 @@ TABLE = [
         CHAT,
         {"model": "trim", "messages": SYSTEM + TURN, "temperature": 0.1, "max_tokens": 20, "top_k": 4},
         ASKED,
-        "top_k",
     ),
     Sent(
         "litellm, vllm",
@@ -172,7 +171,7 @@ TABLE = [
             "chat_template_kwargs": {"enable_thinking": False},
         },
         ASKED,
-        "chat_template_kwargs, min_p, top_k",
+        "chat_template_kwargs, min_p",
     ),
     # litellm's proxy hands a history on as the client dumped it: litellm/types/utils.py, class Message.
     Sent(

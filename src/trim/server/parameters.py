@@ -115,6 +115,7 @@ BOOKKEEPING = frozenset(
 )
 """About the client, its account, and the memory of a server."""
 
+# `top_k` is ignored only where a model does not take it: `trim.server.request_sampling`.
 IGNORED = OPENAI_HINTS | OPEN_SERVER_OPTIONS | BOOKKEEPING
 
 

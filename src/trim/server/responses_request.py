@@ -83,7 +83,7 @@ class ResponsesRequest(BaseRequest):
     operation = "chat"
     question_field = "input"
     refused = RESPONSES_REFUSED
-    ignored_fields = IGNORED - {"metadata"} | {"include", "truncation", "max_tool_calls"}
+    ignored_fields = IGNORED - {"metadata", "top_k"} | {"include", "truncation", "max_tool_calls"}
 
     input: _Input
     instructions: str | None = None

@@ -84,13 +84,14 @@ class BaseRequest(_Strict):
     operation: ClassVar[Literal["chat", "text_completion"]]  # as OpenTelemetry's conventions name it
     question_field: ClassVar[str]
     refused: ClassVar[Neutral]  # fields that a step router cannot serve, with the values that ask for nothing
-    ignored_fields: ClassVar[frozenset[str]] = IGNORED
+    ignored_fields: ClassVar[frozenset[str]] = IGNORED - {"top_k"}
 
     model: str = "trim"
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=-1)] | None = None  # 0 and -1: no limit
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: _Stops | None = None
     trim: TrimOptions | None = None
@@ -194,6 +195,8 @@ class PassthroughRequest(_Chat):
 
     `passed` has the fields that are passed through unchanged; `reasons` names those that made this necessary.
     """
+
+    ignored_fields = IGNORED
 
     messages: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=1000)]
     _passed: dict[str, Any] = PrivateAttr(default_factory=dict)
