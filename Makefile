@@ -81,7 +81,7 @@ docs-check: $(READY)
 fuzz: $(READY)
 	@$(PIP) schemathesis
 	@$(BIN)/python -m benchmarks.fuzz
-	@TRIM_FUZZ=5000 $(BIN)/python -m pytest tests/server/test_schemas.py
+	@TRIM_FUZZ=5000 $(BIN)/python -m pytest tests/server/test_schemas.py tests/server/test_responses_request.py
 
 check-graders: $(READY)
 	@TRIM_GRADERS=all $(BIN)/python -m pytest tests/tasks/test_references.py

@@ -10,6 +10,7 @@ import dataclasses
 import inspect
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -272,7 +273,7 @@ def _labels(name: str) -> tuple[str, ...]:
 
 def wire() -> str:
     """Routes, requests and responses of the gateway, from its OpenAPI document."""
-    from trim.server.openapi import document
+    from trim.server.openapi import IGNORED, document
 
     made = document()
     parts = [
@@ -300,8 +301,12 @@ def wire() -> str:
         fields = [
             (f"`{field}`", _type(of), "yes" if field in required else "", _brief(of))
             for field, of in schema["properties"].items()
+            if of != IGNORED
         ]
         parts.append(_table(("field", "type", "required", "limits"), fields))
+        if ignored := [f"`{field}`" for field, of in schema["properties"].items() if of == IGNORED]:
+            words = f"Ignored, and named in the response header `x-trim-ignored`: {', '.join(ignored)}."
+            parts.append(textwrap.fill(words, 120, break_on_hyphens=False) + "\n")
     return "\n".join(parts)
 
 

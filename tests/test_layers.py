@@ -46,15 +46,19 @@ CONFINED = {
     "prometheus_client": {"server/prometheus.py"},
     "pydantic": {
         "server/auth.py",
+        "server/conversation.py",
         "server/request_parsing.py",
+        "server/responses_request.py",
         "server/schemas.py",
         "config/loading.py",
         "config/settings.py",
         "config/validation.py",
         "traces.py",
     },
-    "starlette": {"server/app.py", "server/endpoints.py", "server/run.py"},
-    "uvicorn": {"server/run.py"},
+    "starlette": {
+        f"server/{name}.py" for name in ("app", "cross_origin", "endpoints", "http_1_0", "request_body", "run")
+    },
+    "uvicorn": {"server/http_1_0.py", "server/run.py"},
     "ray": {"experiments/ray_cluster.py"},
     "torch": {"training/torch_networks.py", "training/ppo.py", "training/trackers.py"},
     "tensorboard": set(),  # through torch

@@ -53,7 +53,7 @@ class StopReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """An earlier message of a conversation. System messages come before all others."""
+    """An earlier message of a conversation. Models read all system messages as one at the beginning."""
 
     role: Literal["system", "user", "assistant"]
     text: str

@@ -225,9 +225,11 @@ def serving(**switches: Any) -> Iterator[Habits]:
 
 
 @contextmanager
-def listening(app: Starlette, *, grace: int = 0) -> Iterator[str]:
-    """The address of an application that is served on a free port. `grace`: seconds in which it may end requests."""
-    config = uvicorn.Config(app, port=0, log_level="critical", ws="none", timeout_graceful_shutdown=grace)
+def listening(app: Starlette, *, grace: int = 0, http: Any = "auto") -> Iterator[str]:
+    """The address of an application that is served on a free port. `grace`: seconds in which it may end requests;
+    `http`: uvicorn's name of a protocol, or its class.
+    """
+    config = uvicorn.Config(app, port=0, log_level="critical", ws="none", timeout_graceful_shutdown=grace, http=http)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

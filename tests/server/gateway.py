@@ -16,6 +16,7 @@ from trim.config.factory import Backends
 from trim.config.settings import Config, ServeSettings
 from trim.server.app import create_app
 from trim.server.gateway import Gateway
+from trim.server.http_1_0 import VersionedProtocol
 from trim.server.trace_recorder import Redact
 from trim.server.usage_store import UsageTotals
 from trim.simulation import SimulatedModel, SimulatedPrm
@@ -116,6 +117,7 @@ def serving(
     backends: Backends | Callable[[], AbstractAsyncContextManager[Gateway]],
     redact: Redact | None = None,
     clock: Callable[[], float] = time.time,
+    http: Any = VersionedProtocol,
 ) -> Iterator[Served]:
     """A gateway in a thread of its own."""
     made: list[Gateway] = []
@@ -133,5 +135,5 @@ def serving(
         gateway.close()
 
     limits = httpx.Limits(max_keepalive_connections=0)
-    with listening(create_app(opened), grace=5) as url, httpx.Client(timeout=30, limits=limits) as client:
+    with listening(create_app(opened), grace=5, http=http) as url, httpx.Client(timeout=30, limits=limits) as client:
         yield Served(url, made[0], client)

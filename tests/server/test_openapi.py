@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.server.gateway import Served, ask
+from trim.server.openapi import IGNORED
 
 
 def test_the_document_describes_what_is_sent(served: Served) -> None:
@@ -28,3 +29,14 @@ def test_the_document_describes_it(served: Served) -> None:
     assert set(schema["properties"]["choices"]["items"]["required"]) <= set(reply["choices"][0])
     used = {line.rpartition("/")[2].strip('"') for line in json.dumps(document).split() if "#/components" in line}
     assert {name.rstrip('",}]') for name in used} <= set(document["components"]["schemas"])
+
+
+def test_the_document_describes_responses(served: Served) -> None:
+    schemas = served.get("/openapi.json").json()["components"]["schemas"]
+    assert schemas["ResponsesRequest"]["required"] == ["input"]
+    assert schemas["ResponsesRequest"]["properties"]["truncation"] == IGNORED
+    reply = served.post({"input": "q"}, "/v1/responses").json()
+    assert set(schemas["Response"]["required"]) <= set(reply)
+    (message,) = reply["output"]
+    assert set(schemas["Response"]["properties"]["output"]["items"]["required"]) == set(message)
+    assert set(schemas["ResponseUsage"]["required"]) == set(reply["usage"])

@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+import trim
 from tests.backends.fake_server import listening
 from tests.server.gateway import Served, ask, serving
 from trim.config.loading import load_config
@@ -59,6 +60,8 @@ WORDS: list[dict[str, Any]] = [
     {"delta": {}, "finish_reason": "stop"},
 ]
 
+COUNTER = str(Path(trim.__file__).parent / "embedded" / "strong")
+
 
 @dataclass
 class Upstream:
@@ -93,15 +96,20 @@ class Upstream:
 
 
 @contextmanager
-def _passthrough(upstream: Upstream, budget: BudgetSettings = BudgetSettings(), **serve: Any) -> Iterator[Served]:
-    """A gateway whose strong model is this server."""
+def _passthrough(
+    upstream: Upstream,
+    budget: BudgetSettings = BudgetSettings(),
+    backend: Any = "vllm",
+    continuation: Any = "completions",
+    **serve: Any,
+) -> Iterator[Served]:
+    """A gateway whose strong model is this server, of that kind."""
     with listening(Starlette(routes=[Route("/v1/chat/completions", upstream.chat, methods=["POST"])])) as url:
         prices = PriceSettings(prompt=1.0, completion=10.0, cached=0.5)
-        strong = ModelSettings("vllm", "big", f"{url}/v1", retries=0, prices=prices)
+        weak = ModelSettings("vllm", "small", f"{url}/v1", retries=0, prices=prices)
+        strong = replace(weak, backend=backend, model="big", continuation=continuation, tokenizer=COUNTER)
         prm = PrmSettings("vllm", "prm", url, retries=0)
-        config = Config(
-            replace(strong, model="small"), strong, prm, budget=budget, serve=ServeSettings(pass_through=True, **serve)
-        )
+        config = Config(weak, strong, prm, budget=budget, serve=ServeSettings(pass_through=True, **serve))
         with serving(lambda: open_gateway(config)) as served:
             yield served
 
@@ -311,3 +319,27 @@ def test_settings_that_rule_out_passthrough_are_refused(tmp_path: Path, text: st
     path.write_text(f"{text}[serve]\npass_through = true\n")
     with pytest.raises(ConfigError, match=words):
         load_config(path)
+
+
+def test_other_fields_go_to_servers_that_take_them(upstream: Upstream) -> None:
+    hints = {"reasoning_effort": "low", "verbosity": "low"}
+    options = {"top_k": 40, "min_p": 0.1, "chat_template_kwargs": {"enable_thinking": False}}
+    fields: dict[str, Any] = {"tools": [WEATHER], "user": "ann", "metadata": {}, "store": True} | hints | options
+    with _passthrough(upstream) as served:
+        answer = served.post(ask(**fields))
+        assert answer.headers["x-trim-ignored"] == "metadata, store, user"
+        assert upstream.seen[-1].items() >= (hints | options).items()
+        assert answer.json()["trim"]["passthrough"] == ["tools"]
+    with _passthrough(upstream, backend="openai", continuation="instruct") as served:
+        answer = served.post(ask(**fields))
+        ignored = "chat_template_kwargs, metadata, min_p, store, top_k, user"
+        assert answer.headers["x-trim-ignored"] == ignored
+        assert upstream.seen[-1].items() >= hints.items()
+        assert not upstream.seen[-1].keys() & options.keys()
+
+
+def test_what_asks_for_nothing_is_not_passed_through_and_what_asks_is(upstream: Upstream) -> None:
+    with _passthrough(upstream) as served:
+        served.post(ask(web_search_options={}, logit_bias={}, functions=[], audio=None))
+        assert upstream.seen[-1]["web_search_options"] == {}
+        assert not upstream.seen[-1].keys() & {"logit_bias", "functions", "audio"}

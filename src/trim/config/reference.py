@@ -57,4 +57,4 @@ def _key(path: KeyPath) -> Key:
     default: Any = Config()
     for name in path:
         default = getattr(default, name)
-    return Key(path, allowed(field), default, field.description or "")
+    return Key(path, allowed(field), None if default == () else default, field.description or "")

@@ -11,10 +11,12 @@ where it is set, in Python too; nothing here reads a file or the environment. `t
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import (
+    AfterValidator,
     ConfigDict,
     Field,
     Strict,
@@ -47,6 +49,16 @@ Text = Annotated[str, Strict()]
 Flag = Annotated[bool, Strict()]
 Whole = Annotated[int, Strict()]  # no 3.0, no true
 Number = Annotated[float, Strict()]  # 3 is a number, true and "3" are not
+
+
+def _checked_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in origins:
+        if not re.fullmatch(r"\*|[a-z][a-z0-9+.-]*://[^/\s]+", origin):
+            raise broken_rule(f"{origin!r} is no origin: write 'https://HOST' or 'https://HOST:PORT', or '*' for all")
+    return origins
+
+
+Origins = Annotated[tuple[Text, ...], AfterValidator(_checked_origins)]
 
 ServerKind = Literal[
     "embedded",
@@ -305,6 +317,11 @@ class ServeSettings(metaclass=_Table):
         description="Hard cap on the spend over all requests; then 429 until the hour (UTC) is over.",
     )
     spend_per_day: Number | None = Field(default=None, ge=0, description="The same per day (UTC).")
+    cors_origins: Origins = Field(
+        default=(),
+        description="Origins (`https://chat.example.org`) whose pages may call the gateway from a browser; `*`: all. "
+        "Empty: none.",
+    )
     state: Text = Field(
         default="", description="SQLite file in which spend and target shares survive a restart. Empty: they do not."
     )

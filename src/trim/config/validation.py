@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 KeyPath = tuple[str, ...]
 """A key with its tables: `("weak", "prices", "prompt")`."""
 
-_KINDS = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
+_KINDS = {int: "a whole number", float: "a number", str: "a string", bool: "true or false", tuple: "a list of strings"}
 _SHOWN = 60  # characters of a wrong value
 
 
@@ -44,9 +44,11 @@ def table_of(field: FieldInfo) -> type | None:
 
 
 def scalar_of(field: FieldInfo) -> type:
-    """The type of a value, with None left out; of a choice, that of its alternatives."""
+    """The type of a value, with None left out; of a choice, that of its alternatives; of a list, tuple."""
     if choices := choices_of(field):
         return type(choices[0])
+    if get_origin(field.annotation) is tuple:
+        return tuple
     kinds = [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in get_args(field.annotation)]
     return next(kind for kind in _KINDS if kind in (field.annotation, *kinds))
 
@@ -76,7 +78,7 @@ def allowed(field: FieldInfo) -> str:
 
 def sentence(error: ErrorDetails, kind: type) -> tuple[KeyPath, str]:
     """The key that is wrong, and what to say of it. `kind`: the table of settings that was validated."""
-    path = tuple(str(part) for part in error["loc"])
+    path = tuple(part for part in error["loc"] if isinstance(part, str))  # without the places in lists
     if error["type"] == "rule":
         path += tuple(error["ctx"]["keys"])
         return path, f"{named(path)}: {error['ctx']['words']}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -16,10 +17,13 @@ from starlette.routing import Route
 from trim import __version__
 from trim.protocols import Backend
 from trim.server.api_error import INTERNAL_ERROR, ApiError
+from trim.server.cross_origin import CrossOrigin
 from trim.server.endpoints import Endpoint, error_response
 from trim.server.gateway import Gateway
+from trim.server.http_1_0 import UnframedStreams
 from trim.server.openapi import document
 from trim.server.prometheus import CONTENT_TYPE
+from trim.server.responses_request import ResponsesRequest
 from trim.server.schemas import ChatRequest, CompletionRequest
 from trim.server.web_page import PAGE, POLICY
 
@@ -42,6 +46,7 @@ def create_app(opened: Callable[[], AbstractAsyncContextManager[Gateway]]) -> St
     routes = [
         Route("/v1/chat/completions", Endpoint(ChatRequest), methods=["POST"]),
         Route("/v1/completions", Endpoint(CompletionRequest), methods=["POST"]),
+        Route("/v1/responses", Endpoint(ResponsesRequest), methods=["POST"]),
         Route("/", _page),
         Route("/v1/models", _models),
         Route("/v1/models/{model:path}", _model),
@@ -52,7 +57,8 @@ def create_app(opened: Callable[[], AbstractAsyncContextManager[Gateway]]) -> St
         Route("/openapi.json", _openapi),
     ]
     handlers: Any = {HTTPException: _http_error, ApiError: _api_error, Exception: _internal_error}
-    return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
+    middleware = [Middleware(UnframedStreams), Middleware(CrossOrigin)]
+    return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers, middleware=middleware)
 
 
 def _gateway(request: Request) -> Gateway:

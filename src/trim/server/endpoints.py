@@ -1,5 +1,5 @@
-"""`POST /v1/chat/completions` and `/v1/completions`: from a request to its response, under a deadline and for as long
-as the client stays connected.
+"""`POST /v1/chat/completions`, `/v1/completions` and `/v1/responses`: from a request to its response, under a deadline
+and for as long as the client stays connected.
 
 A chunk is made, and a step asked for, only when the chunk before it is sent: a slow reader slows down its own answer
 and costs no memory. A client that leaves cancels every request upstream.
@@ -8,11 +8,10 @@ and costs no memory. A client that leaves cancels every request upstream.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import math
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -24,11 +23,11 @@ from trim.errors import TrimError
 from trim.server.api_error import INTERNAL_ERROR, ApiError
 from trim.server.completion_stream import Answer, Delta
 from trim.server.gateway import Gateway, Job
+from trim.server.request_body import read_body
 from trim.server.request_parsing import parse
 from trim.server.schemas import BaseRequest
 
 logger = logging.getLogger("trim.server")
-_BODY_SECONDS = 30.0  # in which a client has to send its body
 _ERROR_SECONDS = 2.0  # how long to try to send an error
 
 
@@ -61,7 +60,8 @@ class Endpoint:
         try:
             key = gateway.keys.authenticate(request.headers.get("authorization"))
             body = await read_body(request, gateway.settings.max_body)
-            job = gateway.job(key, parse(body, self._kind, pass_through=gateway.settings.pass_through))
+            passed = None if gateway.passthrough is None else gateway.passthrough.others
+            job = gateway.job(key, parse(body, self._kind, passed=passed))
         except ApiError as error:
             gateway.metrics.rejected.labels(error.status).inc()
             await error_response(error)(scope, receive, send)
@@ -145,12 +145,11 @@ class _Exchange:
                     await self._begin()
                 if delta is None:
                     open_choices -= 1
-                    await _event(self._send, response.last_chunk(index, last=not open_choices))
-                elif (chunk := response.chunk(index, delta)) is not None:
-                    await _event(self._send, chunk)
-        if response.include_usage:
-            await _event(self._send, response.usage_chunk())
-        await self._send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
+                    await self._events(response.closing(index, last=not open_choices))
+                else:
+                    await self._events(response.chunks(index, delta))
+        await self._events(response.ending())
+        await self._send({"type": "http.response.body", "body": response.end_of_stream, "more_body": False})
 
     async def _begin(self) -> None:
         self._status_sent = self._streaming = True
@@ -162,9 +161,12 @@ class _Exchange:
         }
         pairs = [(k.encode(), v.encode()) for k, v in (headers | response.headers()).items()]
         await self._send({"type": "http.response.start", "status": 200, "headers": pairs})
-        for index in range(len(response.answers)):
-            if (chunk := response.first_chunk(index)) is not None:
-                await _event(self._send, chunk)
+        await self._events(response.opening())
+
+    async def _events(self, events: Iterable[dict[str, Any]]) -> None:
+        for event in events:
+            body = self._job.response.encoded(event)
+            await self._send({"type": "http.response.body", "body": body, "more_body": True})
 
     async def _fail(self, error: ApiError) -> None:
         """Send the error: with its status if none was sent yet, else as an event of the stream."""
@@ -174,29 +176,10 @@ class _Exchange:
                 if not self._status_sent:
                     await error_response(error)({"type": "http"}, _no_input, self._send)
                 elif self._streaming:
-                    await _event(self._send, error.body())
+                    await self._events((self._job.response.failure(error),))
                     await self._send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
         raise ClientDisconnect  # it does not read: close the connection
-
-
-async def read_body(request: Request, max_bytes: int) -> bytes:
-    """The body of a request.
-
-    Raises:
-        ApiError: 413, it is longer than `max_bytes`; 408, it takes too long.
-        ClientDisconnect: the client left.
-    """
-    body = bytearray()
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            async for part in request.stream():
-                body += part
-                if len(body) > max_bytes:
-                    raise ApiError(413, f"the body is longer than {max_bytes} bytes", "body_too_large")
-    except TimeoutError:
-        raise ApiError(408, "the body took too long", "body_timeout") from None
-    return bytes(body)
 
 
 async def _text(answer: Answer) -> str:
@@ -239,11 +222,6 @@ async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _event(send: Send, value: dict[str, Any]) -> None:
-    data = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    await send({"type": "http.response.body", "body": f"data: {data}\n\n".encode(), "more_body": True})
 
 
 async def _disconnected(receive: Receive) -> None:

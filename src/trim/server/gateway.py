@@ -14,19 +14,22 @@ from typing import Any
 
 from trim.config.factory import Backends, open_backends
 from trim.config.settings import Config
-from trim.errors import ConfigError, TrimError
+from trim.errors import TrimError
 from trim.policies import AlwaysStrong, AlwaysWeak
 from trim.server.admission import AdmissionControl
 from trim.server.api_error import ApiError, client_error
 from trim.server.auth import ApiKey, ApiKeys
 from trim.server.budget_controller import AnswerOutcome, TargetControllers
-from trim.server.circuit_breaker import CircuitBreaker, protected
+from trim.server.circuit_breaker import CircuitBreaker
 from trim.server.completion_stream import Answer
 from trim.server.model_catalog import Choice, Models
 from trim.server.passthrough import Passthrough, PassthroughResponse
 from trim.server.policy_preparation import PolicyPreparation, Priority, needs_preparation
 from trim.server.prometheus import Metrics
+from trim.server.request_sampling import RequestSampling
 from trim.server.responses import ChatResponse, CompletionResponse
+from trim.server.responses_api import ResponsesResponse
+from trim.server.responses_request import ResponsesRequest
 from trim.server.schemas import BaseRequest, CompletionRequest, PassthroughRequest
 from trim.server.trace_recorder import Redact, TraceRecorder
 from trim.server.tracing import Attribute, SpanAttributes, Tracing
@@ -92,7 +95,7 @@ class Gateway:
         spec = backends.spec
         names = {Role.WEAK: spec.weak.model, Role.STRONG: spec.strong.model, Role.PRM: spec.judge.model}
         self.breakers = {r: CircuitBreaker(r, names[r], serve, self.metrics, self.tracing) for r in Role}
-        self._protected = protected(backends, self.breakers)
+        self._sampling = RequestSampling(backends, self.breakers)
         self.keys = ApiKeys(serve.keys)
         self.usage = UsageStore(serve.state, clock)
         with ExitStack() as on_error:  # settings that are refused leave no file open
@@ -115,7 +118,7 @@ class Gateway:
         questions = request.questions()
         choice = self.models.choose(request.model, request.trim)
         choice = replace(choice, policy=self.preparation.shared(choice.policy))
-        count, limit = request.n or 1, self.settings.max_choices
+        count, limit = request.count, self.settings.max_choices
         if count * len(questions) > limit:
             field = "n" if count > limit else request.question_field
             raise ApiError(400, f"a request may ask for {limit} answers at most", "invalid_value", field)
@@ -127,43 +130,31 @@ class Gateway:
         return Job(key, request, questions[0], choice, response)
 
     def _response(self, request: BaseRequest, questions: list[Question], choice: Choice) -> ChatResponse:
-        count, options, stream_options = request.n or 1, request.trim, request.stream_options
+        count, options, stream_options = request.count, request.trim, request.stream_options
         first = secrets.randbits(31) if request.seed is None else request.seed
         seeds = range(first, first + count)
         max_tokens = min(request.token_limit() or self.settings.max_tokens, self.settings.max_tokens)
         include_usage = stream_options is not None and bool(stream_options.include_usage)
         if isinstance(request, PassthroughRequest):
             assert self.passthrough is not None
-            answers = self.passthrough.answers(request, seeds, budget=choice.budget, max_tokens=max_tokens)
+            passed = self.passthrough.answers(request, seeds, budget=choice.budget, max_tokens=max_tokens)
             return PassthroughResponse(
-                request.model, answers, count, include_usage=include_usage, reasons=request.reasons
+                request.model,
+                passed,
+                count,
+                include_usage=include_usage,
+                ignored=request.ignored,
+                reasons=request.reasons,
             )
-        router = self._sampled(request).router(choice.policy, budget=choice.budget, max_tokens=max_tokens)
+        router = self._sampling.backends(request).router(choice.policy, budget=choice.budget, max_tokens=max_tokens)
         stops = tuple(request.stop or ())
+        answers = [Answer(router, question, seed, stops) for question in questions for seed in seeds]
+        drafts, ignored = options is not None and bool(options.drafts), self._sampling.ignored(request)
+        if isinstance(request, ResponsesRequest):
+            asked = request.repeated()
+            return ResponsesResponse(request.model, answers, drafts=drafts, ignored=ignored, asked=asked)
         response = CompletionResponse if isinstance(request, CompletionRequest) else ChatResponse
-        return response(
-            request.model,
-            [Answer(router, question, seed, stops) for question in questions for seed in seeds],
-            count,
-            drafts=options is not None and bool(options.drafts),
-            include_usage=include_usage,
-        )
-
-    def _sampled(self, request: BaseRequest) -> Backends:
-        """The models behind their circuit breakers, with the request's sampling if it asks for its own."""
-        configured = self.backends.spec.sampling
-        sampling = replace(
-            configured,
-            temperature=configured.temperature if request.temperature is None else request.temperature,
-            top_p=configured.top_p if request.top_p is None else request.top_p,
-        )
-        if sampling == configured:
-            return self._protected
-        try:
-            return protected(self.backends.sampled(sampling), self.breakers)
-        except ConfigError as error:
-            field = "top_p" if request.temperature is None else "temperature"
-            raise ApiError(400, str(error), "unsupported_parameter", field) from None
+        return response(request.model, answers, count, drafts=drafts, include_usage=include_usage, ignored=ignored)
 
     async def prepare(self, job: Job) -> None:
         """Returns when the first decision of a request takes no time.
@@ -182,8 +173,9 @@ class Gateway:
             "gen_ai.request.max_tokens": request.token_limit(),
             "gen_ai.request.temperature": request.temperature,
             "gen_ai.request.top_p": request.top_p,
+            "gen_ai.request.top_k": request.top_k,
             "gen_ai.request.seed": request.seed,
-            "gen_ai.request.choice.count": request.n,
+            "gen_ai.request.choice.count": request.count,
             "gen_ai.response.id": response.id,
             "gen_ai.response.model": request.model,
             "trim.policy": policy.name,

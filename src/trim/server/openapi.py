@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from trim import __version__
+from trim.server.responses_request import ResponsesRequest
 from trim.server.schemas import BaseRequest, ChatRequest, CompletionRequest
 from trim.types import Action
 
 Json = dict[str, Any]
+
+IGNORED: Json = {"description": "accepted, without effect"}
+"""The schema of a field that is ignored."""
 
 _TEXT, _INT, _NUMBER, _YES_NO = {"type": "string"}, {"type": "integer"}, {"type": "number"}, {"type": "boolean"}
 
@@ -75,6 +79,31 @@ _SCHEMAS: Json = {
         "chat.completion", message=_object({"role": {"const": "assistant"}, "content": _nullable(_TEXT)})
     ),
     "TextCompletion": _completion("text_completion", text=_TEXT),
+    "Response": _object(
+        {
+            "id": _TEXT,
+            "object": {"const": "response"},
+            "created_at": _INT,
+            "status": {"enum": ["completed", "incomplete", "failed", "in_progress"]},
+            "model": _TEXT,
+            "output": _list(
+                _object({"id": _TEXT, "type": _TEXT, "role": _TEXT, "status": _TEXT, "content": _list({})})
+            ),
+            "incomplete_details": _nullable(_object({"reason": _TEXT})),
+            "error": _nullable(_object({"code": _nullable(_TEXT), "message": _TEXT})),
+            "usage": _nullable(_ref("ResponseUsage")),
+            "trim": _ref("Trim"),
+        }
+    ),
+    "ResponseUsage": _object(
+        {
+            "input_tokens": _INT,
+            "input_tokens_details": _object({"cached_tokens": _INT}),
+            "output_tokens": _INT,
+            "output_tokens_details": _object({"reasoning_tokens": _INT}),
+            "total_tokens": _INT,
+        }
+    ),
     "Recent": _object({"hour": _USED, "day": _USED, "recent": _list({"type": "object"})}),
     "Health": _object({"status": _TEXT, "version": _TEXT}),
     "Ready": _object({"ready": _YES_NO, "backends": {"type": "object", "additionalProperties": _TEXT}}),
@@ -90,7 +119,8 @@ _ERRORS = {
     "401": "no API key, or an unknown one",
     "404": "no such model",
     "408": "the body took too long",
-    "413": "the body is too long",
+    "413": "the body is too long, as sent or decompressed",
+    "415": "the body is compressed in a way that is not known",
     "429": "a limit or a budget is reached; `Retry-After` says when to retry",
     "502": "a backend failed, or its response is not valid",
     "503": "a backend cannot be reached",
@@ -107,10 +137,12 @@ def document() -> Json:
     schemas: Json = {}
     chat = _generation(ChatRequest, "createChatCompletion", "Answer a conversation", "ChatCompletion", schemas)
     text = _generation(CompletionRequest, "createCompletion", "Answer prompts", "TextCompletion", schemas)
+    response = _generation(ResponsesRequest, "createResponse", "Answer a text or a conversation", "Response", schemas)
     name = {"name": "model", "in": "path", "required": True, "schema": _TEXT}
     paths: Json = {
         "/v1/chat/completions": {"post": chat},
         "/v1/completions": {"post": text},
+        "/v1/responses": {"post": response},
         "/v1/models": _get("List models", _response("models", _ref("Models")), **_errors("401")),
         "/v1/models/{model}": _get("A model", _response("the model", _ref("Model")), **_errors("400", "401", "404")),
         "/": _get("The web page", _response("HTML", _TEXT, "text/html")),
@@ -144,6 +176,7 @@ def document() -> Json:
 def _generation(kind: type[BaseRequest], name: str, words: str, reply: str, schemas: Json) -> Json:
     """A route that answers questions; adds the schemas of its requests."""
     request = kind.model_json_schema(ref_template="#/components/schemas/{model}")
+    request["properties"] |= dict.fromkeys(sorted(kind.ignored_fields), IGNORED)
     schemas |= request.pop("$defs", {}) | {kind.__name__: request}
     answer = _response("the answer; with `stream` as server-sent events", _ref(reply))
     answer["content"]["text/event-stream"] = {"schema": {}}  # chunks as in OpenAI's documentation

@@ -21,6 +21,7 @@ from trim.server.api_error import ApiError
 from trim.server.chunk_merging import map_texts, merge_deltas, whole_message, without_surrogates
 from trim.server.circuit_breaker import CircuitBreaker
 from trim.server.completion_stream import Answer, Delta
+from trim.server.parameters import OPEN_SERVER_OPTIONS, OPENAI_HINTS
 from trim.server.responses import ChatResponse, Json
 from trim.server.schemas import PassthroughRequest
 from trim.types import Action, Budget, Decision, Finish, Question, Role, Step
@@ -141,12 +142,15 @@ class Passthrough:
     Args:
         backends: the strong model runs behind a server, as the configuration has checked.
         breaker: of the strong model.
+
+    `others` are the fields that its server takes beside those that a step router does not support.
     """
 
     def __init__(self, backends: Backends, breaker: CircuitBreaker) -> None:
         assert isinstance(backends.strong, OpenAIGenerator)
         self.backends = backends
         self.model = backends.strong
+        self.others = OPENAI_HINTS | OPEN_SERVER_OPTIONS if self.model.able.top_k else OPENAI_HINTS
         self._breaker = breaker
 
     def answers(

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import from_json
 
 from trim.server.api_error import ApiError
+from trim.server.conversation import Unserved
 from trim.server.schemas import BaseRequest, ChatRequest, PassthroughRequest
 
 
-def parse(body: bytes, kind: type[BaseRequest], *, pass_through: bool = False) -> BaseRequest:
-    """The request in a body.
+def parse(body: bytes, kind: type[BaseRequest], *, passed: frozenset[str] | None = None) -> BaseRequest:
+    """The request in a body. A field that is null counts as not given, wherever it stands.
 
     Args:
         body: JSON, as the client sent it.
         kind: of request that the endpoint takes.
-        pass_through: a chat with unsupported fields becomes a `PassthroughRequest` instead of an error.
+        passed: a chat that a step router cannot serve becomes a `PassthroughRequest` instead of an error; the strong
+            model's server takes these fields beside those that a step router does not support. None: it is an error.
 
     Raises:
         ApiError: the body is not JSON, or a field is unknown, unsupported or not valid; names it.
@@ -29,37 +30,28 @@ def parse(body: bytes, kind: type[BaseRequest], *, pass_through: bool = False) -
         raise ApiError(400, f"the body is not valid JSON: {error}", "invalid_json") from None
     if not isinstance(values, dict):
         raise ApiError(400, "the body must be a JSON object", "invalid_type")
-    unsupported = [name for name, neutral in kind.unsupported.items() if _has_effect(values.get(name), neutral)]
+    given: dict[str, Any] = _without_nulls(values)
+    unserved = list(kind.unserved(given))
     try:
-        if pass_through and kind is ChatRequest and (reasons := (*unsupported, *_rich(values.get("messages")))):
-            return PassthroughRequest.of(values, reasons)
-        if unsupported:
-            message = f"{unsupported[0]} is not supported by a step router"
-            raise ApiError(400, message, "unsupported_parameter", unsupported[0])
-        return kind.model_validate({name: value for name, value in values.items() if name not in kind.unsupported})
+        if unserved and passed is not None and kind is ChatRequest:
+            return PassthroughRequest.passing(values, tuple(one.param for one in unserved), passed)
+        if unserved:
+            raise _refusal(unserved[0], kind)
+        return kind.of(given)
     except ValidationError as error:
         raise _first_error(error) from None
 
 
-def _has_effect(value: Any, neutral: tuple[Any, ...]) -> bool:
-    """Whether the value of an unsupported field would change the answer. `False` is not 0 here."""
-    return value is not None and not any(
-        value == other and isinstance(value, bool) is isinstance(other, bool) for other in neutral
-    )
+def _without_nulls(value: Any) -> Any:
+    """A JSON value without the fields that are null. A null in a list keeps its place."""
+    if isinstance(value, dict):
+        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _rich(messages: Any) -> Iterator[str]:
-    """Where messages have something else than text: tool calls and their results, images, audio, files."""
-    for index, message in enumerate(messages if isinstance(messages, list) else ()):
-        if not isinstance(message, dict):
-            continue
-        where, content = f"messages[{index}]", message.get("content")
-        if message.get("role") in ("tool", "function"):
-            yield f"{where}.role"
-        yield from (f"{where}.{name}" for name in ("tool_calls", "function_call", "audio") if message.get(name))
-        parts = content if isinstance(content, list) else ()
-        if any(isinstance(part, dict) and part.get("type") not in (None, "text") for part in parts):
-            yield f"{where}.content"
+def _refusal(unserved: Unserved, kind: type[BaseRequest]) -> ApiError:
+    hint = "; [serve] pass_through hands such requests to the strong model's server" if kind is ChatRequest else ""
+    return ApiError(400, f"{unserved.message}{hint}", "unsupported_parameter", unserved.param)
 
 
 def _first_error(error: ValidationError) -> ApiError:

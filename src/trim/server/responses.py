@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 from uuid import uuid4
 
+from trim.server.api_error import ApiError
 from trim.server.completion_stream import Answer, Delta
 from trim.types import Decision, Draft, Role, Usage
 
@@ -24,6 +26,7 @@ class ChatResponse:
         count: answers to each question.
         drafts: include the texts of rejected drafts.
         include_usage: streams end with a chunk of token counts, as asked for in `stream_options`.
+        ignored: fields of the request that have no effect.
     """
 
     model: str
@@ -31,8 +34,10 @@ class ChatResponse:
     count: int = 1
     drafts: bool = False
     include_usage: bool = False
+    ignored: tuple[str, ...] = ()
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
+    end_of_stream: ClassVar[bytes] = b"data: [DONE]\n\n"
     _object: ClassVar[str] = "chat.completion"
     _chunk_object: ClassVar[str] = "chat.completion.chunk"
 
@@ -41,6 +46,35 @@ class ChatResponse:
         answers = zip(self.answers, texts, strict=True)
         choices = [{"index": index, "logprobs": None} | self._choice(*each) for index, each in enumerate(answers)]
         return self._head(self._object) | {"choices": choices, "usage": self.usage(), "trim": self.trim()}
+
+    def opening(self) -> Iterator[Json]:
+        """The events that a stream begins with."""
+        for index in range(len(self.answers)):
+            if (chunk := self.first_chunk(index)) is not None:
+                yield chunk
+
+    def chunks(self, index: int, delta: Delta) -> Iterator[Json]:
+        """The events of new text."""
+        if (chunk := self.chunk(index, delta)) is not None:
+            yield chunk
+
+    def closing(self, index: int, *, last: bool) -> Iterator[Json]:
+        """The events that end a choice."""
+        yield self.last_chunk(index, last=last)
+
+    def ending(self) -> Iterator[Json]:
+        """The events after the end of all choices."""
+        if self.include_usage:
+            yield self.usage_chunk()
+
+    def failure(self, error: ApiError) -> Json:
+        """The event that ends a stream which failed."""
+        return error.body()
+
+    @staticmethod
+    def encoded(event: Json) -> bytes:
+        """An event as it is sent."""
+        return f"data: {json.dumps(event, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
 
     def first_chunk(self, index: int) -> Json | None:
         """The chunk that a choice begins with; None: it begins with its text."""
@@ -95,7 +129,8 @@ class ChatResponse:
         """Response headers that are known before the first step."""
         policy = self.answers[0].router.policy
         parameter = {} if policy.parameter is None else {"x-trim-parameter": f"{policy.parameter:.6g}"}
-        return {"x-request-id": self.id, "x-trim-policy": policy.name} | parameter
+        ignored = {"x-trim-ignored": ", ".join(self.ignored)} if self.ignored else {}
+        return {"x-request-id": self.id, "x-trim-policy": policy.name} | parameter | ignored
 
     def totals(self) -> dict[str, str]:
         """Headers with the totals, for a response that is not streamed."""

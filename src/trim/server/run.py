@@ -19,6 +19,7 @@ from trim.config.settings import Config, ServeSettings
 from trim.errors import ConfigError
 from trim.server.app import create_app
 from trim.server.gateway import Gateway, open_gateway
+from trim.server.http_1_0 import VersionedProtocol
 
 _ENVIRONMENT = "TRIM_SERVE"  # the variable by which worker processes get their arguments
 
@@ -90,6 +91,7 @@ def _uvicorn(app: str | Callable[..., object], serve: ServeSettings, workers: in
         app,
         host=serve.host,
         port=serve.port,
+        http=VersionedProtocol,
         lifespan="on",
         log_config=None,
         access_log=False,

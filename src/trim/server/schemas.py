@@ -1,39 +1,27 @@
 """Request bodies: OpenAI's chat and completion requests with a `trim` object, checked by pydantic.
 
-The OpenAPI document comes from these classes too, so that a new field stands here and where it takes effect.
+The OpenAPI document comes from these classes too, so that a new field stands here and where it takes effect. Fields
+that have none are in `trim.server.parameters`, and the Responses API's body in `trim.server.responses_request`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from trim.server.api_error import ApiError
-from trim.types import Message, Question
-
-
-def _text_of(content: Any) -> Any:
-    """Message content as one text. Clients may send a list of text parts."""
-    if not isinstance(content, list):
-        return content
-    texts = []
-    for part in content:
-        kind = part.get("type") if isinstance(part, dict) else None
-        if kind != "text" or not isinstance(part.get("text"), str):
-            raise PydanticCustomError("part", "only parts of type 'text' are supported: no images, audio or files")
-        texts.append(part["text"])
-    return "\n".join(texts)
+from trim.server.conversation import ChatMessage, Unserved, asked, unserved_message
+from trim.server.parameters import (
+    CHAT_REFUSED,
+    COMPLETION_REFUSED,
+    IGNORED,
+    Neutral,
+    has_effect,
+)
+from trim.types import Question
 
 
 def _listed(value: Any) -> Any:
@@ -47,18 +35,7 @@ def _texts_of(prompt: Any) -> Any:
     return _listed(prompt)
 
 
-_PARTS = {
-    "type": "array",
-    "items": {
-        "type": "object",
-        "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
-        "required": ["type", "text"],
-    },
-}
 _STOP = {"type": "string", "minLength": 1, "maxLength": 200}
-_Content = Annotated[
-    str, BeforeValidator(_text_of), WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, _PARTS]})
-]
 _Stops = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=200)]],
     BeforeValidator(_listed),
@@ -78,26 +55,12 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class ChatMessage(_Strict):
-    """One message. The role `developer` means `system`."""
+class StreamOptions(BaseModel):
+    """`include_usage`: the stream ends with a chunk of token counts. Other options are ignored."""
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: _Content
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nulls(cls, values: Any) -> Any:
-        """Clients send an assistant's message back with `refusal`, `tool_calls` and other fields that are null."""
-        if not isinstance(values, dict):
-            return values
-        return {key: value for key, value in values.items() if value is not None or key == "content"}
-
-
-class StreamOptions(_Strict):
-    """`include_usage`: the stream ends with a chunk of token counts."""
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
     include_usage: bool | None = None
-    include_obfuscation: bool | None = None  # accepted, without effect
 
 
 class TrimOptions(_Strict):
@@ -116,28 +79,60 @@ class TrimOptions(_Strict):
 
 
 class BaseRequest(_Strict):
-    """Fields of chat and completion requests."""
+    """Fields of all requests that ask for answers."""
 
     operation: ClassVar[Literal["chat", "text_completion"]]  # as OpenTelemetry's conventions name it
     question_field: ClassVar[str]
-    unsupported: ClassVar[
-        Mapping[str, tuple[Any, ...]]
-    ]  # fields with the values that are accepted: they change nothing
+    refused: ClassVar[Neutral]  # fields that a step router cannot serve, with the values that ask for nothing
+    ignored_fields: ClassVar[frozenset[str]] = IGNORED - {"top_k"}
 
     model: str = "trim"
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=-1)] | None = None  # 0 and -1: no limit
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: _Stops | None = None
-    n: Annotated[int, Field(ge=1)] | None = None
     trim: TrimOptions | None = None
-    user: str | None = None  # accepted, without effect
+    _ignored: tuple[str, ...] = PrivateAttr(default=())
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> BaseRequest:
+        """Make the request of a body without nulls, none of which is unserved.
+
+        Raises:
+            ValidationError: a field is unknown or not valid.
+        """
+        known = values.keys() - cls.refused.keys() - cls.ignored_fields
+        made = cls.model_validate({name: value for name, value in values.items() if name in known})
+        made._ignored = tuple(sorted(cls.without_effect(values)))
+        return made
+
+    @classmethod
+    def unserved(cls, values: dict[str, Any]) -> Iterator[Unserved]:
+        """What a body asks for that a step router cannot serve."""
+        for name, neutral in cls.refused.items():
+            if has_effect(values.get(name), neutral):
+                yield Unserved(name, f"{name} is not supported by a step router")
+
+    @classmethod
+    def without_effect(cls, values: dict[str, Any]) -> Iterator[str]:
+        """The fields of a body that are ignored."""
+        yield from values.keys() & cls.ignored_fields
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Fields that were given and have no effect, sorted."""
+        return self._ignored
+
+    @property
+    def count(self) -> int:
+        """Answers to each question."""
+        return 1
 
     def questions(self) -> list[Question]:
-        """The questions; each gets `n` answers.
+        """The questions; each gets `count` answers.
 
         Raises:
             ApiError: one is empty, or the messages are in a wrong order.
@@ -146,50 +141,43 @@ class BaseRequest(_Strict):
 
     def token_limit(self) -> int | None:
         """Completion tokens of an answer at most; None: no limit."""
-        return self.max_tokens
+        raise NotImplementedError
 
 
-class _Chat(BaseRequest):
+class _Choices(BaseRequest):
+    """What chat and completion requests have in common."""
+
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    n: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def count(self) -> int:
+        """Answers to each question."""
+        return self.n or 1
+
+
+class _Chat(_Choices):
     operation = "chat"
     question_field = "messages"
+    refused = CHAT_REFUSED
 
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    # Accepted, without effect.
-    metadata: dict[str, str] | None = None
-    store: bool | None = None
-    service_tier: str | None = None
-    safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
 
     def token_limit(self) -> int | None:
         """Completion tokens of an answer at most; None: no limit."""
         return min((m for m in (self.max_tokens, self.max_completion_tokens) if m is not None), default=None)
 
+    @classmethod
+    def unserved(cls, values: dict[str, Any]) -> Iterator[Unserved]:
+        """What a body asks for that a step router cannot serve."""
+        yield from super().unserved(values)
+        messages = values.get("messages")
+        for index, message in enumerate(messages if isinstance(messages, list) else ()):
+            yield from unserved_message(f"messages[{index}]", message)
+
 
 class ChatRequest(_Chat):
     """The body of `POST /v1/chat/completions`."""
-
-    unsupported = {
-        "tools": ([],),
-        "tool_choice": ("none", "auto"),
-        "parallel_tool_calls": (True, False),
-        "functions": ([],),
-        "function_call": ("none", "auto"),
-        "response_format": ({"type": "text"},),
-        "logprobs": (False,),
-        "top_logprobs": (0,),
-        "logit_bias": ({},),
-        "frequency_penalty": (0,),
-        "presence_penalty": (0,),
-        "modalities": (["text"],),
-        "audio": (),
-        "prediction": (),
-        "reasoning_effort": (),
-        "verbosity": (),
-        "web_search_options": (),
-        "moderation": (),
-        "prompt_cache_retention": (),
-    }
 
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=1000)]
 
@@ -197,23 +185,9 @@ class ChatRequest(_Chat):
         """The conversation as a question.
 
         Raises:
-            ApiError: the last message is not the user's, or a system message follows others.
+            ApiError: the last message is an assistant's, or the question is empty.
         """
-        conversation: list[Message] = []
-        for index, message in enumerate(self.messages):
-            role: Literal["system", "user", "assistant"]
-            role = "system" if message.role == "developer" else message.role
-            if role == "system" and conversation and conversation[-1].role != "system":
-                raise ApiError(
-                    400, "system messages must come before all others", "invalid_value", f"messages[{index}].role"
-                )
-            conversation.append(Message(role, message.content))
-        last = f"messages[{len(conversation) - 1}]"
-        if conversation[-1].role != "user":
-            raise ApiError(400, "the last message must be the user's", "invalid_value", f"{last}.role")
-        if not conversation[-1].text.strip():
-            raise ApiError(400, "the last message is empty", "invalid_value", f"{last}.content")
-        return [Question(conversation[-1].text.strip(), messages=tuple(conversation[:-1]))]
+        return [asked({f"messages[{index}]": message for index, message in enumerate(self.messages)})]
 
 
 class PassthroughRequest(_Chat):
@@ -222,7 +196,7 @@ class PassthroughRequest(_Chat):
     `passed` has the fields that are passed through unchanged; `reasons` names those that made this necessary.
     """
 
-    unsupported = ChatRequest.unsupported
+    ignored_fields = IGNORED
 
     messages: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=1000)]
     _passed: dict[str, Any] = PrivateAttr(default_factory=dict)
@@ -239,15 +213,28 @@ class PassthroughRequest(_Chat):
         return self._reasons
 
     @classmethod
-    def of(cls, values: dict[str, Any], reasons: tuple[str, ...]) -> PassthroughRequest:
-        """Make the request; unsupported fields are set aside to be passed through.
+    def passing(cls, values: dict[str, Any], reasons: tuple[str, ...], others: frozenset[str]) -> PassthroughRequest:
+        """Make the request; fields that only a server understands are set aside to be passed through.
+
+        Args:
+            values: the body as the client sent it.
+            reasons: what a step router cannot serve.
+            others: further fields that the server takes.
 
         Raises:
             ValidationError: another field is not valid.
         """
-        given = {name: value for name in cls.unsupported if (value := values.pop(name, None)) not in (None, [], {})}
-        made = cls.model_validate(values)
-        made._passed, made._reasons = given, reasons
+        passed = cls.refused.keys() | others
+        given = {name: value for name, value in values.items() if value is not None}
+        known = given.keys() - passed - cls.ignored_fields
+        made = cls.model_validate({name: value for name, value in given.items() if name in known})
+        made._passed = {
+            name: value
+            for name, value in given.items()
+            if name in passed and (value not in ([], {}) or has_effect(value, cls.refused.get(name, ())))
+        }
+        made._reasons = reasons
+        made._ignored = tuple(sorted(name for name in cls.without_effect(given) if name not in passed))
         return made
 
     def questions(self) -> list[Question]:
@@ -259,20 +246,12 @@ class PassthroughRequest(_Chat):
         return [Question("\n".join(texts).strip())]
 
 
-class CompletionRequest(BaseRequest):
+class CompletionRequest(_Choices):
     """The body of `POST /v1/completions`, OpenAI's older API. A prompt is answered as a user's message."""
 
     operation = "text_completion"
     question_field = "prompt"
-    unsupported = {
-        "echo": (False,),
-        "suffix": ("",),
-        "best_of": (1,),
-        "logprobs": (),
-        "logit_bias": ({},),
-        "frequency_penalty": (0,),
-        "presence_penalty": (0,),
-    }
+    refused = COMPLETION_REFUSED
 
     prompt: _Prompts
 
@@ -284,7 +263,7 @@ class CompletionRequest(BaseRequest):
         """
         if not all(prompt.strip() for prompt in self.prompt):
             raise ApiError(400, "a prompt is empty", "invalid_value", "prompt")
-        return [Question(prompt.strip()) for prompt in self.prompt]
+        return [Question(prompt) for prompt in self.prompt]
 
     def token_limit(self) -> int | None:
         """Completion tokens of an answer at most; without `max_tokens` 16, as in OpenAI's API."""
