@@ -16,7 +16,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 # From the bottom up: each may import those on the lines above it. Those on one line don't import each other.
 LAYERS = [
-    ["types", "errors", "stats", "atomic", "control_tokens", "template_sandbox"],
+    ["types", "errors", "stats", "atomic", "control_tokens", "template_sandbox", "json_files"],
     ["seeding", "plugins", "tokenizer_files"],
     ["protocols", "steps", "prompts", "pomdp", "trace_schema_1"],
     ["backends"],
@@ -50,6 +50,7 @@ CONFINED = {
         "config/loading.py",
         "config/settings.py",
         "config/validation.py",
+        "json_files.py",
         "traces.py",
     },
     "starlette": {"server/app.py", "server/endpoints.py", "server/run.py"},

@@ -113,6 +113,23 @@ def load_task(name: str, split: Split = "test") -> Task:
     return made
 
 
+def file_of(name: str) -> Path | None:
+    """The file that a task is in: JSONL, or the Python file of one of the user's own. None: it comes by its name."""
+    if name.partition(":")[0] in {*FAMILIES, *BENCHMARKS}:
+        return None
+    source, is_python, _ = name.partition(".py:")
+    path = Path(source + is_python.rstrip(":")).expanduser()
+    return path if path.is_file() else None
+
+
+def located(name: str) -> str:
+    """The name under which a task is found from any folder: that of a file with its whole path."""
+    path = file_of(name)
+    if path is None:
+        return name
+    return f"{path.resolve()}{name[name.index('.py:') + 3 :]}" if ".py:" in name else str(path.resolve())
+
+
 def default_count(name: str) -> int:
     """How many questions of a task a run takes that asks for no number: 200, of fewer all, of a JSONL file all.
 
