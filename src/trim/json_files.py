@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,6 +11,27 @@ T = TypeVar("T")
 
 _LARGEST_FILE = 64_000_000  # bytes
 _LARGEST_NUMBER = 1 << 63
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, _ in pairs if sum(other == key for other, _ in pairs) > 1)
+        raise ValueError(f"it names {twice[:60]!r} twice")
+    return found
+
+
+def _whole(text: str) -> int:
+    if len(text) > 20 or not -_LARGEST_NUMBER <= (value := int(text)) < _LARGEST_NUMBER:
+        raise ValueError(f"it has a number that is too large: {text[:20]}")
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value - value != 0:
+        raise ValueError(f"it has a number that is not finite: {text[:20]}")
+    return value
 
 
 def read_json(path: Path) -> Any:
@@ -29,17 +51,19 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"it is not UTF-8: byte {error.start} is wrong") from None
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes, *, whole: Callable[[str], int] = _whole) -> Any:
     """The value of a text.
+
+    Args:
+        text: JSON.
+        whole: reads whole numbers; by default those of up to 64 bits.
 
     Raises:
         ValueError: it is not JSON, nests too deeply, names a key twice, or has a number that is not finite or has more
             than 64 bits.
     """
     try:
-        return json.loads(
-            text, object_pairs_hook=_unique, parse_int=_whole, parse_float=_finite, parse_constant=_finite
-        )
+        return json.loads(text, object_pairs_hook=_unique, parse_int=whole, parse_float=_finite, parse_constant=_finite)
     except RecursionError:
         raise ValueError("it nests too deeply") from None
 
@@ -77,24 +101,3 @@ def first_problem(error: Any) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part)[:60] for part in first["loc"] if part != "[key]")
     return f"{where}: {first['msg'].lower()}" if where else str(first["msg"]).lower()
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(key for key, _ in pairs if sum(other == key for other, _ in pairs) > 1)
-        raise ValueError(f"it names {twice[:60]!r} twice")
-    return found
-
-
-def _whole(text: str) -> int:
-    if len(text) > 20 or not -_LARGEST_NUMBER <= (value := int(text)) < _LARGEST_NUMBER:
-        raise ValueError(f"it has a number that is too large: {text[:20]}")
-    return value
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if value - value != 0:
-        raise ValueError(f"it has a number that is not finite: {text[:20]}")
-    return value

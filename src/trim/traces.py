@@ -7,7 +7,6 @@ writer cuts it off before it appends.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from trim.atomic import LineFile
 from trim.errors import TraceError
 from trim.trace_schema_1 import translated
 from trim.types import Question, Trace
@@ -161,21 +161,15 @@ class TraceWriter:
 
     def __init__(self, path: Path) -> None:
         self.torn = find_torn_line(path) if path.exists() else None
-        self._file = path.open("ab")
-        if self.torn is not None:
-            self._file.truncate(self.torn.offset)
+        self._file = LineFile(path, None if self.torn is None else self.torn.offset)
 
     def append(self, trace: Trace) -> None:
-        """Write one line."""
-        self._file.write(_line(trace))
-        self._file.flush()
+        """Write one line, whole or not at all."""
+        self._file.append(_line(trace))
 
     def close(self) -> None:
         """Flush to the disk and close."""
-        if not self._file.closed:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+        self._file.close()
 
     def __enter__(self) -> TraceWriter:
         return self

@@ -58,6 +58,7 @@ async def evaluate(
         if task is None:
             task = load_task(plan.task)
             stack.callback(task.close)
+        task.prepare()
         config, recorded = plan.config.instructed(task.instruction), folder / "traces.jsonl"
         plan = replace(plan, config=config, recorded=recorded if resume else None)
         points = await stack.enter_async_context(open_points(plan, task))

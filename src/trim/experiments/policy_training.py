@@ -31,7 +31,7 @@ from trim.policies.pomdp import PomdpPolicy
 from trim.tasks import load_task
 from trim.training.episodes import Source, solve
 from trim.training.simulated_source import price_range, simulated, textbook
-from trim.training.trackers import tracked
+from trim.training.trackers import require_tracker, tracked
 from trim.types import Action, Role
 
 if TYPE_CHECKING:
@@ -181,6 +181,7 @@ async def train_policy(
     """
     if find_spec("torch") is None:
         raise MissingExtra("torch", "train")
+    require_tracker(tracker)
     from trim.training.ppo import PpoSettings, train
 
     sizes = plan.sizes
@@ -227,6 +228,7 @@ async def _open(plan: TrainingPlan) -> AsyncIterator[_Opened]:
     config, count = plan.config or load_config(None), sizes.questions + sizes.validation
     task = load_task(plan.task, "validation")
     try:
+        task.prepare()
         drawn = task.questions(count, plan.seed)
         if plan.record:
             asked = of_record(config, plan.task)

@@ -97,7 +97,7 @@ async def open_replay(config: Config, folder: Path, accept: Collection[str] = ()
         now = of_record(config, about.task)
         different = differences(about.conditions, now)
         check_same(folder, different, (*accept, "trim", "task_file"), "is a record of something else")
-    with Record(folder) as record:
+    with Record(folder, writable=False) as record:
         weak, strong = (RecordedGenerator(record, role) for role in (Role.WEAK, Role.STRONG))
         yield Backends(without_lookahead(config), weak, strong, RecordedJudge(record))
 
