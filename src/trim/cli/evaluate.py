@@ -101,7 +101,7 @@ async def _eval(args: argparse.Namespace) -> int:
         print(f"trim: {run.torn}", file=sys.stderr)
     write_run(run)
     if args.json:
-        print((run.folder / "results.json").read_text(), end="")
+        print((run.folder / "results.json").read_text("utf-8"), end="")
     else:
         print_run(run)
     return 0

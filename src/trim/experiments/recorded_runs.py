@@ -10,6 +10,7 @@ from trim.config.settings import Config
 from trim.config.specs import identities
 from trim.errors import ConfigError, TaskError
 from trim.experiments.run import Settings
+from trim.json_files import checked
 from trim.policies.artifacts import Models
 from trim.tasks import BENCHMARKS, FAMILIES, Task, load_task
 from trim.traces import read_traces
@@ -47,7 +48,10 @@ class Recorded:
         Raises:
             ConfigError: nothing says whose, or they are of different models.
         """
-        named = [Models(**settings.models) for settings in self.settings]
+        try:
+            named = [checked(Models, settings.models) for settings in self.settings]
+        except ValueError as error:
+            raise ConfigError(f"the run.json beside the traces does not name the models: {error}") from None
         if config is not None:
             named.append(Models(**identities(config)))
         if not named:
