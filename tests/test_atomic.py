@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
-from trim.atomic import write_bytes, write_json, write_text
+from trim.atomic import LineFile, write_bytes, write_json, write_text
 
 
 def test_a_file_is_made_and_replaced(tmp_path: Path) -> None:
@@ -59,3 +61,49 @@ def test_a_pipe_is_written_to(tmp_path: Path) -> None:
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_text(tmp_path / "none" / "a", "text")
+
+
+def limited(size: int, code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run code in a process whose files cannot grow beyond a size, as on a full disk."""
+    limit = (
+        f"import resource, sys\nfrom pathlib import Path\nresource.setrlimit(resource.RLIMIT_FSIZE, ({size},) * 2)\n"
+    )
+    command = [sys.executable, "-c", limit + code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_full_disk_leaves_the_old_content_and_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    code = "from trim.atomic import LineFile, write_bytes\nwrite_bytes(Path(sys.argv[1]), b'x' * 10_000)"
+    done = limited(1_000, code, path)
+    assert done.stderr.splitlines()[-1] == f"OSError: [Errno 27] File too large: '{path}'"
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_line_is_appended_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    code = """
+from trim.atomic import LineFile
+file = LineFile(Path(sys.argv[1]))
+for number in range(100):
+    file.append(b"%090d\\n" % number)
+"""
+    done = limited(1_000, code, path)
+    assert done.stderr.splitlines()[-1] == f"OSError: [Errno 27] File too large: '{path}'"
+    assert [int(line) for line in path.read_bytes().splitlines()] == list(range(10))
+    file = LineFile(path, 91)
+    file.append(b"next\n")
+    file.close()
+    assert path.read_bytes() == b"0" * 90 + b"\nnext\n"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
+def test_a_read_only_file_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    path.chmod(0o400)
+    with pytest.raises(PermissionError, match=str(path)):
+        write_bytes(path, b"new")
+    assert path.read_bytes() == b"old"

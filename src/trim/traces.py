@@ -7,26 +7,38 @@ writer cuts it off before it appends.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
+<<<<<<< HEAD
 from contextlib import suppress
 from dataclasses import dataclass, replace
+=======
+from dataclasses import dataclass
+>>>>>>> runs
 from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from trim.atomic import LineFile
 from trim.errors import TraceError
+from trim.json_files import first_problem, parse_json
 from trim.trace_schema_1 import translated
-from trim.types import Question, Trace
+from trim.types import Question, Role, Trace
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 T = TypeVar("T")
 
+<<<<<<< HEAD
 SCHEMA = 3
 _HEAD = b'{"schema":3,'  # of every line that a `TraceWriter` writes
+=======
+SCHEMA = 2
+_HEAD = b'{"schema":2,'  # of every line that a `TraceWriter` writes
+_MOST = 1 << 53  # tokens, seconds or money; beyond it sums are no longer exact
+_LONGEST_NAME = 1_000  # characters of a policy's name
+>>>>>>> runs
 
 
 def to_json(trace: Trace) -> dict[str, Any]:
@@ -45,6 +57,7 @@ def from_json(line: dict[str, Any]) -> Trace:
         try:
             line = translated(line)
         except (KeyError, TypeError, AttributeError) as error:
+<<<<<<< HEAD
             raise TraceError(f"not a trace of schema 1: {type(error).__name__}: {error}") from None
     elif schema not in (2, SCHEMA):
         raise TraceError(f"trace schema {schema!r}; this version of TRIM reads schemas 1 to {SCHEMA}")
@@ -56,6 +69,12 @@ def _with_separators(trace: Trace, separator: str) -> Trace:
     """The trace of an earlier schema, whose steps stood without white space around them and were joined by this."""
     between = (replace(d, step=replace(d.step, text=d.step.text + separator)) for d in trace.decisions[:-1])
     return replace(trace, decisions=(*between, *trace.decisions[-1:]))
+=======
+            raise TraceError(f"not a trace of schema 1: {type(error).__name__}: {str(error)[:200]}") from None
+    elif schema != SCHEMA or isinstance(schema, bool):
+        raise TraceError(f"trace schema {repr(schema)[:60]}; this version of TRIM reads schema 1 and {SCHEMA}")
+    return _sound(_read(_traces(), line, "trace"))
+>>>>>>> runs
 
 
 def question_to_json(question: Question) -> dict[str, Any]:
@@ -94,9 +113,7 @@ def _read(codec: TypeAdapter[T], values: dict[str, Any], what: str) -> T:
     try:
         return codec.validate_python(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise TraceError(f"not a {what}: {where}: {first['msg'].lower()}") from None
+        raise TraceError(f"not a {what}: {first_problem(error)}") from None
 
 
 @dataclass(frozen=True)
@@ -141,16 +158,66 @@ def read_traces(path: Path) -> Iterator[Trace]:
 
 def _parse(line: bytes, where: str) -> Trace:
     if line.startswith(_HEAD):
-        with suppress(ValueError):  # what is wrong, the slower way below says
-            return _traces().validate_json(line)
+        try:
+            trace = _traces().validate_json(line)
+        except ValueError:
+            pass  # what is wrong, the slower way below says
+        else:
+            return _located(trace, where)
     try:
-        values = json.loads(line)
+        values = parse_json(line)
     except ValueError as error:
         raise TraceError(f"{where}: not JSON: {error}") from None
     try:
         return from_json(values if isinstance(values, dict) else {})
     except TraceError as error:
         raise TraceError(f"{where}: {error}") from None
+
+
+def _located(trace: Trace, where: str) -> Trace:
+    try:
+        return _sound(trace)
+    except TraceError as error:
+        raise TraceError(f"{where}: {error}") from None
+
+
+def _sound(trace: Trace) -> Trace:
+    """The trace, if everything that counts it can rely on its numbers and names.
+
+    Raises:
+        TraceError: a usage is missing, a number is not finite or out of range, or the policy's name is none.
+    """
+    if missing := [role.value for role in Role if role not in trace.usage]:
+        raise TraceError(f"not a trace: usage: it has no {missing[0]!r}")
+    if not trace.policy.isprintable() or not 0 < len(trace.policy) <= _LONGEST_NAME:
+        raise TraceError(f"not a trace: policy: no name of one: {trace.policy[:_LONGEST_NAME]!r}")
+    counts = [
+        count
+        for usage in trace.usage.values()
+        for count in (
+            usage.calls,
+            usage.prompt_tokens,
+            usage.cached_tokens,
+            usage.completion_tokens,
+            usage.discarded_tokens,
+        )
+    ]
+    measures = [trace.cost, trace.seconds, trace.parameter, *trace.phases.values()]
+    for decision in trace.decisions:
+        counts.append(decision.attempt)
+        measures += (decision.score, decision.kept_score)
+        for step, score in ((decision.step, None), *((draft.step, draft.score) for draft in decision.rejected)):
+            counts += (step.tokens, step.prompt_tokens, step.cached_tokens)
+            measures += (step.logprob, step.entropy, score)
+    for count in counts:
+        if not 0 <= count <= _MOST:
+            raise TraceError(f"not a trace: a count of {str(count)[:20]} is out of range")
+    for measure in measures:
+        if measure is not None and not -_MOST <= measure <= _MOST:
+            raise TraceError(f"not a trace: a number is {measure}, not finite or out of range")
+    if not -(1 << 63) <= trace.seed < 1 << 63:
+        raise TraceError(f"not a trace: seed: {str(trace.seed)[:20]} has more than 64 bits")
+    return trace
 
 
 def _line(trace: Trace) -> bytes:
@@ -168,21 +235,15 @@ class TraceWriter:
 
     def __init__(self, path: Path) -> None:
         self.torn = find_torn_line(path) if path.exists() else None
-        self._file = path.open("ab")
-        if self.torn is not None:
-            self._file.truncate(self.torn.offset)
+        self._file = LineFile(path, None if self.torn is None else self.torn.offset)
 
     def append(self, trace: Trace) -> None:
-        """Write one line."""
-        self._file.write(_line(trace))
-        self._file.flush()
+        """Write one line, whole or not at all."""
+        self._file.append(_line(trace))
 
     def close(self) -> None:
         """Flush to the disk and close."""
-        if not self._file.closed:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+        self._file.close()
 
     def __enter__(self) -> TraceWriter:
         return self

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.backends.fake_server import serving
 from tests.cli.process import trim
 from trim.cli.main import main
 from trim.errors import PluginError
@@ -187,3 +188,78 @@ def test_a_grader_that_fails_is_named(tmp_path: Path, capsys: pytest.CaptureFixt
     with pytest.raises(PluginError) as caught:
         main(["--debug", *command, str(tmp_path / "other")])
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_the_file_of_a_task_is_found_again_from_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "q.jsonl").write_text('{"question": "What is 2 + 3?", "answer": "5"}\n')
+    monkeypatch.chdir(tmp_path / "data")
+    options = ["--policies", "always-weak,always-strong", "--score", "--json"]
+    assert main(["eval", "--task", "q.jsonl", "--out", "../run", *options]) == 0
+    assert "Task q," in (tmp_path / "run" / "report.html").read_text("utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    def error(*arguments: str) -> str:
+        capsys.readouterr()
+        assert main([*arguments]) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        return said
+
+    fit = ["fit", "pomdp", "run", "--labels", "prm", "--out", "fit"]
+    assert "too few data from 1 questions" in error(*fit)
+    assert main(["report", "run"]) == 0
+    assert main(["fit", "router", "similarity", "run", "--out", "router"]) in (0, 2)
+    moved = Path("data/q.jsonl").rename("moved.jsonl")
+    assert f"there is no file {tmp_path / 'data' / 'q.jsonl'}: the traces were recorded on it; say with" in error(*fit)
+    assert "too few data from 1 questions" in error(*fit, "--task", str(moved))
+    assert "there is no file absent.jsonl" in error(*fit, "--task", "absent.jsonl")
+    assert main(["report", "run"]) == 0
+
+
+def test_a_missing_extra_is_said_before_anything_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, config, out = tmp_path / "q.jsonl", tmp_path / "trim.toml", tmp_path / "out"
+    file.write_text("".join(f'{{"question": "What is 2 + {n}?", "answer": "{n + 2}"}}\n' for n in range(3)))
+    with serving() as habits:
+        server = f"backend = 'vllm'\nbase_url = '{habits.url}/v1'\nmodel = 'm'\ntemplate = 'trim'\n"
+        config.write_text(f"[weak]\n{server}[strong]\n{server}")
+        arguments = ["--task", str(file), "--config", str(config), "--out", str(out)]
+        monkeypatch.setattr("trim.tasks.grading.find_spec", lambda name: None)
+        assert main(["eval", "--policies", "always-weak", *arguments]) == 2
+        assert "math-verify is needed for this: pip install '.[math]'" in capsys.readouterr().err
+        monkeypatch.setattr("trim.experiments.policy_training.find_spec", lambda name: None)
+        assert main(["train", "agg", "--source", "config", *arguments]) == 2
+        assert "torch is needed for this: pip install '.[train]'" in capsys.readouterr().err
+    assert habits.requests == []
+
+
+def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
+    """Files that cannot grow beyond a size stand for the disk."""
+    limited = "import resource, sys\nfrom trim.cli.main import main\n"
+    limited += "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2)\nsys.exit(main())"
+    out = tmp_path / "out"
+    command = ["eval", "--questions", "6", "--policies", "always-weak,always-strong", "--out", str(out), "--json"]
+    whole = trim(*command[:-2], str(tmp_path / "whole"), "--json")
+    for size in (10, 200, 9_000, 40_000):  # the lock, the settings, a trace, the report
+        again = ["--resume"] if size > 9_000 else []
+        done = subprocess.run(
+            [sys.executable, "-c", limited, str(size), *command, *again], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2, (size, done.stdout, done.stderr)
+        last = done.stderr.splitlines()[-1]
+        if size > 10:
+            assert last.startswith(f"trim: {out}/"), size
+            assert last.endswith(f": File too large; continue with: --out {out} --resume"), size
+        assert "Traceback" not in done.stderr, size
+        assert not list(out.glob("*.tmp")), size
+    done = trim(*command, "--resume")
+    assert done.returncode == 0, done.stderr
+
+    def accuracies(text: str) -> list[float]:
+        return [point["accuracy"] for point in json.loads(text)["operating_points"]]
+
+    assert accuracies(done.stdout) == accuracies(whole.stdout)

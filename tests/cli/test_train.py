@@ -27,7 +27,7 @@ def test_train_writes_a_policy_and_curves(tmp_path: Path, capsys: pytest.Capture
     assert main(["train", "agg", *SMALL, "--out", str(out)]) == 2
     assert "--resume" in capsys.readouterr().err
     assert main(["train", "agg", *SMALL, "--out", str(out), "--resume", "--seed", "1"]) == 2
-    assert "settings differ" in capsys.readouterr().err
+    assert "holds another training: settings.seed 0 -> 1; choose another --out" in capsys.readouterr().err
     found = json.loads((out / "training.json").read_text())
     renamed = {"total_episodes": "episodes", "episodes_per_update": "batch", "learning_rate": "rate"}
     found["settings"] = {renamed.get(name, name): value for name, value in found["settings"].items()}

@@ -86,6 +86,8 @@ def test_a_byte_order_mark_and_any_line_ends_are_accepted(tmp_path: Path, text: 
         (b"[weak]\ntimeout = 1\ntimeout = 2\n", "trim.toml:3: not valid TOML: Cannot overwrite a value"),
         (b"[weak]\nmodel = '''\n\n", "trim.toml:2: not valid TOML: Expected \"'''\""),
         (b"a = " + b"[" * 100_000, "not valid TOML: nested too deeply"),
+        (b"[weak]\ntimeout = " + b"9" * 5000, "trim.toml: not valid TOML: Exceeds the limit"),
+        (b"# " + b"x" * 1_000_000, "is larger than 1,000,000 bytes: it is not a configuration"),
     ],
 )
 def test_what_is_not_toml(tmp_path: Path, content: bytes, message: str) -> None:
@@ -99,6 +101,9 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         load_config(tmp_path / "none.toml")
     with pytest.raises(ConfigError, match="Is a directory"):
         load_config(tmp_path)
+    with pytest.raises(ConfigError, match="null byte"):
+        load_config(Path("no\0such.toml"))
+    assert load(tmp_path, "") == Config()
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def test_several_samples_of_each_question(tmp_path: Path) -> None:
         for line in lines
     }
     assert [p.accuracy for p in resumed.operating_points()] == [p.accuracy for p in run.operating_points()]
-    with pytest.raises(ConfigError, match="samples 3 there, 2 here"):
+    with pytest.raises(ConfigError, match="samples 3 -> 2"):
         Run(tmp_path, replace(SETTINGS, questions=20, samples=2), resume=True)
     run.traces.write_bytes(whole + whole.splitlines(keepends=True)[0])
     with pytest.raises(TraceError, match="is there twice"):
@@ -158,7 +158,7 @@ def test_a_folder_is_never_mixed(tmp_path: Path) -> None:
     evaluate(tmp_path, [AlwaysWeak()])
     with pytest.raises(ConfigError, match="--resume"):
         Run(tmp_path, SETTINGS)
-    with pytest.raises(ConfigError, match="seed 5 there, 6 here"):
+    with pytest.raises(ConfigError, match="seed 5 -> 6"):
         Run(tmp_path, replace(SETTINGS, seed=6), resume=True)
     (tmp_path / "run.json").unlink()
     with pytest.raises(ConfigError, match=r"no run\.json"):

@@ -9,7 +9,7 @@ import pytest
 
 from trim.errors import TaskError
 from trim.experiments.policy_training import REAL, real_sizes
-from trim.tasks import arithmetic_chain, default_count, fixed_questions, load_task
+from trim.tasks import arithmetic_chain, default_count, file_of, fixed_questions, load_task, located
 from trim.types import Question
 
 
@@ -37,3 +37,16 @@ def test_a_run_that_asks_for_no_number_takes_what_there_is(tmp_path: Path) -> No
     assert default_count("gsm_symbolic") == 200
     assert real_sizes(str(file)) == replace(REAL, questions=240, validation=60)
     assert real_sizes("gsm_symbolic") == REAL
+
+
+def test_a_task_in_a_file_has_a_name_that_holds_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for file in ("own.jsonl", "own.py"):
+        Path(file).write_text("")
+    assert located("own.jsonl") == str(tmp_path / "own.jsonl")
+    assert located("own.py:MINE") == f"{tmp_path / 'own.py'}:MINE"
+    for name in ("gsm_symbolic:easy", "math500", "absent.jsonl", "module:MINE"):
+        assert located(name) == name
+        assert file_of(name) is None

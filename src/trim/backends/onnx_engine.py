@@ -379,7 +379,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         if not (folder / name).is_file():
             raise ConfigError(f"{folder} is not an embedded model: {name} is missing")
     try:
-        config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text("utf-8"))
         if config["model_type"] != "qwen3":
             raise ConfigError(f"{folder}/config.json: model_type {config['model_type']!r}, the engine reads qwen3")
     except (ValueError, KeyError) as error:

@@ -15,9 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from trim.atomic import LineFile
 from trim.backends.base import BaseBackend, BaseGenerator, step_stream
 from trim.backends.token_counts import read_up_to
 from trim.errors import TraceError
+from trim.json_files import parse_json
 from trim.protocols import Backend, Judge, Probe, StepGenerator
 from trim.types import Finish, Question, Role, Scores, Step, StepOptions
 
@@ -28,30 +30,36 @@ _SEPARATOR = "\n\n"  # of steps in records of earlier versions, which left it ou
 class Record:
     """A folder's recorded steps and scores, in memory and appended to the file as they come.
 
+    Args:
+        folder: of the record.
+        writable: whether anything is to be added; without it nothing in the folder changes.
+
     Raises:
         TraceError: the file is not a record.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, writable: bool = True) -> None:
         self.folder = folder
         self.known: dict[str, dict[str, Any]] = {}
         path = folder / FILE
-        whole = path.read_bytes().rpartition(b"\n") if path.exists() else (b"", b"", b"")
         try:
-            for line in whole[0].splitlines():
-                entry = json.loads(line)
+            content = path.read_bytes() if path.exists() else b""
+            whole = content[: content.rfind(b"\n") + 1]  # a kill may have left a line unfinished
+            for line in whole.splitlines():
+                entry = parse_json(line)
                 self.known[entry.pop("key")] = entry
+        except OSError as error:
+            raise TraceError(f"{path}: {error.strerror}") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise TraceError.reading(path, "it is not a record", error) from None
-        self._file = path.open("ab")
-        self._file.truncate(len(whole[0]) + len(whole[1]))  # a line that a kill left unfinished
+        self._file = LineFile(path, len(whole)) if writable else None
 
     def add(self, key: str, entry: dict[str, Any]) -> None:
         """Keep an answer; the first one stays."""
         if key not in self.known:
+            assert self._file is not None, "a record that is only read has no model behind it"
+            self._file.append(json.dumps({"key": key} | entry, separators=(",", ":")).encode("ascii") + b"\n")
             self.known[key] = entry
-            self._file.write(json.dumps({"key": key} | entry, separators=(",", ":")).encode("ascii") + b"\n")
-            self._file.flush()
 
     def __enter__(self) -> Record:
         return self
@@ -59,7 +67,8 @@ class Record:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def _key(*parts: object) -> str:

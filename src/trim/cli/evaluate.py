@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from trim.cli.options import DEMO_SEED, config_option, count
+from trim.cli.options import DEMO_SEED, accept_option, config_option, count
 from trim.errors import ConfigError
 from trim.policies.registry import listing
 
@@ -50,6 +50,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
+    accept_option(parser)
     parser.add_argument("--score", action="store_true", help="score drafts also where no policy asks (for trim fit)")
     parser.add_argument("--concurrency", type=count, default=64, help="questions at the same time (default: 64)")
     parser.add_argument("--engine", choices=("local", "ray"), default="local", help="where questions are solved")
@@ -90,6 +91,7 @@ async def _eval(args: argparse.Namespace) -> int:
         score=args.score,
         concurrency=args.concurrency,
         record=args.record,
+        accept=args.accept,
     )
     if args.replay:
         plan = replay_plan(plan, args.replay, args.samples)
@@ -99,7 +101,7 @@ async def _eval(args: argparse.Namespace) -> int:
         print(f"trim: {run.torn}", file=sys.stderr)
     write_run(run)
     if args.json:
-        print((run.folder / "results.json").read_text(), end="")
+        print((run.folder / "results.json").read_text("utf-8"), end="")
     else:
         print_run(run)
     return 0

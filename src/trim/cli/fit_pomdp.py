@@ -55,23 +55,25 @@ def register(pomdp: argparse.ArgumentParser) -> None:
 
 async def _fit(args: argparse.Namespace) -> int:
     from trim.config.loading import load_config
+    from trim.experiments.folder_owner import owned
     from trim.experiments.pomdp_fit import fit_pomdp
     from trim.experiments.recorded_runs import Recorded
     from trim.reporting.console import console
     from trim.reporting.pomdp_plots import write_fit_plots
     from trim.reporting.tables import fit_table
 
-    fitted = await fit_pomdp(
-        Recorded.of(args.traces),
-        task=args.task,
-        labels=args.labels,
-        observation=args.observation,
-        config=load_config(args.config) if args.config else None,
-        price=args.price,
-        total_cost=args.total_cost,
-    )
-    fitted.save(args.out)
-    plots = write_fit_plots(fitted.policy, fitted.estimates, args.out)
+    with owned(args.out):
+        fitted = await fit_pomdp(
+            Recorded.of(args.traces),
+            task=args.task,
+            labels=args.labels,
+            observation=args.observation,
+            config=load_config(args.config) if args.config else None,
+            price=args.price,
+            total_cost=args.total_cost,
+        )
+        fitted.save(args.out)
+        plots = write_fit_plots(fitted.policy, fitted.estimates, args.out)
     if args.json:
         print(json.dumps(fitted.to_json()))
         return 0

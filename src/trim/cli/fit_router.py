@@ -44,19 +44,21 @@ async def _fit(args: argparse.Namespace) -> int:
     from trim.baselines.query_level.text_embedding import open_embedder
     from trim.baselines.query_level.trained_router import train
     from trim.baselines.query_level.training_examples import examples, needed
+    from trim.experiments.folder_owner import owned
     from trim.policies.artifacts import Provenance
 
-    recorded = Recorded.of(args.traces)
-    models = recorded.models(load_config(args.config) if args.config else None)
-    rows = examples(recorded.traces())
-    provenance = Provenance(models, recorded.task(args.task), date.today().isoformat(), len(rows))
-    if args.kind == meta_verifier.KIND:
-        made = meta_verifier.MetaVerifier.fit(rows)
-        made.save(args.out, provenance)
-        gains = ", ".join(f"{votes}: {gain:+.2f}" for votes, gain in enumerate(made.gains))
-        print(f"what a strong answer adds after so many votes, in correct answers: {gains}")
-    else:
-        train(args.kind, rows, open_embedder(args.embedder)).save(args.out, provenance)
+    with owned(args.out):
+        recorded = Recorded.of(args.traces)
+        models = recorded.models(load_config(args.config) if args.config else None)
+        rows = examples(recorded.traces())
+        provenance = Provenance(models, recorded.task(args.task), date.today().isoformat(), len(rows))
+        if args.kind == meta_verifier.KIND:
+            made = meta_verifier.MetaVerifier.fit(rows)
+            made.save(args.out, provenance)
+            gains = ", ".join(f"{votes}: {gain:+.2f}" for votes, gain in enumerate(made.gains))
+            print(f"what a strong answer adds after so many votes, in correct answers: {gains}")
+        else:
+            train(args.kind, rows, open_embedder(args.embedder)).save(args.out, provenance)
     share = needed(rows).mean()
     print(f"{args.kind} from {len(rows)} questions, {share:.0%} of which need the strong model: {args.out}")
     print(f"use it: trim eval --policies always-weak,always-strong,{args.kind}={args.out} --seed OTHER --out DIR")

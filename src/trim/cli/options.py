@@ -16,6 +16,22 @@ def config_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def accept_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--accept`, for going on with a folder under conditions that differ."""
+    parser.add_argument(
+        "--accept",
+        type=_names,
+        default=(),
+        metavar="KEY,...",
+        help="go on although these keys of the folder's run.json differ, such as trim,prices,weak.system; the run notes"
+        " it",
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in map(str.strip, text.split(",")) if name)
+
+
 def count(text: str) -> int:
     """A whole number from 1."""
     if not text.isascii() or not text.isdigit() or int(text) < 1:

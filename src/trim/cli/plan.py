@@ -127,7 +127,7 @@ async def _plan(args: argparse.Namespace) -> int:
     found, title = run.operating_points(), f"simulated, {args.questions} questions"
     write_png(frontier(found, title), args.out / "frontier.png")
     if args.json:
-        print((args.out / "results.json").read_text(), end="")
+        print((args.out / "results.json").read_text("utf-8"), end="")
         return 0
     screen = console()
     screen.print(points_table(found, f"{title}, means per question"))

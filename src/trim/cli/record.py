@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from trim.cli.options import DEMO_SEED, config_option, count
-from trim.config.specs import identities
+from trim.cli.options import DEMO_SEED, accept_option, config_option, count
 
 _DESCRIPTION = """\
 Records whole solutions of both models and the steps and scores that any
@@ -27,6 +26,7 @@ def register(record: argparse.ArgumentParser) -> None:
     record.add_argument("--seed", type=int, default=DEMO_SEED)
     record.add_argument("--samples", type=count, default=1, help="solutions of each question, as for trim eval")
     record.add_argument("--out", type=Path, required=True, metavar="DIR")
+    accept_option(record)
     config_option(record)
     record.set_defaults(run=_record)
 
@@ -38,8 +38,8 @@ async def _record(args: argparse.Namespace) -> int:
     from trim.tasks import default_count
 
     config, questions = load_config(args.config), args.questions or default_count(args.task)
-    about = RecordSettings(args.task, questions, args.seed, identities(config), args.samples)
-    file = await record(config, args.out, about, bar=progress)
+    about = RecordSettings.of(config, args.task, questions, args.seed, args.samples)
+    file = await record(config, args.out, about, accept=args.accept, bar=progress)
     with file.open("rb") as lines:
         print(f"{sum(1 for _ in lines)} steps and scores of {questions} questions: {file}")
     return 0

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trim.cli.options import accept_option
 from trim.errors import ConfigError
 from trim.policies.registry import saved_by
 from trim.training.trackers import TRACKERS
@@ -52,6 +53,7 @@ def register(train: argparse.ArgumentParser) -> None:
     train.add_argument("--task", default="gsm_symbolic", help="a family, or a JSONL file (default: gsm_symbolic)")
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the policy")
     train.add_argument("--resume", action="store_true", help="continue an interrupted training")
+    accept_option(train)
     train.add_argument("--start", type=Path, metavar="DIR", help="begin with the network of another training")
     train.add_argument(
         "--price", type=_prices, metavar="LO:HI", help="of a strong token (default: a step costs 0.002 to 0.5 answers)"
@@ -136,6 +138,7 @@ async def _train(args: argparse.Namespace) -> int:
         weak_price=args.weak_price,
         seed=args.seed,
         concurrency=args.concurrency,
+        accept=args.accept,
     )
     alone = await train_policy(plan, args.out, resume=args.resume, tracker=args.track, bar=progress)
     rows = read_metrics(args.out / "metrics.jsonl")

@@ -32,6 +32,9 @@ RENAMED: dict[KeyPath, str] = {
 }
 """Keys of earlier versions; they are still read."""
 
+_LARGEST = 1_000_000
+"""Bytes that a file may have."""
+
 _OVERRIDE = re.compile(r"TRIM_(?P<path>\w*__\w*)")
 
 
@@ -77,9 +80,12 @@ class _Source:
         if path is None:
             return cls("", "")
         try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror or error}") from None
+            with path.open("rb") as file:
+                content = file.read(_LARGEST + 1)
+        except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+            raise ConfigError(f"{path}: {error.strerror if isinstance(error, OSError) else error}") from None
+        if len(content) > _LARGEST:
+            raise ConfigError(f"{path} is larger than {_LARGEST:,} bytes: it is not a configuration")
         try:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
@@ -102,6 +108,8 @@ class _Source:
             ) from None
         except RecursionError:
             raise ConfigError(f"{self.name}: not valid TOML: nested too deeply") from None
+        except ValueError as error:  # a number of thousands of digits
+            raise ConfigError(f"{self.name}: not valid TOML: {error}") from None
 
     def line_of(self, key: KeyPath) -> int | None:
         """The line on which a key is set; where it is not set, that of the innermost table around it.
@@ -181,7 +189,7 @@ def _toml(text: str) -> object:
     """The TOML value that a text stands for; any other text stays as it is and is refused when the key is checked."""
     try:
         values = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
     return values["value"] if len(values) == 1 else text
 

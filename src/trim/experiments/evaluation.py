@@ -12,12 +12,14 @@ from trim.config.resolution import resolve
 from trim.config.settings import Config
 from trim.config.specs import identities
 from trim.errors import ConfigError
+from trim.experiments.conditions import conditions
+from trim.experiments.folder_owner import owned
 from trim.experiments.ray_cluster import Cluster
 from trim.experiments.recording import RecordSettings
 from trim.experiments.run import ProgressBar, Run, Settings, no_bar
 from trim.experiments.sweep import EvaluationPlan, open_points
 from trim.policies import PolicySpec
-from trim.tasks import Task, load_task
+from trim.tasks import Task, load_task, located
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,25 @@ async def evaluate(
         BackendError: a model failed and its `on_error` says raise. What is done stays; `resume` continues.
     """
     async with AsyncExitStack() as stack:
+        stack.enter_context(owned(folder))
         if task is None:
             task = load_task(plan.task)
             stack.callback(task.close)
+        task.prepare()
         config, recorded = plan.config.instructed(task.instruction), folder / "traces.jsonl"
         plan = replace(plan, config=config, recorded=recorded if resume else None)
         points = await stack.enter_async_context(open_points(plan, task))
         generation = generation_settings(plan.config) | ({"scored": True} if plan.score else {})
-        settings = Settings(task.name, plan.questions, plan.seed, identities(plan.config), generation, plan.samples)
-        run = Run(folder, settings, resume=resume)
+        settings = Settings(
+            located(plan.task),
+            plan.questions,
+            plan.seed,
+            identities(plan.config),
+            generation,
+            plan.samples,
+            conditions(plan.config, plan.task, plan.policies),
+        )
+        run = Run(folder, settings, resume=resume, accept=plan.accept)
         keep_policies(plan.policies, folder)
         if cluster is not None:
             # The workers open the plan themselves.

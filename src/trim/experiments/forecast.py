@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from trim.errors import ConfigError
+from trim.experiments.folder_owner import owned
 from trim.experiments.run import Point, ProgressBar, Run, Settings, no_bar
 from trim.metrics.operating_point import OperatingPoint, cheapest
 from trim.policies import PolicySpec, open_sweep
@@ -171,11 +172,12 @@ async def forecast(
         ConfigError: the folder holds another run.
     """
     about = Settings(TASK.name, questions, seed, simulation.models(), simulation.settings(prices))
-    run = Run(folder, about, resume=resume)
-    points = simulation.points(prices)
-    with bar(len(points) * questions) as advance:
-        await run.add(points, TASK.stream(questions, seed), TASK, progress=advance)
-    run.write_results()
+    with owned(folder):
+        run = Run(folder, about, resume=resume)
+        points = simulation.points(prices)
+        with bar(len(points) * questions) as advance:
+            await run.add(points, TASK.stream(questions, seed), TASK, progress=advance)
+        run.write_results()
     return run
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from trim.errors import ConfigError, TraceError
 from trim.experiments.recorded_runs import Recorded
+from trim.json_files import parse_json
 from trim.tasks import FAMILIES
 
 
@@ -28,14 +28,19 @@ def read_processbench(path: Path) -> list[LabelledSolution]:
     """
     expected, found = "not in ProcessBench's format, problem, steps, label", []
     try:
-        lines = path.read_text("utf-8").split("\n")
+        lines = path.read_text("utf-8-sig").split("\n")
     except (OSError, ValueError) as error:
         raise TraceError.reading(path, expected, error) from None
     for number, line in enumerate(lines, 1):
         try:
             if line.strip():
-                row = json.loads(line)
-                found.append(LabelledSolution(str(row["problem"]), tuple(row["steps"]), int(row["label"])))
+                row = parse_json(line)
+                steps, label = row["steps"], row["label"]
+                if not isinstance(steps, list) or not all(isinstance(step, str) for step in steps):
+                    raise ValueError("steps is no list of texts")
+                if isinstance(label, bool) or not isinstance(label, int) or not -1 <= label < len(steps):
+                    raise ValueError(f"label is {label!r}, not the index of a step or -1")
+                found.append(LabelledSolution(str(row["problem"]), tuple(steps), label))
         except (ValueError, KeyError, TypeError) as error:
             raise TraceError.reading(f"{path}:{number}", expected, error) from None
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from importlib.util import find_spec
@@ -18,8 +18,11 @@ from trim.config.loading import load_config
 from trim.config.settings import Config
 from trim.config.specs import identities
 from trim.errors import ConfigError, MissingExtra, TaskError
+from trim.experiments.conditions import check_same, conditions, differences, of_record
+from trim.experiments.folder_owner import owned
 from trim.experiments.recording import RecordSettings, open_recording
 from trim.experiments.run import ProgressBar, no_bar
+from trim.json_files import read_json
 from trim.policies import AlwaysStrong
 from trim.policies.artifacts import Artifact, Models, Provenance
 from trim.policies.learned.features import PriceRange
@@ -28,7 +31,7 @@ from trim.policies.pomdp import PomdpPolicy
 from trim.tasks import load_task
 from trim.training.episodes import Source, solve
 from trim.training.simulated_source import price_range, simulated, textbook
-from trim.training.trackers import tracked
+from trim.training.trackers import require_tracker, tracked
 from trim.types import Action, Role
 
 if TYPE_CHECKING:
@@ -105,6 +108,7 @@ class TrainingPlan:
         weak_price: of a weak token, in strong tokens.
         seed: of questions, weights and sampling.
         concurrency: questions at the same time.
+        accept: keys of a `run.json` or `training.json` that may differ from those of the folder's earlier part.
 
     Raises:
         ConfigError: parts that don't go together, or a number out of range.
@@ -123,6 +127,7 @@ class TrainingPlan:
     weak_price: float = 0.0
     seed: int = 0
     concurrency: int = 64
+    accept: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.concurrency < 1:
@@ -176,10 +181,13 @@ async def train_policy(
     """
     if find_spec("torch") is None:
         raise MissingExtra("torch", "train")
+    require_tracker(tracker)
     from trim.training.ppo import PpoSettings, train
 
     sizes = plan.sizes
-    async with _open(plan) as opened:
+    async with AsyncExitStack() as stack:
+        stack.enter_context(owned(folder))
+        opened = await stack.enter_async_context(_open(plan))
         alone = await _strong_alone(opened.source)
         prices = plan.prices or price_range(alone.step_tokens)
         settings = PpoSettings(
@@ -220,10 +228,12 @@ async def _open(plan: TrainingPlan) -> AsyncIterator[_Opened]:
     config, count = plan.config or load_config(None), sizes.questions + sizes.validation
     task = load_task(plan.task, "validation")
     try:
+        task.prepare()
         drawn = task.questions(count, plan.seed)
         if plan.record:
-            about = RecordSettings(f"training on {plan.task}", count, plan.seed, identities(config))
-            models_of = open_recording(config, plan.record, about)
+            asked = of_record(config, plan.task)
+            about = RecordSettings(f"training on {plan.task}", count, plan.seed, identities(config), conditions=asked)
+            models_of = open_recording(config, plan.record, about, accept=plan.accept)
         else:
             models_of = open_backends(config)
         async with models_of as backends:
@@ -254,17 +264,24 @@ def _check_folder(folder: Path, plan: TrainingPlan, settings: PpoSettings, opene
         "validation": plan.sizes.validation,
         "start": str(plan.start) if plan.start else None,
     }
+    of_models = {} if plan.source == "simulate" else conditions(plan.config or load_config(None), plan.task)
+    mine |= {"conditions": of_models} if of_models else {}
     mine = json.loads(json.dumps(mine))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        theirs = json.loads(path.read_text()) if path.exists() else None
+        theirs = read_json(path) if path.exists() else None
+        if not isinstance(theirs, dict | None):
+            raise ValueError("it is no JSON object")
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
-    if theirs is not None and "settings" in theirs:
-        theirs["settings"] = {_EARLIER_SETTINGS.get(name, name): value for name, value in theirs["settings"].items()}
     if theirs is not None and not resume:
         raise ConfigError(f"{folder} holds a training already: --resume continues it, or choose another --out")
-    if theirs not in (None, mine):
-        different = [name for name in mine if theirs.get(name) != mine[name]]
-        raise ConfigError(f"{folder} holds another training: {', '.join(different)} differ; choose another --out")
+    if theirs is not None:
+        if isinstance(named := theirs.get("settings"), dict):
+            theirs["settings"] = {_EARLIER_SETTINGS.get(name, name): value for name, value in named.items()}
+        different = differences(theirs, mine)
+        if fixed := [key for key in different if key.partition(".")[0] not in ("models", *of_models)]:
+            words = "; ".join(f"{key} {different[key]}" for key in fixed)
+            raise ConfigError(f"{folder} holds another training: {words}; choose another --out")
+        check_same(folder, different, plan.accept, "holds another training")
     write_json(path, mine)

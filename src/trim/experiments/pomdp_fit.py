@@ -28,7 +28,7 @@ from trim.pomdp.cost_model import CostModel, measure_cost_model
 from trim.pomdp.fit.estimation import PomdpFit, fit
 from trim.pomdp.fit.labels import Labeller, label_by_prm, label_by_rule, labelled_points
 from trim.stats import FloatArray
-from trim.tasks import Task, load_task
+from trim.tasks import Task
 from trim.types import Question
 
 DEFAULT_STEP_COST = 0.05
@@ -85,7 +85,7 @@ async def fit_pomdp(
         ConfigError: traces of different models or tasks, or a task without a rule.
         TraceError: a file cannot be read, or there are too few data.
     """
-    models, opened = recorded.models(config), load_task(recorded.task(task))
+    models, opened = recorded.models(config), recorded.load_task(task)
     settings = config or load_config(None)
     try:
         points = await _observation(observation, settings, models) if observation else None

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from trim.config.settings import Config
 from trim.config.specs import identities
-from trim.errors import ConfigError
+from trim.errors import ConfigError, TaskError
 from trim.experiments.run import Settings
+from trim.json_files import checked
 from trim.policies.artifacts import Models
+from trim.tasks import BENCHMARKS, FAMILIES, Task, load_task
 from trim.traces import read_traces
 from trim.types import Trace
 
@@ -46,7 +48,10 @@ class Recorded:
         Raises:
             ConfigError: nothing says whose, or they are of different models.
         """
-        named = [Models(**settings.models) for settings in self.settings]
+        try:
+            named = [checked(Models, settings.models) for settings in self.settings]
+        except ValueError as error:
+            raise ConfigError(f"the run.json beside the traces does not name the models: {error}") from None
         if config is not None:
             named.append(Models(**identities(config)))
         if not named:
@@ -57,14 +62,33 @@ class Recorded:
         return named[0]
 
     def task(self, name: str | None) -> str:
-        """The task that they were recorded on, or `name` where no run.json says it.
+        """The task that they were recorded on, or `name` where no run.json says it. A file may have moved since: then
+        `name` says where it is now.
 
         Raises:
             ConfigError: nothing says which, or they are of different tasks.
         """
-        names = {settings.task for settings in self.settings} | ({name} if name else set())
+        names = {settings.task for settings in self.settings}
+        if name and not any(task.partition(":")[0] in {*FAMILIES, *BENCHMARKS} for task in names):
+            return name
+        names |= {name} if name else set()
         if len(names) != 1:
             raise ConfigError(
                 f"the traces are of different tasks: {', '.join(sorted(names))}" if names else "say which --task it was"
             )
         return names.pop()
+
+    def load_task(self, name: str | None) -> Task:
+        """Open the task that `task` gives; its `close` is the caller's to call.
+
+        Raises:
+            ConfigError: as for `task`.
+            TaskError: it is not where it was when the traces were recorded.
+        """
+        chosen = self.task(name)
+        try:
+            return load_task(chosen)
+        except TaskError as error:
+            if name:
+                raise
+            raise TaskError(f"{error}: the traces were recorded on it; say with --task where it is now") from None

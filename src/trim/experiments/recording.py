@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any, Self
 
 from trim.atomic import write_json
 from trim.backends.replay_cache import FILE, Record, RecordedGenerator, RecordedJudge
@@ -19,11 +20,14 @@ from trim.config.factory import Backends, open_backends
 from trim.config.settings import Config
 from trim.config.specs import identities
 from trim.errors import ConfigError
+from trim.experiments.conditions import check_same, differences, of_record
+from trim.experiments.folder_owner import owned
 from trim.experiments.run import ProgressBar, no_bar
+from trim.json_files import read_as
 from trim.policies import AlwaysStrong, AlwaysWeak, Threshold
 from trim.routing.router import Router
 from trim.seeding import sample_seeds
-from trim.tasks import load_task
+from trim.tasks import load_task, located
 from trim.types import Action, Question, Role
 
 _AT_ONCE = 16  # questions
@@ -39,12 +43,18 @@ class RecordSettings:
     seed: int
     models: dict[str, str]
     samples: int = 1
+    conditions: dict[str, Any] = field(default_factory=dict)
 
-    def open(self, folder: Path) -> None:
+    @classmethod
+    def of(cls, config: Config, task: str, questions: int, seed: int, samples: int = 1) -> Self:
+        """A record of these models, which are asked in this way."""
+        return cls(located(task), questions, seed, identities(config), samples, of_record(config, task))
+
+    def open(self, folder: Path, accept: Collection[str] = ()) -> None:
         """Begin a record of this, or see that the folder is one.
 
         Raises:
-            ConfigError: it cannot be made, or holds a record of other settings or something else.
+            ConfigError: it cannot be made, or holds a record of other settings than may differ, or something else.
         """
         path = folder / "run.json"
         try:
@@ -54,8 +64,9 @@ class RecordSettings:
                 (folder / FILE).touch()
         except OSError as error:
             raise ConfigError(f"{folder} cannot hold a record: {error.strerror}") from None
-        if (about := RecordSettings.read(folder)) != self:
-            raise ConfigError(f"{folder} is a record of {about}, not of {self}: choose another folder")
+        earlier, now = asdict(RecordSettings.read(folder)), json.loads(json.dumps(asdict(self)))
+        if check_same(folder, differences(earlier, now), accept, "is a record of something else"):
+            write_json(path, now)
 
     @classmethod
     def read(cls, folder: Path) -> RecordSettings:
@@ -67,13 +78,13 @@ class RecordSettings:
         try:
             if folder.is_dir() and not (folder / FILE).is_file():
                 raise ValueError(f"it has no {FILE}")
-            return cls(**json.loads((folder / "run.json").read_text("utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            return read_as(cls, folder / "run.json")
+        except (OSError, ValueError) as error:
             raise ConfigError.reading(folder, "it is not a folder of trim record", error, kind="folder") from None
 
 
 @asynccontextmanager
-async def open_replay(config: Config, folder: Path) -> AsyncIterator[Backends]:
+async def open_replay(config: Config, folder: Path, accept: Collection[str] = ()) -> AsyncIterator[Backends]:
     """The models of a record. Nothing is read ahead: what a record holds are the steps that were decided on.
 
     Raises:
@@ -82,45 +93,57 @@ async def open_replay(config: Config, folder: Path) -> AsyncIterator[Backends]:
     about, names = RecordSettings.read(folder), identities(config)
     if about.models != names:
         raise ConfigError(f"{folder} is a record of {about.models}, not of {names}: give its --config")
-    with Record(folder) as record:
+    if about.conditions:
+        now = of_record(config, about.task)
+        different = differences(about.conditions, now)
+        check_same(folder, different, (*accept, "trim", "task_file"), "is a record of something else")
+    with Record(folder, writable=False) as record:
         weak, strong = (RecordedGenerator(record, role) for role in (Role.WEAK, Role.STRONG))
         yield Backends(without_lookahead(config), weak, strong, RecordedJudge(record))
 
 
 @asynccontextmanager
-async def open_recording(config: Config, folder: Path, about: RecordSettings) -> AsyncIterator[Backends]:
+async def open_recording(
+    config: Config, folder: Path, about: RecordSettings, *, accept: Collection[str] = ()
+) -> AsyncIterator[Backends]:
     """The configured models; what they say is kept in a folder, and nothing is asked for that is there already.
 
     Args:
         config: the models.
         folder: a new one, or one of the same settings.
         about: what is recorded.
+        accept: keys of `run.json` that may differ from those of the folder's earlier part.
 
     Raises:
-        ConfigError: the folder holds something else.
+        ConfigError: the folder holds something else, or another process works in it.
     """
-    about.open(folder)
-    with Record(folder) as record:
-        async with open_backends(without_lookahead(config)) as backends:
-            yield recording(backends, record)
+    with owned(folder, "cannot hold a record"):
+        about.open(folder, accept)
+        with Record(folder) as record:
+            async with open_backends(without_lookahead(config)) as backends:
+                yield recording(backends, record)
 
 
-async def record(config: Config, folder: Path, about: RecordSettings, *, bar: ProgressBar = no_bar) -> Path:
+async def record(
+    config: Config, folder: Path, about: RecordSettings, *, accept: Collection[str] = (), bar: ProgressBar = no_bar
+) -> Path:
     """Explore every question of a task (see `explore`), going on where an earlier call was interrupted.
 
     Args:
         config: the models.
         folder: for the record.
         about: task, questions, seed and samples.
+        accept: keys of `run.json` that may differ from those of the folder's earlier part.
         bar: shows how many questions there are.
 
     Returns:
         The file of steps and scores.
     """
     task = load_task(about.task)
-    questions = iter(task.stream(about.questions, about.seed))
+    questions, config = iter(task.stream(about.questions, about.seed)), config.instructed(task.instruction)
+    about = replace(about, conditions=of_record(config, about.task))
     try:
-        async with open_recording(config.instructed(task.instruction), folder, about) as backends:
+        async with open_recording(config, folder, about, accept=accept) as backends:
             with bar(about.questions) as advance:
 
                 async def worker() -> None:

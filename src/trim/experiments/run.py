@@ -6,9 +6,9 @@ import asyncio
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
@@ -16,6 +16,8 @@ from typing import IO, Any
 from trim import plugins
 from trim.atomic import write_json
 from trim.errors import ConfigError, TaskError, TraceError
+from trim.experiments.conditions import check_same, differences
+from trim.json_files import read_as
 from trim.metrics.curve_summary import Summary, summarise
 from trim.metrics.operating_point import OperatingPoint, measured_points, operating_points, point_name
 from trim.metrics.run_comparison import Compared, compare_runs
@@ -62,11 +64,18 @@ class Settings:
     models: dict[str, str]
     generation: dict[str, Any]
     samples: int = 1  # solutions of each question at each point, each with a seed of its own
+    conditions: dict[str, Any] = field(default_factory=dict)  # all else that decides what comes out
+    accepted: tuple[str, ...] = ()  # differences between this and earlier parts of the run, in words
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """One seed for each sample of a question, the run's own first."""
         return sample_seeds(self.seed, self.samples)
+
+    @property
+    def title(self) -> str:
+        """The task as reports call it: of a file its name."""
+        return Path(self.task).name.removesuffix(".jsonl") if "/" in self.task else self.task
 
     @property
     def size(self) -> str:
@@ -80,12 +89,13 @@ class Settings:
         Raises:
             ConfigError: there is no `run.json`, or `trim eval` did not write it.
         """
+        path = folder / "run.json"
         try:
-            return cls(**json.loads((folder / "run.json").read_text()))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{folder / 'run.json'} cannot be read: {error}") from None
-        except TypeError:
-            raise ConfigError(f"{folder / 'run.json'} was not written by trim eval: choose another --out") from None
+            return read_as(cls, path)
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from None
+        except ValueError as error:
+            raise ConfigError(f"{path} was not written by trim eval ({error}): choose another --out") from None
 
 
 class Run:
@@ -95,12 +105,13 @@ class Run:
         folder: made if it is not there.
         settings: must be those of the folder's earlier part when resuming.
         resume: continue with what is there; without it a folder with traces is refused.
+        accept: keys of `run.json` that may differ from those of the folder's earlier part.
 
     Raises:
         ConfigError: the folder holds another run, or one that was not asked to be resumed.
     """
 
-    def __init__(self, folder: Path, settings: Settings, *, resume: bool = False) -> None:
+    def __init__(self, folder: Path, settings: Settings, *, resume: bool = False, accept: Collection[str] = ()) -> None:
         self.folder = folder
         self.settings = settings
         self.traces = folder / "traces.jsonl"
@@ -114,7 +125,7 @@ class Run:
         started = self.traces.exists() and self.traces.stat().st_size > 0
         if started and not resume:
             raise ConfigError(f"{folder} holds a run already: --resume continues it, or choose another --out")
-        self._check_settings(folder / "run.json", started=started)
+        self._check_settings(folder / "run.json", accept, started=started)
         if started:
             self._read()
 
@@ -132,18 +143,22 @@ class Run:
             raise ConfigError(f"{folder} has no traces.jsonl: it is not a folder of trim eval")
         return cls(folder, Settings.read(folder), resume=True)
 
-    def _check_settings(self, path: Path, *, started: bool) -> None:
-        mine = json.loads(json.dumps(asdict(self.settings)))
+    def _check_settings(self, path: Path, accept: Collection[str], *, started: bool) -> None:
         if started and not path.exists():
             raise ConfigError(f"{self.folder} has traces but no run.json: it cannot be resumed")
-        theirs = asdict(Settings.read(self.folder)) if path.exists() else mine
+        earlier = Settings.read(self.folder) if path.exists() else self.settings
         if not started:  # nothing was done under those settings
-            write_json(path, mine)
+            write_json(path, asdict(self.settings))
             return
-        different = [name for name in mine if theirs[name] != mine[name]]
-        if different:
-            what = ", ".join(f"{name} {theirs[name]!r} there, {mine[name]!r} here" for name in different)
-            raise ConfigError(f"{self.folder} holds another run: {what}")
+        mine = {key: value for key, value in asdict(self.settings).items() if key != "accepted"}
+        theirs = {key: value for key, value in asdict(earlier).items() if key != "accepted"}
+        different = differences(theirs, json.loads(json.dumps(mine)))
+        accepted = check_same(self.folder, different, accept, "holds another run")
+        policies = earlier.conditions.get("policies", {}) | self.settings.conditions.get("policies", {})
+        conditions = self.settings.conditions | ({"policies": policies} if self.settings.conditions else {})
+        self.settings = replace(self.settings, conditions=conditions, accepted=(*earlier.accepted, *accepted))
+        if asdict(self.settings) != asdict(earlier):
+            write_json(path, asdict(self.settings))
 
     def _read(self) -> None:
         """Count what is there.
@@ -153,7 +168,7 @@ class Run:
         """
         for trace in read_traces(self.traces):
             self._count(trace)
-            self._texts[trace.question.id] = hash(trace.question.text)
+            self._texts[trace.question.id] = _hash(trace.question)
         for (policy, parameter), tally in self.tallies.items():
             solutions = Counter(zip(tally.questions, tally.seeds, strict=True))
             if len(solutions) < len(tally.questions):
@@ -212,8 +227,9 @@ class Run:
                 raise TaskError(f"two questions have the id {question.id!r}")
             seen.add(sys.intern(question.id))
             spool.write(json.dumps(question_to_json(question)) + "\n")
-            if self._texts.get(question.id, hash(question.text)) != hash(question.text):
-                raise ConfigError(f"{self.folder} holds another run: question {question.id!r} has another text there")
+            if self._texts.get(question.id, _hash(question)) != _hash(question):
+                words = f"question {question.id!r} has another text or reference there"
+                raise ConfigError(f"{self.folder} holds another run: {words}")
 
     async def _solve_all(
         self,
@@ -262,6 +278,10 @@ class Run:
         path = self.folder / "results.json"
         write_json(path, results)
         return path
+
+
+def _hash(question: Question) -> int:
+    return hash((question.text, question.reference))
 
 
 def compare_folders(first: Path, second: Path) -> list[Compared]:

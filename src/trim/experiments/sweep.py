@@ -11,7 +11,6 @@ from pathlib import Path
 from trim.config.factory import Backends, open_backends
 from trim.config.policy import open_policy
 from trim.config.settings import Config
-from trim.config.specs import identities
 from trim.errors import ConfigError
 from trim.experiments.policy_points import PolicyPoints
 from trim.experiments.recording import RecordSettings, open_recording, open_replay
@@ -38,6 +37,7 @@ class EvaluationPlan:
         recorded: traces whose whole solutions query-level baselines may take over.
         replay: a folder of `trim record` in place of the models.
         record: a folder of the same kind that keeps what the models say, so that nothing is asked for twice.
+        accept: keys of a `run.json` that may differ from those of the folder's earlier part.
     """
 
     config: Config
@@ -52,14 +52,15 @@ class EvaluationPlan:
     recorded: Path | None = None
     replay: Path | None = None
     record: Path | None = None
+    accept: tuple[str, ...] = ()
 
     def open_models(self) -> AbstractAsyncContextManager[Backends]:
         """The models, or the records that stand for them."""
         if self.replay is not None:
-            return open_replay(self.config, self.replay)
+            return open_replay(self.config, self.replay, self.accept)
         if self.record is not None:
-            about = RecordSettings(self.task, self.questions, self.seed, identities(self.config), self.samples)
-            return open_recording(self.config, self.record, about)
+            about = RecordSettings.of(self.config, self.task, self.questions, self.seed, self.samples)
+            return open_recording(self.config, self.record, about, accept=self.accept)
         return open_backends(self.config)
 
 

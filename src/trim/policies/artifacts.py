@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass
 from io import BytesIO
 from operator import eq
 from pathlib import Path
 from typing import Any, Literal
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trim.atomic import write_bytes, write_text
 from trim.errors import ConfigError
+from trim.json_files import checked, read_json
 
 SCHEMA = 1
+_MOST_BYTES = 256_000_000  # of the arrays of a policy, unpacked
 
 Setting = float | str | bool | None
 
@@ -85,16 +89,14 @@ class Artifact:
         Raises:
             ConfigError: unreadable, of another kind or schema, or made for other models.
         """
-        try:
-            header = json.loads((folder / "policy.json").read_text())
+        with readable(folder, "policy"):
+            header = read_json(folder / "policy.json")
             found = (header["schema"], header["kind"])
-            origin = header["provenance"]
-            provenance = Provenance(Models(**origin.pop("models")), **origin)
-            with np.load(folder / "arrays.npz", allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            artifact = cls(header["kind"], header["settings"], arrays, provenance)
-        except (OSError, KeyError, TypeError, ValueError, AttributeError, BadZipFile) as error:
-            raise ConfigError.reading(folder, "not a saved policy", error, kind="folder") from None
+            provenance = checked(Provenance, header["provenance"])
+            settings = header["settings"]
+            if not all(isinstance(value, int | Setting) for value in settings.values()):
+                raise ValueError("a setting is neither a number nor a text")
+            artifact = cls(header["kind"], settings, _arrays(folder / "arrays.npz"), provenance)
         if found != (SCHEMA, kind):
             raise ConfigError(f"{folder} holds a {found[1]} policy of schema {found[0]}, not {kind} of schema {SCHEMA}")
         if models is not None and not models.same(provenance.models):
@@ -105,17 +107,58 @@ class Artifact:
         return artifact
 
 
+@contextmanager
+def readable(folder: Path, what: str) -> Iterator[None]:
+    """Around the reading of a saved policy, and all that is made of its settings and arrays: whatever is wrong with a
+    damaged or made-up one is one sentence.
+
+    Raises:
+        ConfigError: it is not a saved one; says why.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, OSError, TypeError, ValueError) as error:
+        raise ConfigError.reading(folder, f"not a saved {what}", error, kind="folder") from None
+
+
+def number(settings: Mapping[str, Setting], name: str) -> float:
+    """A setting that is a number.
+
+    Raises:
+        KeyError: it is not there.
+        ValueError: it is none.
+    """
+    value = settings[name]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{name} is {value!r}, not a number")
+    return value
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a file: finite numbers, and no more of them than a policy has."""
+    try:
+        with ZipFile(path) as file:
+            if sum(entry.file_size for entry in file.infolist()) > _MOST_BYTES:
+                raise ValueError(f"{path.name} holds more than {_MOST_BYTES:,} bytes")
+        with np.load(path, allow_pickle=False) as file:
+            found: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
+    except (BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+        raise ValueError(f"{path.name} is damaged: {error}") from None
+    for name, array in found.items():
+        if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+            raise ValueError(f"array {name[:60]!r} has entries that are no finite numbers")
+    return found
+
+
 def saved_kind(folder: str | Path) -> str:
     """The family of the policy that is saved in a folder.
 
     Raises:
         ConfigError: none is.
     """
-    path = Path(folder).expanduser() / "policy.json"
-    try:
-        return str(json.loads(path.read_text())["kind"])
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError.reading(path.parent, "not a saved policy", error, kind="folder") from None
+    path = Path(folder).expanduser()
+    with readable(path, "policy"):
+        return str(read_json(path / "policy.json")["kind"])
 
 
 @dataclass(frozen=True)
@@ -134,11 +177,11 @@ class CalibratedPolicy:
             ConfigError: unreadable, another kind of file, or calibrated on other models.
         """
         try:
-            values = json.loads(path.read_text())
+            values = read_json(path)
             if (values["schema"], values["kind"]) != (SCHEMA, "calibration"):
                 raise ConfigError(f"{path} is not a calibration of schema {SCHEMA}: see trim calibrate")
-            found = cls(str(values["policy"]), float(values["parameter"]), str(values["folder"] or ""))
-            known = Models(**values["provenance"]["models"])
+            found = cls(str(values["policy"]), number(values, "parameter"), str(values["folder"] or ""))
+            known = checked(Models, values["provenance"]["models"])
         except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigError.reading(path, "not what trim calibrate writes", error) from None
         if not known.same(models):

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from trim.errors import ConfigError
-from trim.policies.artifacts import Artifact, Models, Provenance
+from trim.policies.artifacts import Artifact, Models, Provenance, number, readable
 from trim.policies.spec import PolicySpec
 from trim.pomdp import (
     Belief,
@@ -216,9 +216,19 @@ class PomdpPolicy(Tunable):
         artifact = Artifact.load(folder, kind="pomdp", models=models, on_mismatch=on_mismatch)
         arrays = {_renamed(name): array for name, array in artifact.arrays.items()}
         settings = {_OLD_SETTINGS.get(name, name): value for name, value in artifact.settings.items()}
-        try:
+        with readable(folder, "POMDP policy"):
+            if sum(array.size for array in arrays.values()) > _MOST_NUMBERS:
+                raise ValueError(f"its arrays have more than {_MOST_NUMBERS:,} numbers")
+            if unknown := settings.keys() - _KNOWN_SETTINGS:
+                raise ValueError(f"it has an unknown {min(unknown)!r}")
             observation = ObservationBins(arrays["minimum_edges"], arrays["score_edges"], arrays["mass"])
-            numbers = {name: settings.pop(name) for name in _MODEL_SETTINGS if name in settings}
+            numbers = {
+                name: number(settings, name)
+                for name in settings.keys() - _OTHER_SETTINGS
+                if settings[name] is not None or name not in _OPTIONAL_SETTINGS
+            }
+            for name in _WHOLE_SETTINGS & numbers.keys():
+                numbers[name] = int(numbers[name])
             model = PomdpModel(
                 hazard=tuple(arrays["hazard"]),
                 observation=observation,
@@ -227,12 +237,14 @@ class PomdpPolicy(Tunable):
                 repair_observation=_scores(arrays, "repair"),
                 resample_observation=_scores(arrays, "resample"),
                 agreement=tuple(arrays["agreement"].tolist()) if "agreement" in arrays else None,
-                **numbers,  # type: ignore[arg-type]
+                **{name: numbers.pop(name) for name in _MODEL_SETTINGS if name in numbers},
             )
-            costs = CostModel(settings.pop("cost_per_draft"), settings.pop("cost_per_strong_step"))  # type: ignore[arg-type]
-            return cls(model, cost_model=costs, **settings)  # type: ignore[arg-type]
-        except (KeyError, TypeError, IndexError) as error:
-            raise ConfigError.reading(folder, "not a saved POMDP policy", error) from None
+            costs = CostModel(numbers.pop("cost_per_draft"), numbers.pop("cost_per_strong_step"))
+            others = {name: settings[name] for name in _OTHER_SETTINGS & settings.keys()}
+            made = cls(model, cost_model=costs, **numbers, **others)  # type: ignore[arg-type]
+            if not isinstance(made.take_over, bool):
+                raise ValueError("take_over must be true or false")
+            return made
 
 
 def open_saved(folder: Path, spec: PolicySpec, models: Models | None) -> PomdpPolicy:
@@ -249,6 +261,14 @@ _MODEL_SETTINGS = (
     "past_weight",
 )
 _POLICY_SETTINGS = ("price", "belief", "gate", "take_over", "resamples", "max_revisions")
+
+_OTHER_SETTINGS = {"belief", "take_over"}
+"""Those that are no numbers."""
+_OPTIONAL_SETTINGS = {"repair_accuracy", "final_accuracy", "gate"}
+_WHOLE_SETTINGS = {"resamples", "max_revisions"}
+_KNOWN_SETTINGS = {*_MODEL_SETTINGS, *_POLICY_SETTINGS, "cost_per_draft", "cost_per_strong_step"}
+_MOST_NUMBERS = 100_000
+"""Entries of all arrays together: a fit has a few thousand, and solving takes time with them."""
 
 _OLD_SETTINGS = {
     "retries": "resamples",

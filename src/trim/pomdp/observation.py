@@ -7,7 +7,6 @@ current score); a first step has 1 for the former.
 
 from __future__ import annotations
 
-import json
 import math
 from bisect import bisect_right
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trim.errors import ConfigError
+from trim.json_files import read_json
 
 FloatArray = NDArray[np.float64]
 Table = list[list[list[float]]]  # [bin of the min][bin of the score][state]
@@ -75,7 +75,7 @@ class ObservationBins:
             ConfigError: the file cannot be read or has another layout.
         """
         try:
-            data = json.loads(Path(path).read_text())
+            data = read_json(Path(path))
             centers = np.array(data["bin_centers"], dtype=float)
             tables = np.array([data[state] for state in STATES], dtype=float)
         except (OSError, KeyError, ValueError, TypeError) as error:
@@ -149,7 +149,7 @@ class ObservationBins:
 def read_points(path: str | Path) -> dict[str, FloatArray]:
     """Read `{state: [[min of previous scores, current score], ...]}` for the three states; see `_points` for errors."""
     try:
-        data = json.loads(Path(path).read_text())
+        data = read_json(Path(path))
         return _points({state: data[state] for state in STATES})
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise ConfigError.reading(path, "not a file of observation points", error) from None

@@ -41,7 +41,7 @@ def write_report(run: Run, title: str = "TRIM: which steps did the strong model 
     )
     html = template.render(
         title=title,
-        subtitle=f"Task {settings.task}, {settings.size}, seed {settings.seed}. Models: "
+        subtitle=f"Task {settings.title}, {settings.size}, seed {settings.seed}. Models: "
         + ", ".join(f"{role} {name}" for role, name in settings.models.items()),
         headline=headline(points),
         figures=_figures(run, shown, breakdown),
@@ -73,7 +73,7 @@ def _figures(run: Run, shown: Sequence[OperatingPoint], breakdown: RunBreakdown)
     made = [
         (
             "Accuracy against strong share",
-            frontier(run.operating_points(), f"{settings.task}, {settings.size}"),
+            frontier(run.operating_points(), f"{settings.title}, {settings.size}"),
             "Accuracy against strong share for every policy; the tables below have the numbers.",
             _frontier_note({p.policy for p in shown}),
         ),

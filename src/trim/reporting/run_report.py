@@ -14,7 +14,7 @@ def write_run(run: Run) -> None:
     """Write the files into the run's folder."""
     run.write_results()
     write_png(
-        frontier(run.operating_points(), f"{run.settings.task}, {run.settings.size}"), run.folder / "frontier.png"
+        frontier(run.operating_points(), f"{run.settings.title}, {run.settings.size}"), run.folder / "frontier.png"
     )
     write_report(run)
 
@@ -23,7 +23,7 @@ def print_run(run: Run) -> None:
     """Print the tables, and where to look."""
     screen = console()
     points = run.operating_points()
-    screen.print(points_table(points, f"{run.settings.task}, {run.settings.size}, means per question"))
+    screen.print(points_table(points, f"{run.settings.title}, {run.settings.size}, means per question"))
     if summaries := run.summaries():
         screen.print(summary_table(summaries))
     if words := headline(points):

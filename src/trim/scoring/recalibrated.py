@@ -11,6 +11,7 @@ from pathlib import Path
 from trim.atomic import write_text
 from trim.backends.base import WrappedBackend
 from trim.errors import ConfigError
+from trim.json_files import read_json
 from trim.protocols import Judge
 from trim.types import Question, Scores
 
@@ -52,7 +53,7 @@ class RecalibrationCurve:
             ConfigError: it cannot be read.
         """
         try:
-            values = json.loads(path.read_text("utf-8"))
+            values = read_json(path)
             return cls(tuple(map(float, values["x"])), tuple(map(float, values["y"])))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError.reading(path, "not a recalibration curve", error) from None

@@ -58,6 +58,7 @@ class Task:
     `stream(count, seed)`: distinct questions, made as they are asked for where the task is endless; the same arguments
     give the same ones. `answer(text)`: the final answer of a solution or None. `right(answer, question)`: whether it is
     the reference; may take seconds, never hangs. `step_labels`: which steps are right, where a rule can say so.
+    `prepare`: raises `MissingExtra` where grading lacks a package; called before the first paid call.
     `instruction`: a system prompt for models that have none. `size`: how many questions there are; None: no end.
     `default_count`: how many a run takes that asks for no number.
     """
@@ -69,6 +70,7 @@ class Task:
     step_labels: Callable[[Question, Sequence[str]], tuple[bool, ...]] | None = None
     form: StepFormat = field(default_factory=StepFormat)
     close: Callable[[], None] = lambda: None
+    prepare: Callable[[], None] = lambda: None
     instruction: str = ""
     size: int | None = None
     default_count: int = DEFAULT_COUNT
@@ -111,6 +113,23 @@ def load_task(name: str, split: Split = "test") -> Task:
     if not isinstance(made, Task):
         raise ConfigError(f"task {name} gives a {type(made).__name__}, not a trim.tasks.Task")
     return made
+
+
+def file_of(name: str) -> Path | None:
+    """The file that a task is in: JSONL, or the Python file of one of the user's own. None: it comes by its name."""
+    if name.partition(":")[0] in {*FAMILIES, *BENCHMARKS}:
+        return None
+    source, is_python, _ = name.partition(".py:")
+    path = Path(source + is_python.rstrip(":")).expanduser()
+    return path if path.is_file() else None
+
+
+def located(name: str) -> str:
+    """The name under which a task is found from any folder: that of a file with its whole path."""
+    path = file_of(name)
+    if path is None:
+        return name
+    return f"{path.resolve()}{name[name.index('.py:') + 3 :]}" if ".py:" in name else str(path.resolve())
 
 
 def default_count(name: str) -> int:
@@ -157,7 +176,7 @@ def _graded(name: str, questions: list[Question], answer: Callable[[str], str | 
     def right(answer: str | None, question: Question) -> bool:
         return grader.right(answer, question.reference or "")
 
-    return replace(fixed_questions(name, questions, right, answer), close=grader.close)
+    return replace(fixed_questions(name, questions, right, answer), close=grader.close, prepare=grader.prepare)
 
 
 def _generated(family: Family, level: str, name: str, split: Split) -> Task:

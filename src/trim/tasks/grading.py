@@ -82,6 +82,15 @@ class Grader:
         with self._lock:
             return self._verify(answer, reference)
 
+    def prepare(self) -> None:
+        """Say now what the first answer would be refused for.
+
+        Raises:
+            MissingExtra: math-verify is not installed.
+        """
+        if find_spec("math_verify") is None:
+            raise MissingExtra("math-verify", "math")
+
     def _verify(self, answer: str, reference: str) -> bool:
         worker = self._start()
         verdict = worker.ask([answer, reference, self.time_limit], self.time_limit + _GRACE)
@@ -95,8 +104,7 @@ class Grader:
         if self._worker is not None and self._worker.alive:
             return self._worker
         self.close()
-        if find_spec("math_verify") is None:
-            raise MissingExtra("math-verify", "math")
+        self.prepare()
         self._worker = _Worker()
         if self._worker.receive(_START_LIMIT) is not True:
             self.close()

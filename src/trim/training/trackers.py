@@ -65,6 +65,16 @@ TRACKERS: dict[str, Callable[[Path, Mapping[str, Any]], AbstractContextManager[L
 }
 
 
+def require_tracker(name: str | None) -> None:
+    """Say before anything is paid for that a tracker is missing.
+
+    Raises:
+        ConfigError: its package is not installed.
+    """
+    if name is not None and find_spec(name) is None:
+        raise ConfigError(f"--track {name} needs its package: pip install {name}")
+
+
 @contextmanager
 def tracked(name: str | None, folder: Path, settings: Mapping[str, Any]) -> Iterator[Callable[[UpdateMetrics], None]]:
     """What logs an update to a tracker, or to none.
@@ -77,11 +87,10 @@ def tracked(name: str | None, folder: Path, settings: Mapping[str, Any]) -> Iter
     Raises:
         ConfigError: the tracker's package is not installed.
     """
+    require_tracker(name)
     if name is None:
         yield lambda row: None
         return
-    if find_spec(name) is None:
-        raise ConfigError(f"--track {name} needs its package: pip install {name}")
     with TRACKERS[name](folder, settings) as log:
         yield lambda row: log(flatten(row), row.update)
 

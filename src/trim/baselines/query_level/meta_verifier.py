@@ -19,7 +19,7 @@ from trim.baselines.query_level.cascade import verified
 from trim.baselines.query_level.solvers import WholeSolutions
 from trim.baselines.query_level.training_examples import Example
 from trim.errors import ConfigError
-from trim.policies.artifacts import Artifact, Models, Provenance
+from trim.policies.artifacts import Artifact, Models, Provenance, readable
 from trim.policies.registry import folder_of
 from trim.policies.spec import PolicySpec
 from trim.protocols import Solver
@@ -64,10 +64,10 @@ class MetaVerifier:
         Raises:
             ConfigError: unreadable, of another kind, or made for other models.
         """
-        try:
-            return cls(Artifact.load(folder, kind=KIND, models=models).arrays["gains"])
-        except KeyError:
-            raise ConfigError(f"{folder}: not a saved meta-verifier") from None
+        with readable(folder, "meta-verifier"):
+            made = cls(Artifact.load(folder, kind=KIND, models=models).arrays["gains"])
+            made.accepts(0, 0.0)
+        return made
 
 
 def automix_pomdp(known: WholeSolutions, spec: PolicySpec) -> Callable[[float], Solver]:

@@ -13,10 +13,10 @@ import numpy as np
 
 from trim import plugins
 from trim.baselines.query_level.solvers import QueryRouter, WholeSolutions
-from trim.baselines.query_level.text_embedding import Embedder, open_embedder
+from trim.baselines.query_level.text_embedding import Embedder, HashedNgrams, open_embedder
 from trim.baselines.query_level.training_examples import Example
 from trim.errors import ConfigError
-from trim.policies.artifacts import Artifact, Models, Provenance
+from trim.policies.artifacts import Artifact, Models, Provenance, readable
 from trim.policies.registry import FAMILIES, folder_of
 from trim.policies.spec import PolicySpec
 from trim.protocols import Solver
@@ -131,14 +131,16 @@ class TrainedRouter:
             ConfigError: unreadable, of another kind, or made for other models.
         """
         artifact = Artifact.load(folder, kind=kind, models=models)
-        try:
+        with readable(folder, "router"):
             learner = _learner(kind)
             model = learner(**{name: artifact.arrays[name] for name in inspect.signature(learner).parameters})
             needs, seen = artifact.arrays["training_needs"], artifact.arrays["seen"]
             embedder = open_embedder(str(artifact.settings["embedder"]))
-        except KeyError as error:
-            raise ConfigError.reading(folder, "not a saved router", error) from None
-        return cls(kind, model, embedder, needs, frozenset(int(mark) for mark in seen))
+            made = cls(kind, model, embedder, needs, frozenset(int(mark) for mark in seen))
+            made.threshold(0.5)
+            if isinstance(embedder, HashedNgrams):
+                made.model.need(embedder.embed(["?"]))  # arrays whose shapes don't fit each other show now
+        return made
 
 
 def train(kind: str, rows: Sequence[Example], embedder: Embedder) -> TrainedRouter:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trim.errors import ConfigError
-from trim.policies.artifacts import Artifact, Models, Provenance, Setting
+from trim.policies.artifacts import Artifact, Models, Provenance, Setting, number, readable
 from trim.policies.learned.features import Aggregate, PriceRange, Stepwise, Vector
 from trim.policies.learned.networks import AggNetwork, Arrays, SeqNetwork
 from trim.policies.spec import PolicySpec
@@ -24,6 +24,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 PAPER_ACTIONS = (Action.CONTINUE, Action.REGENERATE)
 
 _SWEEP = 11
+_ANY = Observation((0.5, 0.5), (20, 20), (Action.CONTINUE,), draft_scores=((0.5,), (0.5,)))
 
 
 @dataclass(frozen=True)
@@ -140,30 +141,23 @@ class LearnedPolicy:
         training = {
             name.removeprefix("training_"): value for name, value in settings.items() if name.startswith("training_")
         }
-        try:
+        with readable(folder, f"{kind} policy"):
             names = tuple(str(settings["features"]).split(","))
-            return cls(
+            made = cls(
                 kind,
                 Aggregate(names) if kind == "agg" else Stepwise(names),
                 artifact.arrays,
-                PriceRange(_number(settings, "price_low"), _number(settings, "price_high")),
-                _number(settings, "price"),
+                PriceRange(number(settings, "price_low"), number(settings, "price_high")),
+                number(settings, "price"),
                 tuple(Action(name) for name in str(settings["actions"]).split(",")),
-                int(_number(settings, "heads")),
+                int(number(settings, "heads")),
                 training,
             )
-        except (KeyError, ValueError, ConfigError) as error:
-            raise ConfigError(f"{folder}: not a saved {kind} policy ({error})") from None
+            made.act(_ANY)  # arrays whose shapes don't fit each other show now, not at the first decision
+        return made
 
 
 def open_saved(folder: Path, spec: PolicySpec, models: Models | None) -> LearnedPolicy:
     """The policy of a folder."""
     kind: Kind = "agg" if spec.family == "agg" else "seq"
     return LearnedPolicy.load(folder, kind=kind, models=models)
-
-
-def _number(settings: Mapping[str, Setting], name: str) -> float:
-    value = settings[name]
-    if not isinstance(value, int | float):
-        raise ValueError(f"{name} is {value!r}")
-    return float(value)
