@@ -16,14 +16,9 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 # From the bottom up: each may import those on the lines above it. Those on one line don't import each other.
 LAYERS = [
-<<<<<<< HEAD
-    ["types", "errors", "stats", "atomic", "control_tokens", "structures", "jinja_sandbox"],
+    ["types", "errors", "stats", "atomic", "control_tokens", "structures", "jinja_sandbox", "json_files"],
     ["seeding", "plugins", "model_files"],
     ["gguf_head"],
-=======
-    ["types", "errors", "stats", "atomic", "control_tokens", "template_sandbox", "json_files"],
-    ["seeding", "plugins", "tokenizer_files"],
->>>>>>> runs
     ["protocols", "steps", "prompts", "pomdp", "trace_schema_1"],
     ["backends"],
     ["traces", "simulation"],

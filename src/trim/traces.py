@@ -8,12 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-<<<<<<< HEAD
-from contextlib import suppress
 from dataclasses import dataclass, replace
-=======
-from dataclasses import dataclass
->>>>>>> runs
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -30,15 +25,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-<<<<<<< HEAD
 SCHEMA = 3
 _HEAD = b'{"schema":3,'  # of every line that a `TraceWriter` writes
-=======
-SCHEMA = 2
-_HEAD = b'{"schema":2,'  # of every line that a `TraceWriter` writes
 _MOST = 1 << 53  # tokens, seconds or money; beyond it sums are no longer exact
 _LONGEST_NAME = 1_000  # characters of a policy's name
->>>>>>> runs
 
 
 def to_json(trace: Trace) -> dict[str, Any]:
@@ -57,24 +47,22 @@ def from_json(line: dict[str, Any]) -> Trace:
         try:
             line = translated(line)
         except (KeyError, TypeError, AttributeError) as error:
-<<<<<<< HEAD
-            raise TraceError(f"not a trace of schema 1: {type(error).__name__}: {error}") from None
-    elif schema not in (2, SCHEMA):
-        raise TraceError(f"trace schema {schema!r}; this version of TRIM reads schemas 1 to {SCHEMA}")
-    trace = _read(_traces(), line, "trace")
-    return trace if schema == SCHEMA else _with_separators(trace, line.get("separator", "\n\n"))
+            raise TraceError(f"not a trace of schema 1: {type(error).__name__}: {str(error)[:200]}") from None
+    elif schema not in (2, SCHEMA) or isinstance(schema, float):
+        raise TraceError(f"trace schema {repr(schema)[:60]}; this version of TRIM reads schemas 1 to {SCHEMA}")
+    trace = _sound(_read(_traces(), line, "trace"))
+    if schema == SCHEMA:
+        return trace
+    separator = line.get("separator", "\n\n")
+    if not isinstance(separator, str):
+        raise TraceError(f"trace: separator {repr(separator)[:60]} is not a text")
+    return _with_separators(trace, separator)
 
 
 def _with_separators(trace: Trace, separator: str) -> Trace:
     """The trace of an earlier schema, whose steps stood without white space around them and were joined by this."""
     between = (replace(d, step=replace(d.step, text=d.step.text + separator)) for d in trace.decisions[:-1])
     return replace(trace, decisions=(*between, *trace.decisions[-1:]))
-=======
-            raise TraceError(f"not a trace of schema 1: {type(error).__name__}: {str(error)[:200]}") from None
-    elif schema != SCHEMA or isinstance(schema, bool):
-        raise TraceError(f"trace schema {repr(schema)[:60]}; this version of TRIM reads schema 1 and {SCHEMA}")
-    return _sound(_read(_traces(), line, "trace"))
->>>>>>> runs
 
 
 def question_to_json(question: Question) -> dict[str, Any]:
