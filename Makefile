@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progre
 UV := .venv-uv/bin
 TEMPLATES := .venv-templates/bin
 
-.PHONY: help setup constraints demo test test-pythons check format bench docs docs-check fuzz check-graders test-templates test-vllm clean
+.PHONY: help setup constraints demo test test-pythons check format bench docs docs-check fuzz check-graders conformance test-templates test-vllm clean
 
 help:
 	@echo "make demo          set up, then see step routing at work (minutes)"
@@ -23,6 +23,7 @@ help:
 	@echo "make docs-check    runs every command of README and documentation (minutes)"
 	@echo "make fuzz          the gateway against schemathesis and 10,000 malformed bodies (installs schemathesis)"
 	@echo "make check-graders every reference of the benchmarks against all others (an hour)"
+	@echo "make conformance   what TRIM makes of every kind of server's answers, as a table (a minute)"
 	@echo "make test-templates chat templates against transformers (installs it in .venv-templates, without torch)"
 	@echo "make test-vllm     routing against three real vLLM servers on the CPU (installs vLLM, 3.5 GB)"
 
@@ -82,6 +83,9 @@ fuzz: $(READY)
 	@$(PIP) schemathesis
 	@$(BIN)/python -m benchmarks.fuzz
 	@TRIM_FUZZ=5000 $(BIN)/python -m pytest tests/server/test_schemas.py tests/server/test_responses_request.py
+
+conformance: $(READY)
+	@$(BIN)/python -m tests.conformance
 
 check-graders: $(READY)
 	@TRIM_GRADERS=all $(BIN)/python -m pytest tests/tasks/test_references.py

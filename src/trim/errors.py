@@ -8,9 +8,13 @@
     +-- PluginError              a policy, judge or task of your own raised an error or breaks its contract; names it
     +-- BackendError             a model server failed; names role and server, says whether a retry may help
         +-- BackendTimeout       no answer in time
-        +-- BackendUnavailable   refused, reset, 429 or 5xx
+        +-- BackendUnavailable   refused, reset or 5xx
+        |   +-- RateLimited      429: too many requests or tokens in a short time
+        +-- QuotaExhausted       the account has no credit or quota left, a retry won't help
         +-- BackendRefused       4xx: the request is not accepted, a retry won't help
         |   +-- InputTooLong     the text does not fit the model's context
+        |   +-- OutputTooLong    more completion tokens were asked for than the model may write
+        |   +-- ContentFiltered  the server's content filter does not let the request through
         +-- BadResponse          an answer that breaks the contract (wrong number of scores, truncated message)
 
 Messages say what happened, where, and what to do. None of them carries a key or a request header.
@@ -106,9 +110,23 @@ class BackendTimeout(BackendError):
 
 
 class BackendUnavailable(BackendError):
-    """The server cannot be reached or says that it is overloaded or broken."""
+    """The server cannot be reached or says that it is overloaded or broken. `retry_after`: the seconds after which it
+    asks to be tried again, if it says so.
+    """
 
     retryable = True
+
+    def __init__(self, server: str, problem: str, hint: str = "", *, retry_after: float | None = None) -> None:
+        super().__init__(server, problem, hint)
+        self.retry_after = retry_after
+
+
+class RateLimited(BackendUnavailable):
+    """Too many requests or tokens in a short time: the server works, but not now for us."""
+
+
+class QuotaExhausted(BackendError):
+    """The account behind the API key has no credit or quota left; only its owner can change that."""
 
 
 class BackendRefused(BackendError):
@@ -120,7 +138,36 @@ class BackendRefused(BackendError):
 
 
 class InputTooLong(BackendRefused):
-    """The text does not fit the model's context. Nothing is ever cut off to make it fit."""
+    """The text does not fit the model's context. Nothing is ever cut off to make it fit.
+
+    `limit` is the context and `prompt` what the prompt takes of it, in tokens, where the server says so.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        problem: str,
+        hint: str = "",
+        *,
+        status: int = 0,
+        limit: int | None = None,
+        prompt: int | None = None,
+    ) -> None:
+        super().__init__(server, problem, hint, status=status)
+        self.limit = limit
+        self.prompt = prompt
+
+
+class OutputTooLong(BackendRefused):
+    """More completion tokens were asked for than the model may write: `limit`, where the server says so."""
+
+    def __init__(self, server: str, problem: str, hint: str = "", *, status: int = 0, limit: int | None = None) -> None:
+        super().__init__(server, problem, hint, status=status)
+        self.limit = limit
+
+
+class ContentFiltered(BackendRefused):
+    """The server's content filter does not let the request or its answer through."""
 
 
 class BadResponse(BackendError):

@@ -27,6 +27,7 @@ class Probe:
     usage: bool | None = None  # token counts at the end
     running_usage: bool | None = None  # token counts in every chunk
     continuation: bool | None = None  # a partial answer is continued
+    repeats_prefix: bool | None = None  # its continuation in a chat begins with the partial answer
     pooling: bool | None = None  # one score per step mark
     prompt_logprobs: bool | None = None
     context: int | None = None

@@ -27,6 +27,8 @@ class Finish(StrEnum):
     SEPARATOR = "separator"  # the separator was written: another step may follow
     EOS = "eos"  # the model ended the solution
     LENGTH = "length"  # cut off at the token limit of a step or a budget
+    CONTENT_FILTER = "content_filter"  # cut off by the server's content filter
+    REFUSAL = "refusal"  # the model refused to answer; the text says so
 
 
 class Action(StrEnum):
@@ -49,6 +51,9 @@ class StopReason(StrEnum):
     STEP_LENGTH = "step_length"  # a kept step ran into the token limit of a step and never ended
     DEGENERATE = "degenerate"  # two steps in a row without a word in them
     MAX_TOKENS = "max_tokens"  # the tokens that the solution may have are written
+    CONTENT_FILTER = "content_filter"  # a server's content filter ended the solution
+    REFUSAL = "refusal"  # a model refused to answer; the newest step says so
+    INPUT_TOO_LONG = "input_too_long"  # failed: the solution so far does not fit the context of a model
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +320,8 @@ class Trace:
     (docs/explanation/evaluation.md), whatever ran beside it. The steps carry the prompt tokens that they are charged
     for. `cost`, in the unit of the prices, is that of `usage`: the total cost. `measured` is what its requests really
     took, with drafts that were read ahead and never decided on and what the servers' caches held; it depends on timing.
-    Without it (traces of earlier versions) `usage` was measured.
+    Without it (traces of earlier versions) `usage` was measured. `error`: what a server said when it refused to go on
+    with a solution that was ended there.
     """
 
     question: Question
@@ -331,8 +337,14 @@ class Trace:
     answer: str | None = None
     correct: bool | None = None
     fallbacks: tuple[Fallback, ...] = ()
+    error: str | None = None
     measured: dict[Role, Usage] = field(default_factory=dict, repr=False)
     measured_cost: float = 0.0
+
+    @property
+    def failed(self) -> bool:
+        """Whether a server refused the question or the solution so far, so that there is no answer to grade."""
+        return self.error is not None
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -20,6 +20,7 @@ from trim.errors import (
     BackendUnavailable,
     ConfigError,
     InputTooLong,
+    RateLimited,
 )
 
 T = TypeVar("T")
@@ -45,7 +46,7 @@ def test_a_server_lists_its_models_and_their_context() -> None:
     ("status", "message", "error"),
     [
         (408, "slow", BackendTimeout),
-        (429, "busy", BackendUnavailable),
+        (429, "busy", RateLimited),
         (500, "broken", BackendUnavailable),
         (400, "this model's maximum context length is 10 tokens", InputTooLong),
         (400, "what?", BackendRefused),

@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from tests.backends.fake_server import Habits, serving
+from trim.backends.client import TokenCounter
 from trim.backends.openai import OpenAIGenerator
+from trim.backends.probe import describe
 from trim.prompts import load_template
 from trim.types import Question, Role
 
@@ -23,6 +27,16 @@ async def _probe(generator: OpenAIGenerator) -> Any:
         return await generator.probe()
     finally:
         await generator.aclose()
+
+
+@pytest.mark.parametrize("repeats", [True, False])
+def test_probe_says_whether_a_chat_repeats_the_partial_answer(repeats: bool, counter: TokenCounter) -> None:
+    with serving(repeat=repeats, usage="end") as habits:
+        chat = {"backend": "llama-server", "continuation": "chat", "tokenizer": counter}
+        found = asyncio.run(_probe(model(habits, **chat)))
+        assert (found.repeats_prefix, found.problem) == (repeats, None)
+        assert f"repeats the partial answer: {'yes' if repeats else 'no'}" in describe(found)
+        assert asyncio.run(_probe(model(habits))).repeats_prefix is None
 
 
 def test_probe() -> None:

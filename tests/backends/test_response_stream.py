@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from trim.backends.client import Server
-from trim.backends.response_stream import Answer, read_chunk, whole
+from trim.backends.response_stream import Answer, finish_reason, read_chunk, whole
 from trim.backends.step_assembly import Chunk
 from trim.backends.token_counts import TokenCounts
 from trim.errors import BadResponse
@@ -44,30 +44,56 @@ SERVER = Server("weak model", "http://127.0.0.1:9/v1", "m")
             {"choices": [{"delta": {"content": "a"}, "logprobs": {"content": [{"logprob": -0.5}]}}]},
             Chunk("a", logprobs=(-0.5,)),
         ),
-        ({"choices": [{"text": "a\ud83d"}]}, Chunk("a?")),
+        ({}, Chunk()),
+        ({"choices": None}, Chunk()),
+        ({"type": "ping"}, Chunk()),
+        ({"choices": [{"delta": None, "finish_reason": "stop"}]}, Chunk(finish="stop")),
+        ({"choices": [{"delta": {"refusal": "No."}}]}, Chunk(refusal="No.")),
+        ({"choices": [{"message": {"content": [{"type": "text", "text": "a"}, {"type": "x"}]}}]}, Chunk("a")),
+        ({"choices": [{"text": "a", "finish_reason": "eos_token"}]}, Chunk("a", finish="stop")),
+        ({"choices": [{"text": "a", "finish_reason": ""}]}, Chunk("a")),
     ],
 )
 def test_every_shape_is_read(raw: dict[str, Any], chunk: Chunk) -> None:
     assert read_chunk(raw) == chunk
 
 
-@pytest.mark.parametrize("raw", [{}, {"choices": 3}, [], {"choices": [{"delta": 5}]}])
+@pytest.mark.parametrize("raw", [{}, {"choices": 3}, {"choices": []}, {"choices": [{"delta": 5}]}])
 def test_another_shape_is_an_error_that_names_the_server(raw: Any) -> None:
     with pytest.raises(BadResponse, match=r"weak model m at http://127\.0\.0\.1:9/v1: an answer of another shape"):
         asyncio.run(Answer(SERVER, whole(raw)).next())
 
 
-def test_an_answer_ends_once_and_closes_its_request() -> None:
-    closed: list[bool] = []
-
-    async def close() -> None:
-        closed.append(True)
-
+def test_an_answer_ends_once() -> None:
     async def run() -> None:
-        answer = Answer(SERVER, whole({"choices": [{"text": "a"}]}), close)
+        answer = Answer(SERVER, whole({"choices": [{"text": "a"}]}))
         assert await answer.next() == Chunk("a")
         assert await answer.next() is None
         await answer.close()
 
     asyncio.run(run())
-    assert closed == [True]
+
+
+@pytest.mark.parametrize(
+    ("told", "means"),
+    [
+        (None, None),
+        ("stop", "stop"),
+        ("STOP", "stop"),
+        ("eos_token", "stop"),
+        ("stop_sequence", "stop"),
+        ("end_turn", "stop"),
+        ("tool_calls", "stop"),
+        ("something new", "stop"),
+        ("length", "length"),
+        ("MAX_TOKENS", "length"),
+        ("model_length", "length"),
+        ("content_filter", "content_filter"),
+        ("SAFETY", "content_filter"),
+        ("error", "error"),
+        ("abort", "abort"),
+        ("insufficient_system_resource", "insufficient_system_resource"),
+    ],
+)
+def test_why_an_answer_ended_has_one_name(told: str | None, means: str | None) -> None:
+    assert finish_reason(told) == means

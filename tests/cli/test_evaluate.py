@@ -17,6 +17,8 @@ from tests.backends.fake_server import serving
 from tests.cli.process import trim
 from trim.cli.main import main
 from trim.errors import PluginError
+from trim.traces import read_traces
+from trim.types import StopReason
 
 EVAL = [
     "eval",
@@ -96,6 +98,37 @@ def test_an_interrupted_evaluation_says_how_to_resume(tmp_path: Path) -> None:
     points = json.loads((out / "results.json").read_text())["operating_points"]
     assert [(p["policy"], p["fallbacks"]) for p in points] == [("always-weak", 0), ("threshold", 2)]
     assert "2 solutions used a fallback" in (out / "report.html").read_text()
+
+
+def test_a_question_that_does_not_fit_fails_alone_and_once(tmp_path: Path) -> None:
+    task = tmp_path / "task.jsonl"
+    texts = {"short": "How many apples?", "long": "apples " * 900, "other": "And now?"}
+    rows = ({"id": name, "question": text, "answer": "7"} for name, text in texts.items())
+    task.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with serving(context=600) as habits:
+        weak = f'base_url = "{habits.url}/v1"\nmodel = "m"\nbackend = "vllm"\n'
+        (tmp_path / "trim.toml").write_text(f"[weak]\n{weak}[generation]\nmax_step_tokens = 100\n")
+        policies = ["--policies", "always-weak", "--task", str(task), "--config", str(tmp_path / "trim.toml")]
+        done = trim("eval", *policies, "--out", str(tmp_path / "out"))
+        assert done.returncode == 0, done.stderr
+        assert "1 of 3 solutions failed: a server refused the text" in done.stdout
+        assert "they count as wrong" in done.stdout
+        found = {trace.question.id: trace for trace in read_traces(tmp_path / "out" / "traces.jsonl")}
+        assert {name: trace.correct for name, trace in found.items()} == {"short": True, "long": False, "other": True}
+        assert found["long"].stop_reason is StopReason.INPUT_TOO_LONG
+        assert "maximum context length" in str(found["long"].error)
+        assert sum("apples apples" in request["prompt"] for request in habits.requests) <= 2
+        (point,) = json.loads((tmp_path / "out" / "results.json").read_text())["operating_points"]
+        assert (point["failed"], point["questions"]) == (1, 3)
+        assert "1 of 3 solutions failed" in (tmp_path / "out" / "report.html").read_text()
+        asked = len(habits.requests)
+        again = trim("eval", *policies, "--out", str(tmp_path / "out"), "--resume")
+        assert again.returncode == 0, again.stderr
+        assert len(habits.requests) == asked
+        task.write_text(json.dumps({"id": "long", "question": texts["long"], "answer": "7"}) + "\n")
+        alone = trim("eval", *policies, "--out", str(tmp_path / "alone"))
+        assert alone.returncode == 1
+        assert "all of 1 solutions failed" in alone.stderr
 
 
 def test_a_parameter_given_twice_is_kept_twice(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trim.server.chunk_merging import map_texts, merge_deltas, whole_message, without_surrogates
+from trim.server.chunk_merging import merge_deltas, whole_message
 
 
 @given(st.text(max_size=12), st.lists(st.integers(0, 12), max_size=4), st.integers(0, 3))
@@ -40,8 +40,3 @@ def test_numbered_calls_are_kept_apart_and_nulls_change_nothing() -> None:
 
 def test_a_message_without_content_says_so() -> None:
     assert whole_message({"role": "assistant"}) == {"role": "assistant", "content": None, "refusal": None}
-
-
-def test_all_texts_are_cleaned_names_too() -> None:
-    cleaned = map_texts({"a\ud83d": ["b\ud83d", 1, None, {"c": True}]}, without_surrogates)
-    assert cleaned == {"a?": ["b?", 1, None, {"c": True}]}

@@ -71,6 +71,7 @@ class Upstream:
     usage: dict[str, Any] | None = field(default_factory=lambda: dict(USAGE))
     status: int = 200
     delay: float = 0.0
+    done: bool = True
     seen: list[dict[str, Any]] = field(default_factory=list)
     cancelled: int = 0
 
@@ -90,7 +91,8 @@ class Upstream:
             if self.usage is not None:
                 yield f"data: {json.dumps(head | {'choices': [], 'usage': self.usage})}\n\n"
             over = True
-            yield "data: [DONE]\n\n"
+            if self.done:
+                yield "data: [DONE]\n\n"
         finally:
             self.cancelled += not over
 
@@ -258,9 +260,10 @@ def test_a_client_that_disconnects_ends_it_and_is_charged(upstream: Upstream, st
         ({"status": 400}, 400, "invalid_value"),
         ({"status": 401}, 502, "backend_error"),
         ({"status": 503}, 503, "backend_unavailable"),
-        ({"script": WORDS[:3]}, 502, "backend_error"),
-        ({"usage": None}, 502, "backend_error"),
-        ({"script": [{"delta": None}]}, 502, "backend_error"),
+        ({"status": 402}, 429, "insufficient_quota"),
+        ({"status": 429}, 429, "rate_limit_exceeded"),
+        ({"script": WORDS[:3], "done": False}, 502, "backend_error"),
+        ({"script": [{"delta": 5}]}, 502, "backend_error"),
         ({"script": [7]}, 502, "backend_error"),
         ({"delay": 9.0}, 504, "deadline_exceeded"),
     ],
@@ -289,8 +292,56 @@ def test_unusual_content_parts_are_not_an_error(upstream: Upstream) -> None:
     upstream.script = [{"delta": {"content": "half \ud83d"}}, {"delta": None, "finish_reason": "stop"}]
     with _passthrough(upstream) as served:
         reply = served.post(ask(tools=[WEATHER])).json()
-        assert reply["choices"][0]["message"]["content"] == "half ?"
+        assert reply["choices"][0]["message"]["content"] == "half �"
         assert served.post(ask(tools=[WEATHER], stream=True)).text.endswith("data: [DONE]\n\n")
+
+
+def test_counts_that_the_server_does_not_give_are_estimated(upstream: Upstream) -> None:
+    upstream.usage = None
+    with _passthrough(upstream) as served:
+        reply = served.post(ask(tools=[WEATHER])).json()
+        assert reply["choices"][0]["message"]["content"] == "It is cold"
+        used = reply["trim"]["usage"]["strong"]
+        assert used["estimated"]
+        assert 3 <= used["completion_tokens"] < 40
+        assert 3 <= used["prompt_tokens"] < 40
+        assert served.spent(1).cost > 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_end_without_a_reason_and_an_answer_in_one_piece(upstream: Upstream, stream: bool) -> None:
+    upstream.script = WORDS[:3]  # [DONE] follows
+    with _passthrough(upstream) as served:
+        answer = served.post(ask(tools=[WEATHER], stream=stream))
+        assert '"finish_reason":"stop"' in answer.text
+    call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+
+    async def one_piece() -> AsyncIterator[str]:
+        yield json.dumps({"choices": [choice], "usage": USAGE})
+
+    upstream.events = one_piece  # type: ignore[method-assign]
+    with _passthrough(upstream) as served:
+        answer = served.post(ask(tools=[WEATHER], stream=stream))
+        if stream:
+            assert '"tool_calls":[{"index":0,"id":"call_1"' in answer.text
+            assert '"finish_reason":"tool_calls"' in answer.text
+        else:
+            assert answer.json()["choices"][0]["message"]["tool_calls"] == [call]
+        assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_content_filter_and_a_refusal_pass_through(upstream: Upstream, stream: bool) -> None:
+    upstream.script = [{"delta": {"content": "It is"}}, {"delta": {}, "finish_reason": "content_filter"}]
+    with _passthrough(upstream, breaker_failures=1) as served:
+        for _ in range(2):
+            answer = served.post(ask(tools=[WEATHER], stream=stream))
+            assert (answer.status_code, '"finish_reason":"content_filter"' in answer.text) == (200, True)
+        upstream.script = [{"delta": {"refusal": "I will not."}}, {"delta": {}, "finish_reason": "stop"}]
+        assert '"refusal":"I will not."' in served.post(ask(tools=[WEATHER], stream=stream)).text
+        assert len(upstream.seen) == 3
 
 
 async def _garbage() -> AsyncIterator[str]:

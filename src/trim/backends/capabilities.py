@@ -26,7 +26,7 @@ class Capabilities:
         chat: how its chat continues a partial answer. flags: `continue_final_message` and `add_generation_prompt:
             false`; trailing: a last assistant message is enough; prefix: that message needs `"prefix": true`;
             none: it can't.
-        repeats_prefix: its chat replies begin with the partial answer that they continue.
+        repeats_prefix: its chat replies begin with the partial answer that they continue; None: some do, each is tried.
         stream: answers in chunks.
         stop: `stops` says that the text ended at a stop string and at which ("tells", as `stop_reason` or
             `matched_stop`); the stop string stays in the text ("keeps"); neither, so that a stop looks like the end of
@@ -41,7 +41,7 @@ class Capabilities:
 
     completions: bool = True
     chat: ChatContinuation = "none"
-    repeats_prefix: bool = False
+    repeats_prefix: bool | None = False
     stream: bool = True
     stop: Literal["tells", "keeps", "hides"] = "hides"
     usage: bool = True
@@ -55,12 +55,12 @@ class Capabilities:
 BACKENDS: dict[str, Capabilities] = {
     "vllm": Capabilities(chat="flags", stop="tells", running_usage=True, top_k=True, logprobs=True),
     "sglang": Capabilities(chat="flags", stop="tells", running_usage=True, top_k=True, logprobs=True),
-    "llama-server": Capabilities(chat="trailing", repeats_prefix=True, top_k=True),
+    "llama-server": Capabilities(chat="trailing", repeats_prefix=None, top_k=True),
     "llama-cpp-python": Capabilities(usage=False, top_k=True),
     "transformers": Capabilities(stop="keeps", usage=False, seed=True),
     "mistral": Capabilities(completions=False, chat="prefix", repeats_prefix=True, seed=False),
     "deepseek": Capabilities(completions=False, chat="prefix", seed=False),
-    "openrouter": Capabilities(chat="trailing", top_k=True),
+    "openrouter": Capabilities(chat="trailing", repeats_prefix=None, top_k=True),
     "openai": Capabilities(completions=False, max_tokens="max_completion_tokens"),
     "generic": Capabilities(),  # anything else that speaks OpenAI's API: nothing but the basics is sent
 }

@@ -1,41 +1,35 @@
-"""What models behind servers share: the openai SDK's client, its retries, errors that name the server, and a local
-token counter.
+"""What models behind servers share: the openai SDK's client, retries, errors that name the server, and a local token
+counter.
 
-The SDK retries refused and reset connections, timeouts, 408, 409, 429 and 5xx with exponential backoff and jitter and
-honours `Retry-After`; what is left after that becomes an error of `trim.errors`.
+What may go away by itself is tried again: refused and reset connections, timeouts, 408, 409, 429 and 5xx, with
+exponential backoff and jitter, or after the time that the server asks for. An error under a status of 200 and an
+account without credit are not.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncGenerator, AsyncIterator
+import json
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from trim.backends.environment import check_connections, usable_key
-from trim.errors import (
-    BackendError,
-    BackendRefused,
-    BackendTimeout,
-    BackendUnavailable,
-    BadResponse,
-    ConfigError,
-    InputTooLong,
-)
+from trim.backends.event_stream import EventStream, Source
+from trim.backends.server_errors import backend_error, html_words, is_html, reply_of, shortened, told_error
+from trim.backends.surrogates import whole_text, whole_texts
+from trim.errors import BackendError, BackendTimeout, BackendUnavailable, BadResponse, ConfigError
 from trim.protocols import Probe
 from trim.types import Usage
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI, AsyncStream
+    from openai import APIStatusError, AsyncOpenAI
 
-_TOO_LONG = re.compile(
-    r"context[ _-]*(length|size|window)|max_model_len|maximum (model |input )?length|too long|too many tokens"
-    r"|longer than the maximum|exceed_context|tokens? limit|max_seq_len",
-    re.IGNORECASE,
-)
+T = TypeVar("T")
 
 
 class Server:
@@ -46,8 +40,10 @@ class Server:
         base_url: the API's address, for generators with its `/v1`.
         model: the name that the server knows the model by.
         api_key: the key, if one is needed.
-        timeout: seconds without a byte after which a request is given up.
+        timeout: seconds without content after which a request is given up.
         retries: how often a request is tried again before it counts as failed.
+
+    `patience`: a server that asks for more seconds until the next try is not tried again.
 
     Raises:
         ConfigError: an argument, or what the environment says of proxies and certificates, cannot be right.
@@ -70,6 +66,7 @@ class Server:
             raise ConfigError(f"{role}: timeout must be above 0 and retries at least 0: {timeout}, {retries}")
         check_connections()
         self.model = model
+        self.patience = 60.0
         self.name = f"{role} {model} at {_public(base_url)}"
         self._base_url = base_url
         # Never None: the SDK would send the environment's key for openai.com instead.
@@ -92,7 +89,7 @@ class Server:
                 api_key=self._key,
                 base_url=self._base_url,
                 timeout=Timeout(self._timeout, connect=min(self._timeout, 10.0)),
-                max_retries=self._retries,
+                max_retries=0,  # see `_answered`
             )
             if not self._is_openai:  # OPENAI_ORG_ID, OPENAI_PROJECT_ID, OPENAI_ADMIN_KEY and OPENAI_CUSTOM_HEADERS
                 client.organization = client.project = client.admin_api_key = None
@@ -110,20 +107,24 @@ class Server:
         if client is not None and self._loop is asyncio.get_running_loop():
             await client.close()
 
-    async def open_stream(self, path: str, body: dict[str, Any]) -> AsyncStream[object]:
-        """The JSON values that `path` sends as events; returns once the server has begun to answer.
+    async def open_stream(self, path: str, body: dict[str, Any]) -> EventStream:
+        """The JSON objects that `path` answers with; returns once the server has begun to answer.
 
-        A path with a leading slash stands beside `/v1`, not in it. The SDK's own types are left out: making them took
-        about a fifth of the gateway's CPU time.
+        A path with a leading slash stands beside `/v1`, not in it. Of the SDK's stream only the response is used: its
+        decoder fails on events without data, and its types took about a fifth of the gateway's CPU time.
 
         Raises:
             BackendError: no answer, after retries.
         """
         from openai import AsyncStream
 
-        kind = AsyncStream[object]
-        async with self.errors():
-            return await self.client.post(self._url(path), body=body, cast_to=object, stream=True, stream_cls=kind)
+        kind, url = AsyncStream[object], self._url(path)
+        body = whole_texts(body)
+        opened = await self._answered(
+            lambda: self.client.post(url, body=body, cast_to=object, stream=True, stream_cls=kind)
+        )
+        source = Source(self.name, f"POST {_public(url)}", self._timeout, self._key, self._translate)
+        return EventStream(source, opened.response.aiter_bytes(), opened.response.aclose)
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """The JSON object that `path` answers with; see `open_stream`.
@@ -131,11 +132,24 @@ class Server:
         Raises:
             BackendError: no such answer, after retries.
         """
-        async with self.errors():
-            answer = await self.client.post(self._url(path), body=body, cast_to=object)
+        url, body = self._url(path), whole_texts(body)
+        answer: object = await self._answered(lambda: self.client.post(url, body=body, cast_to=object))
+        if isinstance(answer, str):
+            answer = self._parsed(answer, url)
         if not isinstance(answer, dict):
             raise BadResponse(self.name, f"{path} answered with something else than a JSON object")
-        return answer
+        if (reply := told_error(answer)) is not None:
+            raise backend_error(self.name, reply, self._key)
+        found: dict[str, Any] = whole_texts(answer)
+        return found
+
+    def _parsed(self, text: str, url: str) -> object:
+        """A body that is not declared to be JSON."""
+        try:
+            return json.loads(text)
+        except ValueError:
+            what = html_words(text) if is_html(text) else f"no JSON: {shortened(text[:80], self._key)!r}"
+            raise BadResponse(self.name, f"POST {_public(url)} answered with {what}", "is base_url right?") from None
 
     async def stream(self, path: str, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """The JSON objects that `path` sends as events. Closing the iterator cancels the request.
@@ -145,16 +159,33 @@ class Server:
         """
         events = await self.open_stream(path, body)
         try:
-            while True:
-                async with self.errors():
-                    event = await anext(events, None)
-                if event is None:
-                    return
-                if not isinstance(event, dict):
-                    raise BadResponse(self.name, f"{path} sent something else than JSON objects")
+            async for event in events:
                 yield event
         finally:
             await events.close()
+
+    async def _answered(self, send: Callable[[], Awaitable[T]]) -> T:
+        """What a request gives, tried again where that may help."""
+        tries = 0
+        while True:
+            try:
+                async with self.errors():
+                    return await send()
+            except BackendError as error:
+                pause = self._pause(error, tries)
+                if pause is None:
+                    raise
+            tries += 1
+            await asyncio.sleep(pause)
+
+    def _pause(self, error: BackendError, tries: int) -> float | None:
+        """Seconds until the next try; None: there is none."""
+        if not error.retryable or tries >= self._retries:
+            return None
+        asked = error.retry_after if isinstance(error, BackendUnavailable) else None
+        if asked is None:
+            return min(0.5 * 2.0**tries, 8.0) * random.uniform(0.75, 1.0)
+        return None if asked > self.patience else asked * random.uniform(1.0, 1.1)
 
     def _url(self, path: str) -> str:
         base = self._base_url.rstrip("/")
@@ -164,8 +195,7 @@ class Server:
         """Names of the models that the server offers, and our model's context in tokens where it says so (vLLM)."""
         base = self._base_url.rstrip("/")
         url = base if base.endswith("/v1") else f"{base}/v1"
-        async with self.errors():
-            answer: Any = await self.client.get(f"{url}/models", cast_to=object)
+        answer: Any = await self._answered(lambda: self.client.get(f"{url}/models", cast_to=object))
         try:
             entries = {str(entry["id"]): entry for entry in answer["data"]}
         except (TypeError, KeyError):
@@ -202,40 +232,25 @@ class Server:
         if isinstance(error, openai.APIConnectionError):
             return BackendUnavailable(self.name, "cannot be reached", "is it running, is base_url right?")
         if isinstance(error, openai.APIStatusError):
-            return self._of_status(error.status_code, self._clean(error.message))
-        if isinstance(error, openai.APIError):
-            return self._of_message(self._clean(error.message))
+            return self._of_status(error)
         if type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2"):
+            words = shortened(str(error), self._key)
             if "Timeout" in type(error).__name__:
                 return BackendTimeout(self.name, f"fell silent for {self._timeout:g} s in the middle of an answer")
-            return BackendUnavailable(self.name, f"the connection broke: {self._clean(str(error))}")
+            return BackendUnavailable(self.name, f"the connection broke: {words}")
         if isinstance(error, (ValueError, openai.OpenAIError)):
-            return BadResponse(self.name, f"an answer that cannot be read: {self._clean(str(error))}")
+            return BadResponse(self.name, f"an answer that cannot be read: {shortened(str(error), self._key)}")
         return None
 
-    def _of_status(self, status: int, message: str) -> BackendError:
-        problem = f"answered {status}: {message}"
-        if status == 408:
-            return BackendTimeout(self.name, problem)
-        if status in (409, 429) or status >= 500:
-            return BackendUnavailable(self.name, problem)
-        if status in (400, 413, 422) and _TOO_LONG.search(message):
-            return InputTooLong(self.name, message)
-        hints = {401: "check api_key_env", 403: "check api_key_env", 404: "check model and base_url"}
-        return BackendRefused(self.name, problem, hints.get(status, ""), status=status)
-
-    def _of_message(self, message: str) -> BackendError:
-        """An error inside a stream, after a status of 200."""
-        if _TOO_LONG.search(message):
-            return InputTooLong(self.name, message)
-        return BackendUnavailable(self.name, f"an error in the middle of an answer: {message}")
-
-    def _clean(self, message: str) -> str:
-        """A server's message in one short line, without the key, which some servers repeat."""
-        if len(self._key) > 4:
-            message = message.replace(self._key, "[key]")
-        line = " ".join(message.split())
-        return line if len(line) <= 300 else line[:299] + "…"
+    def _of_status(self, error: APIStatusError) -> BackendError:
+        body, url = error.response.text, _public(str(error.request.url))
+        reply = reply_of(error.status_code, body, error.response.headers)
+        if is_html(body):
+            reply = replace(reply, words=f"{reply.words} from {url}")
+        found = backend_error(self.name, reply, self._key)
+        if error.response.headers.get("x-should-retry") == "false":
+            found.retryable = False
+        return found
 
 
 class ServerBackend:
@@ -287,7 +302,7 @@ class TokenCounter:
 
     def count(self, text: str) -> int:
         """Tokens of a text, special tokens in it included."""
-        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        return len(self._tokenizer.encode(whole_text(text), add_special_tokens=False).ids)
 
     def encode(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """Token ids as a server would make them (with those that the tokenizer adds), and the characters

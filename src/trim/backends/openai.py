@@ -16,18 +16,18 @@ import asyncio
 import copy
 import random
 from collections import deque
-from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from trim.backends.answer_counts import AnswerTotals
 from trim.backends.capabilities import Capabilities, Continuation, capabilities
 from trim.backends.client import ServerBackend, TokenCounter
+from trim.backends.prefix_repetition import Head, PrefixRepetition
 from trim.backends.probe import try_generator
 from trim.backends.response_stream import Answer, whole
 from trim.backends.step_assembly import Assembler, Chunk, Terms
 from trim.backends.token_counts import TextCounter
-from trim.errors import BackendError, BadResponse, ConfigError, InputTooLong
+from trim.errors import BackendError, BackendTimeout, BadResponse, ConfigError, InputTooLong, OutputTooLong
 from trim.prompts import ChatTemplate
 from trim.protocols import LateCounts, Probe, StepStream
 from trim.seeding import request_seed
@@ -39,6 +39,19 @@ _INSTRUCTION = (
     "{question}\n\nThis is the beginning of a solution:\n\n{prefix}\n\nContinue it from exactly there. Don't "
     "repeat what is written, don't comment on it. Put a blank line between steps."
 )
+
+
+@dataclass
+class Limits:
+    """What a server has said about its model, in tokens; None: nothing.
+
+    Args:
+        context: tokens that the model can read and write together.
+        completion: that it may write.
+    """
+
+    context: int | None = None
+    completion: int | None = None
 
 
 class OpenAIGenerator(ServerBackend):
@@ -55,7 +68,7 @@ class OpenAIGenerator(ServerBackend):
         continuation: how a partial solution is continued.
         tokenizer: counts tokens where the server does not; the model's own. Without one, they are estimated.
         api_key: the server's key, if it has one.
-        timeout: seconds without a byte after which a request is given up.
+        timeout: seconds without content after which a request is given up.
         retries: how often a request is tried again before it counts as failed.
         context: tokens that the model can read; None: as the server says, if it does.
         max_tokens: completion tokens of one stream at most.
@@ -97,7 +110,7 @@ class OpenAIGenerator(ServerBackend):
         self.sampling = sampling or Sampling()
         self.counter = tokenizer
         self.text_counter = TextCounter(tokenizer)
-        self.context = context
+        self.limits = Limits(context)
         self.max_tokens = max_tokens
         self.logprobs = logprobs
         # A white-space stop string ends a chat reply at once where the server has trimmed the kept steps' last blank
@@ -106,6 +119,7 @@ class OpenAIGenerator(ServerBackend):
         running = self.able.stream and (self.able.running_usage or (logprobs and self.able.logprobs))
         # A request per step, where its usage is the step's, is worth more than an estimate.
         self.one_by_one = self.counter is None and not running and self.can_stop and self.able.usage
+        self.repetition = PrefixRepetition(self.able.repeats_prefix if continuation == "chat" else False)
         self._check()
 
     def _check(self) -> None:
@@ -199,8 +213,7 @@ class OpenAIGenerator(ServerBackend):
         self.usage.calls += 1
         if not body["stream"]:
             return Answer(self.server, whole(await self.server.post(path, body)))
-        events = await self.server.open_stream(path, body)
-        return Answer(self.server, events, events.close)
+        return Answer(self.server, await self.server.open_stream(path, body))
 
     def fitting(self, prompt: str, wanted: int) -> int:
         """`wanted`, or fewer completion tokens if no more fit into the context after the prompt.
@@ -208,18 +221,42 @@ class OpenAIGenerator(ServerBackend):
         Raises:
             InputTooLong: none fits.
         """
-        if self.context is None:
+        limits = self.limits
+        wanted = wanted if limits.completion is None else min(wanted, limits.completion)
+        if limits.context is None:
             return wanted
-        used = 1 if self.counter is None else self.counter.count(prompt)
-        if used >= self.context:
-            raise InputTooLong(self.server.name, f"the prompt has {used} tokens, the context {self.context}")
-        return min(wanted, self.context - used)
+        if self.counter is None:
+            return max(1, min(wanted, limits.context - self.text_counter.count(prompt)))
+        used = self.counter.count(prompt)
+        if used >= limits.context:
+            words = f"the prompt has {used} tokens, the context {limits.context}"
+            raise InputTooLong(self.server.name, words, limit=limits.context, prompt=used)
+        return min(wanted, limits.context - used)
 
-    async def learn_context(self) -> None:
-        """Ask the server for its context, unless that is known."""
-        if self.context is None:
-            with suppress(BackendError):
-                _, self.context = await self.server.models()
+    def count(self, totals: AnswerTotals) -> None:
+        """Add what a request has used to `usage`."""
+        self.usage.prompt_tokens += totals.prompt
+        self.usage.cached_tokens += totals.cached
+        self.usage.completion_tokens += totals.completion
+        self.usage.estimated = self.usage.estimated or totals.estimated
+
+    def fewer(self, refusal: InputTooLong | OutputTooLong, prompt: str, asked: int) -> int | None:
+        """Completion tokens to ask for after the server refused to write `asked`; None: it would refuse again. Servers
+        say that the input is too long also when only prompt and completion together are.
+        """
+        limits = self.limits
+        if isinstance(refusal, OutputTooLong):
+            limits.completion = refusal.limit or limits.completion
+            left = refusal.limit or asked // 4
+        elif (context := refusal.limit or limits.context) is None:
+            left = asked // 4
+        else:
+            limits.context = context
+            used = self.text_counter.count(prompt) if refusal.prompt is None else refusal.prompt
+            left = context - used
+            if refusal.prompt is None and self.counter is None:
+                left = max(1, left // 2)  # an estimate rules nothing out, and may be too low
+        return left if 0 < left < asked else None
 
 
 class _Stream:
@@ -234,8 +271,7 @@ class _Stream:
         self._ready: deque[Step] = deque()
         self._answer: Answer | None = None
         self._assembler: Assembler | None = None
-        self._repeated = ""  # what the server may repeat before it goes on
-        self._trimmed = ""  # white space that a chat template may have taken away, and the model then writes again
+        self._head = Head("", repeats=False)
         self._shortened = False  # fewer tokens were asked for than wanted: no more fit
         self._spent = 0  # tokens of finished steps
         self._lost = 0  # tokens read of steps that were never finished, by requests that have ended
@@ -287,17 +323,18 @@ class _Stream:
             return
         try:
             chunk = await self._answer.next()
-            if chunk is None and not self._assembler.finished:
-                raise BadResponse(self._model.server.name, "the answer ended in the middle")
-        except InputTooLong:
-            raise
         except BackendError as error:
+            # A server that has fallen silent has had its time, and what it calls an error itself is one.
+            if isinstance(error, BackendTimeout) or not error.retryable:
+                raise
             await self._resume(error)
             return
-        if chunk is None:
-            await self._take(self._assembler.end())
+        if chunk is None and not self._assembler.finished:
+            await self._resume(BadResponse(self._model.server.name, "the answer ended in the middle"))
+        elif chunk is None:
+            await self._take([*self._assembler.feed(Chunk(self._head.rest())), *self._assembler.end()])
         else:
-            await self._take(self._assembler.feed(self._without_trimmed(self._without_repetition(chunk))))
+            await self._take(self._assembler.feed(replace(chunk, text=self._head.feed(chunk.text))))
 
     async def _take(self, steps: list[Step]) -> None:
         """Queue finished steps; at the end of an answer decide whether another is needed."""
@@ -328,23 +365,20 @@ class _Stream:
         index = len(self._kept)
         attempt = options.attempt if index == self._first else 0
         seed = request_seed(options.seed, index, attempt, self._question.text)
+        repeats = bool(prefix) and await model.repetition.known(model)
         ask = model.fitting(prompt, wanted)
-        while True:
-            try:
-                self._answer = await model.send(
-                    model.body(self._question, prefix, max_tokens=ask, stop=stop, seed=seed)
-                )
-                break
-            except InputTooLong:
-                # Servers also say so when only the prompt and max_tokens together are too long.
-                await model.learn_context()
-                ask = min(model.fitting(prompt, wanted), ask - 1) if ask > model.fitting(prompt, wanted) else ask // 2
-                if ask < 1:
-                    raise
+        body = model.body(self._question, prefix, max_tokens=ask, stop=stop, seed=seed)
+        try:
+            self._answer = await model.send(body)
+        except (InputTooLong, OutputTooLong) as refusal:
+            fewer = model.fewer(refusal, prompt, ask)
+            if fewer is None:
+                raise
+            ask = fewer
+            body = model.body(self._question, prefix, max_tokens=ask, stop=stop, seed=seed)
+            self._answer = await model.send(body)
         self._shortened = ask < wanted
-        chat = model.continuation == "chat"
-        self._repeated = prefix.rstrip() if model.able.repeats_prefix and chat else ""
-        self._trimmed = prefix[len(prefix.rstrip()) :] if chat else ""
+        self._head = Head(prefix if model.continuation == "chat" else "", repeats=repeats)
         terms = Terms(
             model.server.name,
             model.role,
@@ -387,26 +421,3 @@ class _Stream:
         cap = self._options.max_tokens
         total = self._model.max_tokens if cap is None else min(cap, self._model.max_tokens)
         return max(0, total - self._spent)
-
-    def _without_repetition(self, chunk: Chunk) -> Chunk:
-        """Drop the kept steps at the head of a reply from a server that repeats them."""
-        if not self._repeated or not chunk.text:
-            return chunk
-        same = 0
-        for mine, theirs in zip(self._repeated, chunk.text, strict=False):
-            if mine != theirs:
-                self._repeated = ""  # it goes on with a text of its own
-                return chunk
-            same += 1
-        self._repeated = self._repeated[same:]
-        return replace(chunk, text=chunk.text[same:])
-
-    def _without_trimmed(self, chunk: Chunk) -> Chunk:
-        """Drop the white space at the head of a chat reply that the kept steps end with already."""
-        if self._repeated or not self._trimmed or not chunk.text:
-            return chunk
-        pairs = zip(self._trimmed, chunk.text, strict=False)
-        same = next((at for at, (mine, theirs) in enumerate(pairs) if mine != theirs), None)
-        same = min(len(self._trimmed), len(chunk.text)) if same is None else same
-        self._trimmed = self._trimmed[same:] if same == len(chunk.text) else ""
-        return replace(chunk, text=chunk.text[same:])

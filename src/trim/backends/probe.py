@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Protocol
 
+from trim.backends.answer_counts import AnswerTotals
 from trim.backends.capabilities import Continuation
 from trim.backends.client import Server
+from trim.backends.prefix_repetition import PrefixRepetition
 from trim.backends.response_stream import Answer
 from trim.backends.step_assembly import Chunk
 from trim.errors import BackendError
@@ -25,10 +27,13 @@ class Probed(Protocol):
     server: Server
     form: StepFormat
     continuation: Continuation
+    repetition: PrefixRepetition
 
     def body(self, question: Question, prefix: str, *, max_tokens: int, stop: bool, seed: int) -> dict[str, Any]: ...
 
     async def send(self, body: dict[str, Any]) -> Answer: ...
+
+    def count(self, totals: AnswerTotals) -> None: ...
 
 
 async def try_generator(model: Probed, probe: Probe) -> Probe:
@@ -49,6 +54,8 @@ async def try_generator(model: Probed, probe: Probe) -> Probe:
         )
         if model.form.stop is not None and model.continuation == "completions":
             probe = _with_stop(probe, await _answer(model, "", stop=True), model.form.stop)
+        if model.continuation == "chat":
+            probe = replace(probe, repeats_prefix=await model.repetition.known(model))
         chunks = await _answer(model, _BEGUN + model.form.joiner, stop=False)
         return replace(probe, continuation=any(chunk.text for chunk in chunks))
     except BackendError as error:
@@ -87,6 +94,7 @@ def describe(probe: Probe) -> str:
         "token counts": probe.usage,
         "token counts in every chunk": probe.running_usage,
         "continuation": probe.continuation,
+        "repeats the partial answer": probe.repeats_prefix,
         "scores per step": probe.pooling,
         "prompt log-probabilities": probe.prompt_logprobs,
     }

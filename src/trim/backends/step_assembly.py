@@ -16,11 +16,13 @@ from trim.types import Finish, Role, Step
 class Chunk:
     """A piece of an answer; `counts` are of the whole request so far.
 
-    `finish` is the server's finish_reason; `stop` the stop string that it ended at; `told` whether the server says at
-    all which stop string that was.
+    `finish` is why the answer ended, see `trim.backends.response_stream.finish_reason`; `stop` the stop string that it
+    ended at; `told` whether the server says at all which stop string that was. `refusal` is text that stands in place
+    of an answer.
     """
 
     text: str = ""
+    refusal: str = ""
     counts: TokenCounts = TokenCounts()
     finish: str | None = None
     stop: str | None = None
@@ -64,6 +66,7 @@ class Assembler:
         self._counts = AnswerCounts(terms.server, terms.counter, terms.prompt, terms.max_tokens)
         self._logprobs: list[float] = []
         self._prompt_given = False
+        self._refusal = ""
         self._held: list[str] = []  # a finished step that waits for the count at the end of the answer
 
     @property
@@ -86,6 +89,7 @@ class Assembler:
         if chunk.finish is not None:
             self._last = chunk
         self._logprobs += chunk.logprobs or ()
+        self._refusal += chunk.refusal
         texts = [*self._held, *(self._cutter.feed(chunk.text) if chunk.text else [])]
         self._held = texts if self._may_wait(texts, chunk) else []
         steps = self._counted(chunk, texts)
@@ -109,11 +113,17 @@ class Assembler:
         steps = self._counted(Chunk(), texts)
         if terms.limit is not None and self.given >= terms.limit:
             return steps
-        if reason == "length":
+        if self._refusal:
+            if rest:
+                steps.append(self._step(rest, StepCount(0, estimated=True), Finish.SEPARATOR))
+            steps.append(self._step(self._refusal, self._counts.end(token=True), Finish.REFUSAL))
+        elif reason == "length":
             self.cut_off = True
             if rest:
                 steps.append(self._step(rest, self._counts.end(token=False), Finish.LENGTH))
-        elif reason in ("stop", "eos"):
+        elif reason == "content_filter":
+            steps.append(self._step(rest, self._counts.end(token=False), Finish.CONTENT_FILTER))
+        elif reason == "stop":
             finish = self._why(rest)
             stop = terms.form.stop or "" if finish is Finish.SEPARATOR else ""  # the server has taken it away
             steps.append(self._step(rest + stop, self._counts.end(token=True), finish))
@@ -139,10 +149,10 @@ class Assembler:
 
     def _counted(self, chunk: Chunk, texts: list[str]) -> list[Step]:
         """The steps of these texts, none while they wait."""
-        rest = self._cutter.rest()
+        rest = self._cutter.rest() + self._refusal
         if self._held:
             rest, texts = "".join(texts) + rest, []
-        counts = self._counts.read(chunk.counts, chunk.text, texts, rest, len(chunk.logprobs or ()))
+        counts = self._counts.read(chunk.counts, chunk.text + chunk.refusal, texts, rest, len(chunk.logprobs or ()))
         wanted = len(texts) if self._terms.limit is None else self._terms.limit - self.given
         for count in counts[wanted:]:
             self._counts.put_back(count)

@@ -104,4 +104,7 @@ async def _eval(args: argparse.Namespace) -> int:
         print((run.folder / "results.json").read_text("utf-8"), end="")
     else:
         print_run(run)
+    if run.all_failed:
+        print(f"trim: {run.failures}; see error in {run.traces}", file=sys.stderr)
+        return 1
     return 0

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from trim import plugins
 from trim.config.policy import calibrated
@@ -53,6 +53,7 @@ class Backends:
         budget: Budget | None = None,
         prm: Judge | None = None,
         max_tokens: int | None = None,
+        refused: Literal["raise", "stop"] = "raise",
     ) -> Router:
         """A router over these models.
 
@@ -61,6 +62,7 @@ class Backends:
             budget: instead of the configured one.
             prm: instead of the configured one (the oracle's labels).
             max_tokens: completion tokens of a solution at most.
+            refused: what follows when a server does not take a solution's text, see `OnError`.
         """
         spec = self.spec
         return Router(
@@ -72,7 +74,7 @@ class Backends:
             budget=budget or spec.budget,
             prices=spec.prices,
             limits=replace(spec.limits, max_tokens=max_tokens),
-            on_error=spec.on_error,
+            on_error=replace(spec.on_error, refused=refused),
         )
 
 

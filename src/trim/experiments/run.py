@@ -245,8 +245,8 @@ class Run:
             for question, seed in waiting:
                 trace = await point.solver.route(question, seed=seed)
                 with plugins.running(f"task {task.name}"):
-                    answer = task.answer(trace.text)
-                    right = await asyncio.to_thread(task.right, answer, question)
+                    answer = None if trace.failed else task.answer(trace.text)
+                    right = not trace.failed and await asyncio.to_thread(task.right, answer, question)
                 trace = replace(trace, answer=answer, correct=right, policy=point.policy, parameter=point.parameter)
                 writer.append(trace)
                 self._count(trace)
@@ -259,6 +259,24 @@ class Run:
         except BaseExceptionGroup as failures:
             first = failures.exceptions[0]
             raise first from first.__cause__
+
+    @property
+    def failures(self) -> str:
+        """How many solutions failed and how they are treated, in a sentence; empty: none did."""
+        failed = sum(tally.failed for tally in self.tallies.values())
+        solutions = sum(len(tally.questions) for tally in self.tallies.values())
+        if not failed:
+            return ""
+        return (
+            f"{'all' if failed == solutions else failed} of {solutions} solutions failed: a server refused the text, "
+            "too long for the model's context or stopped by a content filter; they count as wrong, --resume keeps them"
+        )
+
+    @property
+    def all_failed(self) -> bool:
+        """Whether no solution at all came to an end."""
+        solutions = sum(len(tally.questions) for tally in self.tallies.values())
+        return 0 < solutions == sum(tally.failed for tally in self.tallies.values())
 
     def operating_points(self) -> list[OperatingPoint]:
         """Figures of what is done so far."""

@@ -40,6 +40,7 @@ class OperatingPoint:
     fallbacks: int  # solutions in which a fallback stood in for a failed model
     prm_tokens: float | None = None  # results of earlier versions do not have it
     estimated: int = 0  # solutions some of whose token counts are estimates
+    failed: int = 0  # solutions whose text a server refused; they count as wrong
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ def operating_points(tallies: Mapping[tuple[str, float | None], Tally]) -> list[
                 questions=len(set(counted.questions)),
                 fallbacks=counted.fallbacks,
                 estimated=counted.estimated,
+                failed=counted.failed,
             )
         )
     return points

@@ -46,6 +46,7 @@ class Tally:
         measured: over all solutions, what requests really took: see `Measured`.
         fallbacks: solutions in which a fallback stood in for a failed model.
         estimated: solutions some of whose token counts are estimates.
+        failed: solutions whose text a server refused; they count as wrong.
     """
 
     questions: list[str] = field(default_factory=list)
@@ -58,6 +59,7 @@ class Tally:
     measured: Measured = field(default_factory=Measured)
     fallbacks: int = 0
     estimated: int = 0
+    failed: int = 0
 
     def add(self, trace: Trace) -> None:
         """Append one solution to every column."""
@@ -73,6 +75,7 @@ class Tally:
         self.fallbacks += bool(trace.fallbacks)
         self.estimated += trace.estimated
         self.measured.add(trace)
+        self.failed += trace.failed
 
 
 def common_questions(tallies: Sequence[Tally]) -> tuple[str, ...]:

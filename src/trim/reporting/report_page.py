@@ -44,6 +44,7 @@ def write_report(run: Run, title: str = "TRIM: which steps did the strong model 
         subtitle=f"Task {settings.title}, {settings.size}, seed {settings.seed}. Models: "
         + ", ".join(f"{role} {name}" for role, name in settings.models.items()),
         headline=headline(points),
+        failures=run.failures,
         figures=_figures(run, shown, breakdown),
         points=points,
         summaries=run.summaries(),
@@ -196,7 +197,10 @@ def _row(trace: Trace) -> dict[str, Any]:
         "ok": bool(trace.correct),
         "w": trace.stop_reason.value.replace("_", " "),
         "n": trace.usage[Role.STRONG].completion_tokens,
-        "f": [f"{fallback.role.value} failed, fallback to {fallback.to.value}" for fallback in trace.fallbacks],
+        "f": [
+            *(f"{fallback.role.value} failed, fallback to {fallback.to.value}" for fallback in trace.fallbacks),
+            *([] if trace.error is None else [f"failed: {trace.error}"]),
+        ],
         "s": [
             {
                 "a": decision.step.role.value,

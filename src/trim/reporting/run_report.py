@@ -30,4 +30,6 @@ def print_run(run: Run) -> None:
         screen.print(f"[bold]{words}[/bold]")
     if failed := sum(p.fallbacks for p in points):
         print(f"{failed} solutions used a fallback because a model failed (see on_error); the report marks them")
+    if run.failures:
+        print(run.failures)
     print(f"Look at it: {(run.folder / 'report.html').resolve()}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 
 from trim import plugins
-from trim.errors import ConfigError, PluginError
+from trim.errors import ConfigError, ContentFiltered, InputTooLong, PluginError
 from trim.protocols import Judge, Policy, StepGenerator
 from trim.routing.limits import Limits, OnError
 from trim.routing.speculation import Drafted, Drafting
@@ -78,6 +78,7 @@ class Solution:
         self._fallbacks: list[Fallback] = []
         self._writer = Role.WEAK if setup.policy.uses_drafts else Role.STRONG  # who writes the next step
         self._unrouted = False  # a failure took the policy's say away: the weak model finishes
+        self._error: str | None = None  # of a server that does not take the text
         self._reader: StepReader | None = None  # the strong model's stream after TAKE_OVER
         self._strong_end: Step | None = None  # what it wrote last
         self._revisions: int = setup.policy.max_revisions
@@ -94,7 +95,7 @@ class Solution:
             self._decisions.append(decision)
             self._draft_scores.append(_scores_of(decision.drafts))
             self._strong_scores.append(_scores_of(decision.strong_texts) if self._revisions else ())
-            self.stop = self._stop_after(decision.step)
+            self.stop = self.stop or self._stop_after(decision.step)
         return decision
 
     async def close(self) -> None:
@@ -126,6 +127,7 @@ class Solution:
             seconds=time.perf_counter() - self._started,
             phases=self._ledger.busy,
             fallbacks=tuple(self._fallbacks),
+            error=self._error,
         )
 
     # One position -----------------------------------------------------------------------------------------------
@@ -350,6 +352,8 @@ class Solution:
     def _finish(self, end: Step | None) -> None:
         """A model has ended the solution without another step. White space belongs to the last one."""
         self.stop = StopReason.EOS if self._decisions else StopReason.EMPTY
+        if end is not None and end.finish is Finish.CONTENT_FILTER:
+            self.stop = StopReason.CONTENT_FILTER
         if end is None or not end.text or not self._decisions:
             return
         last = self._decisions[-1]
@@ -360,6 +364,10 @@ class Solution:
         self._decisions[-1] = replace(last, step=step)
 
     def _stop_after(self, step: Step) -> StopReason | None:
+        if step.finish is Finish.CONTENT_FILTER:
+            return StopReason.CONTENT_FILTER
+        if step.finish is Finish.REFUSAL:
+            return StopReason.REFUSAL
         if self._setup.form.has_answer(step.text):
             return StopReason.FINAL_ANSWER
         if step.finish is Finish.EOS:
@@ -375,13 +383,22 @@ class Solution:
         return None
 
     async def _fall_back(self, failure: RoleFailed) -> None:
-        """Fall back to the model that `on_error` names, or raise the error."""
-        on_error = self._setup.on_error
-        to = {Role.WEAK: on_error.weak, Role.STRONG: on_error.strong, Role.PRM: on_error.prm}[failure.role]
+        """Fall back to the model that `on_error` names, or stop there, or raise the error."""
+        on_error, error = self._setup.on_error, failure.error
+        filtered, unfit = isinstance(error, ContentFiltered), isinstance(error, InputTooLong)
+        to = (
+            "raise"
+            if filtered
+            else {Role.WEAK: on_error.weak, Role.STRONG: on_error.strong, Role.PRM: on_error.prm}[failure.role]
+        )
         failed = {fallback.role.value for fallback in self._fallbacks}
         if to == "raise" or to in failed or failure.role.value in failed:
-            raise failure.error from None
-        self._fallbacks.append(Fallback(failure.role, len(self._decisions), str(failure.error), Role(to)))
+            if on_error.refused == "raise" or not (filtered or unfit):
+                raise error from None
+            self._error = str(error)
+            self.stop = StopReason.CONTENT_FILTER if filtered else StopReason.INPUT_TOO_LONG
+            return
+        self._fallbacks.append(Fallback(failure.role, len(self._decisions), str(error), Role(to)))
         await self._drafting.drop()
         await self._close_strong()
         self._drafting.prm = None

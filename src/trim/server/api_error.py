@@ -11,8 +11,11 @@ from trim.errors import (
     BackendRefused,
     BackendTimeout,
     BackendUnavailable,
+    ContentFiltered,
     InputTooLong,
     PluginError,
+    QuotaExhausted,
+    RateLimited,
     TrimError,
 )
 
@@ -54,12 +57,23 @@ def client_error(error: TrimError, param: str, passthrough_for: str | None = Non
         return INTERNAL_ERROR
     if isinstance(error, InputTooLong):
         return ApiError(400, message, "context_length_exceeded", param)
+    if isinstance(error, ContentFiltered):
+        return ApiError(400, message, "content_filter", param)
     if isinstance(error, BackendRefused) and passthrough_for is not None and error.status in _REQUEST_AT_FAULT:
         return ApiError(400, message, "invalid_value", passthrough_for)
     if isinstance(error, BackendTimeout):
         return ApiError(504, message, "backend_timeout", kind="backend_error")
+    if isinstance(error, QuotaExhausted):
+        return ApiError(429, message, "insufficient_quota", kind="insufficient_quota")
+    if isinstance(error, RateLimited):
+        return ApiError(429, message, "rate_limit_exceeded", kind="rate_limit_error", retry_after=_wait(error))
     if isinstance(error, BackendUnavailable):
-        return ApiError(503, message, "backend_unavailable", kind="backend_error", retry_after=1.0)
+        return ApiError(503, message, "backend_unavailable", kind="backend_error", retry_after=_wait(error))
     if isinstance(error, BackendError):
         return ApiError(502, message, "backend_error", kind="backend_error")
     return ApiError(400, message, "invalid_value")
+
+
+def _wait(error: BackendUnavailable) -> float:
+    """Seconds until the next try: as the server asks, else one."""
+    return 1.0 if error.retry_after is None else error.retry_after

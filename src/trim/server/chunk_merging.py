@@ -1,8 +1,7 @@
-"""Joins the chunks of a streamed chat completion into a whole message, and cleans the texts in JSON values."""
+"""Joins the chunks of a streamed chat completion into a whole message."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 Json = dict[str, Any]
@@ -41,25 +40,19 @@ def _merge_entries(old: list[Any], new: list[Any]) -> list[Any]:
     return entries
 
 
+def chunk_of(choice: Json) -> Json:
+    """A choice of a chunk; that of a whole response, which some servers answer a stream with, as the only one."""
+    delta = choice.get("delta") or choice.get("message") or {}
+    calls = delta.get("tool_calls")
+    if isinstance(calls, list):
+        delta = delta | {"tool_calls": [{"index": index} | call for index, call in enumerate(calls)]}
+    others = {name: value for name, value in choice.items() if name not in ("index", "message")}
+    return others | {"delta": dict(delta)}
+
+
 def whole_message(delta: Json) -> Json:
     """The message of a response that is not streamed; the numbers of tool calls belong to the stream alone."""
     calls = delta.get("tool_calls")
     numbered = calls if isinstance(calls, list) and all(isinstance(call, dict) for call in calls) else []
     unnumbered = [{name: value for name, value in call.items() if name != "index"} for call in numbered]
     return {"content": None, "refusal": None} | delta | ({"tool_calls": unnumbered} if unnumbered else {})
-
-
-def map_texts(value: Any, clean: Callable[[str], str]) -> Any:
-    """A JSON value with all its texts, names of fields included, cleaned."""
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, list):
-        return [map_texts(entry, clean) for entry in value]
-    if isinstance(value, dict):
-        return {clean(name): map_texts(entry, clean) for name, entry in value.items()}
-    return value
-
-
-def without_surrogates(text: str) -> str:
-    """The text with `?` for halves of characters, which cannot be encoded."""
-    return text.encode("utf-8", "replace").decode()

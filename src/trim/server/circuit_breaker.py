@@ -15,7 +15,7 @@ from typing import Literal
 from trim.backends.base import WrappedBackend
 from trim.config.factory import Backends
 from trim.config.settings import ServeSettings
-from trim.errors import BackendError, BackendRefused, BackendUnavailable
+from trim.errors import BackendError, BackendRefused, BackendUnavailable, QuotaExhausted, RateLimited
 from trim.protocols import Judge, LateCounts, StepGenerator, StepStream
 from trim.server.prometheus import Metrics
 from trim.server.tracing import SpanAttributes, Tracing
@@ -87,7 +87,7 @@ class CircuitBreaker:
         """Count a failure."""
         if isinstance(error, BackendRefused):  # the backend works; the request is at fault
             self._failures = 0
-        else:
+        elif not isinstance(error, RateLimited | QuotaExhausted):  # these say themselves when to come back
             self._failures += 1
             self._open_until = time.monotonic() + self._cooldown
         self._metrics.call_failed(self.role, error)

@@ -13,19 +13,25 @@ from typing import Any
 
 from trim.routing.router import Router
 from trim.routing.usage import Ledger
-from trim.types import Decision, Question, Role, StopReason, Trace
+from trim.types import Decision, Finish, Question, Role, StopReason, Trace
 
-_CUT_OFF = (StopReason.STEP_LIMIT, StopReason.STEP_LENGTH, StopReason.MAX_TOKENS)
+_FINISH = {
+    StopReason.STEP_LIMIT: "length",
+    StopReason.STEP_LENGTH: "length",
+    StopReason.MAX_TOKENS: "length",
+    StopReason.CONTENT_FILTER: "content_filter",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """New text of an answer, and the decision that it comes from; None: text that was held back. `raw` is a choice's
-    part of a chunk, of an answer that is passed through.
+    """New text of an answer, and the decision that it comes from; None: text that was held back. `refusal` is text in
+    which a model refuses to answer. `raw` is a choice's part of a chunk, of an answer that is passed through.
     """
 
     text: str
     decision: Decision | None = None
+    refusal: str = ""
     raw: dict[str, Any] | None = None
 
 
@@ -75,7 +81,8 @@ class Answer:
         self.ledger = Ledger()
         self.decisions: list[Decision] = []
         self.trace: Trace | None = None
-        self.finish = "stop"  # or "length"
+        self.finish = "stop"  # or "length", "content_filter"
+        self.refusal = ""
         self.router = router
         self.seed = seed
         self._question = question
@@ -91,13 +98,17 @@ class Answer:
             async for item in items:
                 if isinstance(item, Trace):
                     self.trace = item
-                    self.finish = "length" if item.stop_reason in _CUT_OFF else "stop"
+                    self.finish = _FINISH.get(item.stop_reason, "stop")
                     sent = sum(len(decision.step.text) for decision in self.decisions)
                     self.decisions = [*item.decisions]
                     if end := self._stops.feed(item.text[sent:]):  # white space behind the last step
                         yield Delta(end)
                     continue
                 self.decisions.append(item)
+                if item.step.finish is Finish.REFUSAL:
+                    self.refusal = item.step.text
+                    yield Delta(self._stops.rest(), item, refusal=self.refusal)
+                    continue
                 yield Delta(self._stops.feed(item.step.text), item)
                 if self._stops.found:
                     return

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from trim.backends.client import ServerBackend
 from trim.config.factory import Backends, open_backends
 from trim.config.settings import Config
 from trim.errors import TrimError
@@ -37,6 +38,7 @@ from trim.server.usage_store import UsageStore, UsageTotals
 from trim.types import Question, Role, Trace, Usage
 
 logger = logging.getLogger("trim.server")
+_PATIENCE = 5.0  # seconds: a server that asks to wait for longer is not waited for, its client is told
 _RECENT = 50  # requests that the web page can show
 
 
@@ -284,6 +286,8 @@ async def open_gateway(config: Config, redact: Redact | None = None) -> AsyncIte
     async with open_backends(config) as backends:
         for backend in (backends.weak, backends.strong, backends.prm):
             backend.prepare()
+            if isinstance(backend, ServerBackend):
+                backend.server.patience = _PATIENCE
         gateway = Gateway(backends, redact)
         try:
             yield gateway

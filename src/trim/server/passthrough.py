@@ -8,17 +8,20 @@ a stream, so that what was written before a client left is known and charged.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from trim.backends.openai import OpenAIGenerator
+from trim.backends.surrogates import map_texts
+from trim.backends.token_counts import TextCounter, log_wrong, read_counts
 from trim.config.factory import Backends
 from trim.errors import BackendError, BadResponse
 from trim.policies import AlwaysStrong
 from trim.prompts import ChatTemplate
 from trim.server.api_error import ApiError
-from trim.server.chunk_merging import map_texts, merge_deltas, whole_message, without_surrogates
+from trim.server.chunk_merging import chunk_of, merge_deltas, whole_message
 from trim.server.circuit_breaker import CircuitBreaker
 from trim.server.completion_stream import Answer, Delta
 from trim.server.parameters import OPEN_SERVER_OPTIONS, OPENAI_HINTS
@@ -49,7 +52,7 @@ class PassthroughAnswer(Answer):
         """The parts of the choice as the server sends them, all but the last.
 
         Raises:
-            BackendError: the server failed, or the answer has no end or no token counts.
+            BackendError: the server failed, or the answer has no end.
         """
         used, server = self.ledger.usage[Role.STRONG], self._passthrough.model.server
         used.calls = 1
@@ -60,14 +63,16 @@ class PassthroughAnswer(Answer):
                     if part is None:
                         continue
                     self.whole = merge_deltas(self.whole, part)
-                    if part.get("finish_reason") is None:
+                    if not part.get("finish_reason"):
                         yield Delta("", raw=part)
-                    else:
-                        self.end, self.finish = part, str(part["finish_reason"])
+                        continue
+                    if self.end:
+                        yield Delta("", raw=self.end | {"finish_reason": None})
+                    self.end, self.finish = part, str(part["finish_reason"])
             if not self.end:
                 raise BadResponse(server.name, "the stream broke off")
             if not self._counted:
-                raise BadResponse(server.name, "the answer has no token counts (usage)")
+                self._estimate()
         except BaseException:
             used.discarded_tokens = used.completion_tokens
             raise
@@ -78,6 +83,7 @@ class PassthroughAnswer(Answer):
             Finish.EOS,
             prompt_tokens=used.prompt_tokens,
             cached_tokens=used.cached_tokens,
+            estimated=used.estimated,
         )
         self.decisions.append(Decision(step, Action.TAKE_OVER))
 
@@ -87,25 +93,29 @@ class PassthroughAnswer(Answer):
         Raises:
             BadResponse: the chunk is not valid.
         """
-        used = self.ledger.usage[Role.STRONG]
+        used, server = self.ledger.usage[Role.STRONG], self._passthrough.model.server
+        counts = read_counts(chunk)
+        log_wrong(server.name, counts)
         try:
             choice = next(iter(chunk.get("choices") or ()), None)
-            if usage := chunk.get("usage"):
-                self._counted = True
-                used.prompt_tokens, used.completion_tokens = (
-                    int(usage["prompt_tokens"]),
-                    int(usage["completion_tokens"]),
-                )
-                used.cached_tokens = int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
-            elif choice is not None and choice["delta"]:
-                used.completion_tokens += 1  # a lower bound; the last chunk has the exact count
-            if choice is None:
-                return None
-            part = choice | {"delta": dict(choice["delta"] or {})}
-            return {name: map_texts(value, without_surrogates) for name, value in part.items() if name != "index"}
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            name = self._passthrough.model.server.name
-            raise BadResponse(name, f"the chunk is not valid: {type(error).__name__}: {error}") from None
+            part = None if choice is None else chunk_of(choice)
+        except (AttributeError, TypeError) as error:
+            problem = f"the chunk is not valid: {type(error).__name__}: {error}"
+            raise BadResponse(server.name, problem) from None
+        if counts.completion is not None and counts.prompt is not None:
+            self._counted = True
+            used.prompt_tokens, used.completion_tokens = counts.prompt, counts.completion
+            used.cached_tokens = counts.cached or 0
+        elif part is not None and part["delta"]:
+            used.completion_tokens += 1  # a lower bound; the last chunk has the exact count
+        return part
+
+    def _estimate(self) -> None:
+        """The token counts of an answer whose server gave none."""
+        used, counter = self.ledger.usage[Role.STRONG], TextCounter(self._passthrough.model.counter)
+        written, read = json.dumps(self.whole["delta"]), json.dumps(self._body["messages"])
+        used.completion_tokens, used.prompt_tokens = counter.count(written), counter.count(read)
+        used.estimated = True
 
 
 @dataclass(frozen=True)

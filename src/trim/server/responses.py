@@ -85,7 +85,7 @@ class ChatResponse:
         if not delta.text and delta.decision is None:
             return None
         step = {} if delta.decision is None else {"trim": {"step": self.step(index, delta.decision)}}
-        return self._chunk(index, self._delta(delta.text)) | step
+        return self._chunk(index, self._delta(delta)) | step
 
     def last_chunk(self, index: int, *, last: bool) -> Json:
         """The chunk that ends a choice; that of the last choice has the `trim` object."""
@@ -180,11 +180,13 @@ class ChatResponse:
 
     def _choice(self, answer: Answer, text: str) -> Json:
         """The whole choice, without its index."""
-        message = {"role": "assistant", "content": text, "refusal": None}
+        content = None if answer.refusal and not text else text
+        message = {"role": "assistant", "content": content, "refusal": answer.refusal or None}
         return {"message": message, "finish_reason": answer.finish}
 
-    def _delta(self, text: str) -> Json:
-        return {"delta": {"content": text}}
+    def _delta(self, delta: Delta) -> Json:
+        text = {"content": delta.text} if delta.text or not delta.refusal else {}
+        return {"delta": text | ({"refusal": delta.refusal} if delta.refusal else {})}
 
     def _end(self, answer: Answer) -> Json:
         """The last chunk's part of the choice."""
@@ -212,10 +214,10 @@ class CompletionResponse(ChatResponse):
         return None
 
     def _choice(self, answer: Answer, text: str) -> Json:
-        return {"text": text, "finish_reason": answer.finish}
+        return {"text": text + answer.refusal, "finish_reason": answer.finish}
 
-    def _delta(self, text: str) -> Json:
-        return {"text": text}
+    def _delta(self, delta: Delta) -> Json:
+        return {"text": delta.text + delta.refusal}
 
     def _end(self, answer: Answer) -> Json:
         return {"text": "", "finish_reason": answer.finish}
