@@ -31,7 +31,7 @@ class ScriptedGenerator(OpenAIGenerator):
         return Answer(self.server, _events(self.answers.pop(0) if self.answers else self._final))
 
 
-async def _events(answer: Sequence[object]) -> AsyncIterator[object]:
+async def _events(answer: Sequence[Any]) -> AsyncIterator[dict[str, Any]]:
     for event in answer:
         if event == BREAK:
             raise BackendUnavailable("scripted", "the connection broke")

@@ -34,7 +34,8 @@ def behind(
 ) -> Iterator[tuple[Served, Script]]:
     """A gateway whose weak and strong model are this script."""
     script = server.add(replies)
-    model = ModelSettings(kind.backend, "m", script.url, retries=retries, continuation=kind.continuation)
+    backend: Any = kind.backend
+    model = ModelSettings(backend, "m", script.url, retries=retries, continuation=kind.continuation)
     prm = PrmSettings("vllm", "prm", server.url, retries=0)
     config = Config(model, model, prm, serve=ServeSettings(breaker_failures=2, **serve))
     with serving(lambda: open_gateway(config)) as served:

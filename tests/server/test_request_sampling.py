@@ -66,6 +66,6 @@ def test_fixed_sampling() -> None:
         answer = served.post(ask(top_k=7, user="ann"))
         assert (answer.status_code, answer.headers["x-trim-ignored"]) == (200, "top_k, user")
         for name in ("temperature", "top_p"):
-            answer = served.post(ask(**{name: 0.5}))
+            answer = served.post(ask() | {name: 0.5})
             assert (answer.status_code, answer.json()["error"]["param"]) == (400, name)
         assert served.post(ask(top_k=-2)).json()["error"]["param"] == "top_k"

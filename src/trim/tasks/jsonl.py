@@ -32,8 +32,8 @@ def read_questions(path: Path) -> list[Question]:
     except OSError as error:
         raise TaskError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise TaskError(f"{path}:{line}: not UTF-8 text: save the file as UTF-8") from None
+        place = error.object[: error.start].count(b"\n") + 1
+        raise TaskError(f"{path}:{place}: not UTF-8 text: save the file as UTF-8") from None
     questions: dict[str, Question] = {}
     lines: dict[str, int] = {}
     for number, line in enumerate(text.split("\n"), 1):
