@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
 
-from tests.routing.models import (
-    PRM,
-    STRONG,
-    WEAK,
-    run,
-)
+from tests.backends.scripted import ScriptedGenerator, chunk
+from tests.routing.models import PRM, STRONG, WEAK, run
+from trim.backends.capabilities import Capabilities
+from trim.backends.response_stream import Answer
 from trim.policies import Threshold
 from trim.protocols import LateCounts
+from trim.routing.limits import Limits
 from trim.routing.router import Router
 from trim.routing.usage import Ledger
-from trim.types import (
-    Price,
-    Prices,
-    Question,
-    Role,
-    Scores,
-    Step,
-    Usage,
-)
+from trim.simulation import SimulatedPrm
+from trim.types import Decision, Price, Prices, Question, Role, Scores, Step, Usage
 
 
 def test_cost_counts_every_token() -> None:
@@ -90,3 +85,62 @@ def test_a_cost_is_never_negative() -> None:
 def test_usage_adds_up() -> None:
     total = Usage(1, 2, 1, 4, 3) + Usage(1, 20, 10, 40, 30, estimated=True)
     assert total == Usage(2, 22, 11, 44, 33, estimated=True)
+
+
+class Counting(ScriptedGenerator):
+    """A server that counts what it writes, a token a chunk, and tells it in every chunk or at the end."""
+
+    def __init__(self, role: Role, able: Capabilities) -> None:
+        super().__init__(role, able, [])
+        self.read = self.written = self.cut_off = 0
+
+    async def send(self, body: dict[str, Any]) -> Answer:
+        self.usage.calls += 1
+        return Answer(self.server, self._write(body))
+
+    async def _write(self, body: dict[str, Any]) -> AsyncIterator[object]:
+        draw = Random(f"{body['seed']} {body['prompt']}")
+        words = [draw.choice([" some", " words", " of", " a", " step", ".\n\n"]) for _ in range(draw.randint(5, 60))]
+        prompt = len(body["prompt"]) // 4
+        self.read += prompt
+        self.cut_off += 1
+        for index, word in enumerate([*words, "#### 7", ""]):
+            self.written += 1
+            usage = {"prompt_tokens": prompt, "completion_tokens": index + 1}
+            yield chunk(word, "" if word else "stop", usage if self.able.running_usage else None)
+        self.cut_off -= 1
+        yield chunk(usage=usage | {"prompt_tokens_details": {"cached_tokens": prompt // 2}})
+
+
+@pytest.mark.parametrize("lookahead", [0, 2])
+@pytest.mark.parametrize("running", [True, False])
+def test_the_books_have_what_servers_counted_themselves(running: bool, lookahead: int) -> None:
+    """Kept, discarded and cut off: exactly where they count as they go, else nearly."""
+    able = Capabilities(stream=True, running_usage=running)
+    weak, strong, total = Counting(Role.WEAK, able), Counting(Role.STRONG, able), Ledger()
+    router = Router(weak, strong, SimulatedPrm(0.7), Threshold(0.6), limits=Limits(lookahead=lookahead, max_steps=12))
+
+    async def solve(index: int) -> None:
+        ledger = Ledger()
+        async with aclosing(router.stream(Question(f"question {index}"), ledger=ledger)) as items:
+            async for item in items:
+                if index % 3 == 0 and isinstance(item, Decision):
+                    break  # the client leaves
+        for role in Role:
+            total.usage[role] += ledger.usage[role]
+
+    async def solve_all() -> None:
+        for index in range(40):
+            await solve(index)
+
+    asyncio.run(solve_all())
+    for model in (weak, strong):
+        used = total.usage[model.role]
+        assert model.cut_off > 0
+        assert replace(used, discarded_tokens=0) == model.usage
+        assert used.estimated is not running
+        if running:
+            assert (used.prompt_tokens, used.completion_tokens) == (model.read, model.written)
+        else:
+            assert used.completion_tokens == pytest.approx(model.written, rel=0.25)
+            assert used.prompt_tokens == pytest.approx(model.read, rel=0.25)

@@ -205,3 +205,25 @@ def test_the_books_agree_with_the_requests(
         json.dumps([job.response.trim(), job.response.usage(), gateway.summary(ANONYMOUS)], allow_nan=False)
     finally:
         gateway.close()
+
+
+@pytest.mark.parametrize("able", ABLE)
+def test_a_client_gets_the_counts_that_the_server_gives_last(able: Capabilities) -> None:
+    weak, strong = generator(Role.WEAK, able), generator(Role.STRONG, able)
+    weak.one_by_one = False
+    usage = {"prompt_tokens": 77, "completion_tokens": 19, "prompt_tokens_details": {"cached_tokens": 64}}
+    weak.answers = [[chunk("It is 3 + 4."), chunk("\n\nThat is 7."), chunk("", "stop"), chunk(usage=usage)]]
+    gateway = Gateway(simulated(weak, strong, PRM))
+    job = gateway.job(ANONYMOUS, parse(json.dumps(ask(model="trim-weak", seed=1)).encode(), ChatRequest))
+    (answer,) = job.response.answers
+
+    async def read() -> None:
+        async for _ in answer.deltas():
+            pass
+
+    asyncio.run(read())
+    gateway.close()
+    assert job.response.usage() == {"prompt_tokens": 77, "completion_tokens": 19, "total_tokens": 96}
+    used = job.response.trim()["usage"]["weak"]
+    assert (used["prompt_tokens"], used["cached_tokens"], used["completion_tokens"]) == (77, 64, 19)
+    assert used["estimated"] is False

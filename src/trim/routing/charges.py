@@ -94,6 +94,12 @@ class Charges:
         """So far; what is discarded is not known before the end."""
         return {role: account.usage for role, account in self._accounts.items()}
 
+    def question_tokens(self, role: Role) -> int:
+        """Tokens of the prompt with nothing but the question, as the server of this role has counted them at last; 0:
+        it has not read that.
+        """
+        return self._accounts[role].read.get((), 0)
+
     def write(self, step: Step, kept: Texts) -> Step:
         """Charge a model for a text that continues the `kept` ones; the step with the prompt tokens that it is charged
         for. Texts in the order in which they were decided on.

@@ -125,7 +125,7 @@ class Answer:
         """Tokens of the prompt, as counted by the first request for it; 0 before the first decision."""
         for decision in self.decisions[:1]:
             first = decision.rejected[0].step if decision.rejected else decision.step
-            return first.prompt_tokens
+            return self.ledger.charged.question_tokens(first.role) or first.prompt_tokens
         return 0
 
     @property
