@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from trim import plugins
@@ -45,7 +46,7 @@ class PolicyPoints:
     _strong_judge: Judge | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        router = self.backends.router
+        router = partial(self.backends.router, answer=self.task.form.answer)
         self.weak = Remembered(router(AlwaysWeak()), _is_unscored)
         self.scored = Remembered(router(AlwaysWeak(uses_scores=True)), _is_scored)
         self.strong = Remembered(router(AlwaysStrong()))
@@ -83,7 +84,7 @@ class PolicyPoints:
         judge = self._judge(family)
         points = []
         for policy in open_sweep(self.backends.config, name, parameters):
-            router = self.backends.router(scored(policy) if score else policy, prm=judge)
+            router = self.backends.router(scored(policy) if score else policy, prm=judge, answer=self.task.form.answer)
             if judge is not None and judge is self._strong_judge:
                 router.prices = replace(router.prices, prm=router.prices.strong)
             tunable = family is None or family.parameter is not None

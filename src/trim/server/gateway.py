@@ -138,7 +138,8 @@ class Gateway:
             return PassthroughResponse(
                 request.model, answers, count, include_usage=include_usage, reasons=request.reasons
             )
-        router = self._sampled(request).router(choice.policy, budget=choice.budget, max_tokens=max_tokens)
+        backends = self._sampled(request)
+        router = backends.router(choice.policy, budget=choice.budget, max_tokens=max_tokens, answer=None)
         stops = tuple(request.stop or ())
         response = CompletionResponse if isinstance(request, CompletionRequest) else ChatResponse
         return response(
