@@ -16,8 +16,18 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 # From the bottom up: each may import those on the lines above it. Those on one line don't import each other.
 LAYERS = [
-    ["types", "errors", "stats", "atomic", "control_tokens", "structures", "jinja_sandbox", "json_files"],
-    ["seeding", "plugins", "model_files"],
+    [
+        "types",
+        "errors",
+        "stats",
+        "atomic",
+        "answer_marks",
+        "control_tokens",
+        "jinja_sandbox",
+        "json_files",
+        "visible_text",
+    ],
+    ["seeding", "plugins", "model_files", "structures"],
     ["gguf_head"],
     ["protocols", "steps", "prompts", "pomdp", "trace_schema_1"],
     ["backends"],

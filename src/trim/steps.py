@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from trim.answer_marks import marked_answer
 from trim.errors import ConfigError
 from trim.structures import Structure, has_word, is_heading
+from trim.visible_text import reasons, visible
 
 
 class Separator(StrEnum):
@@ -26,8 +28,8 @@ class Separator(StrEnum):
 _JOINERS = {Separator.BLANK_LINE: "\n\n", Separator.SENTENCE: " "}  # the others: a line break
 _STOPS = {Separator.BLANK_LINE: "\n\n", Separator.NEWLINE: "\n"}
 
-# Final answers as the common benchmarks write them: "#### 42" (GSM8K) and "\boxed{...}" (MATH).
-_FINAL_ANSWER = r"####\s*\S|\\boxed\s*\{"
+MARKED = "marked"
+"""`StepFormat.answer`: final answers as the common benchmarks mark them, in a box or behind `####`."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +38,19 @@ class StepFormat:
 
     Args:
         separator: what stands between two steps.
-        answer: regular expression that a final answer matches.
+        answer: a regular expression that a step with the final answer matches, which ends the solution; `MARKED`: a box
+            with something in it or `#### 42`, see `trim.answer_marks`; None: only the model ends it.
 
     Raises:
         ConfigError: `answer` is not a valid regular expression.
     """
 
     separator: Separator = Separator.BLANK_LINE
-    answer: str = _FINAL_ANSWER
+    answer: str | None = MARKED
 
     def __post_init__(self) -> None:
         try:
-            re.compile(self.answer)
+            re.compile(self.answer or "")
         except re.error as error:
             raise ConfigError(f"answer pattern {self.answer!r} is not a valid regular expression: {error}") from None
 
@@ -70,9 +73,19 @@ class StepFormat:
         end = steps.pop() if len(steps) == 1 or not steps[-1].strip() else ""
         return (*steps[:-1], steps[-1] + end) if steps else tuple(filter(None, [end]))
 
-    def has_answer(self, step: str) -> bool:
-        """Whether this step contains a final answer and so ends the solution."""
-        return re.search(self.answer, step) is not None  # re caches the compiled pattern
+    def has_answer(self, step: str, before: str = "") -> bool:
+        """Whether this step contains a final answer and so ends the solution.
+
+        Args:
+            step: its text.
+            before: the text of the steps before it. What is written inside reasoning is no answer.
+        """
+        if self.answer is None:
+            return False
+        said = visible(step, reasoning=reasons(before))
+        if self.answer == MARKED:
+            return marked_answer(said) is not None
+        return re.search(self.answer, said) is not None  # re caches the compiled pattern
 
 
 def is_degenerate(step: str) -> bool:

@@ -6,6 +6,8 @@ import re
 from bisect import bisect_left
 from dataclasses import dataclass, field
 
+from trim.answer_marks import behind_mark
+
 _WORD = re.compile(r"[^\W_]")
 _ITEMS = r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*"  # list items may begin on the line of what they contain
 _QUOTE = re.compile(r"(?:[ \t]*>)+ ?")
@@ -21,8 +23,6 @@ _ROW = frozenset("|:- \t\r\n")  # of the line below a table's head
 
 _LABEL = r"(?:step|part|case|phase|stage|section|question|problem|example)\b\s*#?\w{0,5}"
 _ATX = re.compile(r"[ \t]{0,3}(#{1,6})(?:[ \t]+(?P<title>.*))?\s*\Z")
-_ANSWER = re.compile(r"(?i)^(?:the )?(?:final )?answer\b(?: is)?[\s:*]*")
-_TITLE = re.compile(r"[^\W\d_]{2}|\d+[.)]\s+[^\W\d_]|.*:\s*\Z")
 _BARE_LABEL = re.compile(rf"(?i)\s*(?:{_LABEL}\s*[:.)-]?|\d{{1,3}}[.)]|[-*+])\s*\Z")
 _BOLD = re.compile(r"\s*(?P<mark>\*\*|__)(?P<title>[^*\n]{1,200})(?P=mark)\s*:?\s*\Z")
 _BOLD_LABEL = re.compile(rf"(?i)\s*(?:{_LABEL}\s*(?:[:.)(-]|\Z)|\d{{1,3}}\s*[.):])")
@@ -37,8 +37,7 @@ def has_word(text: str) -> bool:
 def is_heading(line: str) -> bool:
     """Whether a line only announces what follows: `### Solution`, `**Step 2: Add**`, `Step 2:`, `1.`"""
     if (atx := _ATX.match(line)) is not None:
-        title = _ANSWER.sub("", (atx["title"] or "").strip(" *`_#"))
-        return len(atx[1]) < 4 or not title or _TITLE.match(title) is not None  # GSM8K's answers are `#### 42`
+        return len(atx[1]) < 4 or behind_mark(f"{atx['title'] or ''}\nx") in (None, "", "x")  # not GSM8K's `#### 42`
     if (bold := _BOLD.match(line)) is not None:
         return bool(_BOLD_LABEL.match(bold["title"]) or _BOLD_TITLE.match(bold["title"]))
     return _BARE_LABEL.match(line) is not None

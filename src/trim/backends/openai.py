@@ -25,7 +25,7 @@ from trim.backends.client import ServerBackend, TokenCounter
 from trim.backends.prefix_repetition import Head, PrefixRepetition
 from trim.backends.probe import try_generator
 from trim.backends.response_stream import Answer, whole
-from trim.backends.step_assembly import Assembler, Chunk, Terms
+from trim.backends.step_assembly import Assembler, Begun, Chunk, Terms
 from trim.backends.token_counts import TextCounter
 from trim.errors import BackendError, BackendTimeout, BadResponse, ConfigError, InputTooLong, OutputTooLong
 from trim.prompts import ChatTemplate
@@ -278,6 +278,7 @@ class _Stream:
         self._used = AnswerTotals()  # by requests that have ended
         self._handed = AnswerTotals()  # what the steps handed over carry
         self._breaks = 0
+        self._begun: Begun | None = None  # the step that the next request goes on with
         self._ended = self._left() == 0 or self._budget() == 0
 
     def __aiter__(self) -> _Stream:
@@ -287,6 +288,7 @@ class _Stream:
     def pending_tokens(self) -> int:
         """Tokens read that are in none of the steps handed over."""
         unfinished = self._assembler.pending_tokens if self._assembler is not None else 0
+        unfinished += self._begun.tokens if self._begun is not None else 0
         return self._lost + unfinished + sum(step.tokens for step in self._ready)
 
     @property
@@ -348,19 +350,31 @@ class _Stream:
             self._kept.append(step.text)
             self._spent += step.tokens
             self._ready.append(step)
-        if assembler.done:
+        if steps:
+            self._begun = None
+        if assembler.unfinished is not None:
+            await self._go_on(assembler.unfinished)
+        elif assembler.done:
             await self._close_answer()
             last = self._ready[-1].finish if self._ready else Finish.SEPARATOR
             empty = assembler.given == 0
             self._ended = empty or last is not Finish.SEPARATOR or self._left() == 0 or self._budget() == 0
 
+    async def _go_on(self, begun: Begun) -> None:
+        """The step that the server has ended is not complete: another request goes on with it, if it may be longer."""
+        await self._close_answer()
+        self._begun = begun
+        if self._room(1) == 0:
+            self._begun, self._ended = None, True
+            self._ready.append(begun.step(self._model.role, Finish.LENGTH))
+
     async def _open(self) -> None:
         """Send the request that continues the kept steps."""
         model, options = self._model, self._options
-        prefix = "".join(self._kept)
+        prefix = "".join(self._kept) + ("" if self._begun is None else self._begun.text)
         left = 1 if model.one_by_one else self._left()
         stop = left == 1 and model.can_stop
-        wanted = self._budget() if left is None else min(self._budget(), left * model.sampling.max_step_tokens)
+        wanted = self._room(left)
         prompt = model.prompt(self._question, prefix)
         index = len(self._kept)
         attempt = options.attempt if index == self._first else 0
@@ -390,7 +404,7 @@ class _Stream:
             model.text_counter,
             ask,
         )
-        self._assembler = Assembler(terms)
+        self._assembler = Assembler(terms, self._begun)
 
     async def _resume(self, error: BackendError) -> None:
         """After a break: go on from the last finished step; after a few breaks in a row raise the error."""
@@ -415,6 +429,12 @@ class _Stream:
         """Steps still wanted."""
         limit = self._options.limit
         return None if limit is None else limit - (len(self._kept) - self._first)
+
+    def _room(self, steps: int | None) -> int:
+        """Tokens that so many steps may still have, by their own limit and the stream's; None: to the end."""
+        begun = 0 if self._begun is None else max(1, self._begun.tokens)
+        most = self._budget() if steps is None else min(self._budget(), steps * self._model.sampling.max_step_tokens)
+        return max(0, most - begun)
 
     def _budget(self) -> int:
         """Completion tokens still allowed."""

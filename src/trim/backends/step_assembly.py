@@ -50,13 +50,48 @@ class Terms:
     max_tokens: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A step that a server has ended at a stop string where it is not complete: after a heading, in a block of code.
+    `text` is all of it so far; tokens are of the requests that wrote it, the prompt of the first one.
+    """
+
+    text: str = ""
+    tokens: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    estimated: bool = False
+    logprobs: tuple[float, ...] = ()
+
+    def step(self, role: Role, finish: Finish) -> Step:
+        """The step, which ends here."""
+        logprob = fsum(self.logprobs) / len(self.logprobs) if self.logprobs else None
+        return Step(
+            self.text,
+            role,
+            self.tokens,
+            finish,
+            self.prompt_tokens,
+            self.cached_tokens,
+            logprob,
+            estimated=self.estimated,
+        )
+
+
 class Assembler:
     """Takes the chunks of one answer, gives its steps.
 
     `done`: nothing more is wanted, the stream can be closed. `cut_off`: the server ended the answer at the token limit.
+    `unfinished`: the server ended it before its step was complete, so that another request has to go on from there.
+
+    Args:
+        terms: what the request was about.
+        begun: the step that it goes on with.
     """
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: Terms, begun: Begun | None = None) -> None:
+        self.unfinished: Begun | None = None
+        self._begun = begun
         self.done = False
         self.cut_off = False
         self.given = 0  # steps
@@ -65,9 +100,10 @@ class Assembler:
         self._last = Chunk()  # what was said of the end
         self._counts = AnswerCounts(terms.server, terms.counter, terms.prompt, terms.max_tokens)
         self._logprobs: list[float] = []
-        self._prompt_given = False
         self._refusal = ""
         self._held: list[str] = []  # a finished step that waits for the count at the end of the answer
+        if begun is not None:
+            self._cutter.feed(begun.text)
 
     @property
     def finished(self) -> bool:
@@ -124,9 +160,16 @@ class Assembler:
         elif reason == "content_filter":
             steps.append(self._step(rest, self._counts.end(token=False), Finish.CONTENT_FILTER))
         elif reason == "stop":
-            finish = self._why(rest)
-            stop = terms.form.stop or "" if finish is Finish.SEPARATOR else ""  # the server has taken it away
-            steps.append(self._step(rest + stop, self._counts.end(token=True), finish))
+            finish, count = self._why(rest), self._counts.end(token=True)
+            if finish is not Finish.SEPARATOR:
+                steps.append(self._step(rest, count, finish))
+                return steps
+            stop = terms.form.stop or ""
+            stop = "" if rest.endswith(stop) else stop  # some servers take it away
+            if whole := self._cutter.feed(stop):
+                steps.append(self._step(whole[0], count, finish))
+            else:
+                self.unfinished = self._written(rest + stop, count)
         else:
             raise BackendUnavailable(terms.server, f"gave up in the middle of an answer (finish_reason {reason!r})")
         return steps
@@ -149,10 +192,13 @@ class Assembler:
 
     def _counted(self, chunk: Chunk, texts: list[str]) -> list[Step]:
         """The steps of these texts, none while they wait."""
-        rest = self._cutter.rest() + self._refusal
+        new, rest = texts, self._cutter.rest() + self._refusal
         if self._held:
-            rest, texts = "".join(texts) + rest, []
-        counts = self._counts.read(chunk.counts, chunk.text + chunk.refusal, texts, rest, len(chunk.logprobs or ()))
+            rest, texts, new = "".join(texts) + rest, [], []
+        if self._begun is not None and not self.given:  # the request has not written what was there before
+            first, *others = *texts, rest
+            *new, rest = first[len(self._begun.text) :], *others
+        counts = self._counts.read(chunk.counts, chunk.text + chunk.refusal, new, rest, len(chunk.logprobs or ()))
         wanted = len(texts) if self._terms.limit is None else self._terms.limit - self.given
         for count in counts[wanted:]:
             self._counts.put_back(count)
@@ -164,13 +210,23 @@ class Assembler:
         return self._counts.at_least(self._terms.max_step_tokens)
 
     def _step(self, text: str, count: StepCount, finish: Finish) -> Step:
+        step = self._written(text, count).step(self._terms.role, finish)
         self.given += 1
-        part, self._logprobs = self._logprobs[: count.tokens], self._logprobs[count.tokens :]
-        logprob = fsum(part) / len(part) if part else None
-        step = Step(text, self._terms.role, count.tokens, finish, logprob=logprob, estimated=count.estimated)
-        if self._prompt_given:
-            return step
-        self._prompt_given = True
-        prompt, cached = self._counts.prompt
-        estimated = count.estimated or not self._counts.prompt_is_exact
-        return replace(step, prompt_tokens=prompt, cached_tokens=cached, estimated=estimated)
+        return step
+
+    def _written(self, text: str, count: StepCount) -> Begun:
+        """The next step, the first one with what earlier requests have written of it, and with the prompt."""
+        logprobs, self._logprobs = self._logprobs[: count.tokens], self._logprobs[count.tokens :]
+        if self.given:
+            return Begun(text, count.tokens, estimated=count.estimated, logprobs=tuple(logprobs))
+        begun = self._begun
+        if begun is None:
+            prompt, cached = self._counts.prompt
+            begun = Begun("", 0, prompt, cached, not self._counts.prompt_is_exact)
+        return replace(
+            begun,
+            text=text,
+            tokens=begun.tokens + count.tokens,
+            estimated=begun.estimated or count.estimated,
+            logprobs=(*begun.logprobs, *logprobs),
+        )

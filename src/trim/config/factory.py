@@ -17,7 +17,7 @@ from trim.errors import ConfigError
 from trim.protocols import Judge, Policy, StepGenerator
 from trim.routing.router import Router
 from trim.scoring import registry
-from trim.steps import Separator
+from trim.steps import MARKED, Separator
 from trim.types import Budget, Sampling
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Backends:
         prm: Judge | None = None,
         max_tokens: int | None = None,
         refused: Literal["raise", "stop"] = "raise",
+        answer: str | None = MARKED,
     ) -> Router:
         """A router over these models.
 
@@ -63,14 +64,16 @@ class Backends:
             prm: instead of the configured one (the oracle's labels).
             max_tokens: completion tokens of a solution at most.
             refused: what follows when a server does not take a solution's text, see `OnError`.
+            answer: what ends a solution (see `StepFormat`) where the configuration does not say.
         """
         spec = self.spec
+        form = spec.step_format
         return Router(
             self.weak,
             self.strong,
             prm or self.prm,
             policy,
-            form=spec.step_format,
+            form=form if form.answer is not None else replace(form, answer=answer),
             budget=budget or spec.budget,
             prices=spec.prices,
             limits=replace(spec.limits, max_tokens=max_tokens),

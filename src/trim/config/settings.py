@@ -270,6 +270,11 @@ class GenerationSettings(metaclass=_Table):
         ge=1,
         description="Drafts of one step at most; then the strong model writes it instead of a resample.",
     )
+    answer: Text = Field(
+        default="",
+        description="What ends a solution besides the model: `marked` (a box, or `#### 42`) or a regular expression "
+        "that a step matches. Empty: in evaluations as the task says, in the gateway nothing.",
+    )
 
 
 @dataclass(frozen=True, config=_TABLE)

@@ -140,4 +140,4 @@ def generation_settings(config: Config) -> dict[str, object]:
         "max_drafts": limits.max_drafts,
         "max_strong_tokens": budget.max_strong_tokens,
         "max_cost": budget.max_cost,
-    }
+    } | ({} if spec.step_format.answer is None else {"answer": spec.step_format.answer})

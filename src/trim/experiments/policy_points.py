@@ -46,7 +46,7 @@ class PolicyPoints:
     _strong_judge: Judge | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        router = self._router = partial(self.backends.router, refused="stop")
+        router = self._router = partial(self.backends.router, refused="stop", answer=self.task.form.answer)
         self.weak = Remembered(router(AlwaysWeak()), _is_unscored)
         self.scored = Remembered(router(AlwaysWeak(uses_scores=True)), _is_scored)
         self.strong = Remembered(router(AlwaysStrong()))

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -238,7 +239,8 @@ async def _open(plan: TrainingPlan) -> AsyncIterator[_Opened]:
             models_of = open_backends(config)
         async with models_of as backends:
             training, held_out = drawn[sizes.validation :], drawn[: sizes.validation]
-            source = Source(task, training, held_out, backends.router, plan.concurrency)
+            router = partial(backends.router, answer=task.form.answer)
+            source = Source(task, training, held_out, router, plan.concurrency)
             yield _Opened(source, Models(**identities(config)), plan.task)
     finally:
         task.close()

@@ -27,6 +27,7 @@ from trim.json_files import read_as
 from trim.policies import AlwaysStrong, AlwaysWeak, Threshold
 from trim.routing.router import Router
 from trim.seeding import sample_seeds
+from trim.steps import MARKED
 from trim.tasks import load_task, located
 from trim.types import Action, Question, Role
 
@@ -149,7 +150,7 @@ async def record(
                 async def worker() -> None:
                     for question in questions:
                         for seed in sample_seeds(about.seed, about.samples):
-                            await explore(backends, question, seed)
+                            await explore(backends, question, seed, task.form.answer)
                         advance("recorded")
 
                 await asyncio.gather(*(worker() for _ in range(min(_AT_ONCE, about.questions))))
@@ -170,17 +171,17 @@ def recording(backends: Backends, record: Record) -> Backends:
     return Backends(backends.config, weak, strong, RecordedJudge(record, backends.prm))
 
 
-async def explore(backends: Backends, question: Question, seed: int) -> int:
+async def explore(backends: Backends, question: Question, seed: int, answer: str | None = MARKED) -> int:
     """Solve a question as every threshold would, and by each model alone; returns how many solutions that took.
 
     The solution stays the same until the threshold passes the lowest score that it kept. So each next threshold is the
     first one above that, and a handful of solutions covers all thresholds.
     """
     for policy in (AlwaysWeak(), AlwaysStrong()):
-        await backends.router(policy).route(question, seed=seed)
+        await backends.router(policy, answer=answer).route(question, seed=seed)
     solutions, threshold = 2, _LOWEST
     while threshold < 1.0:
-        router: Router = backends.router(Threshold(threshold))
+        router: Router = backends.router(Threshold(threshold), answer=answer)
         trace = await router.route(question, seed=seed)
         solutions += 1
         kept = [decision.score for decision in trace.decisions if decision.action is Action.CONTINUE]

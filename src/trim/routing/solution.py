@@ -186,7 +186,7 @@ class Solution:
             scores=() if shown.score is None else (*self._drafting.scores, shown.score),
             tokens=(*(decision.step.tokens for decision in self._decisions), step.tokens),
             actions=tuple(decision.action for decision in self._decisions),
-            final=last or step.finish is Finish.EOS or self._setup.form.has_answer(step.text),
+            final=last or step.finish is Finish.EOS or self._answers(step, self._drafting.kept),
             drafts=len(drafts),
             strong_tokens=self._ledger.charged.usage[Role.STRONG].completion_tokens,
             draw=uniform(*place),
@@ -363,12 +363,16 @@ class Solution:
             self._ledger.discard(end.role, -end.tokens)
         self._decisions[-1] = replace(last, step=step)
 
+    def _answers(self, step: Step, kept: Sequence[str]) -> bool:
+        """Whether a step behind these has a final answer."""
+        return self._setup.form.has_answer(step.text, "".join(kept))
+
     def _stop_after(self, step: Step) -> StopReason | None:
         if step.finish is Finish.CONTENT_FILTER:
             return StopReason.CONTENT_FILTER
         if step.finish is Finish.REFUSAL:
             return StopReason.REFUSAL
-        if self._setup.form.has_answer(step.text):
+        if step.finish is not Finish.LENGTH and self._answers(step, self._drafting.kept[:-1]):
             return StopReason.FINAL_ANSWER
         if step.finish is Finish.EOS:
             return StopReason.EOS

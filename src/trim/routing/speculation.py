@@ -167,7 +167,7 @@ class Drafting:
             self._reader = StepReader(self._weak, Role.WEAK, self._question, prefix, options)
         reader = self._reader
         step = await reader.next(self._ledger)
-        ended = step is None or step.finish is not Finish.SEPARATOR or self._form.has_answer(step.text)
+        ended = step is None or step.finish is not Finish.SEPARATOR or self._answers(step)
         newest = Drafted(step or reader.lost)
         try:
             if ended or reader.spent:
@@ -178,6 +178,11 @@ class Drafting:
                 self._end = newest
             else:
                 self._queue.append(newest)
+
+    def _answers(self, step: Step) -> bool:
+        """Whether a step that is not in the queue yet has a final answer."""
+        before = (*self.kept, *(drafted.step.text for drafted in self._queue))
+        return self._form.has_answer(step.text, "".join(before))
 
     async def _close_reader(self) -> list[Late]:
         reader, self._reader = self._reader, None

@@ -148,7 +148,8 @@ class Gateway:
                 ignored=request.ignored,
                 reasons=request.reasons,
             )
-        router = self._sampling.backends(request).router(choice.policy, budget=choice.budget, max_tokens=max_tokens)
+        backends = self._sampling.backends(request)
+        router = backends.router(choice.policy, budget=choice.budget, max_tokens=max_tokens, answer=None)
         stops = tuple(request.stop or ())
         answers = [Answer(router, question, seed, stops) for question in questions for seed in seeds]
         drafts, ignored = options is not None and bool(options.drafts), self._sampling.ignored(request)

@@ -58,9 +58,9 @@ class Task:
     `stream(count, seed)`: distinct questions, made as they are asked for where the task is endless; the same arguments
     give the same ones. `answer(text)`: the final answer of a solution or None. `right(answer, question)`: whether it is
     the reference; may take seconds, never hangs. `step_labels`: which steps are right, where a rule can say so.
-    `prepare`: raises `MissingExtra` where grading lacks a package; called before the first paid call.
-    `instruction`: a system prompt for models that have none. `size`: how many questions there are; None: no end.
-    `default_count`: how many a run takes that asks for no number.
+    `form`: its `answer` says which step ends a solution. `prepare`: raises `MissingExtra` where grading lacks a
+    package; called before the first paid call. `instruction`: a system prompt for models that have none. `size`: how
+    many questions there are; None: no end. `default_count`: how many a run takes that asks for no number.
     """
 
     name: str

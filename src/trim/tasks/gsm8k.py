@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from trim.tasks.benchmark_file import Benchmark, Row, from_qwen
 from trim.tasks.final_answers import final_answer
-from trim.tasks.spelling import last_number, visible
+from trim.tasks.spelling import last_number
 from trim.types import Question
+from trim.visible_text import visible
 
 
 def answer(text: str) -> str | None:

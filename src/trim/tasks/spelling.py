@@ -10,15 +10,7 @@ import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
 
-# Reasoning: from its opening to its closing mark. A template may have opened it before the text starts.
-_OPEN = r"<(?:think|thinking|thought|reasoning)>|\[THINK\]|<\|channel\|>analysis<\|message\|>"
-_CLOSE = r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]|<\|channel\|>final<\|message\|>"
-_REASONING = re.compile(rf"({_OPEN})|({_CLOSE})")
-_END = re.compile(
-    r"<[|｜](?:im_end|end|endoftext|end_of_text|eo[tm]_id|end[_▁]of[_▁](?:turn|sentence)|eos)[|｜]>"
-    r"|</s>|<eos>|<end_of_turn>|\[EOS\]"
-)
-_TOKEN = re.compile(r"<[|｜][^<>|｜\s]{1,40}[|｜]>|<(?:s|bos|pad|unk|start_of_turn)>|\[/?INST\]")
+from trim.visible_text import visible
 
 _SIGNS = str.maketrans(
     dict.fromkeys("−–—‒﹣", "-")
@@ -57,7 +49,6 @@ _REWRITES = [
         (r"\s+", " "),
     )
 ]
-_NOTHING = re.compile(r"\\(?:text|[lcv]?dots|square|phantom|underline)(?![A-Za-z])|[\s{}.…_?*~]")
 
 _DIGITS = r"(?:\d{1,3}(?:[, ]\d{3})+(?!\d)|\d+)"
 _DECIMAL = rf"(?:{_DIGITS}(?:\.\d*)?|\.\d+)"
@@ -86,21 +77,6 @@ _UNIT = re.compile(  # behind a number: in \text, or in words with a space befor
 _LONGEST = 400  # digits that a number may have, its exponent worked out
 
 
-def visible(text: str) -> str:
-    """What a model says to its reader: no reasoning, and nothing from the token on that ends its turn."""
-    kept, start, inside = [], 0, False
-    for mark in _REASONING.finditer(text):
-        if not inside and mark[1]:
-            kept.append(text[start : mark.start()])
-        elif not inside:  # opened before the text starts
-            kept.clear()
-        inside, start = bool(mark[1]), mark.end()
-    if not inside:
-        kept.append(text[start:])
-    parts = (_TOKEN.sub("", part) for part in _END.split("".join(kept)))
-    return next((part for part in parts if part.strip() and part.strip() != "assistant"), "")
-
-
 def plain(text: str) -> str:
     """The same answer in one spelling: ASCII signs, few LaTeX commands, no markup around it and no full stop behind.
 
@@ -124,11 +100,6 @@ def plain(text: str) -> str:
 def _spelt(sign: str) -> str:
     """What a sign such as ½ or ² says in plain digits."""
     return unicodedata.normalize("NFKC", sign)
-
-
-def is_empty(text: str) -> bool:
-    r"""Whether an answer says nothing, as `\text{}`, `...` and `?` do."""
-    return not _NOTHING.sub("", plain(text))
 
 
 def without_unit(text: str) -> str:
