@@ -211,7 +211,7 @@ GOOD = completions(told(*TEXTS))["choices"][0]["logprobs"]
     [
         (None, "no log-probabilities of the prompt.*llama-server"),
         ({}, "no log-probabilities of the prompt"),
-        ({"tokens": ["x"], "token_logprobs": [-0.5]}, "1 tokens whose texts do not join"),  # echo was ignored
+        ({"tokens": ["x"], "token_logprobs": [-0.5]}, "no log-probabilities of a prompt.*llama-server"),  # no echo
         (GOOD | {"token_logprobs": [-0.1]}, "no log-probabilities of the prompt"),
         (GOOD | {"token_logprobs": [float("nan")] * 16}, "no log-probabilities of the prompt"),
         (GOOD | {"token_logprobs": [5.0] * 16}, "no log-probabilities of the prompt"),
