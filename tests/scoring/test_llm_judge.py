@@ -75,6 +75,13 @@ def test_scores_are_what_the_answers_are_worth(form: Form, says: Any, scores: tu
     assert [QUESTION.text in prompt for prompt in asked] == [True] * 3 + [False]  # once a step; then a probe
 
 
+def test_an_answer_that_hardly_stood_there_is_not_a_score() -> None:
+    well = choice("Well", [("Well", {"Well": 0.95, "No": 0.04})])
+    words = "answered 'Well', not one of yes, no"
+    with replying(lambda body: (well, 200)) as (url, _), pytest.raises(BadResponse, match=words):
+        scored(LlmJudge(url, "m", YES_NO))
+
+
 def test_an_unexpected_answer_is_not_a_score() -> None:
     with judge({"": ("Perhaps", [])}) as (url, _), pytest.raises(BadResponse, match="'Perhaps', not one of yes, no"):
         scored(LlmJudge(url, "m", YES_NO))
@@ -198,6 +205,7 @@ def test_a_grade_is_one_digit(said: str, score: float | None) -> None:
         (choice("Yes", [("No", {"No": 1.0}), ("</think>", {}), ("Yes", {"Yes": 0.6, "No": 0.4})]), 0.6),
         (choice("Yes", [("Hm", {"Hm": 0.9, "No": 0.1}), ("Yes", {"Yes": 1.0})]), 1.0),  # not the answer's token
         (choice("Yes", [("Yes", {})]), 1.0),
+        (choice("I'm not", [("I", {"I": 0.4, "No": 0.3, "Yes": 0.1})]), 0.25),  # a small model that all but answered
     ],
 )
 def test_chances_are_those_of_the_answers_own_token(found: dict[str, Any], score: float) -> None:

@@ -195,6 +195,14 @@ def test_tokens_with_parts_of_characters_and_over_the_ends_of_steps(
             assert logprobs_of(url, STEPS[:2]) == right
 
 
+@pytest.mark.parametrize(("sent", "read"), [("Zoe\u0308 pays 3", "Zo\u00eb pays 3"), ("\ufb01ve", "five")])
+def test_a_tokenizer_may_normalise_what_it_reads(sent: str, read: str) -> None:
+    """Qwen's reads `e` and a combining accent as one character, others a ligature as its letters."""
+    with replying(lambda body: completions(told(read, "\n\n", "#### 3"))) as (url, bodies):
+        assert logprobs_of(url, (sent, "#### 3")) == ((-1.0,), (-2.0,))
+        assert sent in bodies[0]["prompt"]
+
+
 GOOD = completions(told(*TEXTS))["choices"][0]["logprobs"]
 
 
@@ -203,7 +211,7 @@ GOOD = completions(told(*TEXTS))["choices"][0]["logprobs"]
     [
         (None, "no log-probabilities of the prompt.*llama-server"),
         ({}, "no log-probabilities of the prompt"),
-        ({"tokens": ["x"], "token_logprobs": [-0.5]}, "1 tokens whose texts do not join"),  # echo was ignored
+        ({"tokens": ["x"], "token_logprobs": [-0.5]}, "no log-probabilities of a prompt.*llama-server"),  # no echo
         (GOOD | {"token_logprobs": [-0.1]}, "no log-probabilities of the prompt"),
         (GOOD | {"token_logprobs": [float("nan")] * 16}, "no log-probabilities of the prompt"),
         (GOOD | {"token_logprobs": [5.0] * 16}, "no log-probabilities of the prompt"),

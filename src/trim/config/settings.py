@@ -189,8 +189,8 @@ class PrmSettings(metaclass=_Table):
     template: Text = _TEMPLATE
     tokenizer: Text = Field(
         default="",
-        description="Folder with the model's `tokenizer.json`. A PRM's texts are measured with it (set `context` too); "
-        "texts for log-probabilities are sent as its tokens.",
+        description="Folder with the model's `tokenizer.json`. A PRM's steps are counted with it; texts for "
+        "log-probabilities are sent as its tokens.",
     )
     context: Whole | None = Field(
         default=None,
@@ -419,8 +419,6 @@ class Config(metaclass=_Table):
                 raise broken_rule(words, "prm", *path)
         if family is not None and prm.context is not None and not prm.tokenizer:
             raise broken_rule("it needs tokenizer, to count with", "prm", "context")
-        if prm.backend == "vllm" and prm.tokenizer and prm.context is None:
-            raise broken_rule("it needs context, the tokens that the PRM can read", "prm", "tokenizer")
 
     def _check_pass_through(self) -> None:
         """What is passed through needs a server that knows it, and a way to count and cap what it costs."""

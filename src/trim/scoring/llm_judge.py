@@ -32,6 +32,7 @@ from trim.types import Question, Scores
 
 _ANSWER, _TYPED_ANSWER, _THOUGHTS = 4, 64, 4096  # tokens that a judge may write; the last where it thinks first
 _WORD = re.compile(r"(?:[^\w-]|_|-(?!\d))*([^\W_]+)(?![.,]?\d)")  # the first: `**Yes**`, `7/9`; neither `-7` nor `7.5`
+_LEAST = 0.1  # probability of all answers together from which they count though another word was written
 _END_OF_THOUGHTS = "</think>"
 _MAY_BE_REFUSED = ("max_completion_tokens", "temperature", "logprobs")  # what a refusal names is sent otherwise, or not
 _REMEMBERED = 20_000  # scores of steps that are kept: earlier steps are not asked about again
@@ -228,7 +229,7 @@ class LlmJudge(ServerBackend):
 
     def _answers(self, said: _Said) -> bool:
         """Whether the model has come to its answer, though it was cut off."""
-        return "}" in said.text if self.form.schema is not None else _word(said.text) in self.form.values
+        return "}" in said.text if self.form.schema is not None else self._expected(said) is not None
 
     def _value(self, said: _Said) -> float:
         """The expected value over the answer's first token where its chances are known, else that of the first word."""
@@ -238,12 +239,19 @@ class LlmJudge(ServerBackend):
             raise BadResponse(self.server.name, words, hint if said.cut else "")
         if self.form.schema is not None:
             return self._typed(said.text)
+        if (value := self._expected(said)) is None:
+            words = f"answered {said.text[:40]!r}, not one of {', '.join(self.form.values)}"
+            raise BadResponse(self.server.name, words)
+        return value
+
+    def _expected(self, said: _Said) -> float | None:
+        """The same; None: it answered something else, and was far from an answer."""
         values, word = self.form.values, _word(said.text)
-        if word not in values:
-            raise BadResponse(self.server.name, f"answered {said.text[:40]!r}, not one of {', '.join(values)}")
         known = [(values[other], chance) for token, chance in said.chances(word) if (other := _word(token)) in values]
         total = sum(chance for _, chance in known)
-        return sum(value * chance for value, chance in known) / total if total > 0 else values[word]
+        if total > 0 and (word in values or total >= _LEAST):
+            return sum(value * chance for value, chance in known) / total
+        return values.get(word)
 
     def _typed(self, said: str) -> float:
         """The expected value of a typed answer: its value with its probability, the opposite value with the rest."""

@@ -10,13 +10,16 @@ completes the character. So every token may stand for several stretches, and all
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache, lru_cache
+from typing import Literal
 
 _HEAD = 4  # tokens at most that a server puts before a text
 _UNKNOWN = 64  # bytes at most of a first token that a server does not name
+_FORMS: tuple[Literal["NFC", "NFKC"], ...] = ("NFC", "NFKC")
 _SPLIT = 6  # bytes at most of two characters that a token holds parts of
 _SPECIAL = re.compile(r"<[^<>\s]{1,40}>|\[[A-Za-z]{2,8}\]")  # <s>, <|begin_of_text|>, [CLS]
 _SPECIAL_BYTES = re.compile(_SPECIAL.pattern.encode())
@@ -46,17 +49,26 @@ class TokenText:
     data: bytes | None = None
 
 
+Places = frozenset[tuple[int, int]]
+"""The stretches of bytes, [start, end), that a token may stand for."""
+
+Owners = frozenset[int | None]
+"""The steps that a token may belong to; None: the head or a separator."""
+
+
 @dataclass(frozen=True, slots=True)
 class StepText:
     """A prompt that ends in steps, and which byte of it belongs to which step.
 
     Args:
+        parts: its text in pieces, each with the index of the step that it is; None: the head or a separator.
         text: all of it.
         head: bytes before the first step.
-        steps: [bytes] the index of the step; None: the head or a separator.
+        steps: [bytes] the index of the step, or None.
         visible: [bytes] where the next character that is not white space begins or goes on.
     """
 
+    parts: tuple[tuple[str, int | None], ...]
     text: str
     head: int
     steps: tuple[int | None, ...]
@@ -69,6 +81,10 @@ class StepText:
         for index, step in enumerate(steps):
             parts += [(joiner, None)] if index else []
             parts.append((step, index))
+        return cls._of(tuple(parts))
+
+    @classmethod
+    def _of(cls, parts: tuple[tuple[str, int | None], ...]) -> StepText:
         owners: list[int | None] = []
         seen: list[bool] = []
         for part, owner in parts:
@@ -79,8 +95,19 @@ class StepText:
         visible = [len(seen)] * (len(seen) + 1)
         for at in reversed(range(len(seen))):
             visible[at] = at if seen[at] else visible[at + 1]
-        size = len(head.encode("utf-8", "surrogatepass"))
-        return cls("".join(part for part, _ in parts), size, tuple(owners), tuple(visible))
+        head = len(parts[0][0].encode("utf-8", "surrogatepass"))
+        return cls(parts, "".join(part for part, _ in parts), head, tuple(owners), tuple(visible))
+
+    def normalised(self) -> Iterator[StepText]:
+        """The text itself, and what it becomes where a tokenizer normalises Unicode."""
+        yield self
+        for form in _FORMS:
+            if not unicodedata.is_normalized(form, self.text):
+                yield StepText._of(tuple((unicodedata.normalize(form, part), owner) for part, owner in self.parts))
+
+    def owners(self, places: Sequence[Places]) -> list[Owners]:
+        """The steps that each token may belong to; None: none of them."""
+        return [frozenset(self.owner(start, end) for start, end in stretches) for stretches in places]
 
     def owner(self, start: int, end: int) -> int | None:
         """The step that a token of these bytes belongs to: that of its first visible character.
@@ -90,10 +117,6 @@ class StepText:
         first = self.visible[start]
         at = first if first < end else start
         return self.steps[at] if at < len(self.steps) else None
-
-
-Places = frozenset[tuple[int, int]]
-"""The stretches of bytes, [start, end), that a token may stand for."""
 
 
 def align(text: str, tokens: Sequence[TokenText], *, head: int = 0, written: int = 0) -> list[Places] | None:
