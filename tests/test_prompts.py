@@ -80,6 +80,15 @@ def test_what_the_tokenizer_does_not_add_stays(tmp_path: Path) -> None:
     assert load_template(name).head("q") == "<B>q"
 
 
+def test_options(tmp_path: Path) -> None:
+    name = _folder(tmp_path, chat_template="{{ messages[0].content }}{{ '/off' if enable_thinking is false }}{{ n }}")
+    assert load_template(name).head("q") == "q"
+    assert load_template(name, options='{"enable_thinking": false, "n": [1]}').head("q") == "q/off[1]"
+    for bad in ("{", "[1]", '{"messages": []}', "enable_thinking=false"):
+        with pytest.raises(ConfigError, match="must be a JSON object, without add_generation_prompt, messages"):
+            load_template(name, options=bad)
+
+
 def test_a_template_file_of_any_name(tmp_path: Path) -> None:
     _folder(tmp_path, chat_template="no", bos_token="<B>")
     (tmp_path / "tool_use.jinja").write_text("{{ messages[0].content }}?")

@@ -1,6 +1,6 @@
 """The head of a GGUF file, llama.cpp's format of models: its chat templates and control tokens.
 
-Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Weights are not read.
+The format is that of ggml's GGUF specification, versions 2 and 3. Weights are not read.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ as text, such as `<think>`: they were its own tokens. Its special tokens, which 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -44,6 +45,7 @@ FAMILIES = {
     "plain": "{% for message in messages %}{{ message.content }}{{ '\n\n' }}{% endfor %}",
 }
 _TRIAL = "What is 1 + 1?"
+_OWN_VARIABLES = {"messages", "add_generation_prompt"}
 
 
 @dataclass(frozen=True)
@@ -162,17 +164,21 @@ def _takes_parts(source: str, tokens: tuple[tuple[str, str], ...]) -> bool:
     return not shows(chat) and shows(_with_parts(chat))
 
 
-def load_template(name: str, system: str | None = None, options: tuple[tuple[str, Any], ...] = ()) -> ChatTemplate:
+def load_template(name: str, system: str | None = None, options: str = "") -> ChatTemplate:
     """A template by family name, or from a model folder, a file in it, or a GGUF file.
 
-    A `.jinja` file is a template itself; the folder that it lies in gives the tokens. `system` and `options`: see
-    `ChatTemplate`.
+    A `.jinja` file is a template itself; the folder that it lies in gives the tokens.
+
+    Args:
+        name: of the family, or a path.
+        system: a system prompt, if any.
+        options: further variables of the template, as a JSON object.
 
     Raises:
-        ConfigError: no such family or file, or the file has no template.
+        ConfigError: no such family or file, the file has no template, or the options are not valid.
     """
     if name in FAMILIES:
-        return ChatTemplate(FAMILIES[name], system=system, options=options)
+        return ChatTemplate(FAMILIES[name], system=system, options=_options(options))
     path = Path(name)
     if not path.exists():
         raise _no_template(name)
@@ -191,7 +197,7 @@ def load_template(name: str, system: str | None = None, options: tuple[tuple[str
         tuple(dict.fromkeys((*files.special, *(token for _, token in files.named)))),
         system,
         files.named,
-        options,
+        _options(options),
         added=tuple(dict.fromkeys((*files.added, *_own_marks(source)))),
         complete=files.complete,
         first=files.first,
@@ -204,6 +210,17 @@ def _read(path: Path) -> ModelFiles:
 
         return read_gguf_files(path)
     return read_model_files(path if path.is_dir() else path.parent)
+
+
+def _options(text: str) -> tuple[tuple[str, Any], ...]:
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not set(found).isdisjoint(_OWN_VARIABLES):
+        own = ", ".join(sorted(_OWN_VARIABLES))
+        raise ConfigError(f"template options {text!r} must be a JSON object, without {own}")
+    return tuple(found.items())
 
 
 def _no_template(name: str) -> ConfigError:

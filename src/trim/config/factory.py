@@ -117,7 +117,7 @@ def open_generator(model: GeneratorSpec, run: RunSpec) -> StepGenerator:
         model.base_url,
         model.model,
         model.role,
-        load_template(model.template, model.system),
+        load_template(model.template, model.system, model.template_options),
         sampling=run.sampling,
         form=run.step_format,
         backend=model.backend,

@@ -153,6 +153,10 @@ class ModelSettings(metaclass=_Table):
         "answer, or `instruct` where it can do neither.",
     )
     template: Text = _TEMPLATE
+    template_options: Text = Field(
+        default="",
+        description="Variables of a model's own chat template, as a JSON object: `'{\"enable_thinking\": false}'`.",
+    )
     tokenizer: Text = Field(
         default="", description="Folder with a `tokenizer.json`, for servers that do not count tokens."
     )

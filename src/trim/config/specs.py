@@ -63,10 +63,13 @@ class BackendSpec:
 
 @dataclass(frozen=True)
 class GeneratorSpec(BackendSpec):
-    """A weak or strong model, by its role; `continuation`: how a server is asked to continue a text."""
+    """A weak or strong model, by its role; `continuation`: how a server is asked to continue a text.
+    `template_options`: variables of the chat template, as a JSON object; empty: none.
+    """
 
     role: Role
     continuation: Literal["completions", "chat", "instruct"]
+    template_options: str
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,12 @@ def identities(config: Config) -> dict[str, str]:
 
 
 def generator_spec(settings: ModelSettings, role: Role) -> GeneratorSpec:
-    return GeneratorSpec(**vars(_shared(settings, role.value)), role=role, continuation=settings.continuation)
+    return GeneratorSpec(
+        **vars(_shared(settings, role.value)),
+        role=role,
+        continuation=settings.continuation,
+        template_options=settings.template_options,
+    )
 
 
 def judge_spec(settings: PrmSettings) -> JudgeSpec:
