@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
@@ -34,12 +35,24 @@ def test_it_serves_and_stops(tmp_path: Path) -> None:
                 assert time.monotonic() < limit
                 time.sleep(0.1)
         assert answer.status_code == 200
+        _read_a_stream_as_an_old_client(port)
         process.send_signal(signal.SIGTERM)
         log = process.communicate(timeout=30)[1].decode()
     assert process.returncode in (0, -signal.SIGTERM)
     assert "Application shutdown complete" in log
     assert "2 + 2" not in log
     assert len(list((tmp_path / "traces").iterdir())) == 1
+
+
+def _read_a_stream_as_an_old_client(port: int) -> None:
+    body = json.dumps(ask("2 + 2?", stream=True)).encode()
+    head = f"POST /v1/chat/completions HTTP/1.0\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(head + body)
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert b"transfer-encoding" not in answer.lower()
+    assert b"content-length" not in answer.lower()  # sent as it was written
+    assert answer.endswith(b"data: [DONE]\n\n")
 
 
 def test_a_failed_start_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

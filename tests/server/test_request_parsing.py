@@ -47,6 +47,32 @@ def test_an_invalid_request_is_refused(served: Served, body: bytes) -> None:
     assert answer.json()["error"]["message"]
 
 
+def test_what_is_null_is_not_there(served: Served) -> None:
+    nothing: dict[str, Any] = {"model": None, "odd": None, "trim": {"policy": None}, "stream_options": {"x": None}}
+    message = {"role": "user", "content": [{"type": "text", "text": "q", "image_url": None}], "audio": None}
+    answer = served.post(nothing | {"messages": [message]})
+    assert answer.status_code == 200, answer.text
+    assert "x-trim-ignored" not in answer.headers
+    assert served.post(nothing | {"messages": [None]}).json()["error"]["param"] == "messages[0]"
+    assert served.post(nothing | {"messages": None}).json()["error"]["param"] == "messages"
+
+
+def test_other_stream_options_are_ignored(served: Served) -> None:
+    options = {"include_usage": True, "continuous_usage_stats": True, "include_obfuscation": False}
+    assert served.post(ask(stream=True, stream_options=options)).text.endswith("data: [DONE]\n\n")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_body(served: Served) -> None:
+    assert served.post(b"\xef\xbb\xbf" + json.dumps(ask()).encode()).status_code == 200
+
+
+def test_a_refusal_says_what_to_do(served: Served) -> None:
+    message = served.post(ask(tools=[{"type": "function"}])).json()["error"]["message"]
+    assert message == (
+        "tools is not supported by a step router; [serve] pass_through hands such requests to the strong model's server"
+    )
+
+
 def test_the_limits_of_the_server(served: Served) -> None:
     assert served.post(ask("q" * 6_000)).status_code == 413
     assert served.post(ask("hard 7", max_tokens=100_000, seed=5)).json()["usage"]["completion_tokens"] == 60

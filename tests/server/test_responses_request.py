@@ -72,7 +72,7 @@ def test_reasoning_of_earlier_answers_is_left_out() -> None:
         ({"max_output_tokens": 0}, "max_output_tokens", "greater"),
         ({"instructions": ["A"]}, "instructions", "string"),
         ({"temperature": 3}, "temperature", "less"),
-        ({"n": 2}, "n", "unrecognized"),
+        ({"n": 2}, "n", "step router"),
         ({"max_tokens": 2}, "max_tokens", "unrecognized"),
         ({"messages": []}, "messages", "unrecognized"),
         ({"model": "gpt-5"}, "model", "gpt-5"),

@@ -19,6 +19,7 @@ _WEIGHTS: Neutral = {
     "repetition_penalty": (1,),
     "repeat_penalty": (1,),
     "length_penalty": (1,),
+    "dry_multiplier": (0,),
 }
 _CONSTRAINTS: Neutral = {  # vLLM, SGLang, llama-server
     "structured_outputs": (),
@@ -39,6 +40,15 @@ _CONSTRAINTS: Neutral = {  # vLLM, SGLang, llama-server
     "use_beam_search": (False,),
     "prompt_logprobs": (),
     "n_probs": (0,),
+    "n_predict": (-1,),
+    "truncate_prompt_tokens": (),
+    "return_token_ids": (False,),
+    "return_tokens_as_token_ids": (False,),
+    "return_hidden_states": (False,),
+    "no_stop_trim": (False,),
+    "stop_regex": (),
+    "lora_path": (),
+    "extra_body": ({},),
 }
 
 CHAT_REFUSED: Neutral = {
@@ -50,11 +60,13 @@ CHAT_REFUSED: Neutral = {
     "response_format": ({"type": "text"},),
     "logprobs": (False,),
     "top_logprobs": (0,),
-    "modalities": (["text"],),
+    "modalities": (["text"], []),
     "audio": (),
     "web_search_options": (),
     "moderation": (),
     "plugins": ([],),
+    "safe_prompt": (False,),
+    "mm_processor_kwargs": ({},),
     "documents": ([],),
     "chat_template": (),
     "add_generation_prompt": (True,),
@@ -83,6 +95,7 @@ RESPONSES_REFUSED: Neutral = {
     "top_logprobs": (0,),
     "context_management": ([],),
     "moderation": (),
+    "n": (1,),
     **_WEIGHTS,
 }
 
@@ -98,6 +111,7 @@ OPEN_SERVER_OPTIONS = frozenset(
         *("xtc_probability", "xtc_threshold", "repeat_last_n", "penalize_nl"),
         *("chat_template_kwargs", "enable_thinking", "thinking", "thinking_budget", "think"),
         *("reasoning", "reasoning_format", "reasoning_budget", "include_reasoning", "separate_reasoning"),
+        *("stream_reasoning", "vllm_xargs", "min_keep", "dry_base", "dry_allowed_length", "dry_penalty_last_n"),
         *("skip_special_tokens", "spaces_between_special_tokens", "add_special_tokens"),
     }
 )
@@ -106,7 +120,7 @@ OPEN_SERVER_OPTIONS = frozenset(
 BOOKKEEPING = frozenset(
     {
         *("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"),
-        *("priority", "request_id", "cache_salt", "kv_transfer_params"),  # vLLM
+        *("priority", "request_id", "cache_salt", "kv_transfer_params", "rid"),  # vLLM, SGLang
         *("cache_prompt", "id_slot", "slot_id", "timings_per_token", "return_progress", "n_keep"),  # llama-server
         *("options", "num_ctx", "keep_alive"),  # Ollama
         *("provider", "transforms", "models", "route", "usage"),  # OpenRouter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from typing import Any
 
 from pydantic import ValidationError
@@ -25,7 +26,7 @@ def parse(body: bytes, kind: type[BaseRequest], *, passed: frozenset[str] | None
         ApiError: the body is not JSON, or a field is unknown, unsupported or not valid; names it.
     """
     try:
-        values = from_json(body, allow_inf_nan=False)
+        values = from_json(body.removeprefix(BOM_UTF8), allow_inf_nan=False)
     except ValueError as error:
         raise ApiError(400, f"the body is not valid JSON: {error}", "invalid_json") from None
     if not isinstance(values, dict):
