@@ -130,7 +130,8 @@ def generation_settings(config: Config) -> dict[str, object]:
     """What besides the models decides what comes out: kept in `run.json`."""
     spec = resolve(config)
     sampling, limits, budget = spec.sampling, spec.limits, spec.budget
-    return {
+    answer: dict[str, object] = {} if spec.step_format.answer is None else {"answer": spec.step_format.answer}
+    return answer | {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "top_k": sampling.top_k,
@@ -140,4 +141,4 @@ def generation_settings(config: Config) -> dict[str, object]:
         "max_drafts": limits.max_drafts,
         "max_strong_tokens": budget.max_strong_tokens,
         "max_cost": budget.max_cost,
-    } | ({} if spec.step_format.answer is None else {"answer": spec.step_format.answer})
+    }
