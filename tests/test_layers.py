@@ -16,6 +16,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 # From the bottom up: each may import those on the lines above it. Those on one line don't import each other.
 LAYERS = [
+    ["visible_text"],
     [
         "types",
         "errors",
@@ -25,11 +26,10 @@ LAYERS = [
         "control_tokens",
         "jinja_sandbox",
         "json_files",
-        "visible_text",
     ],
     ["seeding", "plugins", "model_files", "structures"],
     ["gguf_head"],
-    ["protocols", "steps", "prompts", "pomdp", "trace_schema_1"],
+    ["protocols", "reasoning", "steps", "prompts", "pomdp", "trace_schema_1"],
     ["backends"],
     ["traces", "simulation"],
     ["routing", "testing"],

@@ -21,6 +21,7 @@ from trim.control_tokens import in_template, neutralise
 from trim.errors import ConfigError
 from trim.model_files import ModelFiles, read_model_files, read_text
 from trim.types import Message
+from trim.visible_text import closing, reasons, unopened
 
 STEP_MARK = "<extra_0>"
 """Token after each step at which Qwen2.5-Math-PRM gives its score."""
@@ -119,8 +120,16 @@ class ChatTemplate:
         return neutralise(text, self.specials, common=not self.complete, content=False)
 
     def render(self, question: str, prefix: str = "", messages: Iterable[Message] = ()) -> str:
-        """The text that a model is asked to continue: the question's turn, then `prefix`, the answer so far."""
-        return self.head(question, messages) + self.clean_answer(prefix)
+        """The text that a model is asked to continue: the question's turn, then `prefix`, the answer so far.
+
+        Where the template itself opens reasoning, an answer that begins with reasoning goes on there; any other
+        answer was written without, and the template's reasoning is closed before it.
+        """
+        head = self.head(question, messages)
+        if prefix and reasons(head):
+            begun = unopened(prefix)
+            head, prefix = (head + closing(head), prefix) if begun is None else (head, begun)
+        return head + self.clean_answer(prefix)
 
 
 def _with_parts(chat: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -9,11 +9,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 from trim.answer_marks import marked_answer
 from trim.errors import ConfigError
 from trim.structures import Structure, has_word, is_heading
-from trim.visible_text import reasons, visible
+from trim.visible_text import reasons, unmarked, visible
 
 
 class Separator(StrEnum):
@@ -40,6 +41,7 @@ class StepFormat:
         separator: what stands between two steps.
         answer: a regular expression that a step with the final answer matches, which ends the solution; `MARKED`: a box
             with something in it or `#### 42`, see `trim.answer_marks`; None: only the model ends it.
+        reasoning: "steps": text inside reasoning is cut like any other; "one-step": it is a single step.
 
     Raises:
         ConfigError: `answer` is not a valid regular expression.
@@ -47,6 +49,7 @@ class StepFormat:
 
     separator: Separator = Separator.BLANK_LINE
     answer: str | None = MARKED
+    reasoning: Literal["steps", "one-step"] = "steps"
 
     def __post_init__(self) -> None:
         try:
@@ -73,16 +76,17 @@ class StepFormat:
         end = steps.pop() if len(steps) == 1 or not steps[-1].strip() else ""
         return (*steps[:-1], steps[-1] + end) if steps else tuple(filter(None, [end]))
 
-    def has_answer(self, step: str, before: str = "") -> bool:
+    def has_answer(self, step: str, before: str = "", *, reasoning: bool = False) -> bool:
         """Whether this step contains a final answer and so ends the solution.
 
         Args:
             step: its text.
             before: the text of the steps before it. What is written inside reasoning is no answer.
+            reasoning: the step begins inside reasoning, whatever stands before it.
         """
         if self.answer is None:
             return False
-        said = visible(step, reasoning=reasons(before))
+        said = visible(step, reasoning=reasoning or reasons(before))
         if self.answer == MARKED:
             return marked_answer(said) is not None
         return re.search(self.answer, said) is not None  # re caches the compiled pattern
@@ -90,7 +94,7 @@ class StepFormat:
 
 def is_degenerate(step: str) -> bool:
     """Whether a step contains no letter or digit, such as "" or "---"."""
-    return not has_word(step)
+    return not has_word(unmarked(step))
 
 
 class Cutter:
@@ -99,11 +103,18 @@ class Cutter:
     A step ends right behind the first separator that follows a word, where no code block, LaTeX display or table goes
     on and the newest line is no heading: that belongs to what follows, as does a step without a word. How the text
     arrives in pieces makes no difference, nor does what was written before the step.
+
+    Args:
+        step_format: how the text is cut.
+        reasoning: it begins inside reasoning.
     """
 
-    def __init__(self, step_format: StepFormat) -> None:
+    def __init__(self, step_format: StepFormat, *, reasoning: bool = False) -> None:
+        whole = _Reasoning(step_format.reasoning == "one-step", reasoning)
         self._cutter: _LineCutter | _SentenceCutter = (
-            _SentenceCutter() if step_format.separator is Separator.SENTENCE else _LineCutter(step_format.separator)
+            _SentenceCutter(whole)
+            if step_format.separator is Separator.SENTENCE
+            else _LineCutter(step_format.separator, whole)
         )
 
     @property
@@ -133,6 +144,26 @@ def _lines(text: str) -> Iterator[str]:
         yield text[start:]
 
 
+class _Reasoning:
+    """Whether text stands inside reasoning that is not cut. Read line by line."""
+
+    def __init__(self, whole: bool, inside: bool) -> None:
+        self._whole = whole
+        self._inside = inside
+
+    @property
+    def open(self) -> bool:
+        return self._whole and self._inside
+
+    def goes_on(self, head: str) -> bool:
+        """Whether the same holds behind the head of the next line."""
+        return self._whole and reasons(head, reasoning=self._inside)
+
+    def read(self, line: str) -> None:
+        if self._whole:
+            self._inside = reasons(line, reasoning=self._inside)
+
+
 _MARKER = re.compile(r"\s*(?:#{1,6}\s+)?(?:\*\*|__)?(?:[Ss]tep\s+)?\d{1,3}\s*[.):]\s")
 _MARKER_LENGTH = 60  # characters of a line in which a marker is looked for
 
@@ -140,8 +171,9 @@ _MARKER_LENGTH = 60  # characters of a line in which a marker is looked for
 class _LineCutter:
     """Cuts between lines. Only whole lines count, but for the number that a line may begin with."""
 
-    def __init__(self, separator: Separator) -> None:
+    def __init__(self, separator: Separator, reasoning: _Reasoning) -> None:
         self.length = 0
+        self._reasoning = reasoning
         self._separator = separator
         self._line: list[str] = []  # pieces of the line that is not complete
         self._line_length = 0
@@ -151,7 +183,7 @@ class _LineCutter:
         """Begin a step with these lines: none, or headings."""
         self._lines = lines
         self._structure = Structure()
-        self._word = any(map(has_word, lines))
+        self._word = any(has_word(unmarked(line)) for line in lines)
         self._headings = 0 if lines else None  # where the headings that end the step begin, as an index of its lines
         self._due = False  # the step ends here unless the next line goes on with a table
 
@@ -176,7 +208,7 @@ class _LineCutter:
             yield self._cut(len(self._lines))
         elif self._separator is Separator.NUMBERED and self._word and _MARKER.match(line, 0, _MARKER_LENGTH):
             end = len(self._lines) if self._headings is None else self._headings
-            if end and not self._structure.open and not self._structure.continues(line):
+            if end and not self._reasoning.open and not self._structure.open and not self._structure.continues(line):
                 yield self._cut(end)
 
     def _read(self, line: str) -> Iterator[str]:
@@ -184,6 +216,7 @@ class _LineCutter:
         structure, blank = self._structure, line.isspace()
         inside = structure.open
         structure.read(line)
+        self._reasoning.read(line)
         if not blank:
             heading = not inside and not structure.open and is_heading(line)
             if not heading:
@@ -192,8 +225,8 @@ class _LineCutter:
                 self._headings = len(self._lines) - 1
             elif self._headings is None:
                 self._headings = 0
-            self._word = self._word or has_word(line)
-        if not self._word or self._headings is not None or structure.open or self._separator is Separator.NUMBERED:
+            self._word = self._word or has_word(unmarked(line))
+        if self._reasoning.open or not self._word or self._headings is not None or structure.open or self._separator is Separator.NUMBERED:
             return
         if self._separator is Separator.NEWLINE and structure.may_be_table:
             self._due = True
@@ -223,8 +256,9 @@ _HEAD = 200  # characters at the start of a line that say what kind of line it i
 class _SentenceCutter:
     """Cuts between sentences. Text counts once its word is complete."""
 
-    def __init__(self) -> None:
+    def __init__(self, reasoning: _Reasoning) -> None:
         self.length = 0
+        self._reasoning = reasoning
         self._word: list[str] = []  # pieces of the newest word, which may go on
         self._begin()
 
@@ -292,12 +326,13 @@ class _SentenceCutter:
 
     def _end_line(self) -> None:
         self._structure.read("".join(self._line))
+        self._reasoning.read("".join(self._line))
         self._begin_line()
 
     def _ends(self, words: str) -> bool:
         """Whether the sentence ends at the full stop that was read last, `words` being the last ones before it."""
         structure, displays, head = self._structure, self._displays, self._head
-        within = structure.open or structure.in_table or displays.open or displays.code or _QUIET.match(head)
+        within = self._reasoning.goes_on(head) or structure.open or structure.in_table or displays.open or displays.code or _QUIET.match(head)
         return self._has_word and not within and not _NUMBER.match(head) and not _ABBREVIATION.search(words)
 
     def _cut(self, end: int) -> str:

@@ -12,6 +12,11 @@ from enum import StrEnum
 from math import inf
 from typing import Literal
 
+from trim.visible_text import unmarked
+
+Field = Literal["content", "reasoning_content", "reasoning"]
+"""Fields of a message that servers send text in; what is not content is reasoning."""
+
 
 class Role(StrEnum):
     """Which model produced a text or a score."""
@@ -87,6 +92,10 @@ class Step:
     step began; they stand on the first step of a stream and are 0 on the others. `logprob` is the mean
     log-probability of the step's tokens, `entropy` the entropy (nats) of its first token's distribution. `estimated`:
     the server has not given some of these counts (yet). What it says after the step was handed over is in `Usage`.
+
+    Models that reason: `field` is the field of the message in which the server sent the text. `reasoning`: the text
+    begins inside reasoning. `inserted` stands before the text though no model wrote it: the mark that closes reasoning
+    which another model had left open.
     """
 
     text: str
@@ -98,11 +107,14 @@ class Step:
     logprob: float | None = None
     entropy: float | None = None
     estimated: bool = False
+    field: Field = "content"
+    reasoning: bool = False
+    inserted: str = ""
 
     @property
     def content(self) -> str:
-        """The text without the white space around it."""
-        return self.text.strip()
+        """The text as it is judged and compared: without the white space around it and the marks of reasoning."""
+        return unmarked(self.text).strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,5 +369,16 @@ class Trace:
 
     @property
     def text(self) -> str:
-        """What the models wrote, exactly."""
-        return "".join(step.text for step in self.steps)
+        """The answer: what the models wrote as content, exactly, and what was inserted to close reasoning."""
+        return "".join(step.inserted + step.text for step in self.steps if step.field == "content")
+
+    @property
+    def said(self) -> str:
+        """The answer for graders: with the mark of reasoning that a template had opened before the text."""
+        first = next((step for step in self.steps if step.field == "content"), None)
+        return f"<think>{self.text}" if first is not None and first.reasoning else self.text
+
+    @property
+    def reasoning(self) -> str:
+        """What the models wrote in fields of their own for reasoning."""
+        return "".join(step.text for step in self.steps if step.field != "content")

@@ -35,7 +35,28 @@ def visible(text: str, *, reasoning: bool = False) -> str:
     return next((part for part in parts if part.strip() and part.strip() != "assistant"), "")
 
 
-def reasons(text: str) -> bool:
-    """Whether a text ends inside reasoning."""
-    marks = list(_REASONING.finditer(text))
-    return bool(marks) and marks[-1][1] is not None
+def reasons(text: str, *, reasoning: bool = False) -> bool:
+    """Whether a text ends inside reasoning. `reasoning`: it begins there."""
+    inside = reasoning
+    for mark in _REASONING.finditer(text):
+        inside = bool(mark[1])
+    return inside
+
+
+def unmarked(text: str) -> str:
+    """A text without the marks that open and close reasoning."""
+    return _REASONING.sub("", text) if "<" in text or "[" in text else text
+
+
+def unopened(text: str) -> str | None:
+    """A text that begins with reasoning, without the mark that opens it; None: another text."""
+    mark = re.match(rf"\s*(?:{_OPEN})\n?", text)
+    return None if mark is None else text[mark.end() :]
+
+
+def closing(text: str) -> str:
+    """What closes the reasoning that was opened last in a text."""
+    opened = [mark[1] for mark in _REASONING.finditer(text) if mark[1]]
+    mark = opened[-1] if opened else "<think>"
+    close = "<|channel|>final<|message|>" if mark.startswith("<|") else f"{mark[0]}/{mark[1:]}"
+    return f"\n{close}\n\n"

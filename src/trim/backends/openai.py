@@ -30,9 +30,11 @@ from trim.backends.token_counts import TextCounter
 from trim.errors import BackendError, BackendTimeout, BadResponse, ConfigError, InputTooLong, OutputTooLong
 from trim.prompts import ChatTemplate
 from trim.protocols import LateCounts, Probe, StepStream
+from trim.reasoning import fed
 from trim.seeding import request_seed
 from trim.steps import StepFormat
 from trim.types import Finish, Question, Role, Sampling, Step, StepOptions
+from trim.visible_text import reasons
 
 _RESUMES = 3  # times in a row that a broken stream is taken up again
 _INSTRUCTION = (
@@ -265,8 +267,8 @@ class _Stream:
     def __init__(self, model: OpenAIGenerator, question: Question, kept: tuple[str, ...], options: StepOptions) -> None:
         self._model = model
         self._question = question
-        self._kept = list(kept)
-        self._first = len(kept)
+        self._kept = kept
+        self._steps: list[Step] = []  # written since
         self._options = options
         self._ready: deque[Step] = deque()
         self._answer: Answer | None = None
@@ -347,7 +349,7 @@ class _Stream:
             self._lost += steps.pop().tokens if steps and steps[-1].finish is Finish.LENGTH else 0
         for step in steps:
             self._breaks = 0
-            self._kept.append(step.text)
+            self._steps.append(step)
             self._spent += step.tokens
             self._ready.append(step)
         if steps:
@@ -371,13 +373,15 @@ class _Stream:
     async def _open(self) -> None:
         """Send the request that continues the kept steps."""
         model, options = self._model, self._options
-        prefix = "".join(self._kept) + ("" if self._begun is None else self._begun.text)
+        before = "".join(self._kept)
+        prefix = before + "".join(fed(self._steps, model.role, reasoning=reasons(before)))
+        prefix += ("" if self._begun is None else self._begun.text)
         left = 1 if model.one_by_one else self._left()
         stop = left == 1 and model.can_stop
         wanted = self._room(left)
         prompt = model.prompt(self._question, prefix)
-        index = len(self._kept)
-        attempt = options.attempt if index == self._first else 0
+        index = len(self._kept) + len(self._steps)
+        attempt = 0 if self._steps else options.attempt
         seed = request_seed(options.seed, index, attempt, self._question.text)
         repeats = bool(prefix) and await model.repetition.known(model)
         ask = model.fitting(prompt, wanted)
@@ -403,6 +407,7 @@ class _Stream:
             stop,
             model.text_counter,
             ask,
+            reasoning=reasons(prompt if model.continuation == "completions" else prefix),
         )
         self._assembler = Assembler(terms, self._begun)
 
@@ -428,7 +433,7 @@ class _Stream:
     def _left(self) -> int | None:
         """Steps still wanted."""
         limit = self._options.limit
-        return None if limit is None else limit - (len(self._kept) - self._first)
+        return None if limit is None else limit - len(self._steps)
 
     def _room(self, steps: int | None) -> int:
         """Tokens that so many steps may still have, by their own limit and the stream's; None: to the end."""

@@ -11,6 +11,7 @@ from trim.backends.event_stream import EventStream
 from trim.backends.step_assembly import Chunk
 from trim.backends.token_counts import read_counts
 from trim.errors import BadResponse
+from trim.types import Field
 
 # What servers call the ends that OpenAI calls "length" and "content_filter".
 _FINISH = {
@@ -65,12 +66,16 @@ def read_chunk(raw: dict[str, Any]) -> Chunk:
     choice = choices[0]
     message = choice.get("delta") or choice.get("message") or {}
     text = message.get("content")
+    reasoning_field: Field = "reasoning_content" if message.get("reasoning_content") else "reasoning"
+    reasoning = message.get(reasoning_field)
     told = [choice[name] for name in ("stop_reason", "matched_stop") if name in choice]
     stop = next((value for value in told if isinstance(value, str)), None)  # a number there is an end token's id
     return replace(
         chunk,
         text=choice.get("text") or "" if text is None else _text(text),
         refusal=message.get("refusal") or "",
+        reasoning=reasoning if isinstance(reasoning, str) else "",
+        reasoning_field=reasoning_field,
         finish=finish_reason(choice.get("finish_reason")),
         stop=stop,
         told=bool(told),

@@ -9,7 +9,8 @@ from trim.backends.answer_counts import AnswerCounts, AnswerTotals, StepCount
 from trim.backends.token_counts import TextCounter, TokenCounts
 from trim.errors import BackendUnavailable
 from trim.steps import Cutter, StepFormat
-from trim.types import Finish, Role, Step
+from trim.types import Field, Finish, Role, Step
+from trim.visible_text import reasons
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +19,13 @@ class Chunk:
 
     `finish` is why the answer ended, see `trim.backends.response_stream.finish_reason`; `stop` the stop string that it
     ended at; `told` whether the server says at all which stop string that was. `refusal` is text that stands in place
-    of an answer.
+    of an answer, `reasoning` text that came before `text` in the field `reasoning_field`.
     """
 
     text: str = ""
     refusal: str = ""
+    reasoning: str = ""
+    reasoning_field: Field = "reasoning_content"
     counts: TokenCounts = TokenCounts()
     finish: str | None = None
     stop: str | None = None
@@ -36,7 +39,7 @@ class Terms:
 
     `prompt`: the text that was sent, for counting it. `limit`: steps wanted. `max_step_tokens`: after so many tokens a
     step is cut off. `stop`: a stop string was sent. `counter`: estimates tokens that the server does not count.
-    `max_tokens`: completion tokens asked for at most.
+    `max_tokens`: completion tokens asked for at most. `reasoning`: the answer begins inside reasoning.
     """
 
     server: str
@@ -48,6 +51,16 @@ class Terms:
     stop: bool
     counter: TextCounter = field(default_factory=TextCounter)
     max_tokens: int | None = None
+    reasoning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """The text of a step; `reasoning`: it begins inside that."""
+
+    text: str
+    field: Field = "content"
+    reasoning: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +75,8 @@ class Begun:
     cached_tokens: int = 0
     estimated: bool = False
     logprobs: tuple[float, ...] = ()
+    field: Field = "content"
+    reasoning: bool = False
 
     def step(self, role: Role, finish: Finish) -> Step:
         """The step, which ends here."""
@@ -75,6 +90,8 @@ class Begun:
             self.cached_tokens,
             logprob,
             estimated=self.estimated,
+            field=self.field,
+            reasoning=self.reasoning,
         )
 
 
@@ -96,12 +113,15 @@ class Assembler:
         self.cut_off = False
         self.given = 0  # steps
         self._terms = terms
-        self._cutter = Cutter(terms.form)
+        self._cutter = Cutter(terms.form, reasoning=terms.reasoning)
+        self._field: Field = "content"  # that the newest text came in
+        self._inside = terms.reasoning  # what is behind the last piece of content begins inside reasoning
+        self._thought: list[_Piece] = []  # the newest reasoning, as long as nothing but white space has followed
         self._last = Chunk()  # what was said of the end
         self._counts = AnswerCounts(terms.server, terms.counter, terms.prompt, terms.max_tokens)
         self._logprobs: list[float] = []
         self._refusal = ""
-        self._held: list[str] = []  # a finished step that waits for the count at the end of the answer
+        self._held: list[_Piece] = []  # a finished step that waits for the count at the end of the answer
         if begun is not None:
             self._cutter.feed(begun.text)
 
@@ -126,14 +146,14 @@ class Assembler:
             self._last = chunk
         self._logprobs += chunk.logprobs or ()
         self._refusal += chunk.refusal
-        texts = [*self._held, *(self._cutter.feed(chunk.text) if chunk.text else [])]
-        self._held = texts if self._may_wait(texts, chunk) else []
-        steps = self._counted(chunk, texts)
+        pieces = [*self._held, *self._read(chunk.reasoning, chunk.reasoning_field), *self._read(chunk.text, "content")]
+        self._held = pieces if self._may_wait(pieces, chunk) else []
+        steps = self._counted(chunk, pieces)
         if steps and self._terms.limit is not None and self.given >= self._terms.limit:
             self.done = True
         if not self.done and not steps and self._too_long():
             self.done = True
-            steps.append(self._step(self._cutter.rest(), self._counts.cut(), Finish.LENGTH))
+            steps.append(self._step(self._rest(), self._counts.cut(), Finish.LENGTH))
         return steps
 
     def end(self) -> list[Step]:
@@ -143,33 +163,34 @@ class Assembler:
             BackendUnavailable: the server gave up.
         """
         self.done = True
-        reason, rest, terms = self._last.finish, self._cutter.rest(), self._terms
+        reason, last, terms = self._last.finish, self._rest(), self._terms
+        rest = last.text
         self._counts.learn()
-        texts, self._held = self._held, []
-        steps = self._counted(Chunk(), texts)
+        pieces, self._held = self._held, []
+        steps = self._counted(Chunk(), pieces)
         if terms.limit is not None and self.given >= terms.limit:
             return steps
         if self._refusal:
             if rest:
-                steps.append(self._step(rest, StepCount(0, estimated=True), Finish.SEPARATOR))
-            steps.append(self._step(self._refusal, self._counts.end(token=True), Finish.REFUSAL))
+                steps.append(self._step(last, StepCount(0, estimated=True), Finish.SEPARATOR))
+            steps.append(self._step(_Piece(self._refusal), self._counts.end(token=True), Finish.REFUSAL))
         elif reason == "length":
             self.cut_off = True
             if rest:
-                steps.append(self._step(rest, self._counts.end(token=False), Finish.LENGTH))
+                steps.append(self._step(last, self._counts.end(token=False), Finish.LENGTH))
         elif reason == "content_filter":
-            steps.append(self._step(rest, self._counts.end(token=False), Finish.CONTENT_FILTER))
+            steps.append(self._step(last, self._counts.end(token=False), Finish.CONTENT_FILTER))
         elif reason == "stop":
             finish, count = self._why(rest), self._counts.end(token=True)
             if finish is not Finish.SEPARATOR:
-                steps.append(self._step(rest, count, finish))
+                steps.append(self._step(last, count, finish))
                 return steps
             stop = terms.form.stop or ""
             stop = "" if rest.endswith(stop) else stop  # some servers take it away
             if whole := self._cutter.feed(stop):
-                steps.append(self._step(whole[0], count, finish))
+                steps.append(self._step(replace(last, text=whole[0]), count, finish))
             else:
-                self.unfinished = self._written(rest + stop, count)
+                self.unfinished = self._written(replace(last, text=rest + stop), count)
         else:
             raise BackendUnavailable(terms.server, f"gave up in the middle of an answer (finish_reason {reason!r})")
         return steps
@@ -181,51 +202,94 @@ class Assembler:
         if self._last.told:
             return Finish.SEPARATOR if self._last.stop == self._terms.form.stop else Finish.EOS
         # Not told, not kept. Asking for a step after the last one costs one request; ending too early, the answer.
-        return Finish.SEPARATOR if rest.strip() and not self._terms.form.has_answer(rest) else Finish.EOS
+        return Finish.SEPARATOR if rest.strip() and not self._terms.form.has_answer(rest, reasoning=self._terms.reasoning) else Finish.EOS
+
+    # Text ------------------------------------------------------------------------------------------------------
+
+    def _read(self, text: str, field: Field) -> list[_Piece]:
+        """The steps that text in this field completes. The change to another field ends a step."""
+        if not text:
+            return []
+        pieces: list[_Piece] = []
+        if field != self._field and (self._cutter.length or self._thought):
+            pieces = [self._rest()]
+            self._thought = []
+        if field != self._field:
+            self._field, self._cutter = field, Cutter(self._terms.form, reasoning=field != "content" or self._inside)
+        pieces += map(self._piece, self._cutter.feed(text))
+        if field != "content":
+            # White space at the end of reasoning belongs to its last step, which therefore waits for what follows.
+            pieces = [*self._thought, *pieces]
+            self._thought = [] if self._cutter.rest().strip() else pieces[-1:]
+            pieces = pieces[: len(pieces) - len(self._thought)]
+        return pieces
+
+    def _piece(self, text: str) -> _Piece:
+        """The next step's text."""
+        if self._field != "content":
+            return _Piece(text, self._field, reasoning=True)
+        began, self._inside = self._inside, reasons(text, reasoning=self._inside)
+        return _Piece(text, "content", began)
+
+    def _rest(self) -> _Piece:
+        """The text of the step that is not complete."""
+        waiting = "".join(piece.text for piece in self._thought)
+        return _Piece(waiting + self._cutter.rest(), self._field, self._field != "content" or self._inside)
 
     # Counting ---------------------------------------------------------------------------------------------------
 
-    def _may_wait(self, texts: list[str], chunk: Chunk) -> bool:
+    def _may_wait(self, texts: list[_Piece], chunk: Chunk) -> bool:
         """Whether these are a single step with which the request ends by itself: its count comes with the end."""
         counted = chunk.counts.completion or chunk.logprobs
         return bool(self._terms.stop and self._terms.limit == 1 and len(texts) == 1 and not counted)
 
-    def _counted(self, chunk: Chunk, texts: list[str]) -> list[Step]:
+    def _counted(self, chunk: Chunk, pieces: list[_Piece]) -> list[Step]:
         """The steps of these texts, none while they wait."""
-        new, rest = texts, self._cutter.rest() + self._refusal
+        texts = [piece.text for piece in pieces]
+        new, rest = texts, self._rest().text + self._refusal
         if self._held:
             rest, texts, new = "".join(texts) + rest, [], []
         if self._begun is not None and not self.given:  # the request has not written what was there before
             first, *others = *texts, rest
             *new, rest = first[len(self._begun.text) :], *others
-        counts = self._counts.read(chunk.counts, chunk.text + chunk.refusal, new, rest, len(chunk.logprobs or ()))
+        text = chunk.reasoning + chunk.text + chunk.refusal
+        counts = self._counts.read(chunk.counts, text, new, rest, len(chunk.logprobs or ()))
         wanted = len(texts) if self._terms.limit is None else self._terms.limit - self.given
         for count in counts[wanted:]:
             self._counts.put_back(count)
-        return [self._step(*each, Finish.SEPARATOR) for each in zip(texts[:wanted], counts, strict=False)]
+        return [self._step(*each, Finish.SEPARATOR) for each in zip(pieces[:wanted], counts, strict=False)]
 
     def _too_long(self) -> bool:
         if self._terms.stop or self.finished:
             return False  # the request itself had this limit
         return self._counts.at_least(self._terms.max_step_tokens)
 
-    def _step(self, text: str, count: StepCount, finish: Finish) -> Step:
-        step = self._written(text, count).step(self._terms.role, finish)
+    def _step(self, piece: _Piece, count: StepCount, finish: Finish) -> Step:
+        step = self._written(piece, count).step(self._terms.role, finish)
         self.given += 1
         return step
 
-    def _written(self, text: str, count: StepCount) -> Begun:
+    def _written(self, piece: _Piece, count: StepCount) -> Begun:
         """The next step, the first one with what earlier requests have written of it, and with the prompt."""
         logprobs, self._logprobs = self._logprobs[: count.tokens], self._logprobs[count.tokens :]
         if self.given:
-            return Begun(text, count.tokens, estimated=count.estimated, logprobs=tuple(logprobs))
+            return Begun(
+                piece.text,
+                count.tokens,
+                estimated=count.estimated,
+                logprobs=tuple(logprobs),
+                field=piece.field,
+                reasoning=piece.reasoning,
+            )
         begun = self._begun
         if begun is None:
             prompt, cached = self._counts.prompt
             begun = Begun("", 0, prompt, cached, not self._counts.prompt_is_exact)
         return replace(
             begun,
-            text=text,
+            text=piece.text,
+            field=piece.field,
+            reasoning=begun.reasoning if self._begun is not None else piece.reasoning,
             tokens=begun.tokens + count.tokens,
             estimated=begun.estimated or count.estimated,
             logprobs=(*begun.logprobs, *logprobs),

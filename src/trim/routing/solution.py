@@ -10,7 +10,7 @@ from trim import plugins
 from trim.errors import ConfigError, ContentFiltered, InputTooLong, PluginError
 from trim.protocols import Judge, Policy, StepGenerator
 from trim.routing.limits import Limits, OnError
-from trim.routing.speculation import Drafted, Drafting
+from trim.routing.speculation import Drafted, Drafting, answers
 from trim.routing.step_reader import RoleFailed, StepReader
 from trim.routing.usage import Ledger
 from trim.seeding import uniform
@@ -186,7 +186,7 @@ class Solution:
             scores=() if shown.score is None else (*self._drafting.scores, shown.score),
             tokens=(*(decision.step.tokens for decision in self._decisions), step.tokens),
             actions=tuple(decision.action for decision in self._decisions),
-            final=last or step.finish is Finish.EOS or self._answers(step, self._drafting.kept),
+            final=last or step.finish is Finish.EOS or answers(self._setup.form, step, self._drafting.steps),
             drafts=len(drafts),
             strong_tokens=self._ledger.charged.usage[Role.STRONG].completion_tokens,
             draw=uniform(*place),
@@ -294,14 +294,14 @@ class Solution:
 
     async def _write_strong(self, limit: int | None, attempt: int = 0) -> Step | None:
         """One step by the strong model; None if it ended the solution instead, or a budget cut it off."""
-        left, kept = self._strong_tokens_left(), tuple(self._drafting.kept)
+        left = self._strong_tokens_left()
         if self._reader is None or self._reader.spent:
             await self._close_strong()
             caps = [cap for cap in (left, self._drafting.tokens_left) if cap is not None]
             options = StepOptions(limit, min(caps, default=None), attempt, self._seed)
-            self._reader = StepReader(self._setup.strong, Role.STRONG, self._question, kept, options)
+            self._reader = StepReader(self._setup.strong, Role.STRONG, self._question, self._drafting.steps, options)
         step = await self._reader.next(self._ledger)
-        self._strong_end = charged = self._ledger.charged.write(step or self._reader.lost, kept)
+        self._strong_end = charged = self._ledger.charged.write(step or self._reader.lost, self._drafting.kept)
         step = None if step is None else charged
         if limit == 1 or step is None:
             await self._close_strong()
@@ -363,16 +363,12 @@ class Solution:
             self._ledger.discard(end.role, -end.tokens)
         self._decisions[-1] = replace(last, step=step)
 
-    def _answers(self, step: Step, kept: Sequence[str]) -> bool:
-        """Whether a step behind these has a final answer."""
-        return self._setup.form.has_answer(step.text, "".join(kept))
-
     def _stop_after(self, step: Step) -> StopReason | None:
         if step.finish is Finish.CONTENT_FILTER:
             return StopReason.CONTENT_FILTER
         if step.finish is Finish.REFUSAL:
             return StopReason.REFUSAL
-        if step.finish is not Finish.LENGTH and self._answers(step, self._drafting.kept[:-1]):
+        if step.finish is not Finish.LENGTH and answers(self._setup.form, step, self._drafting.steps[:-1]):
             return StopReason.FINAL_ANSWER
         if step.finish is Finish.EOS:
             return StopReason.EOS

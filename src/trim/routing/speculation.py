@@ -45,7 +45,7 @@ class Drafting:
         seed: int,
         max_tokens: int | None = None,
     ) -> None:
-        self.kept: list[str] = []
+        self.steps: list[Step] = []  # kept
         self.scores: list[float] = []  # of the kept steps, as the newest call of the judge gave them
         self.prm = prm
         self.attempt = 0
@@ -62,6 +62,11 @@ class Drafting:
         self._arrived = asyncio.Event()
         self._ended = False  # nothing follows the newest draft
         self._end: Drafted | None = None  # what was written behind it, if it ended without another step
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The texts of the kept steps."""
+        return tuple(step.text for step in self.steps)
 
     async def head(self) -> Drafted | None:
         """The draft that continues the kept steps, scored if there is a judge; None: the solution ended without one.
@@ -122,7 +127,7 @@ class Drafting:
         """After `drop`: another step (the strong model's, an earlier draft) takes the head's place. A score that is
         not known yet comes with those of the next draft.
         """
-        self.kept.append(step.text)
+        self.steps.append(step)
         if score is not None:
             self.scores.append(score)
         self.attempt = 0
@@ -159,12 +164,12 @@ class Drafting:
 
     async def _read(self) -> None:
         if self._reader is None:
-            prefix = (*self.kept, *(drafted.step.text for drafted in self._queue))
+            kept = (*self.steps, *(drafted.step for drafted in self._queue))
             attempt = 0 if self._queue else self.attempt
             drafted = sum(drafted.step.tokens for drafted in self._queue)
             left = None if self._tokens_left is None else max(0, self._tokens_left - drafted)
             options = StepOptions(None if self._lookahead else 1, left, attempt, self._seed)
-            self._reader = StepReader(self._weak, Role.WEAK, self._question, prefix, options)
+            self._reader = StepReader(self._weak, Role.WEAK, self._question, kept, options)
         reader = self._reader
         step = await reader.next(self._ledger)
         ended = step is None or step.finish is not Finish.SEPARATOR or self._answers(step)
@@ -181,8 +186,7 @@ class Drafting:
 
     def _answers(self, step: Step) -> bool:
         """Whether a step that is not in the queue yet has a final answer."""
-        before = (*self.kept, *(drafted.step.text for drafted in self._queue))
-        return self._form.has_answer(step.text, "".join(before))
+        return answers(self._form, step, (*self.steps, *(drafted.step for drafted in self._queue)))
 
     async def _close_reader(self) -> list[Late]:
         reader, self._reader = self._reader, None
@@ -193,12 +197,12 @@ class Drafting:
 
     def _charge(self, drafted: Drafted) -> None:
         charged = self._ledger.charged
-        drafted.step = charged.write(drafted.step, tuple(self.kept))
+        drafted.step = charged.write(drafted.step, self.kept)
         for late in drafted.late:
             charged.correct(Role.WEAK, late)
 
     def _charge_judge(self, scored: Drafted) -> None:
-        texts = (*map(str.strip, self.kept), scored.step.content)
+        texts = (*(step.content for step in self.steps), scored.step.content)
         self._ledger.charged.judge(texts, scored.read, rereads=scored.rereads, estimated=scored.estimated)
 
     async def _score_ahead(self, prm: Judge) -> None:
@@ -212,7 +216,7 @@ class Drafting:
 
     async def _score(self, prm: Judge, drafts: Sequence[Drafted]) -> None:
         batch = tuple(drafts)
-        steps = (*(text.strip() for text in self.kept), *(drafted.step.content for drafted in batch))
+        steps = (*(step.content for step in self.steps), *(drafted.step.content for drafted in batch))
         usage = self._ledger.usage[Role.PRM]
         usage.calls += 1
         started = time.perf_counter()
@@ -229,8 +233,16 @@ class Drafting:
         finally:
             self._ledger.busy[Role.PRM] += time.perf_counter() - started
         self._ledger.score(scores)
-        self.scores = list(values[: len(self.kept)])
+        self.scores = list(values[: len(self.steps)])
         read = read_up_to(scores)
-        for index, drafted in enumerate(batch, len(self.kept)):
+        for index, drafted in enumerate(batch, len(self.steps)):
             drafted.score, drafted.read, drafted.rereads = values[index], read[index], scores.rereads
             drafted.estimated = scores.estimated or (len(batch) > 1 and not scores.up_to)
+
+
+def answers(form: StepFormat, step: Step, before: Sequence[Step]) -> bool:
+    """Whether a step behind these has a final answer; none stands inside reasoning."""
+    if step.field != "content":
+        return False
+    said = "".join(kept.inserted + kept.text for kept in before if kept.field == "content") + step.inserted
+    return form.has_answer(step.text, said, reasoning=step.reasoning and not step.inserted)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from trim.errors import BackendError
 from trim.protocols import StepGenerator, StepStream
+from trim.reasoning import fed, left_open
 from trim.routing.charges import Late
 from trim.routing.usage import Ledger
 from trim.steps import is_degenerate
@@ -33,7 +35,7 @@ class StepReader:
     """
 
     def __init__(
-        self, generator: StepGenerator, role: Role, question: Question, kept: tuple[str, ...], options: StepOptions
+        self, generator: StepGenerator, role: Role, question: Question, kept: Sequence[Step], options: StepOptions
     ) -> None:
         self.spent = False
         self.lost = Step("", role, 0, Finish.EOS)
@@ -41,9 +43,10 @@ class StepReader:
         self._generator = generator
         self._role = role
         self._question = question
-        self._kept = kept
+        self._kept = tuple(kept)
+        self._inserted = left_open(kept, role)  # before the first step
         self._options = options
-        self._texts: list[str] = []
+        self._steps: list[Step] = []
         self._read = 0  # tokens
         self._heard = False  # a step, or that there is none
         self._stream: StepStream | None = None
@@ -64,13 +67,15 @@ class StepReader:
             self.lost = step
             return None
         if step is not None:
-            self._texts.append(step.text)
-            self.spent = self.spent or len(self._texts) == self._options.limit
+            if not self._steps and step.field == "content":
+                step = replace(step, inserted=self._inserted)
+            self._steps.append(step)
+            self.spent = self.spent or len(self._steps) == self._options.limit
         return step
 
     async def _pull(self, ledger: Ledger) -> Step | None:
         if self._stream is None:
-            self._stream = self._generator.steps(self._question, self._kept, self._options)
+            self._stream = self._generator.steps(self._question, fed(self._kept, self._role), self._options)
             ledger.usage[self._role].calls += 1
         try:
             step = await anext(self._stream)
@@ -89,7 +94,7 @@ class StepReader:
         nothing follows, the degenerate text is the last step.
         """
         await self.close(ledger)
-        kept = (*self._kept, *self._texts, first.text)
+        kept = (*self._kept, *self._steps, first)
         most = self._options.max_tokens
         options = replace(self._options, limit=1, max_tokens=None if most is None else max(0, most - self._read))
         resample = StepReader(self._generator, self._role, self._question, kept, options)
@@ -121,5 +126,5 @@ class StepReader:
         late = stream.late_counts
         ledger.correct(self._role, late)
         if self._heard:
-            self.late.append(Late(self._kept, late))
+            self.late.append(Late(tuple(step.text for step in self._kept), late))
         await stream.aclose()

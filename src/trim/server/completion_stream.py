@@ -13,7 +13,8 @@ from typing import Any
 
 from trim.routing.router import Router
 from trim.routing.usage import Ledger
-from trim.types import Decision, Finish, Question, Role, StopReason, Trace
+from trim.types import Decision, Field, Finish, Question, Role, StopReason, Trace
+from trim.visible_text import reasons
 
 _FINISH = {
     StopReason.STEP_LIMIT: "length",
@@ -26,12 +27,15 @@ _FINISH = {
 @dataclass(frozen=True, slots=True)
 class Delta:
     """New text of an answer, and the decision that it comes from; None: text that was held back. `refusal` is text in
-    which a model refuses to answer. `raw` is a choice's part of a chunk, of an answer that is passed through.
+    which a model refuses to answer, `reasoning` text that came in the field `reasoning_field`. `raw` is a choice's part
+    of a chunk, of an answer that is passed through.
     """
 
     text: str
     decision: Decision | None = None
     refusal: str = ""
+    reasoning: str = ""
+    reasoning_field: Field = "reasoning_content"
     raw: dict[str, Any] | None = None
 
 
@@ -99,21 +103,52 @@ class Answer:
                 if isinstance(item, Trace):
                     self.trace = item
                     self.finish = _FINISH.get(item.stop_reason, "stop")
-                    sent = sum(len(decision.step.text) for decision in self.decisions)
-                    self.decisions = [*item.decisions]
-                    if end := self._stops.feed(item.text[sent:]):  # white space behind the last step
-                        yield Delta(end)
+                    if delta := self._end(item):
+                        yield delta
                     continue
                 self.decisions.append(item)
                 if item.step.finish is Finish.REFUSAL:
                     self.refusal = item.step.text
                     yield Delta(self._stops.rest(), item, refusal=self.refusal)
                     continue
-                yield Delta(self._stops.feed(item.step.text), item)
+                yield self._delta(item)
                 if self._stops.found:
                     return
         if rest := self._stops.rest():
             yield Delta(rest)
+
+    def _delta(self, decision: Decision) -> Delta:
+        """A kept step as a client gets it. Stop strings end the answer, not what was thought before it."""
+        step = decision.step
+        if step.field == "content":
+            return Delta(self._stops.feed(step.inserted + step.text), decision)
+        return Delta("", decision, reasoning=step.text, reasoning_field=step.field)
+
+    def _end(self, trace: Trace) -> Delta | None:
+        """White space behind the last step."""
+        newest = self.decisions[-1].step if self.decisions else None
+        self.decisions = [*trace.decisions]
+        if newest is None or not (end := trace.decisions[-1].step.text[len(newest.text) :]):
+            return None
+        if newest.field != "content":
+            return Delta("", reasoning=end, reasoning_field=newest.field)
+        sure = self._stops.feed(end)
+        return Delta(sure) if sure else None
+
+    @property
+    def reasoning(self) -> dict[Field, str]:
+        """The reasoning of the kept steps, by the field that it came in."""
+        texts: dict[Field, str] = {}
+        for decision in self.decisions:
+            if (step := decision.step).field != "content":
+                texts[step.field] = texts.get(step.field, "") + step.text
+        return texts
+
+    @property
+    def reasoning_tokens(self) -> int:
+        """Tokens of the kept steps that are reasoning: in a field of their own, or inside marks where they begin or end."""
+        steps = (decision.step for decision in self.decisions)
+        return sum(s.tokens for s in steps if s.field != "content" or s.reasoning or reasons(s.text))
 
     @property
     def cost(self) -> float:

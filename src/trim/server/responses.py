@@ -82,7 +82,7 @@ class ChatResponse:
 
     def chunk(self, index: int, delta: Delta) -> Json | None:
         """The chunk of a kept step; None: there is nothing to send yet."""
-        if not delta.text and delta.decision is None:
+        if not delta.text and not delta.reasoning and delta.decision is None:
             return None
         step = {} if delta.decision is None else {"trim": {"step": self.step(index, delta.decision)}}
         return self._chunk(index, self._delta(delta)) | step
@@ -100,7 +100,14 @@ class ChatResponse:
         """Tokens as a client of one model would count them: each prompt once, and the text it got."""
         prompt = sum(answer.prompt_tokens for answer in self.answers[:: self.count])
         completion = sum(answer.tokens for answer in self.answers)
-        return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+        usage: Json = {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+        }
+        if reasoning := sum(answer.reasoning_tokens for answer in self.answers):
+            usage["completion_tokens_details"] = {"reasoning_tokens": reasoning}
+        return usage
 
     def trim(self) -> Json:
         """The `trim` object: the steps, who wrote them, and the total cost."""
@@ -162,6 +169,7 @@ class ChatResponse:
             "role": decision.step.role,
             "tokens": decision.step.tokens,
             "estimated": decision.step.estimated,
+            "field": decision.step.field,
             "score": decision.score,
             "action": decision.action,
             "forced": decision.forced,
@@ -181,12 +189,13 @@ class ChatResponse:
     def _choice(self, answer: Answer, text: str) -> Json:
         """The whole choice, without its index."""
         content = None if answer.refusal and not text else text
-        message = {"role": "assistant", "content": content, "refusal": answer.refusal or None}
+        message = {"role": "assistant", "content": content, "refusal": answer.refusal or None, **answer.reasoning}
         return {"message": message, "finish_reason": answer.finish}
 
     def _delta(self, delta: Delta) -> Json:
-        text = {"content": delta.text} if delta.text or not delta.refusal else {}
-        return {"delta": text | ({"refusal": delta.refusal} if delta.refusal else {})}
+        others = {"refusal": delta.refusal, delta.reasoning_field: delta.reasoning}
+        others = {name: text for name, text in others.items() if text}
+        return {"delta": ({"content": delta.text} if delta.text or not others else {}) | others}
 
     def _end(self, answer: Answer) -> Json:
         """The last chunk's part of the choice."""

@@ -106,7 +106,7 @@ class ResponsesResponse(ChatResponse):
             "input_tokens": usage["prompt_tokens"],
             "input_tokens_details": {"cached_tokens": _cached(self.answers[0]), "cache_write_tokens": 0},
             "output_tokens": usage["completion_tokens"],
-            "output_tokens_details": {"reasoning_tokens": 0},
+            "output_tokens_details": {"reasoning_tokens": sum(answer.reasoning_tokens for answer in self.answers)},
             "total_tokens": usage["total_tokens"],
         }
 
