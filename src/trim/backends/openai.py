@@ -71,7 +71,7 @@ class OpenAIGenerator(ServerBackend):
         timeout: seconds without content after which a request is given up.
         retries: how often a request is tried again before it counts as failed.
         context: tokens that the model can read; None: as the server says, if it does.
-        max_tokens: completion tokens of one stream at most.
+        max_tokens: completion tokens of a stream at most, where its options do not say.
         logprobs: ask for log-probabilities, so that steps carry `Step.logprob`.
 
     The request's seed comes from (seed, question, index of the step, attempt) of the first step asked for; later steps
@@ -439,5 +439,4 @@ class _Stream:
     def _budget(self) -> int:
         """Completion tokens still allowed."""
         cap = self._options.max_tokens
-        total = self._model.max_tokens if cap is None else min(cap, self._model.max_tokens)
-        return max(0, total - self._spent)
+        return max(0, (self._model.max_tokens if cap is None else cap) - self._spent)

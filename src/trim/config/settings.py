@@ -262,7 +262,11 @@ class GenerationSettings(metaclass=_Table):
     )
     top_k: Whole = Field(default=20, ge=0, description="Sample from this many of the most likely tokens; 0: from all.")
     max_steps: Whole = Field(default=30, ge=1, description="Steps of a solution at most.")
-    max_step_tokens: Whole = Field(default=256, ge=1, description="Tokens of a step at most.")
+    max_step_tokens: Whole = Field(
+        default=2048,
+        ge=1,
+        description="Tokens of a step at most; one that is longer, such as a long block of code, ends there.",
+    )
     separator: Literal["blank-line", "newline", "numbered", "sentence"] = Field(
         default="blank-line", description="What ends a step."
     )
