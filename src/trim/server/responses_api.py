@@ -142,7 +142,7 @@ class ResponsesResponse(ChatResponse):
 
 
 def _part(kind: str, text: str) -> Json:
-    more = {"annotations": [], "logprobs": []} if kind == "output_text" else {}
+    more: Json = {"annotations": [], "logprobs": []} if kind == "output_text" else {}
     return {"type": kind, _FIELD[kind]: text} | more
 
 
