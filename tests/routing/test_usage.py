@@ -98,7 +98,7 @@ class Counting(ScriptedGenerator):
         self.usage.calls += 1
         return Answer(self.server, self._write(body))
 
-    async def _write(self, body: dict[str, Any]) -> AsyncIterator[object]:
+    async def _write(self, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         draw = Random(f"{body['seed']} {body['prompt']}")
         words = [draw.choice([" some", " words", " of", " a", " step", ".\n\n"]) for _ in range(draw.randint(5, 60))]
         prompt = len(body["prompt"]) // 4
