@@ -235,10 +235,7 @@ class OpenAIGenerator(ServerBackend):
 
     def count(self, totals: AnswerTotals) -> None:
         """Add what a request has used to `usage`."""
-        self.usage.prompt_tokens += totals.prompt
-        self.usage.cached_tokens += totals.cached
-        self.usage.completion_tokens += totals.completion
-        self.usage.estimated = self.usage.estimated or totals.estimated
+        totals.add_to(self.usage)
 
     def fewer(self, refusal: InputTooLong | OutputTooLong, prompt: str, asked: int) -> int | None:
         """Completion tokens to ask for after the server refused to write `asked`; None: it would refuse again. Servers
@@ -421,7 +418,7 @@ class _Stream:
         if assembler is not None:
             self._lost += assembler.pending_tokens
             self._used += assembler.totals
-            assembler.totals.add_to(self._model.usage)
+            self._model.count(assembler.totals)
         if answer is not None:
             await answer.close()
 
