@@ -309,13 +309,13 @@ async def keep_alive(bench: Bench) -> None:
     begun = kind.events(PARTS)[:3]
 
     async def alone(*pieces: bytes) -> None:
-        found = await bench.ask(Reply([*pieces[:-1], *pieces[-1:] * 100], every=0.02), timeout=0.12)
+        found = await bench.ask(Reply([*pieces[:-1], *pieces[-1:] * 1000], every=0.02), timeout=0.12)
         assert isinstance(found.error, BackendTimeout)
-        assert 0.1 < found.seconds < 1
+        assert 0.1 < found.seconds < 5  # not to the end of the script
         assert found.asked == 1
 
     await asyncio.gather(*(alone(*pieces) for pieces in ([comment], [ping], [empty], [*begun, comment])))
-    fine(await bench.ask(Reply([*[comment] * 4, *kind.stream(PARTS).body], every=0.01), timeout=1))
+    fine(await bench.ask(Reply([*[comment] * 4, *kind.stream(PARTS).body], every=0.01), timeout=3))
 
 
 # Counts ------------------------------------------------------------------------------------------------------------

@@ -86,6 +86,22 @@ def test_a_refusal_is_the_clients_to_see(server: ScriptedServer, stream: bool) -
         assert len(script.requests) == 1
 
 
+def test_a_refusal_in_the_responses_api(server: ScriptedServer) -> None:
+    refused = VLLM.chunk(None, usage=VLLM.counts(20, None, 4))
+    refused["choices"][0]["delta"] = {"refusal": "I will not."}
+    with behind(server, Reply([event(refused), event(VLLM.chunk(None, "stop")), DONE])) as (served, _):
+        for stream in (False, True):
+            body = {"model": "trim-weak", "input": "q", "stream": stream}
+            answer = served.post(body, path="/v1/responses")
+            events = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
+            whole = events[-1]["response"] if stream else answer.json()
+            (item,) = whole["output"]
+            assert item["content"][1] == {"type": "refusal", "refusal": "I will not."}
+            assert item["content"][0]["text"] == ""
+            told = [each for each in events if each["type"] == "response.refusal.delta"]
+            assert [each["delta"] for each in told] == (["I will not."] if stream else [])
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_text_that_does_not_fit_is_the_clients_error(server: ScriptedServer, stream: bool) -> None:
     for kind in KINDS:

@@ -19,7 +19,8 @@ _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"
 
 @dataclass(frozen=True)
 class ResponsesResponse(ChatResponse):
-    """The response to a request of the Responses API. It has one answer, which is one message of one text.
+    """The response to a request of the Responses API. It has one answer, which is one message of one text, and of a
+    refusal behind it where the model refuses.
 
     Args:
         asked: fields of the request that the response repeats.
@@ -45,6 +46,10 @@ class ResponsesResponse(ChatResponse):
 
     def chunks(self, index: int, delta: Delta) -> Iterator[Json]:
         """The event of a kept step, if there is something to send."""
+        if delta.refusal:
+            part = {"content_index": 1, "part": _refusal("")}
+            yield self._of_part("response.content_part.added") | part
+            yield self._of_part("response.refusal.delta", delta=delta.refusal) | {"content_index": 1}
         if delta.text or delta.decision is not None:
             self._written.append(delta.text)
             step = {} if delta.decision is None else {"trim": {"step": self.step(index, delta.decision)}}
@@ -56,6 +61,9 @@ class ResponsesResponse(ChatResponse):
         response = self._finished(text)
         yield self._of_part("response.output_text.done", text=text, logprobs=[])
         yield self._of_part("response.content_part.done", part=_part(text))
+        if refusal := self.answers[0].refusal:
+            yield self._of_part("response.refusal.done", refusal=refusal) | {"content_index": 1}
+            yield self._of_part("response.content_part.done", part=_refusal(refusal)) | {"content_index": 1}
         yield self._event("response.output_item.done", output_index=0, item=response["output"][0])
         yield self._event(f"response.{response['status']}", response=response)
 
@@ -97,6 +105,8 @@ class ResponsesResponse(ChatResponse):
     def _item(self, status: str, text: str | None = None) -> Json:
         """The message; None: it has no text yet."""
         content = [] if text is None else [_part(text)]
+        if content and self.answers[0].refusal:
+            content.append(_refusal(self.answers[0].refusal))
         return {"id": self._item_id, "type": "message", "status": status, "role": "assistant", "content": content}
 
     def _counts(self) -> Json:
@@ -119,6 +129,10 @@ class ResponsesResponse(ChatResponse):
 
 def _part(text: str) -> Json:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def _refusal(text: str) -> Json:
+    return {"type": "refusal", "refusal": text}
 
 
 def _cached(answer: Answer) -> int:
