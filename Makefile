@@ -85,7 +85,7 @@ fuzz: $(READY)
 	@TRIM_FUZZ=5000 $(BIN)/python -m pytest tests/server/test_schemas.py tests/server/test_responses_request.py
 
 conformance: $(READY)
-	@$(BIN)/python -m tests.conformance
+	@$(BIN)/python -m tests.conformance docs/reference/conformance.md
 
 check-graders: $(READY)
 	@TRIM_GRADERS=all $(BIN)/python -m pytest tests/tasks/test_references.py
