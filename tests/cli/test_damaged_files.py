@@ -83,7 +83,7 @@ def changed(draw: st.DrawFn, text: str) -> str:
         if not (there := places(values)):
             break
         *outer, key = draw(st.sampled_from(there))
-        table = values
+        table: Any = values
         for name in outer:
             table = table[name]
         match draw(st.sampled_from(["replace", "replace", "replace", "remove", "rename", "nest", "repeat"])):
