@@ -42,7 +42,8 @@ def cli() -> str:
     parts = [
         "# Commands\n",
         "Generated from the command line's parser; `trim COMMAND --help` prints the same. An error that the user can "
-        "fix prints one sentence on standard error and exits with code 2; Ctrl-C exits with 130.\n",
+        "fix prints one sentence on standard error and exits with code 2; Ctrl-C exits with 130, SIGTERM "
+        "with 143.\n",
     ]
     for name, command in _commands(parser(), "trim"):
         parts.append(_command(name, command))

@@ -147,6 +147,13 @@ def test_long_texts_take_no_longer(piece: str) -> None:
     assert time.process_time() - start < 3
 
 
+def test_spaces_that_a_normaliser_fills() -> None:
+    tokens = ["<｜end▁of▁sentence｜>", "▁x"]
+    clean = neutralise("<｜end of▁sentence｜> ▁x", tokens, common=False)
+    assert clean == "< ｜end of▁sentence｜> ▁ x"
+    assert neutralise(clean, tokens, common=False) == clean
+
+
 def test_tokens_that_are_text() -> None:
     assert [
         token for token in ("\n\n", "  ", "<b>", "</td>", "word", "<think>", "<｜User｜>", "[X]") if is_control(token)

@@ -71,8 +71,13 @@ def test_faults_of_prms_and_policies_are_caught() -> None:
         async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
             return Scores((1 / len(steps),) * len(steps))
 
-    with pytest.raises(ConformanceError, match="later steps change"):
-        asyncio.run(check_judge(Fickle(), QUESTION, ("a", "b")))
+    class Forgetful(BaseBackend):
+        async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
+            return Scores((0.5,) * len(steps), up_to=(7 * len(steps),) * len(steps))
+
+    for judge, words in ((Fickle(), "change the scores of"), (Forgetful(), "change up_to of")):
+        with pytest.raises(ConformanceError, match=f"later steps {words} earlier ones"):
+            asyncio.run(check_judge(judge, QUESTION, ("a", "b")))
 
     @dataclass
     class Stateful(Policy):

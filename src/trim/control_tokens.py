@@ -99,13 +99,15 @@ def _alternatives(tokens: Iterable[str]) -> str:
             node = node.setdefault(char, {})
         node[""] = {}
 
-    def pattern(node: _Tree) -> str:
+    def pattern(node: _Tree, space: str) -> str:
         if "" in node:  # a shorter token is as good as a longer one: only its beginning is looked for
             return ""
-        branches = [re.escape(char) + pattern(below) for char, below in node.items()]
+        branches = [
+            (space if char == "▁" else re.escape(char)) + pattern(below, "[▁ ]") for char, below in node.items()
+        ]
         return branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})"
 
-    return pattern(tree)
+    return pattern(tree, "▁")  # inside a token a normaliser may fill a space
 
 
 def in_template(literals: Iterable[str]) -> tuple[str, ...]:

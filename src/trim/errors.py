@@ -26,6 +26,8 @@ import re
 from pathlib import Path
 from typing import Self
 
+_LONGEST = 300  # characters of what another library or a damaged file has to say
+
 
 class TrimError(Exception):
     """Base of all errors that TRIM raises on purpose."""
@@ -53,7 +55,8 @@ class TrimError(Exception):
             words = f"it has no {missing[1]}" if missing else "its content has another form"
         else:
             words = str(error)
-        return cls(f"{path}: {expected} ({words})")
+        line = " ".join(words.split())
+        return cls(f"{path}: {expected} ({line if len(line) <= _LONGEST else f'{line[:_LONGEST]}...'})")
 
 
 class ConfigError(TrimError):

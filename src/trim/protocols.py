@@ -53,8 +53,8 @@ class Backend(Protocol):
     """A model that is open: behind a server or in this process.
 
     `identity` is what results, saved policies and reports call it: kind, model, and where it runs or which weights it
-    has. `usage` counts calls and tokens of all requests since it was opened, whatever became of them; what is discarded
-    a backend cannot know.
+    has. `usage` is measured: it counts calls and tokens of all requests since it was opened, whatever became of them;
+    what is discarded a backend cannot know. What a solution is charged for is counted by rule, in `Trace.usage`.
 
     A class of your own is named in a configuration (`[weak] backend = "models.py:MyModel"`, `[prm] backend =
     "judges:MyJudge"`, or an entry point in `trim.backends` or `trim.scorers`) and called with one argument, the

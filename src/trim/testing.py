@@ -83,16 +83,21 @@ async def check_generator(generator: StepGenerator, question: Question, *, seede
 
 
 async def check_judge(judge: Judge, question: Question, steps: tuple[str, ...]) -> None:
-    """Check a `Judge` on some steps: number and range of scores, and that earlier scores stay."""
+    """Check a `Judge` on some steps: number and range of scores, and that earlier scores and their tokens stay."""
     await check_backend(judge)
-    whole = (await judge.score(question, steps)).values
+    scores = await judge.score(question, steps)
+    whole, up_to = scores.values, scores.up_to
     _rule(len(whole) == len(steps), f"{len(whole)} scores for {len(steps)} steps")
+    _rule(len(up_to) in (0, len(steps)), f"up_to has {len(up_to)} counts for {len(steps)} steps")
     _rule(all(0.0 <= value <= 1.0 for value in whole), f"scores outside [0, 1]: {whole}")
     for length in range(1, len(steps)):
-        part = (await judge.score(question, steps[:length])).values
+        scores = await judge.score(question, steps[:length])
+        part = scores.values
         _rule(len(part) == length, f"{len(part)} scores for {length} steps")
         near = all(abs(a - b) < 1e-3 for a, b in zip(part, whole, strict=False))
         _rule(near, "later steps change the scores of earlier ones: decisions would depend on lookahead")
+        same = scores.up_to == up_to[:length] or scores.estimated
+        _rule(same, "later steps change up_to of earlier ones: costs would depend on lookahead")
 
 
 def check_policy(policy: Policy) -> None:

@@ -175,13 +175,14 @@ def _sound(trace: Trace) -> Trace:
     Raises:
         TraceError: a usage is missing, a number is not finite or out of range, or the policy's name is none.
     """
-    if missing := [role.value for role in Role if role not in trace.usage]:
-        raise TraceError(f"not a trace: usage: it has no {missing[0]!r}")
+    for name, used in (("usage", trace.usage), ("measured", trace.measured)):
+        if (used or name == "usage") and (missing := [role.value for role in Role if role not in used]):
+            raise TraceError(f"not a trace: {name}: it has no {missing[0]!r}")
     if not trace.policy.isprintable() or not 0 < len(trace.policy) <= _LONGEST_NAME:
         raise TraceError(f"not a trace: policy: no name of one: {trace.policy[:_LONGEST_NAME]!r}")
     counts = [
         count
-        for usage in trace.usage.values()
+        for usage in (*trace.usage.values(), *trace.measured.values())
         for count in (
             usage.calls,
             usage.prompt_tokens,
@@ -190,7 +191,7 @@ def _sound(trace: Trace) -> Trace:
             usage.discarded_tokens,
         )
     ]
-    measures = [trace.cost, trace.seconds, trace.parameter, *trace.phases.values()]
+    measures = [trace.cost, trace.measured_cost, trace.seconds, trace.parameter, *trace.phases.values()]
     for decision in trace.decisions:
         counts.append(decision.attempt)
         measures += (decision.score, decision.kept_score)

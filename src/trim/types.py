@@ -137,7 +137,7 @@ class Sampling:
     temperature: float = 0.7
     top_p: float = 0.8
     top_k: int = 20
-    max_step_tokens: int = 256
+    max_step_tokens: int = 2048
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,7 @@ def test_an_answer_ends_once() -> None:
         ("model_length", "length"),
         ("content_filter", "content_filter"),
         ("SAFETY", "content_filter"),
+        ("content_filter: RECITATION", "content_filter"),
         ("error", "error"),
         ("abort", "abort"),
         ("insufficient_system_resource", "insufficient_system_resource"),

@@ -651,6 +651,8 @@ def test_a_quota_of_the_minute_is_a_rate_limit() -> None:
     }
     assert type(made(429, body)) is RateLimited
     assert type(made(429, {"error": body["error"] | {"details": []}}, {"retry-after": "4"})) is RateLimited
+    exhausted = {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}
+    assert type(made(429, exhausted, {"retry-after": "4"})) is QuotaExhausted
 
 
 @pytest.mark.parametrize(

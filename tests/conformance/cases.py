@@ -309,13 +309,13 @@ async def keep_alive(bench: Bench) -> None:
     begun = kind.events(PARTS)[:3]
 
     async def alone(*pieces: bytes) -> None:
-        found = await bench.ask(Reply([*pieces[:-1], *pieces[-1:] * 100], every=0.02), timeout=0.12)
+        found = await bench.ask(Reply([*pieces[:-1], *pieces[-1:] * 1000], every=0.02), timeout=0.12)
         assert isinstance(found.error, BackendTimeout)
-        assert 0.1 < found.seconds < 1
+        assert 0.1 < found.seconds < 5  # not to the end of the script
         assert found.asked == 1
 
     await asyncio.gather(*(alone(*pieces) for pieces in ([comment], [ping], [empty], [*begun, comment])))
-    fine(await bench.ask(Reply([*[comment] * 4, *kind.stream(PARTS).body], every=0.01), timeout=1))
+    fine(await bench.ask(Reply([*[comment] * 4, *kind.stream(PARTS).body], every=0.01), timeout=3))
 
 
 # Counts ------------------------------------------------------------------------------------------------------------
@@ -402,11 +402,11 @@ async def refusal(bench: Bench) -> None:
 @case("429", "too many requests: Retry-After in seconds and as a date; tried again, then an error that says when")
 async def rate_limit(bench: Bench) -> None:
     kind = bench.kind
-    for wait in ("7", formatdate(time.time() + 7, usegmt=True)):
+    for wait in ("60", formatdate(time.time() + 60, usegmt=True)):
         found = await bench.ask(kind.failure(429, "Rate limit reached", retry_after=wait))
         assert isinstance(found.error, RateLimited)
         assert found.error.retry_after is not None
-        assert 5.5 < found.error.retry_after <= 7
+        assert 20 < found.error.retry_after <= 60
     again = await bench.ask(kind.failure(429, "slow down", retry_after="0"), kind.stream(PARTS), retries=1)
     assert (again.error, again.text, again.asked) == (None, TEXT, 2)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.conformance.__main__ import table
+from tests.conformance.__main__ import page, table
 from tests.conformance.cases import CASES, Bench, Case
 from tests.conformance.kinds import KINDS, Kind
 from tests.conformance.scripted_server import ScriptedServer, scripted_server
@@ -47,3 +48,9 @@ def test_the_table_fits_a_page_and_shows_what_goes_wrong() -> None:
     assert (marks["vllm 0.32"], marks["vllm 0.5"], marks["tgi"]) == ("✓", "✗", "–")
     assert len(lines[0]) + 4 * (len(CASES) - 1) <= 100
     assert all(len(case.short) <= 3 for case in CASES)
+
+
+def test_the_page_in_the_documentation_is_current() -> None:
+    """Otherwise: make conformance."""
+    assert (Path(__file__).parents[2] / "docs/reference/conformance.md").read_text("utf-8") == page()
+    assert "17 kinds" in page() and len(KINDS) == 17

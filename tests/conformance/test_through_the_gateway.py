@@ -86,6 +86,22 @@ def test_a_refusal_is_the_clients_to_see(server: ScriptedServer, stream: bool) -
         assert len(script.requests) == 1
 
 
+def test_a_refusal_in_the_responses_api(server: ScriptedServer) -> None:
+    refused = VLLM.chunk(None, usage=VLLM.counts(20, None, 4))
+    refused["choices"][0]["delta"] = {"refusal": "I will not."}
+    with behind(server, Reply([event(refused), event(VLLM.chunk(None, "stop")), DONE])) as (served, _):
+        for stream in (False, True):
+            body = {"model": "trim-weak", "input": "q", "stream": stream}
+            answer = served.post(body, path="/v1/responses")
+            events = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
+            whole = events[-1]["response"] if stream else answer.json()
+            (item,) = whole["output"]
+            assert item["content"][1] == {"type": "refusal", "refusal": "I will not."}
+            assert item["content"][0]["text"] == ""
+            told = [each for each in events if each["type"] == "response.refusal.delta"]
+            assert [each["delta"] for each in told] == (["I will not."] if stream else [])
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_text_that_does_not_fit_is_the_clients_error(server: ScriptedServer, stream: bool) -> None:
     for kind in KINDS:
@@ -118,17 +134,17 @@ def test_fewer_tokens_are_asked_for_once_where_only_both_together_do_not_fit(ser
         assert [request["max_tokens"] for request in script.requests][1:] == [64, 64]
 
 
-@pytest.mark.parametrize("wait", ["17", "date"])
+@pytest.mark.parametrize("wait", ["90", "date"])
 def test_retry_after_reaches_the_client(server: ScriptedServer, wait: str) -> None:
-    told = formatdate(time.time() + 17, usegmt=True) if wait == "date" else wait
+    told = formatdate(time.time() + 90, usegmt=True) if wait == "date" else wait
     with behind(server, VLLM.failure(429, "Rate limit reached", retry_after=told)) as (served, script):
         began = time.monotonic()
         for tried in range(1, 5):
             answer = served.post(ask(model="trim-strong"))
             assert (answer.status_code, answer.json()["error"]["code"]) == (429, "rate_limit_exceeded")
-            assert 13 <= int(answer.headers["retry-after"]) <= 17
+            assert 30 <= int(answer.headers["retry-after"]) <= 90
             assert len(script.requests) == tried  # no circuit is open, and nothing was tried again for so long a wait
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 60
 
 
 def test_an_empty_account_is_asked_once_and_says_so(server: ScriptedServer) -> None:

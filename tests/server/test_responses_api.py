@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import openai
@@ -13,7 +15,9 @@ from pydantic import TypeAdapter
 
 from tests.server.gateway import STRONG, WEAK, Failing, Served, ask, serving, simulated
 from tests.server.test_endpoints import routed
+from trim.backends.base import BaseGenerator, step_stream
 from trim.errors import BackendUnavailable
+from trim.types import Finish, Question, Role, Step, StepOptions
 
 PATH = "/v1/responses"
 EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
@@ -145,6 +149,64 @@ def test_a_failure_in_the_middle_is_an_event() -> None:
         with openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0) as client:
             last = list(client.responses.create(model="trim-weak", input="hard 7", stream=True))[-1]
             assert last.type == "response.failed"
+
+
+@dataclass
+class Ending(BaseGenerator):
+    """A generator of one step and an end."""
+
+    ends: tuple[Step, ...]
+
+    @step_stream
+    async def steps(
+        self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
+    ) -> AsyncIterator[Step]:
+        for step in self.ends[len(kept) :]:
+            yield step
+
+
+def ended(*ends: Step) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The response, and the events of a stream, of a model that writes these steps."""
+    with serving(simulated(Ending(ends))) as served:
+        body = {"input": "q", "model": "trim-weak"}
+        whole = served.post(body, PATH).json()
+        found = events(served.post(body | {"stream": True}, PATH).text)
+    Response.model_validate(whole, strict=True)
+    response = found[-1]["response"]
+    names = ("status", "incomplete_details", "usage")
+    assert {name: response[name] for name in names} == {name: whole[name] for name in names}
+    assert response["output"][0]["content"] == whole["output"][0]["content"]
+    return whole, found
+
+
+def test_a_refusal_is_a_part_of_its_own() -> None:
+    text, refusal = Step("Well.\n\n", Role.WEAK, 2), Step("I cannot.", Role.WEAK, 3, Finish.REFUSAL)
+    whole, found = ended(text, refusal)
+    first, second = whole["output"][0]["content"]
+    assert (first["type"], first["text"].strip()) == ("output_text", "Well.")
+    assert second == {"type": "refusal", "refusal": "I cannot."}
+    names = [event["type"].removeprefix("response.") for event in found]
+    parts = ["content_part.added", "output_text.delta", "output_text.done", "content_part.done"]
+    refused = [name.replace("output_text", "refusal") for name in parts]
+    assert names == ["created", "in_progress", "output_item.added", *parts, *refused, "output_item.done", "completed"]
+    assert [event["content_index"] for event in found if "content_index" in event] == [0] * 4 + [1] * 4
+
+
+def test_a_refusal_alone() -> None:
+    whole, found = ended(Step("I cannot.", Role.WEAK, 3, Finish.REFUSAL))
+    assert whole["output"][0]["content"] == [{"type": "refusal", "refusal": "I cannot."}]
+    assert [event["trim"]["step"] for event in found if "trim" in event] == whole["trim"]["steps"]
+
+
+def test_a_filtered_answer_is_incomplete() -> None:
+    whole, _ = ended(Step("Well.", Role.WEAK, 2, Finish.CONTENT_FILTER))
+    assert (whole["status"], whole["incomplete_details"]) == ("incomplete", {"reason": "content_filter"})
+
+
+def test_an_answer_without_text_has_an_empty_part() -> None:
+    whole, found = ended(Step("", Role.WEAK, 1, Finish.EOS))
+    assert [part["text"] for part in whole["output"][0]["content"]] == [""]
+    assert found[-1]["type"] == "response.completed"
 
 
 def test_keys_caps_and_records_are_those_of_chats() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from tests.server.gateway import ask, serving, simulated
 from trim.traces import read_traces
-from trim.types import Trace
+from trim.types import Role, Trace
 
 
 def test_traces_are_recorded_and_rotate(tmp_path: Path) -> None:
@@ -33,6 +35,17 @@ def test_a_hook_may_rewrite_or_drop_traces(tmp_path: Path) -> None:
             served.post(ask(text))
     (file,) = tmp_path.iterdir()
     assert [trace.question.text for trace in read_traces(file)] == ["-"]
+
+
+def test_what_the_traces_measured_is_what_the_gateway_billed(tmp_path: Path) -> None:
+    with serving(simulated(record=str(tmp_path))) as served:
+        billed = [served.post(ask(f"hard {n}", seed=n)).json()["trim"]["cost"] for n in range(6)]
+        spent = served.spent(6)
+    traces = [trace for file in sorted(tmp_path.iterdir()) for trace in read_traces(file)]
+    assert [trace.measured_cost for trace in traces] == pytest.approx(billed)
+    assert sum(billed) == pytest.approx(spent.cost)
+    tokens = [trace.measured[Role.STRONG].completion_tokens for trace in traces]
+    assert sum(tokens) == spent.strong_tokens
 
 
 def test_an_abandoned_answer_is_charged_and_not_recorded(tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ SAME = {
     for pair in (
         ("8", r"8 \%"),
         ("40", "40_9"),  # the question names the base
+        (r"2\sqrt{5}", r"2 \sqrt{5}"),
+        ("-2,1", "1,-2"),  # all solutions, in any order
     )
 }  # fmt: skip
 """References that say the same, but for numbers of the same value: each was looked at."""

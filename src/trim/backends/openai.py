@@ -73,7 +73,7 @@ class OpenAIGenerator(ServerBackend):
         timeout: seconds without content after which a request is given up.
         retries: how often a request is tried again before it counts as failed.
         context: tokens that the model can read; None: as the server says, if it does.
-        max_tokens: completion tokens of one stream at most.
+        max_tokens: completion tokens of a stream at most, where its options do not say.
         logprobs: ask for log-probabilities, so that steps carry `Step.logprob`.
 
     The request's seed comes from (seed, question, index of the step, attempt) of the first step asked for; later steps
@@ -237,10 +237,7 @@ class OpenAIGenerator(ServerBackend):
 
     def count(self, totals: AnswerTotals) -> None:
         """Add what a request has used to `usage`."""
-        self.usage.prompt_tokens += totals.prompt
-        self.usage.cached_tokens += totals.cached
-        self.usage.completion_tokens += totals.completion
-        self.usage.estimated = self.usage.estimated or totals.estimated
+        totals.add_to(self.usage)
 
     def fewer(self, refusal: InputTooLong | OutputTooLong, prompt: str, asked: int) -> int | None:
         """Completion tokens to ask for after the server refused to write `asked`; None: it would refuse again. Servers
@@ -426,7 +423,7 @@ class _Stream:
         if assembler is not None:
             self._lost += assembler.pending_tokens
             self._used += assembler.totals
-            assembler.totals.add_to(self._model.usage)
+            self._model.count(assembler.totals)
         if answer is not None:
             await answer.close()
 
@@ -444,5 +441,4 @@ class _Stream:
     def _budget(self) -> int:
         """Completion tokens still allowed."""
         cap = self._options.max_tokens
-        total = self._model.max_tokens if cap is None else min(cap, self._model.max_tokens)
-        return max(0, total - self._spent)
+        return max(0, (self._model.max_tokens if cap is None else cap) - self._spent)

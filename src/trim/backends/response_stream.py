@@ -89,7 +89,7 @@ def finish_reason(told: object) -> str | None:
     """
     if not isinstance(told, str) or not told:
         return None
-    word = told.lower()
+    word = told.lower().partition(":")[0]  # Gemini adds a reason
     if word in ("stop", "length", "content_filter", *_GIVEN_UP):
         return word
     return _FINISH.get(word, "stop")

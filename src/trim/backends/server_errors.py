@@ -36,13 +36,13 @@ def _any(*patterns: str) -> re.Pattern[str]:
 
 _QUOTA = _any(
     r"insufficient[_ ]+(quota|balance|credits?|funds)",
-    r"exceeded your current quota",
     r"billing_(hard_limit|not_active)",
     r"credit balance is too low",
     r"payment required",
     r"(monthly )?spending limit",
     r"(out of|requires more|used all (the )?available) credits",
 )
+_CURRENT_QUOTA = _any(r"exceeded your current quota")  # of the account; Gemini's also of the minute
 _RATE = _any(
     r"rate[_ -]?limit",
     r"too many requests",
@@ -138,9 +138,10 @@ class Reply:
 
     @property
     def is_quota(self) -> bool:
-        """Whether the account is used up. A server that says when to come back means a limit of the minute."""
-        told = self.retry_after is not None or "retryDelay" in self.all
-        return self.status == 402 or (bool(_QUOTA.search(self.all)) and not (self.status == 429 and told))
+        """Whether the account is used up."""
+        told = self.retry_after is not None or "retryDelay" in self.all  # when to come back
+        current = bool(_CURRENT_QUOTA.search(self.all)) and not told
+        return self.status == 402 or current or bool(_QUOTA.search(self.all))
 
     @property
     def is_overflow(self) -> bool:

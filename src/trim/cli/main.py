@@ -33,6 +33,7 @@ biscuits cost \\$5 each. How much more do 10 loaves of sourdough cost than \\
                                              what would routing cost and solve?
   trim config check trim.toml --probe        what can the servers do?
 """
+_LONGEST = 1_000  # characters of an error
 COMMANDS = {
     "demo": ("demo", "one problem live, then a small evaluation and a report"),
     "solve": ("solve", "solve one question"),
@@ -175,7 +176,9 @@ class _Invocation:
         return 128 + (signal.SIGTERM if self.terminated else signal.SIGINT)
 
     def _say(self, sentence: str, *, resumable: bool) -> int:
-        print(f"trim: {sentence}{self.resume_hint if resumable else ''}", file=sys.stderr)
+        line = " ".join(sentence.splitlines())
+        line = line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
+        print(f"trim: {line}{self.resume_hint if resumable else ''}", file=sys.stderr)
         return 2
 
 

@@ -9,7 +9,7 @@ from trim.cli.options import DEMO_SEED, accept_option, config_option, count
 
 _DESCRIPTION = """\
 Records whole solutions of both models and the steps and scores that any
-threshold comes by. Continues where it was interrupted.
+threshold comes by, taking over included. Continues where it was interrupted.
 
 example:
   trim record --task gsm_symbolic --questions 500 --out recorded

@@ -262,7 +262,11 @@ class GenerationSettings(metaclass=_Table):
     )
     top_k: Whole = Field(default=20, ge=0, description="Sample from this many of the most likely tokens; 0: from all.")
     max_steps: Whole = Field(default=30, ge=1, description="Steps of a solution at most.")
-    max_step_tokens: Whole = Field(default=256, ge=1, description="Tokens of a step at most.")
+    max_step_tokens: Whole = Field(
+        default=2048,
+        ge=1,
+        description="Tokens of a step at most; one that is longer, such as a long block of code, ends there.",
+    )
     separator: Literal["blank-line", "newline", "numbered", "sentence"] = Field(
         default="blank-line", description="What ends a step."
     )
@@ -425,15 +429,11 @@ class Config(metaclass=_Table):
             raise broken_rule("it needs tokenizer, to count with", "prm", "context")
 
     def _check_pass_through(self) -> None:
-        """What is passed through needs a server that knows it, and a way to count and cap what it costs."""
-        from trim.backends.capabilities import capabilities
-
+        """What is passed through needs a server that knows it, and a way to cap what it costs."""
         backend = self.strong.backend
         if backend == "embedded" or backend not in LISTED_BACKENDS:
             words = "it needs a [strong] server with OpenAI's API, not a model in this process"
             raise broken_rule(words, "serve", "pass_through")
-        if not capabilities(backend).usage:
-            raise broken_rule(f"{backend} does not count the tokens of a stream", "serve", "pass_through")
         if self.budget.max_cost is not None:
             words = "it cannot be held to [budget] max_cost; use max_strong_tokens"
             raise broken_rule(words, "serve", "pass_through")

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from trim.atomic import write_json
 from trim.backends.replay_cache import FILE, Record, RecordedGenerator, RecordedJudge
+from trim.baselines.step_level.take_over import TakeOver
 from trim.config.factory import Backends, open_backends
 from trim.config.settings import Config
 from trim.config.specs import identities
@@ -25,7 +26,6 @@ from trim.experiments.folder_owner import owned
 from trim.experiments.run import ProgressBar, no_bar
 from trim.json_files import read_as
 from trim.policies import AlwaysStrong, AlwaysWeak, Threshold
-from trim.routing.router import Router
 from trim.seeding import sample_seeds
 from trim.steps import MARKED
 from trim.tasks import load_task, located
@@ -172,18 +172,23 @@ def recording(backends: Backends, record: Record) -> Backends:
 
 
 async def explore(backends: Backends, question: Question, seed: int, answer: str | None = MARKED) -> int:
-    """Solve a question as every threshold would, and by each model alone; returns how many solutions that took.
+    """Solve a question as every threshold would, by each model alone, and as the strong model ends it after each draft
+    that a threshold is the first to reject; returns how many solutions that took.
 
     The solution stays the same until the threshold passes the lowest score that it kept. So each next threshold is the
     first one above that, and a handful of solutions covers all thresholds.
     """
     for policy in (AlwaysWeak(), AlwaysStrong()):
         await backends.router(policy, answer=answer).route(question, seed=seed)
-    solutions, threshold = 2, _LOWEST
+    solutions, threshold, taken_over = 2, _LOWEST, -1
     while threshold < 1.0:
-        router: Router = backends.router(Threshold(threshold), answer=answer)
-        trace = await router.route(question, seed=seed)
+        trace = await backends.router(Threshold(threshold), answer=answer).route(question, seed=seed)
         solutions += 1
+        actions = [decision.action for decision in trace.decisions]
+        first = next((step for step, action in enumerate(actions) if action is not Action.CONTINUE), -1)
+        if first != taken_over:
+            await backends.router(TakeOver(threshold), answer=answer).route(question, seed=seed)
+            solutions, taken_over = solutions + 1, first
         kept = [decision.score for decision in trace.decisions if decision.action is Action.CONTINUE]
         lowest = min((score for score in kept if score is not None), default=1.0)
         threshold = math.nextafter(lowest, 2.0)

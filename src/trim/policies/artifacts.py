@@ -98,7 +98,8 @@ class Artifact:
                 raise ValueError("a setting is neither a number nor a text")
             artifact = cls(header["kind"], settings, _arrays(folder / "arrays.npz"), provenance)
         if found != (SCHEMA, kind):
-            raise ConfigError(f"{folder} holds a {found[1]} policy of schema {found[0]}, not {kind} of schema {SCHEMA}")
+            there = f"a {str(found[1])[:40]} policy of schema {str(found[0])[:40]}"
+            raise ConfigError(f"{folder} holds {there}, not {kind} of schema {SCHEMA}")
         if models is not None and not models.same(provenance.models):
             problem = f"{folder} was made for {provenance.models}, not for {models}; fit one for these models"
             if on_mismatch == "raise":
@@ -117,7 +118,10 @@ def readable(folder: Path, what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ArithmeticError, AttributeError, LookupError, MemoryError, OSError, TypeError, ValueError) as error:
+    except (
+        *(ArithmeticError, AttributeError, LookupError, MemoryError, OSError, TypeError, ValueError),
+        ConfigError,  # a number out of its range
+    ) as error:
         raise ConfigError.reading(folder, f"not a saved {what}", error, kind="folder") from None
 
 

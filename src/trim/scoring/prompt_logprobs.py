@@ -18,7 +18,7 @@ from trim.prompts import ChatTemplate, load_template
 from trim.protocols import Backend, Probe
 from trim.scoring.logprob_reply import ReplyToken, read_tokens
 from trim.scoring.registry import JudgeSettings
-from trim.scoring.token_alignment import Places, StepText, align
+from trim.scoring.token_alignment import Owners, Places, StepText, align
 from trim.steps import StepFormat
 from trim.types import Question, Scores
 
@@ -156,31 +156,38 @@ class OpenAILogprobs(ServerBackend):
         text = StepText.of(head, tuple(map(self.template.clean, steps)), self.form.joiner)
         prompt, spans = self._encoded(text.text)
         tokens = await self._ask(prompt, top)
-        if not spans or [token.number for token in tokens[: len(spans)]] != prompt:
-            spans = self._joined(text, tokens, spans)
+        if spans and [token.number for token in tokens[: len(spans)]] == prompt:
+            owners = text.owners(spans)
+        else:
+            found = self._joined(text, tokens, len(spans))
+            owners = text.owners(spans) if spans else found
         result: list[list[ReplyToken]] = [[] for _ in steps]
-        for token, stretches in zip(tokens, spans, strict=False):
-            owners = {text.owner(start, end) for start, end in stretches}
-            if len(owners) > 1:
+        for token, possible in zip(tokens, owners, strict=False):
+            if len(possible) > 1:
                 shown = f"token {token.shown.text!r} may belong to more than one step"
                 raise BadResponse(self.server.name, shown, "set [prm] tokenizer to a folder with the model's own")
-            if (owner := owners.pop()) is not None:
-                result[owner].append(token)
-        if empty := [i + 1 for i, found in enumerate(result) if not found]:
+            for step in possible:
+                if step is not None:
+                    result[step].append(token)
+        if empty := [step + 1 for step, own in enumerate(result) if not own]:
             raise BadResponse(self.server.name, f"step {empty[0]} has no token of its own, so it has no likelihood")
         return list(enumerate(result))
 
-    def _joined(self, text: StepText, tokens: list[ReplyToken], spans: list[Places]) -> list[Places]:
-        """Where the tokens stand, `spans` if that is known; raises where their texts do not join to what was sent."""
-        hint = "it must honour echo and logprobs"
-        places = align(text.text, [token.shown for token in tokens], head=text.head, written=_WRITTEN)
-        if places is None:
-            words = f"{len(tokens)} tokens whose texts do not join to the text that was sent"
-            raise BadResponse(self.server.name, words, hint)
-        if spans and not len(spans) <= len(places) <= len(spans) + _WRITTEN:
-            words = f"{len(places)} tokens for a text of {len(spans)}"
-            raise BadResponse(self.server.name, words, f"{hint}, and [prm] tokenizer must be the model's own")
-        return spans or places
+    def _joined(self, text: StepText, tokens: list[ReplyToken], sent: int) -> list[Owners]:
+        """Whose the tokens may be; raises where their texts do not join to what was sent. `sent`: as so many tokens."""
+        shown, hint = [token.shown for token in tokens], "it must honour echo and logprobs"
+        if len(tokens) <= _WRITTEN:  # llama-server ignores echo
+            raise BadResponse(self.server.name, "it gives no log-probabilities of a prompt", _OTHERS)
+        for read in text.normalised():
+            places = align(read.text, shown, head=read.head, written=_WRITTEN)
+            if places is None:
+                continue
+            if sent and not sent <= len(places) <= sent + _WRITTEN:
+                words = f"{len(places)} tokens for a text of {sent}"
+                raise BadResponse(self.server.name, words, f"{hint}, and [prm] tokenizer must be the model's own")
+            return read.owners(places)
+        words = f"{len(tokens)} tokens whose texts do not join to the text that was sent"
+        raise BadResponse(self.server.name, words, hint)
 
     def _encoded(self, text: str) -> tuple[str | list[int], list[Places]]:
         """The prompt to send, and where its tokens stand if that is known before."""

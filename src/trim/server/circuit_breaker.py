@@ -63,7 +63,8 @@ class CircuitBreaker:
         if state == "open":
             left = max(0.0, self._open_until - time.monotonic())
             reason = f"circuit open after {self._failures} failures in a row"
-            raise BackendUnavailable(f"{self.role.value} backend", reason, f"the next try is in {left:.0f} s")
+            hint = f"the next try is in {left:.0f} s"
+            raise BackendUnavailable(f"{self.role.value} backend", reason, hint, retry_after=left)
         probing = state == "half-open"
         self._probing = self._probing or probing
         started = time.monotonic()

@@ -13,9 +13,10 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from trim.backends.answer_counts import AnswerCounts
 from trim.backends.openai import OpenAIGenerator
 from trim.backends.surrogates import map_texts
-from trim.backends.token_counts import TextCounter, log_wrong, read_counts
+from trim.backends.token_counts import read_counts
 from trim.config.factory import Backends
 from trim.errors import BackendError, BadResponse
 from trim.policies import AlwaysStrong
@@ -46,7 +47,10 @@ class PassthroughAnswer(Answer):
         self.end: Json = {}  # the part of the chunk that ended it
         self._passthrough = passthrough
         self._body = body
-        self._counted = False  # the server has sent token counts
+        self._written = ""  # all texts of the choice, for counting them
+        model = passthrough.model
+        most = body.get(model.able.max_tokens)
+        self._counts = AnswerCounts(model.server.name, model.text_counter, _prompt(body), most)
 
     async def deltas(self) -> AsyncGenerator[Delta, None]:
         """The parts of the choice as the server sends them, all but the last.
@@ -54,8 +58,9 @@ class PassthroughAnswer(Answer):
         Raises:
             BackendError: the server failed, or the answer has no end.
         """
-        used, server = self.ledger.usage[Role.STRONG], self._passthrough.model.server
+        model, used = self._passthrough.model, self.ledger.usage[Role.STRONG]
         used.calls = 1
+        model.usage.calls += 1
         try:
             async with aclosing(self._passthrough.chunks(self._body)) as chunks:
                 async for chunk in chunks:
@@ -70,12 +75,14 @@ class PassthroughAnswer(Answer):
                         yield Delta("", raw=self.end | {"finish_reason": None})
                     self.end, self.finish = part, str(part["finish_reason"])
             if not self.end:
-                raise BadResponse(server.name, "the stream broke off")
-            if not self._counted:
-                self._estimate()
+                raise BadResponse(model.server.name, "the stream broke off")
         except BaseException:
+            self._book()
             used.discarded_tokens = used.completion_tokens
             raise
+        finally:
+            model.count(self._counts.totals)
+        self._book()
         step = Step(
             "",
             Role.STRONG,
@@ -93,29 +100,37 @@ class PassthroughAnswer(Answer):
         Raises:
             BadResponse: the chunk is not valid.
         """
-        used, server = self.ledger.usage[Role.STRONG], self._passthrough.model.server
-        counts = read_counts(chunk)
-        log_wrong(server.name, counts)
         try:
             choice = next(iter(chunk.get("choices") or ()), None)
             part = None if choice is None else chunk_of(choice)
         except (AttributeError, TypeError) as error:
             problem = f"the chunk is not valid: {type(error).__name__}: {error}"
-            raise BadResponse(server.name, problem) from None
-        if counts.completion is not None and counts.prompt is not None:
-            self._counted = True
-            used.prompt_tokens, used.completion_tokens = counts.prompt, counts.completion
-            used.cached_tokens = counts.cached or 0
-        elif part is not None and part["delta"]:
-            used.completion_tokens += 1  # a lower bound; the last chunk has the exact count
+            raise BadResponse(self._passthrough.model.server.name, problem) from None
+        text = "" if part is None else _texts_of(part["delta"])
+        self._written += text
+        self._counts.read(read_counts(chunk), text, [], self._written)
         return part
 
-    def _estimate(self) -> None:
-        """The token counts of an answer whose server gave none."""
-        used, counter = self.ledger.usage[Role.STRONG], TextCounter(self._passthrough.model.counter)
-        written, read = json.dumps(self.whole["delta"]), json.dumps(self._body["messages"])
-        used.completion_tokens, used.prompt_tokens = counter.count(written), counter.count(read)
-        used.estimated = True
+    def _book(self) -> None:
+        """Charge what the request has used so far."""
+        totals, used = self._counts.totals, self.ledger.usage[Role.STRONG]
+        used.prompt_tokens, used.cached_tokens = totals.prompt, totals.cached
+        used.completion_tokens, used.estimated = totals.completion, totals.estimated
+
+
+def _prompt(body: Json) -> str:
+    """What the model reads, about, for counting it: images and other data left out."""
+    read = {name: body[name] for name in ("messages", "tools") if name in body}
+    return json.dumps(map_texts(read, lambda text: "" if text.startswith("data:") else text), ensure_ascii=False)
+
+
+def _texts_of(value: object) -> str:
+    """What a model has written, in a delta."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return "".join(_texts_of(entry) for name, entry in value.items() if name not in ("role", "type", "id"))
+    return "".join(map(_texts_of, value)) if isinstance(value, list) else ""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from trim.server.api_error import ApiError
 from trim.server.completion_stream import Answer, Delta
 from trim.server.responses import ChatResponse, Json
 
+_FIELD = {"output_text": "text", "refusal": "refusal"}  # of a part, by its type
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
@@ -29,33 +30,35 @@ class ResponsesResponse(ChatResponse):
     id: str = field(default_factory=lambda: f"resp_{uuid4().hex}")
     end_of_stream: ClassVar[bytes] = b""
     _item_id: str = field(default_factory=lambda: f"msg_{uuid4().hex}")
-    _written: list[str] = field(default_factory=list)
+    _parts: list[Json] = field(default_factory=list)  # of the message, as streamed so far
     _numbers: Iterator[int] = field(default_factory=count)
 
     def completion(self, texts: Sequence[str]) -> Json:
         """The whole response."""
-        return self._finished(*texts)
+        (answer,), (text,) = self.answers, texts
+        parts = [_part("output_text", text)] if text or not answer.refusal else []
+        return self._finished([*parts, _part("refusal", answer.refusal)] if answer.refusal else parts)
 
     def opening(self) -> Iterator[Json]:
         """The events before the text."""
         yield self._event("response.created", response=self._unfinished("in_progress"))
         yield self._event("response.in_progress", response=self._unfinished("in_progress"))
-        yield self._event("response.output_item.added", output_index=0, item=self._item("in_progress"))
-        yield self._of_part("response.content_part.added", part=_part(""))
+        yield self._event("response.output_item.added", output_index=0, item=self._item("in_progress", []))
 
     def chunks(self, index: int, delta: Delta) -> Iterator[Json]:
-        """The event of a kept step, if there is something to send."""
-        if delta.text or delta.decision is not None:
-            self._written.append(delta.text)
-            step = {} if delta.decision is None else {"trim": {"step": self.step(index, delta.decision)}}
-            yield self._of_part("response.output_text.delta", delta=delta.text, logprobs=[]) | step
+        """The events of a kept step, if there is something to send."""
+        step = {} if delta.decision is None else {"trim": {"step": self.step(index, delta.decision)}}
+        if delta.text or (step and not delta.refusal):
+            yield from self._written("output_text", delta.text, {} if delta.refusal else step)
+        if delta.refusal:
+            yield from self._written("refusal", delta.refusal, step)
 
     def closing(self, index: int, *, last: bool) -> Iterator[Json]:
         """The events after the text; the last has the whole response."""
-        text = "".join(self._written)
-        response = self._finished(text)
-        yield self._of_part("response.output_text.done", text=text, logprobs=[])
-        yield self._of_part("response.content_part.done", part=_part(text))
+        if not self._parts:
+            yield from self._opened("output_text")
+        yield from self._closed()
+        response = self._finished(self._parts)
         yield self._event("response.output_item.done", output_index=0, item=response["output"][0])
         yield self._event(f"response.{response['status']}", response=response)
 
@@ -67,7 +70,7 @@ class ResponsesResponse(ChatResponse):
         """The event that ends a stream which failed, with what was written before."""
         code = "rate_limit_exceeded" if error.status == 429 else "server_error" if error.status >= 500 else error.code
         told = {"code": code, "message": error.message, "param": error.param, "type": error.kind}
-        output = [self._item("incomplete", "".join(self._written))]
+        output = [self._item("incomplete", self._parts)]
         more = {"error": told, "output": output, "usage": self._counts(), "trim": self.trim()}
         return self._event("response.failed", response=self._unfinished("failed") | more)
 
@@ -77,12 +80,32 @@ class ResponsesResponse(ChatResponse):
         data = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
         return f"event: {event['type']}\ndata: {data}\n\n".encode()
 
-    def _finished(self, text: str) -> Json:
+    def _written(self, kind: str, text: str, step: Json) -> Iterator[Json]:
+        """The events of more text of a kind, with what is told of the step."""
+        if not self._parts or self._parts[-1]["type"] != kind:
+            yield from self._closed()
+            yield from self._opened(kind)
+        part = self._parts[-1]
+        part[_FIELD[kind]] += text
+        yield self._of_part(f"response.{kind}.delta", delta=text, **_logprobs(kind)) | step
+
+    def _opened(self, kind: str) -> Iterator[Json]:
+        self._parts.append(_part(kind, ""))
+        yield self._of_part("response.content_part.added", part=_part(kind, ""))
+
+    def _closed(self) -> Iterator[Json]:
+        """The events that end the newest part."""
+        for part in self._parts[-1:]:
+            kind, name = part["type"], _FIELD[part["type"]]
+            yield self._of_part(f"response.{kind}.done", **{name: part[name]}, **_logprobs(kind))
+            yield self._of_part("response.content_part.done", part=dict(part))
+
+    def _finished(self, parts: list[Json]) -> Json:
         (answer,) = self.answers
         reason = _INCOMPLETE.get(answer.finish)
         status = "completed" if reason is None else "incomplete"
         ended = {"completed_at": int(time.time())} if reason is None else {"incomplete_details": {"reason": reason}}
-        more = {"output": [self._item(status, text)], "usage": self._counts(), "trim": self.trim()}
+        more = {"output": [self._item(status, parts)], "usage": self._counts(), "trim": self.trim()}
         return self._unfinished(status) | ended | more
 
     def _unfinished(self, status: str) -> Json:
@@ -94,10 +117,9 @@ class ResponsesResponse(ChatResponse):
         formed = {"text": {"format": {"type": "text"}}, "truncation": "disabled", "top_logprobs": 0}
         return head | dict.fromkeys(unset) | {"model": self.model, "output": []} | fixed | formed | self.asked
 
-    def _item(self, status: str, text: str | None = None) -> Json:
-        """The message; None: it has no text yet."""
-        content = [] if text is None else [_part(text)]
-        return {"id": self._item_id, "type": "message", "status": status, "role": "assistant", "content": content}
+    def _item(self, status: str, parts: list[Json]) -> Json:
+        """The message."""
+        return {"id": self._item_id, "type": "message", "status": status, "role": "assistant", "content": parts}
 
     def _counts(self) -> Json:
         """Tokens, in this API's words."""
@@ -114,11 +136,18 @@ class ResponsesResponse(ChatResponse):
         return {"type": kind, "sequence_number": next(self._numbers)} | fields
 
     def _of_part(self, kind: str, **fields: object) -> Json:
-        return self._event(kind, item_id=self._item_id, output_index=0, content_index=0, **fields)
+        """An event about the newest part."""
+        place = {"item_id": self._item_id, "output_index": 0, "content_index": len(self._parts) - 1}
+        return self._event(kind, **place, **fields)
 
 
-def _part(text: str) -> Json:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+def _part(kind: str, text: str) -> Json:
+    more: Json = {"annotations": [], "logprobs": []} if kind == "output_text" else {}
+    return {"type": kind, _FIELD[kind]: text} | more
+
+
+def _logprobs(kind: str) -> Json:
+    return {"logprobs": []} if kind == "output_text" else {}
 
 
 def _cached(answer: Answer) -> int:
