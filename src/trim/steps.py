@@ -226,7 +226,13 @@ class _LineCutter:
             elif self._headings is None:
                 self._headings = 0
             self._word = self._word or has_word(unmarked(line))
-        if self._reasoning.open or not self._word or self._headings is not None or structure.open or self._separator is Separator.NUMBERED:
+        if (
+            self._reasoning.open
+            or not self._word
+            or self._headings is not None
+            or structure.open
+            or self._separator is Separator.NUMBERED
+        ):
             return
         if self._separator is Separator.NEWLINE and structure.may_be_table:
             self._due = True
@@ -332,7 +338,14 @@ class _SentenceCutter:
     def _ends(self, words: str) -> bool:
         """Whether the sentence ends at the full stop that was read last, `words` being the last ones before it."""
         structure, displays, head = self._structure, self._displays, self._head
-        within = self._reasoning.goes_on(head) or structure.open or structure.in_table or displays.open or displays.code or _QUIET.match(head)
+        within = (
+            self._reasoning.goes_on(head)
+            or structure.open
+            or structure.in_table
+            or displays.open
+            or displays.code
+            or _QUIET.match(head)
+        )
         return self._has_word and not within and not _NUMBER.match(head) and not _ABBREVIATION.search(words)
 
     def _cut(self, end: int) -> str:

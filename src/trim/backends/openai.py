@@ -372,7 +372,7 @@ class _Stream:
         model, options = self._model, self._options
         before = "".join(self._kept)
         prefix = before + "".join(fed(self._steps, model.role, reasoning=reasons(before)))
-        prefix += ("" if self._begun is None else self._begun.text)
+        prefix += "" if self._begun is None else self._begun.text
         left = 1 if model.one_by_one else self._left()
         stop = left == 1 and model.can_stop
         wanted = self._room(left)

@@ -202,7 +202,11 @@ class Assembler:
         if self._last.told:
             return Finish.SEPARATOR if self._last.stop == self._terms.form.stop else Finish.EOS
         # Not told, not kept. Asking for a step after the last one costs one request; ending too early, the answer.
-        return Finish.SEPARATOR if rest.strip() and not self._terms.form.has_answer(rest, reasoning=self._terms.reasoning) else Finish.EOS
+        return (
+            Finish.SEPARATOR
+            if rest.strip() and not self._terms.form.has_answer(rest, reasoning=self._terms.reasoning)
+            else Finish.EOS
+        )
 
     # Text ------------------------------------------------------------------------------------------------------
 

@@ -50,7 +50,7 @@ async def _demo(args: argparse.Namespace) -> int:
         screen.print(question.text, style="italic")
         screen.print()
         trace = await live(screen, router.stream(question, seed=DEMO_SEED))
-        answer = task.answer(trace.text)
+        answer = task.answer(trace.said)
         screen.print(summary(replace(trace, answer=answer, correct=task.right(answer, question))))
     screen.print(f"\n[bold]Now {args.questions} problems[/bold] with different policies.")
     plan = EvaluationPlan(

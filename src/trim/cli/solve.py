@@ -65,11 +65,11 @@ async def _solve(args: argparse.Namespace) -> int:
         router = backends.router(policy, budget=replace(backends.spec.budget, **given))
         if args.json:
             trace = await router.route(question, seed=args.seed)
-            print(json.dumps(to_json(replace(trace, answer=final_answer(trace.text)))))
+            print(json.dumps(to_json(replace(trace, answer=final_answer(trace.said)))))
             return 0
         screen = console()
         trace = await live(screen, router.stream(question, seed=args.seed))
-        screen.print(summary(replace(trace, answer=final_answer(trace.text))))
+        screen.print(summary(replace(trace, answer=final_answer(trace.said))))
     return 0
 
 

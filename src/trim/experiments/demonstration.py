@@ -29,7 +29,7 @@ async def instructive_question(
     """
 
     def is_right(trace: Trace) -> bool:
-        return task.right(task.answer(trace.text), trace.question)
+        return task.right(task.answer(trace.said), trace.question)
 
     for question in questions:
         if not is_right(await weak.route(question, seed=seed)):

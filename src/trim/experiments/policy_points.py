@@ -107,7 +107,7 @@ class PolicyPoints:
         task = self.task
 
         def right(trace: Trace) -> bool:
-            return task.right(task.answer(trace.text), trace.question)
+            return task.right(task.answer(trace.said), trace.question)
 
         return WholeSolutions(
             self.weak,

@@ -245,7 +245,7 @@ class Run:
             for question, seed in waiting:
                 trace = await point.solver.route(question, seed=seed)
                 with plugins.running(f"task {task.name}"):
-                    answer = None if trace.failed else task.answer(trace.text)
+                    answer = None if trace.failed else task.answer(trace.said)
                     right = not trace.failed and await asyncio.to_thread(task.right, answer, question)
                 trace = replace(trace, answer=answer, correct=right, policy=point.policy, parameter=point.parameter)
                 writer.append(trace)

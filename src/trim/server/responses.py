@@ -193,7 +193,7 @@ class ChatResponse:
         return {"message": message, "finish_reason": answer.finish}
 
     def _delta(self, delta: Delta) -> Json:
-        others = {"refusal": delta.refusal, delta.reasoning_field: delta.reasoning}
+        others: Json = {"refusal": delta.refusal, delta.reasoning_field: delta.reasoning}
         others = {name: text for name, text in others.items() if text}
         return {"delta": ({"content": delta.text} if delta.text or not others else {}) | others}
 

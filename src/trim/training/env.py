@@ -133,7 +133,7 @@ class RoutingEnv(gymnasium.Env[Vector, np.int64]):
         info: dict[str, Any] = {"price": self._price, "strong_tokens": after}
         if isinstance(event, Trace):
             task = self._source.task
-            info["correct"] = task.right(task.answer(event.text), event.question)
+            info["correct"] = task.right(task.answer(event.said), event.question)
             self._observation = None
             last = self.features.read(before, self._prices.scaled(self._price))
             return last, float(info["correct"]) - self._price * cost, ended, False, info

@@ -113,7 +113,7 @@ async def solve(source: Source, jobs: Sequence[tuple[Policy, Question]], seed: i
 
     def graded() -> list[Trace]:
         ordered = (traces[index] for index in range(len(jobs)))
-        return [replace(trace, correct=task.right(task.answer(trace.text), trace.question)) for trace in ordered]
+        return [replace(trace, correct=task.right(task.answer(trace.said), trace.question)) for trace in ordered]
 
     try:
         async with asyncio.TaskGroup() as group:

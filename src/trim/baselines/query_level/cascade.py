@@ -90,7 +90,7 @@ class Agreement:
     async def verify(self, trace: Trace, seed: int) -> Verification:
         """How many of k further samples end in the same answer; a solution without an answer gets no vote."""
         others = await _samples(self.weak, trace.question, seed, self.count)
-        return Verification(agreeing(self.answer(trace.text), [self.answer(other.text) for other in others]), others)
+        return Verification(agreeing(self.answer(trace.said), [self.answer(other.said) for other in others]), others)
 
 
 def agreeing(answer: str | None, others: list[str | None]) -> int:
