@@ -212,7 +212,8 @@ def traces() -> str:
     parts = [
         "# Traces\n",
         "A line of `traces.jsonl` is a trace: a question with its decisions, steps, usage and stop reason. Python and "
-        "JSON use the same names: the keys are the fields of the dataclasses in `trim.types`, plus `schema`.\n",
+        "JSON use the same names: the keys are the fields of the dataclasses in `trim.types`, plus `schema`, which is "
+        "3. In schemas 1 and 2, which are still read, steps stood without the white space around them.\n",
         "The file is append-only. A last line truncated by a crash is reported and skipped when reading, and removed "
         "before anything is appended.\n",
     ]

@@ -116,6 +116,9 @@ class StepGenerator(Backend, Protocol):
     def steps(self, question: Question, kept: tuple[str, ...], options: StepOptions = ...) -> StepStream:
         """Finished steps that continue `kept` until the solution ends or `options` says stop.
 
+        The text of a step includes the separator behind it, such as a blank line: the texts of all steps, joined, are
+        what the model wrote, and those of `kept`, joined, what it has to continue.
+
         The last step of a solution has finish EOS. Closing the stream (or cancelling a pull) cancels the request
         upstream.
 

@@ -124,6 +124,8 @@ class Cutter:
 
     def feed(self, text: str) -> list[str]:
         """Add text and return the steps that it completed, in order."""
+        if not text:
+            return []
         self._cutter.length += len(text)
         steps = list(self._cutter.feed(text))
         self._cutter.length -= sum(map(len, steps))

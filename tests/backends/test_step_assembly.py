@@ -6,7 +6,7 @@ import pytest
 
 from trim.backends.answer_counts import AnswerTotals
 from trim.backends.client import TokenCounter
-from trim.backends.step_assembly import Assembler, Chunk, Terms
+from trim.backends.step_assembly import Assembler, Begun, Chunk, Terms
 from trim.backends.token_counts import TextCounter, TokenCounts
 from trim.errors import BackendUnavailable
 from trim.steps import StepFormat
@@ -63,6 +63,19 @@ def test_a_single_step_waits_for_the_count_at_the_end() -> None:
     parts.feed(Chunk(counts=TokenCounts(completion=2, prompt=9)))
     (step,) = parts.end()
     assert (step.text, step.tokens, step.finish, step.prompt_tokens) == ("a\n\n", 2, Finish.SEPARATOR, 9)
+
+
+def test_a_step_that_the_stop_string_ends_too_early_goes_on() -> None:
+    parts = assembler(limit=1, stop=True)
+    end = Chunk("### Plan", finish="stop", stop="\n\n", told=True, counts=TokenCounts(prompt=9, completion=4))
+    assert parts.feed(end) == parts.end() == []
+    begun = parts.unfinished
+    assert begun == Begun("### Plan\n\n", 4, 9)
+    parts = Assembler(parts._terms, begun)
+    parts.feed(Chunk("We add.", finish="stop", stop="\n\n", told=True, counts=TokenCounts(prompt=13, completion=3)))
+    (step,) = parts.end()
+    assert (step.text, step.tokens, step.prompt_tokens) == ("### Plan\n\nWe add.\n\n", 7, 9)
+    assert parts.totals.completion == 3  # of this request
 
 
 def test_where_the_stop_string_is_told_anything_else_is_the_end() -> None:

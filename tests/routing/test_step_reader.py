@@ -19,6 +19,7 @@ from trim.routing.router import Router
 from trim.types import (
     Finish,
     Question,
+    Role,
     Step,
     StepOptions,
     StopReason,
@@ -37,6 +38,29 @@ def test_two_degenerate_steps_in_a_row_stop_the_solution() -> None:
     model = Scripted({0: [weak("a"), weak("---")], 1: [weak("---")], 2: [weak("***")]})
     trace = run(Router(model, Scripted({}), None, AlwaysWeak()))
     assert (trace.stop_reason, trace.text) == (StopReason.DEGENERATE, "a\n\n---\n\n***\n\n")
+
+
+@pytest.mark.parametrize("lookahead", [0, 1, 2])
+@pytest.mark.parametrize("end", [[], [weak("", Finish.EOS)], [weak(" \n", Finish.EOS)]])
+def test_a_degenerate_step_that_nothing_follows_is_the_last_one(end: list[Step], lookahead: int) -> None:
+    model = Scripted({0: [weak("a"), weak("\N{THUMBS UP SIGN}")], 1: [weak("\N{THUMBS UP SIGN}")], 2: end})
+    trace = run(Router(model, Scripted({}), None, AlwaysWeak(), limits=Limits(lookahead=lookahead)))
+    assert (trace.stop_reason, len(trace.steps)) == (StopReason.EOS, 2)
+    assert trace.text == "a\n\n\N{THUMBS UP SIGN}\n\n" + "".join(step.text for step in end)
+    check_accounts(trace)
+
+
+@pytest.mark.parametrize("lookahead", [0, 1, 2])
+def test_white_space_at_the_end_belongs_to_the_last_step(lookahead: int) -> None:
+    model = Scripted(
+        {0: [weak("a"), weak("b"), weak("\n \n", Finish.EOS, tokens=2)]}
+        | {1: [weak("b"), weak("\n \n", Finish.EOS, tokens=2)], 2: [weak("\n \n", Finish.EOS, tokens=2)]}
+    )
+    trace = run(Router(model, Scripted({}), None, AlwaysWeak(), limits=Limits(lookahead=lookahead)))
+    assert [step.text for step in trace.steps] == ["a\n\n", "b\n\n\n \n"]
+    assert [step.tokens for step in trace.steps] == [5, 7]
+    assert trace.usage[Role.WEAK].discarded_tokens == 0
+    check_accounts(trace)
 
 
 class _ByPrefix(BaseGenerator):

@@ -31,6 +31,7 @@ SMALL = {
     "code without a fence": "def f():\n    a = 1\n\n    return a\n",
     "looks like the end": "#### Step 1: Read\n\nI will use \\boxed{7}.\n\n#### 42\n\nAnd so on.",
     "half a block": "```\na\n\nb",
+    "many paragraphs": "".join(f"Line {number}.\n\n" for number in range(40)),
     "a rule between": "a\n\n---\n\n***\n\nb\n\n---",
 }
 
@@ -65,7 +66,7 @@ def test_how_steps_are_asked_for_changes_nothing(answer: str, policy: Policy) ->
 
     async def run(lookahead: int) -> Trace:
         async with open_backends(config_of(habits, lookahead)) as backends:
-            return await backends.router(policy, answer=None).route(Question("q"))
+            return await backends.router(policy, max_steps=1000, answer=None).route(Question("q"))
 
     with fake_serving(solution=answer) as habits:
         traces = [asyncio.run(run(lookahead)) for lookahead in (0, 2)]

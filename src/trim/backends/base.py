@@ -1,4 +1,4 @@
-"""Optional base classes for models and judges of your own. Standard library only.
+r"""Optional base classes for models and judges of your own. Standard library only.
 
 A generator in a few lines:
 
@@ -7,6 +7,8 @@ A generator in a few lines:
 
         @step_stream
         async def steps(self, question, kept, options=StepOptions()):
+            if not kept:
+                yield Step("2 + 2 = 4\n\n", Role.WEAK, tokens=8)  # with its separator
             yield Step("#### 4", Role.WEAK, tokens=3, finish=Finish.EOS)
 """
 

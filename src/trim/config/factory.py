@@ -54,6 +54,7 @@ class Backends:
         prm: Judge | None = None,
         max_tokens: int | None = None,
         refused: Literal["raise", "stop"] = "raise",
+        max_steps: int | None = None,
         answer: str | None = MARKED,
     ) -> Router:
         """A router over these models.
@@ -64,10 +65,14 @@ class Backends:
             prm: instead of the configured one (the oracle's labels).
             max_tokens: completion tokens of a solution at most.
             refused: what follows when a server does not take a solution's text, see `OnError`.
+            max_steps: steps of a solution at most where the configuration does not say; None: as many as usual.
             answer: what ends a solution (see `StepFormat`) where the configuration does not say.
         """
         spec = self.spec
         form = spec.step_format
+        limits = replace(spec.limits, max_tokens=max_tokens)
+        if max_steps is not None and self.config.generation.max_steps is None:
+            limits = replace(limits, max_steps=max_steps)
         return Router(
             self.weak,
             self.strong,
@@ -76,7 +81,7 @@ class Backends:
             form=form if form.answer is not None else replace(form, answer=answer),
             budget=budget or spec.budget,
             prices=spec.prices,
-            limits=replace(spec.limits, max_tokens=max_tokens),
+            limits=limits,
             on_error=replace(spec.on_error, refused=refused),
         )
 

@@ -36,7 +36,7 @@ def resolve(config: Config) -> RunSpec:
         parameter=policy.parameter,
         step_format=StepFormat(Separator(g.separator), g.answer or None),
         sampling=Sampling(g.temperature, g.top_p, g.top_k, g.max_step_tokens),
-        limits=Limits(g.max_steps, g.max_drafts, g.lookahead),
+        limits=Limits(g.max_steps or Limits().max_steps, g.max_drafts, g.lookahead),
         budget=Budget(budget.max_strong_tokens, budget.max_cost),
         prices=Prices(weak, strong, prm),
         on_error=_on_error(config),

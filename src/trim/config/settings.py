@@ -261,7 +261,9 @@ class GenerationSettings(metaclass=_Table):
         default=0.8, gt=0, le=1, description="Sample from the most likely tokens of this total probability."
     )
     top_k: Whole = Field(default=20, ge=0, description="Sample from this many of the most likely tokens; 0: from all.")
-    max_steps: Whole = Field(default=30, ge=1, description="Steps of a solution at most.")
+    max_steps: Whole | None = Field(
+        default=None, ge=1, description="Steps of a solution at most. Without it: 30, and in the gateway no limit."
+    )
     max_step_tokens: Whole = Field(
         default=2048,
         ge=1,

@@ -130,8 +130,7 @@ def generation_settings(config: Config) -> dict[str, object]:
     """What besides the models decides what comes out: kept in `run.json`."""
     spec = resolve(config)
     sampling, limits, budget = spec.sampling, spec.limits, spec.budget
-    answer: dict[str, object] = {} if spec.step_format.answer is None else {"answer": spec.step_format.answer}
-    return answer | {
+    settings: dict[str, object] = {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "top_k": sampling.top_k,
@@ -142,3 +141,6 @@ def generation_settings(config: Config) -> dict[str, object]:
         "max_strong_tokens": budget.max_strong_tokens,
         "max_cost": budget.max_cost,
     }
+    if spec.step_format.answer is not None:
+        settings["answer"] = spec.step_format.answer
+    return settings

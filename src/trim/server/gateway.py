@@ -149,7 +149,9 @@ class Gateway:
                 reasons=request.reasons,
             )
         backends = self._sampling.backends(request)
-        router = backends.router(choice.policy, budget=choice.budget, max_tokens=max_tokens, answer=None)
+        router = backends.router(
+            choice.policy, budget=choice.budget, max_tokens=max_tokens, max_steps=max_tokens, answer=None
+        )
         stops = tuple(request.stop or ())
         answers = [Answer(router, question, seed, stops) for question in questions for seed in seeds]
         drafts, ignored = options is not None and bool(options.drafts), self._sampling.ignored(request)
