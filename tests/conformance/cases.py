@@ -160,6 +160,27 @@ async def white_space(bench: Bench) -> None:
     fine(await bench.ask(said(200, bench.kind.whole(_SPACE))), _SPACE)
 
 
+@case(
+    "thk", "reasoning in <think> and in fields of its own, `reasoning_content` or `reasoning`: kept, counted, no answer"
+)
+async def reasoning(bench: Bench) -> None:
+    kind, thoughts, said_ = bench.kind, ["Maybe \\boxed{5}?", "\n\nNo: ", "3 + 4.\n"], ["\n\nSo ", "\\boxed{7}."]
+    marked = ["<think>\n", *thoughts, "</think>", *said_]
+    outcome = await bench.ask(kind.stream(marked))
+    fine(outcome, "".join(marked))
+    assert len(outcome.steps) > 1
+    for name in ("reasoning_content", "reasoning") if kind.chat else ():
+        parts = [kind.chunk("", **({"usage": kind.counts(20, None, n + 1)} if kind.running else {})) for n in range(5)]
+        for part, text in zip(parts, [*thoughts, *said_], strict=True):
+            part["choices"][0]["delta"] = {name: text} if text in thoughts else {"content": text}
+        end = kind.events([], usage=kind.counts(20, None, 6))
+        outcome = await bench.ask(Reply([*map(event, parts), *end, DONE]))
+        fine(outcome, "".join([*thoughts, *said_]))
+        assert "".join(step.text for step in outcome.steps if step.field == name) == "".join(thoughts)
+        assert [step.text for step in outcome.steps if step.field == "content"] == ["".join(said_)]
+        assert sum(step.tokens for step in outcome.steps) == 6
+
+
 _CHARACTERS = "👍🏽 é e\u0301 한 � naïve ✓ 𝔸 = 7"
 
 

@@ -34,7 +34,7 @@ def resolve(config: Config) -> RunSpec:
         judge=judge_spec(config.prm),
         policy=policy.spec,
         parameter=policy.parameter,
-        step_format=StepFormat(Separator(g.separator), g.answer or None),
+        step_format=StepFormat(Separator(g.separator), g.answer or None, g.reasoning),
         sampling=Sampling(g.temperature, g.top_p, g.top_k, g.max_step_tokens),
         limits=Limits(g.max_steps or Limits().max_steps, g.max_drafts, g.lookahead),
         budget=Budget(budget.max_strong_tokens, budget.max_cost),

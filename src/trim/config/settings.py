@@ -285,6 +285,11 @@ class GenerationSettings(metaclass=_Table):
         description="What ends a solution besides the model: `marked` (a box, or `#### 42`) or a regular expression "
         "that a step matches. Empty: in evaluations as the task says, in the gateway nothing.",
     )
+    reasoning: Literal["steps", "one-step"] = Field(
+        default="steps",
+        description="Reasoning, in `<think>` or in a field of its own: cut into `steps` like other text, or "
+        "`one-step`, so that it is kept or rejected as a whole.",
+    )
 
 
 @dataclass(frozen=True, config=_TABLE)

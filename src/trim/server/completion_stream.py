@@ -146,7 +146,7 @@ class Answer:
 
     @property
     def reasoning_tokens(self) -> int:
-        """Tokens of the kept steps that are reasoning: in a field of their own, or inside marks where they begin or end."""
+        """Tokens of the kept steps that are reasoning: in a field of their own, or that begin or end inside marks."""
         steps = (decision.step for decision in self.decisions)
         return sum(s.tokens for s in steps if s.field != "content" or s.reasoning or reasons(s.text))
 
