@@ -72,6 +72,22 @@ def test_every_mix_of_stops_and_counts(
         assert stops == ([["\n\n"]] * 3 if limit == 1 else [None])
 
 
+def test_a_server_that_keeps_the_stop_string_shows_where_the_solution_ends(counter: TokenCounter) -> None:
+    with serving(solution="So\n\nthat is all.", keep_stop=True, tell=None, usage="none") as habits:
+        generator = model(habits, backend="transformers", tokenizer=counter)
+
+        async def run() -> list[Step]:
+            found: list[Step] = []
+            while not found or found[-1].finish is Finish.SEPARATOR:
+                kept = tuple(step.text for step in found)
+                found += [step async for step in generator.steps(QUESTION, kept, StepOptions(limit=1))]
+            await generator.aclose()
+            return found
+
+        assert [step.text for step in asyncio.run(run())] == ["So\n\n", "that is all."]
+        assert len(habits.requests) == 2
+
+
 def test_without_running_counts_or_tokenizer_each_step_is_a_request() -> None:
     with serving(usage="end") as habits:
         steps = steps_of(habits, backend=Capabilities(stop="tells"))

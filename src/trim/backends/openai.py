@@ -119,6 +119,7 @@ class OpenAIGenerator(ServerBackend):
         running = self.able.stream and (self.able.running_usage or (logprobs and self.able.logprobs))
         # A request per step, where its usage is the step's, is worth more than an estimate.
         self.one_by_one = self.counter is None and not running and self.can_stop and self.able.usage
+        self.stop_is_kept = False  # in the text, as was seen
         self.repetition = PrefixRepetition(self.able.repeats_prefix if continuation == "chat" else False)
         self._check()
 
@@ -349,6 +350,7 @@ class _Stream:
             self._ready.append(step)
         if steps:
             self._begun = None
+        self._model.stop_is_kept = self._model.stop_is_kept or assembler.stop_was_kept
         if assembler.unfinished is not None:
             await self._go_on(assembler.unfinished)
         elif assembler.done:
@@ -400,6 +402,7 @@ class _Stream:
             stop,
             model.text_counter,
             ask,
+            model.stop_is_kept,
         )
         self._assembler = Assembler(terms, self._begun)
 
