@@ -14,6 +14,7 @@ from trim.backends import event_stream
 from trim.backends.event_stream import EventStream, Source
 from trim.errors import BackendError, BackendTimeout, BackendUnavailable, BadResponse, InputTooLong
 
+BEATS: list[bytes | float] = [0.02, b": keep-alive\n\n"]
 END = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
 
 
@@ -74,14 +75,15 @@ def test_nothing_behind_the_end_matters() -> None:
 def test_a_connection_that_stays_open_behind_the_end_is_left_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_stream, "_AFTERWARDS", 0.1)
     assert read(event(chunk("a", "stop")), 30.0, timeout=60) == [chunk("a", "stop")]
-    assert read(event(chunk("a", "stop")), *[0.02, b": keep-alive\n\n"] * 500, timeout=60) == [chunk("a", "stop")]
+    assert read(event(chunk("a", "stop")), *BEATS * 500, timeout=60) == [chunk("a", "stop")]
 
 
 def test_what_says_nothing_new_does_not_count_as_content() -> None:
     empty = chunk("") | {"created": 2}
     for beat in (b": keep-alive\n\n", b"\n\n", event(empty), event({"type": "ping"})):
         with pytest.raises(BackendTimeout, match=r"no content for 0\.1 s"):
-            read(event(chunk("a")), *[beat, 0.01] * 1000, timeout=0.1)
+            beats: list[bytes | float] = [beat, 0.01]
+            read(event(chunk("a")), *beats * 1000, timeout=0.1)
     counted = [event(chunk("") | {"usage": {"completion_tokens": n}}) for n in range(20)]
     assert len(read(*(piece for each in counted for piece in (0.02, each)), timeout=0.3)) == 20
 
