@@ -119,6 +119,27 @@ def test_answers_in_one_piece(counter: TokenCounter) -> None:
         assert "stream_options" not in habits.requests[0]
 
 
+@pytest.mark.parametrize("usage", ["end", "zeros", "running"])
+def test_a_total_is_the_servers_whenever_it_comes(usage: str) -> None:
+    with serving(usage=usage) as habits:
+        generator = model(habits, backend="vllm")
+
+        async def run() -> list[Step]:
+            ledger, stream = Ledger(), generator.steps(QUESTION, ())
+            steps = [ledger.read(step) async for step in stream]
+            ledger.correct(Role.WEAK, stream.late_counts)
+            await stream.aclose()
+            await generator.aclose()
+            assert replace(ledger.usage[Role.WEAK], calls=1) == generator.usage
+            return steps
+
+        steps = asyncio.run(run())
+        assert (len(steps), len(habits.requests)) == (3, 1)
+        assert sum(step.tokens for step in steps) == generator.usage.completion_tokens == sum(EXACT)
+        assert [step.estimated for step in steps] == [usage != "running"] * 3
+        assert (generator.usage.cached_tokens, generator.usage.estimated) == (2, False)
+
+
 @pytest.mark.parametrize("limit", [1, None])
 @pytest.mark.parametrize("backend", ["vllm", "llama-server", "transformers"])
 def test_what_nobody_counts_is_estimated_and_marked(backend: str, limit: int | None) -> None:
