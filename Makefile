@@ -21,7 +21,7 @@ help:
 	@echo "make bench         the committed benchmarks"
 	@echo "make docs          the documentation, in site/"
 	@echo "make docs-check    runs every command of README and documentation (minutes)"
-	@echo "make fuzz          malformed bodies, traces, policies, configurations; schemathesis (an hour; installs it)"
+	@echo "make fuzz          malformed bodies, traces, policies, configurations, usage; schemathesis (an hour; installs it)"
 	@echo "make check-graders every reference of the benchmarks against all others (an hour)"
 	@echo "make conformance   what TRIM makes of every kind of server's answers, as a table (a minute)"
 	@echo "make test-templates chat templates against transformers (installs it in .venv-templates, without torch)"
@@ -83,6 +83,7 @@ fuzz: $(READY)
 	@$(PIP) schemathesis
 	@$(BIN)/python -m benchmarks.fuzz
 	@TRIM_FUZZ=5000 $(BIN)/python -m pytest tests/server/test_schemas.py tests/server/test_responses_request.py
+	@TRIM_FUZZ=10000 $(BIN)/python -m pytest tests/server/test_settlement.py
 
 conformance: $(READY)
 	@$(BIN)/python -m tests.conformance docs/reference/conformance.md

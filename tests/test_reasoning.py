@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.backends.scripted import ScriptedGenerator
-from tests.routing.models import Always, FixedPrm, Scripted, run
+from tests.routing.models import Always, Scripted, run
 from tests.server.gateway import ask, serving, simulated
 from trim.backends.capabilities import Capabilities
 from trim.prompts import ChatTemplate
@@ -83,7 +83,7 @@ def test_what_is_fed_is_closed_unless_the_model_opened_it(parts: list[tuple[list
 def test_an_answer_inside_reasoning_ends_nothing_and_is_not_graded() -> None:
     texts = ["<think> Maybe \\boxed{5}?\n\n", "Or \\boxed{6}.\n\n</think>\n\n", "It is \\boxed{7}.\n\n", "More."]
     steps = [step(text) for text in texts[:-1]] + [step(texts[-1], finish=Finish.EOS)]
-    trace = run(Router(Scripted(W, steps), Scripted(S, []), FixedPrm([0.9] * 9), Always(Action.CONTINUE)))
+    trace = run(Router(Scripted({0: steps}), Scripted({}), None, Always(Action.CONTINUE)))
     assert trace.text == "".join(texts[:3])
     assert trace.stop_reason is StopReason.FINAL_ANSWER
     assert final_answer(trace.said) == "7"
@@ -91,7 +91,7 @@ def test_an_answer_inside_reasoning_ends_nothing_and_is_not_graded() -> None:
 
 def test_reasoning_that_the_template_opened() -> None:
     steps = [step("Maybe \\boxed{5}.\n\n", reasoning=True), step("No.", finish=Finish.EOS, reasoning=True)]
-    trace = run(Router(Scripted(W, steps), Scripted(S, []), FixedPrm([0.9] * 9), Always(Action.CONTINUE)))
+    trace = run(Router(Scripted({0: steps}), Scripted({}), None, Always(Action.CONTINUE)))
     assert (trace.stop_reason, trace.text) == (StopReason.EOS, "Maybe \\boxed{5}.\n\nNo.")
     assert final_answer(trace.said) is None
     template = ChatTemplate("{{ messages[0].content }}<think>\n")
@@ -100,17 +100,18 @@ def test_reasoning_that_the_template_opened() -> None:
 
 
 def test_the_strong_model_closes_what_the_weak_one_opened() -> None:
-    strong = Scripted(S, [step("It is \\boxed{7}.", S, finish=Finish.EOS)])
-    weak = Scripted(W, [step("<think>\nA\n\n"), step("B\n\n")])
+    strong = Scripted({1: [step("It is \\boxed{7}.", S, finish=Finish.EOS)]})
+    weak = Scripted({0: [step("<think>\nA\n\n"), step("B\n\n")]})
     first = Always(Action.CONTINUE)
 
     class Later(Always):
         def act(self, observation: Any) -> Action:
             return first.action if len(observation.tokens) == 1 else Action.TAKE_OVER
 
-    trace = run(Router(weak, strong, FixedPrm([0.9] * 9), Later(Action.CONTINUE)))
+    trace = run(Router(weak, strong, None, Later(Action.CONTINUE)))
     assert [one.inserted for one in trace.steps] == ["", "\n</think>\n\n"]
     assert trace.text == "<think>\nA\n\n\n</think>\n\nIt is \\boxed{7}."
+    assert strong.prefixes == [("<think>\nA\n\n\n</think>\n\n",)]
     assert final_answer(trace.said) == "7"
 
 
@@ -168,7 +169,7 @@ def test_clients_get_reasoning_in_the_field_that_it_came_in(stream: bool) -> Non
 
 def test_nothing_but_reasoning() -> None:
     events = [delta(reasoning_content="Hm.\n\n"), delta(reasoning_content="Hm."), delta("length"), usage(4)]
-    trace = run(Router(generator(W, events), Scripted(S, []), None, Always(Action.CONTINUE, uses_scores=False)))
+    trace = run(Router(generator(W, events), Scripted({}), None, Always(Action.CONTINUE)))
     assert (trace.text, trace.reasoning) == ("", "Hm.\n\nHm.")
     assert sum(one.tokens for one in trace.steps) == 4
     assert final_answer(trace.said) is None

@@ -184,13 +184,17 @@ class _LineCutter:
     def _begin(self, lines: list[str]) -> None:
         """Begin a step with these lines: none, or headings."""
         self._lines = lines
+        self._joined, self._joined_lines = "", 0  # the first lines as one text, for `rest`
         self._structure = Structure()
         self._word = any(has_word(unmarked(line)) for line in lines)
         self._headings = 0 if lines else None  # where the headings that end the step begin, as an index of its lines
         self._due = False  # the step ends here unless the next line goes on with a table
 
     def rest(self) -> str:
-        return "".join((*self._lines, *self._line))
+        self._joined += "".join(self._lines[self._joined_lines :])
+        self._joined_lines = len(self._lines)
+        self._line = ["".join(self._line)]
+        return self._joined + self._line[0]
 
     def feed(self, text: str) -> Iterator[str]:
         for piece in _lines(text):
@@ -284,6 +288,7 @@ class _SentenceCutter:
         self._displays = self._structure.displays()
 
     def rest(self) -> str:
+        self._text, self._word = (["".join(parts)] if parts else [] for parts in (self._text, self._word))
         return "".join((*self._text, *self._word))
 
     def feed(self, text: str) -> Iterator[str]:

@@ -34,7 +34,9 @@ class Habits:
     """What the server does; each request takes one entry of the lists."""
 
     solution: str = SOLUTION
-    usage: str = "running"  # in every chunk if asked for, "end": in a last chunk, "none"
+    usage: str = (
+        "running"  # in every chunk if asked for, "end": in a last chunk, "zeros": the same, and 0 before; "none"
+    )
     tell: str | None = "stop_reason"  # the field that names the stop string
     keep_stop: bool = False
     done: bool = True  # close streams with [DONE]
@@ -141,7 +143,8 @@ class _App:
                 choice["logprobs"] = {"token_logprobs": [-0.5] * len(chunk), "tokens": chunk, "text_offset": []}
             usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
             running = habits.usage == "running" and options.get("continuous_usage_stats")
-            yield {"id": "1", "choices": [choice], **({"usage": usage} if running else {})}
+            zeros = {"usage": dict.fromkeys(usage, 0)} if habits.usage == "zeros" else {}
+            yield {"id": "1", "choices": [choice], **({"usage": usage} if running else zeros)}
         if habits.usage != "none" and (options.get("include_usage") or not body["stream"]):
             yield {"id": "1", "choices": [], "usage": usage | {"prompt_tokens_details": {"cached_tokens": 2}}}
 

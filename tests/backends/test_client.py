@@ -163,3 +163,30 @@ def test_a_key_is_stripped_and_one_that_no_header_carries_is_refused() -> None:
     with pytest.raises(ConfigError, match="weak model: its key is no API key") as raised:
         Server("weak model", "http://127.0.0.1:9/v1", "m", api_key="sk-öwn")
     assert "öwn" not in str(raised.value)
+
+
+def test_a_server_that_asks_for_patience_is_waited_for_within_limits() -> None:
+    async def post(server: Server) -> None:
+        await server.post("completions", {"prompt": "p", "max_tokens": 1, "stream": False})
+
+    for patience, tries in ((60.0, 3), (0.001, 1)):
+        with serving(statuses=[429] * 9) as habits:  # retry-after-ms: 5
+
+            async def run(patience: float = patience, url: str = habits.url) -> None:
+                server = Server("weak model", f"{url}/v1", "m", retries=2)
+                server.patience = patience
+                try:
+                    await post(server)
+                finally:
+                    await server.aclose()
+
+            with pytest.raises(RateLimited) as raised:
+                asyncio.run(run())
+            assert raised.value.retry_after == pytest.approx(0.005)
+            assert len(habits.requests) == tries
+
+
+def test_half_a_character_in_a_request_is_a_replacement_character() -> None:
+    with serving() as habits:
+        asked(habits, lambda server: server.post("completions", {"prompt": "a \ud83d", "stream": False}))
+        assert habits.requests[0]["prompt"] == "a �"

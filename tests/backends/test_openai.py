@@ -72,6 +72,22 @@ def test_every_mix_of_stops_and_counts(
         assert stops == ([["\n\n"]] * 3 if limit == 1 else [None])
 
 
+def test_a_server_that_keeps_the_stop_string_shows_where_the_solution_ends(counter: TokenCounter) -> None:
+    with serving(solution="So\n\nthat is all.", keep_stop=True, tell=None, usage="none") as habits:
+        generator = model(habits, backend="transformers", tokenizer=counter)
+
+        async def run() -> list[Step]:
+            found: list[Step] = []
+            while not found or found[-1].finish is Finish.SEPARATOR:
+                kept = tuple(step.text for step in found)
+                found += [step async for step in generator.steps(QUESTION, kept, StepOptions(limit=1))]
+            await generator.aclose()
+            return found
+
+        assert [step.text for step in asyncio.run(run())] == ["So\n\n", "that is all."]
+        assert len(habits.requests) == 2
+
+
 def test_without_running_counts_or_tokenizer_each_step_is_a_request() -> None:
     with serving(usage="end") as habits:
         steps = steps_of(habits, backend=Capabilities(stop="tells"))
@@ -101,6 +117,27 @@ def test_answers_in_one_piece(counter: TokenCounter) -> None:
         steps = steps_of(habits, backend=Capabilities(stream=False, stop="tells"))
         assert [(step.text, step.tokens) for step in steps] == list(zip(STEPS, EXACT, strict=True))
         assert "stream_options" not in habits.requests[0]
+
+
+@pytest.mark.parametrize("usage", ["end", "zeros", "running"])
+def test_a_total_is_the_servers_whenever_it_comes(usage: str) -> None:
+    with serving(usage=usage) as habits:
+        generator = model(habits, backend="vllm")
+
+        async def run() -> list[Step]:
+            ledger, stream = Ledger(), generator.steps(QUESTION, ())
+            steps = [ledger.read(step) async for step in stream]
+            ledger.correct(Role.WEAK, stream.late_counts)
+            await stream.aclose()
+            await generator.aclose()
+            assert replace(ledger.usage[Role.WEAK], calls=1) == generator.usage
+            return steps
+
+        steps = asyncio.run(run())
+        assert (len(steps), len(habits.requests)) == (3, 1)
+        assert sum(step.tokens for step in steps) == generator.usage.completion_tokens == sum(EXACT)
+        assert [step.estimated for step in steps] == [usage != "running"] * 3
+        assert (generator.usage.cached_tokens, generator.usage.estimated) == (2, False)
 
 
 @pytest.mark.parametrize("limit", [1, None])

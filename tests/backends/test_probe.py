@@ -45,6 +45,9 @@ def test_probe() -> None:
         assert found.reachable and found.streaming and found.usage and found.running_usage and found.stop
         assert found.stop_told and found.continuation
         assert (found.models, found.context, found.problem) == (("m",), 500, None)
+    with serving(usage="zeros") as habits:
+        found = asyncio.run(_probe(model(habits)))
+        assert (found.usage, found.running_usage) == (True, False)
     with serving(usage="none", tell=None) as habits:
         found = asyncio.run(_probe(model(habits)))
         assert (found.usage, found.running_usage, found.stop_told) == (False, False, False)

@@ -86,6 +86,7 @@ def changed(draw: st.DrawFn, text: str) -> str:
         table: Any = values
         for name in outer:
             table = table[name]
+        part = table[key]
         match draw(st.sampled_from(["replace", "replace", "replace", "remove", "rename", "nest", "repeat"])):
             case "replace":
                 table[key] = draw(odd)
@@ -96,7 +97,7 @@ def changed(draw: st.DrawFn, text: str) -> str:
             case "nest":
                 table[key] = [table[key]]
             case "repeat" if isinstance(table, list):
-                table.extend(copy.deepcopy(table[key]) for _ in range(draw(st.integers(1, 40))))
+                table.extend(copy.deepcopy(part) for _ in range(draw(st.integers(1, 40))))
     made = json.dumps(values).replace('"deep"', "[" * 5_000 + "]" * 5_000)
     match draw(st.sampled_from(["", "", "", "", "", "cut", "double", "bend"])):
         case "cut":

@@ -65,8 +65,10 @@ def test_what_a_stream_tells_late_is_added_to_its_steps() -> None:
 def test_only_counts_are_charged(count: Any) -> None:
     """Whatever a model or judge of somebody's own returns."""
     ledger = Ledger()
-    ledger.read(Step("a", Role.WEAK, count, prompt_tokens=count, cached_tokens=count))
-    ledger.read(Step("b", Role.STRONG, 4, prompt_tokens=9, cached_tokens=50))
+    wrong = ledger.read(Step("a", Role.WEAK, count, prompt_tokens=count, cached_tokens=count))
+    clipped = ledger.read(Step("b", Role.STRONG, 4, prompt_tokens=9, cached_tokens=50))
+    assert wrong == Step("a", Role.WEAK, 0, estimated=True)
+    assert clipped == Step("b", Role.STRONG, 4, prompt_tokens=9, cached_tokens=9, estimated=True)
     ledger.score(Scores((0.5,), count))
     assert ledger.usage[Role.WEAK] == Usage(estimated=True)
     assert ledger.usage[Role.STRONG] == Usage(0, 9, 9, 4, estimated=True)

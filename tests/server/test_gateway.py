@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -12,12 +15,13 @@ import pytest
 from tests.server.gateway import PRM, STRONG, WEAK, Failing, Sampled, ask, serving, simulated, with_roles
 from tests.server.test_budget_controller import HOUR, Clock
 from tests.server.test_endpoints import chat
+from trim.backends.base import BaseGenerator, step_stream
 from trim.config.settings import Config
 from trim.errors import BackendUnavailable, ConfigError
 from trim.policies import Threshold
 from trim.server.gateway import Gateway
 from trim.server.trace_recorder import TraceRecorder
-from trim.types import Role, Trace
+from trim.types import Finish, Question, Role, Step, StepOptions, Trace
 
 
 def test_target_shares_survive_a_restart(tmp_path: Path) -> None:
@@ -142,3 +146,56 @@ def test_sampling_reaches_the_models_or_is_refused(client: openai.OpenAI) -> Non
         text = other.post(ask(temperature=0, top_p=0.5)).json()["choices"][0]["message"]["content"]
         assert all("t=0 p=0.5" in step for step in text.split("\n\n"))
         assert "t=0.7" not in other.post(ask()).text
+
+
+@dataclass
+class Nonsense(BaseGenerator):
+    """A model of somebody's own whose token counts are none."""
+
+    count: Any
+
+    @step_stream
+    async def steps(
+        self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
+    ) -> AsyncIterator[Step]:
+        yield Step("It is #### 7", Role.WEAK, self.count, Finish.EOS, self.count, self.count)
+
+
+@pytest.mark.parametrize("count", [float("nan"), float("inf"), -8, "many", None])
+def test_token_counts_that_are_none_reach_no_book(count: Any) -> None:
+    with serving(simulated(Nonsense(count))) as served:
+        for _ in range(2):
+            answer = served.post(ask(model="trim-weak"))
+            assert answer.status_code == 200
+            used = answer.json()["trim"]["usage"]["weak"]
+            assert (used["completion_tokens"], used["prompt_tokens"], used["estimated"]) == (0, 0, True)
+        assert served.spent(2).cost == pytest.approx(sum(recent.response.cost for recent in served.gateway.recent))
+        assert "nan" not in served.get("/metrics").text.lower()
+
+
+@pytest.mark.parametrize("book", ["usage.charge", "metrics.add_usage", "controllers.update", "recorder.append"])
+def test_a_book_that_fails_keeps_no_other_from_its_entry(
+    book: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(simulated(record=str(tmp_path), target_strong_share=0.3)) as served:
+
+        def broken(*_: object) -> None:
+            raise RuntimeError("on purpose")
+
+        gateway = served.gateway
+        part, name = book.split(".")
+        owner = {"usage": gateway.usage, "metrics": gateway.metrics, "controllers": gateway.controllers}
+        monkeypatch.setattr(owner.get(part) or gateway.recorder, name, broken)
+        assert [served.post(ask(model="trim")).status_code for _ in range(2)] == [200, 200]
+        limit = time.monotonic() + 5
+        while len(gateway.recent) < 2 or gateway.admission.running:
+            assert time.monotonic() < limit
+            time.sleep(0.01)
+        text = served.get("/metrics").text
+    assert caplog.text.count("was not recorded") >= 2
+    assert (gateway_requests(text) == 2.0) is (book != "metrics.add_usage")
+    assert bool([*tmp_path.glob("traces-*.jsonl")]) is (book != "recorder.append")
+
+
+def gateway_requests(metrics: str) -> float:
+    return sum(float(line.split()[-1]) for line in metrics.splitlines() if line.startswith("trim_requests_total"))

@@ -30,11 +30,11 @@ from trim.server.schemas import ChatRequest
 from trim.server.usage_store import UsageTotals
 from trim.types import Price, Question, Role, Sampling, Usage
 
-CASES = int(os.environ.get("TRIM_FUZZ", "60"))
+CASES = int(os.environ.get("TRIM_FUZZ", "40"))
 FUZZ = settings(
     max_examples=CASES,
     deadline=None,
-    derandomize=CASES <= 60,
+    derandomize=CASES <= 40,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )
 QUESTION = Question("How many apples does Tom have?")

@@ -19,6 +19,7 @@ from functools import cached_property
 from typing import Concatenate, ParamSpec, TypeVar
 
 from trim import plugins
+from trim.backends.token_counts import sound
 from trim.errors import ConfigError
 from trim.protocols import Backend, LateCounts, Probe, StepGenerator, StepStream
 from trim.types import Sampling, Step, Usage
@@ -129,7 +130,7 @@ class _GeneratedSteps:
     async def __anext__(self) -> Step:
         self._usage.calls += not self._started
         self._started = True
-        step = await anext(self._steps)
+        step = sound(await anext(self._steps))
         self._usage.prompt_tokens += step.prompt_tokens
         self._usage.cached_tokens += step.cached_tokens
         self._usage.completion_tokens += step.tokens

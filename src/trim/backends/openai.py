@@ -16,7 +16,7 @@ import asyncio
 import copy
 import random
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from trim.backends.answer_counts import AnswerTotals
@@ -27,6 +27,7 @@ from trim.backends.probe import try_generator
 from trim.backends.response_stream import Answer, whole
 from trim.backends.step_assembly import Assembler, Begun, Chunk, Terms
 from trim.backends.token_counts import TextCounter
+from trim.backends.token_limits import TokenLimits
 from trim.errors import BackendError, BackendTimeout, BadResponse, ConfigError, InputTooLong, OutputTooLong
 from trim.prompts import ChatTemplate
 from trim.protocols import LateCounts, Probe, StepStream
@@ -41,19 +42,6 @@ _INSTRUCTION = (
     "{question}\n\nThis is the beginning of a solution:\n\n{prefix}\n\nContinue it from exactly there. Don't "
     "repeat what is written, don't comment on it. Put a blank line between steps."
 )
-
-
-@dataclass
-class Limits:
-    """What a server has said about its model, in tokens; None: nothing.
-
-    Args:
-        context: tokens that the model can read and write together.
-        completion: that it may write.
-    """
-
-    context: int | None = None
-    completion: int | None = None
 
 
 class OpenAIGenerator(ServerBackend):
@@ -112,7 +100,7 @@ class OpenAIGenerator(ServerBackend):
         self.sampling = sampling or Sampling()
         self.counter = tokenizer
         self.text_counter = TextCounter(tokenizer)
-        self.limits = Limits(context)
+        self.limits = TokenLimits(self.server.name, self.text_counter, context, exact=tokenizer is not None)
         self.max_tokens = max_tokens
         self.logprobs = logprobs
         # A white-space stop string ends a chat reply at once where the server has trimmed the kept steps' last blank
@@ -121,6 +109,7 @@ class OpenAIGenerator(ServerBackend):
         running = self.able.stream and (self.able.running_usage or (logprobs and self.able.logprobs))
         # A request per step, where its usage is the step's, is worth more than an estimate.
         self.one_by_one = self.counter is None and not running and self.can_stop and self.able.usage
+        self.stop_is_kept = False  # in the text, as was seen
         self.repetition = PrefixRepetition(self.able.repeats_prefix if continuation == "chat" else False)
         self._check()
 
@@ -217,45 +206,9 @@ class OpenAIGenerator(ServerBackend):
             return Answer(self.server, whole(await self.server.post(path, body)))
         return Answer(self.server, await self.server.open_stream(path, body))
 
-    def fitting(self, prompt: str, wanted: int) -> int:
-        """`wanted`, or fewer completion tokens if no more fit into the context after the prompt.
-
-        Raises:
-            InputTooLong: none fits.
-        """
-        limits = self.limits
-        wanted = wanted if limits.completion is None else min(wanted, limits.completion)
-        if limits.context is None:
-            return wanted
-        if self.counter is None:
-            return max(1, min(wanted, limits.context - self.text_counter.count(prompt)))
-        used = self.counter.count(prompt)
-        if used >= limits.context:
-            words = f"the prompt has {used} tokens, the context {limits.context}"
-            raise InputTooLong(self.server.name, words, limit=limits.context, prompt=used)
-        return min(wanted, limits.context - used)
-
     def count(self, totals: AnswerTotals) -> None:
         """Add what a request has used to `usage`."""
         totals.add_to(self.usage)
-
-    def fewer(self, refusal: InputTooLong | OutputTooLong, prompt: str, asked: int) -> int | None:
-        """Completion tokens to ask for after the server refused to write `asked`; None: it would refuse again. Servers
-        say that the input is too long also when only prompt and completion together are.
-        """
-        limits = self.limits
-        if isinstance(refusal, OutputTooLong):
-            limits.completion = refusal.limit or limits.completion
-            left = refusal.limit or asked // 4
-        elif (context := refusal.limit or limits.context) is None:
-            left = asked // 4
-        else:
-            limits.context = context
-            used = self.text_counter.count(prompt) if refusal.prompt is None else refusal.prompt
-            left = context - used
-            if refusal.prompt is None and self.counter is None:
-                left = max(1, left // 2)  # an estimate rules nothing out, and may be too low
-        return left if 0 < left < asked else None
 
 
 class _Stream:
@@ -351,6 +304,7 @@ class _Stream:
             self._ready.append(step)
         if steps:
             self._begun = None
+        self._model.stop_is_kept = self._model.stop_is_kept or assembler.stop_was_kept
         if assembler.unfinished is not None:
             await self._go_on(assembler.unfinished)
         elif assembler.done:
@@ -381,12 +335,12 @@ class _Stream:
         attempt = 0 if self._steps else options.attempt
         seed = request_seed(options.seed, index, attempt, self._question.text)
         repeats = bool(prefix) and await model.repetition.known(model)
-        ask = model.fitting(prompt, wanted)
+        ask = model.limits.fitting(prompt, wanted)
         body = model.body(self._question, prefix, max_tokens=ask, stop=stop, seed=seed)
         try:
             self._answer = await model.send(body)
         except (InputTooLong, OutputTooLong) as refusal:
-            fewer = model.fewer(refusal, prompt, ask)
+            fewer = model.limits.fewer(refusal, prompt, ask)
             if fewer is None:
                 raise
             ask = fewer
@@ -404,6 +358,7 @@ class _Stream:
             stop,
             model.text_counter,
             ask,
+            model.stop_is_kept,
             reasoning=reasons(prompt if model.continuation == "completions" else prefix),
         )
         self._assembler = Assembler(terms, self._begun)

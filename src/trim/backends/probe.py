@@ -45,7 +45,7 @@ async def try_generator(model: Probed, probe: Probe) -> Probe:
         probe = replace(probe, problem=f"{model.server.name}: the server has no such model; it has {known}")
     try:
         chunks = await _answer(model, "", stop=False)
-        counts = [chunk for chunk in chunks if chunk.counts.completion is not None]
+        counts = [chunk for chunk in chunks if chunk.counts.completion]  # some say 0 until the end
         probe = replace(
             probe,
             streaming=sum(bool(chunk.text) for chunk in chunks) > 1,

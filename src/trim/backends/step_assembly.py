@@ -39,7 +39,8 @@ class Terms:
 
     `prompt`: the text that was sent, for counting it. `limit`: steps wanted. `max_step_tokens`: after so many tokens a
     step is cut off. `stop`: a stop string was sent. `counter`: estimates tokens that the server does not count.
-    `max_tokens`: completion tokens asked for at most. `reasoning`: the answer begins inside reasoning.
+    `max_tokens`: completion tokens asked for at most. `stop_is_kept`: the server is known to leave the stop string in
+    the text. `reasoning`: the answer begins inside reasoning.
     """
 
     server: str
@@ -51,6 +52,7 @@ class Terms:
     stop: bool
     counter: TextCounter = field(default_factory=TextCounter)
     max_tokens: int | None = None
+    stop_is_kept: bool = False
     reasoning: bool = False
 
 
@@ -131,6 +133,11 @@ class Assembler:
         return self._last.finish is not None
 
     @property
+    def stop_was_kept(self) -> bool:
+        """Whether the server has ended the answer at the stop string and left it in the text."""
+        return self._terms.stop and self.given > 0 and self._last.finish == "stop" and not self._last.told
+
+    @property
     def pending_tokens(self) -> int:
         """Tokens read that belong to no step yet."""
         return self._counts.pending
@@ -201,12 +208,11 @@ class Assembler:
             return Finish.EOS
         if self._last.told:
             return Finish.SEPARATOR if self._last.stop == self._terms.form.stop else Finish.EOS
+        if self._terms.stop_is_kept:
+            return Finish.EOS
         # Not told, not kept. Asking for a step after the last one costs one request; ending too early, the answer.
-        return (
-            Finish.SEPARATOR
-            if rest.strip() and not self._terms.form.has_answer(rest, reasoning=self._terms.reasoning)
-            else Finish.EOS
-        )
+        answers = StepFormat().has_answer(rest, reasoning=self._terms.reasoning)
+        return Finish.SEPARATOR if rest.strip() and not answers else Finish.EOS
 
     # Text ------------------------------------------------------------------------------------------------------
 

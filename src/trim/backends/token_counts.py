@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil, isfinite
 from typing import Final, Protocol
 
-from trim.types import Scores
+from trim.types import Scores, Step
 
 logger = logging.getLogger("trim.backends")
 
@@ -133,6 +133,15 @@ def as_count(value: object) -> int | None:
     if isinstance(value, float) and not isfinite(value):
         return None
     return round(value) if 0 <= value <= MOST else None
+
+
+def sound(step: Step) -> Step:
+    """The same step if its counts are counts; else with 0 for what is none, and marked as estimated."""
+    said = (step.prompt_tokens, step.cached_tokens, step.tokens)
+    if all(type(count) is int and 0 <= count <= MOST for count in said) and step.cached_tokens <= step.prompt_tokens:
+        return step
+    prompt, cached, tokens = (as_count(count) or 0 for count in said)
+    return replace(step, prompt_tokens=prompt, cached_tokens=min(cached, prompt), tokens=tokens, estimated=True)
 
 
 def read_up_to(scores: Scores) -> tuple[int, ...]:

@@ -84,7 +84,7 @@ class StepReader:
             return None
         if step.role is not self._role:
             step = replace(step, role=self._role)
-        ledger.read(step)
+        step = ledger.read(step)
         self._heard = True
         self._read += step.tokens
         return step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from trim.backends.token_counts import as_count
+from trim.backends.token_counts import as_count, sound
 from trim.protocols import LateCounts
 from trim.routing.charges import Charges
 from trim.types import Role, Scores, Step, Usage
@@ -25,15 +25,20 @@ class Ledger:
     charged: Charges = field(default_factory=Charges)
     busy: dict[Role, float] = field(default_factory=lambda: dict.fromkeys(Role, 0.0))
 
-    def read(self, step: Step) -> None:
-        """Count a step that a model has written."""
-        self._add(step.role, step.prompt_tokens, step.cached_tokens, step.tokens)
+    def read(self, step: Step) -> Step:
+        """Count a step that a model has written; the same step, with nothing but counts in it."""
+        usage, read = self.usage[step.role], sound(step)
+        usage.prompt_tokens += read.prompt_tokens
+        usage.cached_tokens += read.cached_tokens
+        usage.completion_tokens += read.tokens
+        usage.estimated = usage.estimated or read is not step
+        return read
 
     def score(self, scores: Scores) -> None:
         """Count what a judge has read."""
-        self._add(Role.PRM, scores.tokens, 0, 0)
-        usage = self.usage[Role.PRM]
-        usage.estimated = usage.estimated or scores.estimated
+        usage, tokens = self.usage[Role.PRM], as_count(scores.tokens)
+        usage.prompt_tokens += tokens or 0
+        usage.estimated = usage.estimated or scores.estimated or tokens is None
 
     def discard(self, role: Role, tokens: int, unread: int = 0) -> None:
         """Tokens that won't be kept: `tokens` of steps read before, `unread` of a step that was never finished."""
@@ -49,12 +54,3 @@ class Ledger:
         usage.completion_tokens = max(0, usage.completion_tokens + late.completion)
         usage.discarded_tokens = min(max(0, usage.discarded_tokens), usage.completion_tokens)
         usage.estimated = usage.estimated or late.estimated
-
-    def _add(self, role: Role, *said: object) -> None:
-        counts = [as_count(value) for value in said]
-        prompt, cached, completion = (count or 0 for count in counts)
-        usage = self.usage[role]
-        usage.prompt_tokens += prompt
-        usage.cached_tokens += min(cached, prompt)
-        usage.completion_tokens += completion
-        usage.estimated = usage.estimated or None in counts or cached > prompt
