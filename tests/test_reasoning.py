@@ -94,7 +94,7 @@ def test_reasoning_that_the_template_opened() -> None:
     trace = run(Router(Scripted({0: steps}), Scripted({}), None, Always(Action.CONTINUE)))
     assert (trace.stop_reason, trace.text) == (StopReason.EOS, "Maybe \\boxed{5}.\n\nNo.")
     assert final_answer(trace.said) is None
-    template = ChatTemplate("{{ messages[0].content }}<think>\n")
+    template = ChatTemplate("{{ messages[0].content }}<think>{{ '\n' }}")
     assert template.render("q", OPEN + "Maybe") == "q<think>\nMaybe"
     assert template.render("q", "It is 7.\n\n") == "q<think>\n\n</think>\n\nIt is 7.\n\n"
 

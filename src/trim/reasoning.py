@@ -31,6 +31,8 @@ def fed(steps: Sequence[Step], role: Role, *, reasoning: bool = False) -> tuple[
         text = step.inserted + step.text
         if step.field != "content" and author is None:
             text, author = ("" if reasoning and not texts else OPEN) + text, step.role
+        elif step.field != "content" and author is not step.role:
+            text, author = CLOSE + OPEN + text, step.role
         elif step.field == "content" and author is not None:
             text, author = CLOSE + text, None
         elif not texts and step.reasoning and not reasoning:

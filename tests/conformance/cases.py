@@ -173,12 +173,12 @@ async def reasoning(bench: Bench) -> None:
         parts = [kind.chunk("", **({"usage": kind.counts(20, None, n + 1)} if kind.running else {})) for n in range(5)]
         for part, text in zip(parts, [*thoughts, *said_], strict=True):
             part["choices"][0]["delta"] = {name: text} if text in thoughts else {"content": text}
-        end = kind.events([], usage=kind.counts(20, None, 6))
+        end = kind.events([], usage=kind.counts(20, None, 40))
         outcome = await bench.ask(Reply([*map(event, parts), *end, DONE]))
         fine(outcome, "".join([*thoughts, *said_]))
         assert "".join(step.text for step in outcome.steps if step.field == name) == "".join(thoughts)
         assert [step.text for step in outcome.steps if step.field == "content"] == ["".join(said_)]
-        assert sum(step.tokens for step in outcome.steps) == 6
+        assert sum(step.tokens for step in outcome.steps) == 40
 
 
 _CHARACTERS = "👍🏽 é e\u0301 한 � naïve ✓ 𝔸 = 7"

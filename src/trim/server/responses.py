@@ -189,7 +189,8 @@ class ChatResponse:
     def _choice(self, answer: Answer, text: str) -> Json:
         """The whole choice, without its index."""
         content = None if answer.refusal and not text else text
-        message = {"role": "assistant", "content": content, "refusal": answer.refusal or None, **answer.reasoning}
+        message: Json = {"role": "assistant", "content": content, "refusal": answer.refusal or None}
+        message |= answer.reasoning
         return {"message": message, "finish_reason": answer.finish}
 
     def _delta(self, delta: Delta) -> Json:
