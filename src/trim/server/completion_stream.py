@@ -136,9 +136,9 @@ class Answer:
         return Delta(sure) if sure else None
 
     @property
-    def reasoning(self) -> dict[Field, str]:
+    def reasoning(self) -> dict[str, str]:
         """The reasoning of the kept steps, by the field that it came in."""
-        texts: dict[Field, str] = {}
+        texts: dict[str, str] = {}
         for decision in self.decisions:
             if (step := decision.step).field != "content":
                 texts[step.field] = texts.get(step.field, "") + step.text
