@@ -31,6 +31,15 @@ def test_decisions_are_printed_as_they_fall_and_the_trace_returned() -> None:
     assert all(decision.step.text in printed for decision in TRACE.decisions)
 
 
+def test_reasoning_is_marked() -> None:
+    screen = Console(width=160, color_system=None)
+    with screen.capture() as captured:
+        for field in ("content", "reasoning"):
+            kept = TRACE.decisions[0]
+            screen.print(lines(replace(kept, step=replace(kept.step, field=field))))
+    assert captured.get().count("(reasoning)") == 1
+
+
 def test_a_forced_step_says_so() -> None:
     screen = Console(width=160, color_system=None)
     with screen.capture() as captured:

@@ -56,6 +56,8 @@ def lines(decision: Decision) -> Table:
         text.append(draft.step.content.replace("\n", " "), "dim strike")
         grid.add_row(*_model(draft.step.role, draft.score), Text("✗", "red"), text)
     text = Text(decision.step.content.replace("\n", " "), COLOURS[decision.step.role])
+    if decision.step.field != "content":
+        text.append("  (reasoning)", "dim")
     if decision.forced:
         text.append("  (a budget, limit or failure overruled the policy)", "dim")
     grid.add_row(*_model(decision.step.role, None if decision.rejected else decision.score), " ", text)
