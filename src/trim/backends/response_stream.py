@@ -66,7 +66,8 @@ def read_chunk(raw: dict[str, Any]) -> Chunk:
     choice = choices[0]
     message = choice.get("delta") or choice.get("message") or {}
     text = message.get("content")
-    reasoning_field: Field = "reasoning_content" if message.get("reasoning_content") else "reasoning"
+    named = message.get("reasoning") and not message.get("reasoning_content")
+    reasoning_field: Field = "reasoning" if named else "reasoning_content"
     reasoning = message.get(reasoning_field)
     told = [choice[name] for name in ("stop_reason", "matched_stop") if name in choice]
     stop = next((value for value in told if isinstance(value, str)), None)  # a number there is an end token's id
