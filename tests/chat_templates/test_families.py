@@ -57,11 +57,14 @@ KEPT = (
 def test_kept_steps_follow_byte_for_byte(name: str, tmp_path: Path) -> None:
     template = _loaded(name, tmp_path)
     for kept in KEPT:
-        head = template.head("What is 1 + 1?")
-        if reasons(head):  # what was written without reasoning is no part of that which the template opens
-            begun = unopened(kept)
-            head, kept = (head + closing(head), kept) if begun is None else (head, begun)
-        assert template.render("What is 1 + 1?", kept) == head + kept
+        expected = head = template.head("What is 1 + 1?")
+        if not reasons(head):
+            expected += kept
+        elif (begun := unopened(kept)) is not None:  # it goes on with the reasoning that the template opens
+            expected += begun
+        else:
+            expected += closing(head) + kept
+        assert template.render("What is 1 + 1?", kept) == expected
 
 
 def test_generation_prompts_that_open_or_close_the_reasoning(tmp_path: Path) -> None:
