@@ -252,6 +252,23 @@ def test_pathological_answers_end_within_a_minute(grader: Grader) -> None:
     assert grader.timeouts > 0
 
 
+def test_in_a_list_each_answer_has_its_own_limit(grader: Grader) -> None:
+    before, slow = grader.timeouts, r"\sum_{n=1}^{10^{12}} \frac{1}{n}"
+    pairs = [("x+x", "2x"), (slow, r"\frac{7}{3}"), ("x+y", "2x"), ("7", "7"), ("7", "8"), (None, "8"), ("x+x", "2x")]
+    assert grader.right_all(pairs) == [True, False, False, True, False, False, True]
+    assert grader.timeouts == before + 1
+    assert grader.right_all([]) == []
+
+
+def test_in_a_list_an_answer_that_kills_the_process_is_wrong_and_the_others_are_graded(
+    grader: Grader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert grader.right("x+x", "2x")
+    assert grader._worker is not None
+    monkeypatch.setattr(grader._worker, "receive", lambda seconds: None)
+    assert grader.right_all([("x+x", "2x"), ("x+y", "2x"), ("y+y", "2y")]) == [False, False, True]
+
+
 @pytest.mark.parametrize(
     ("text", "answer"),
     [
