@@ -170,7 +170,19 @@ def test_a_list_is_no_number() -> None:
         # what math-verify takes for units
         (r"\frac{1}{m}", r"\frac{1}{m} t", False),
         (r"\frac{e^t}{3}", r"e^{t} / 3", True),
+        # names that the parser does not keep apart
+        ("I_1", "I_2", False),
+        ("r^2", r"\frac{r R^2}{R}", False),
+        (r"\frac{R r}{r+R}", r"\frac{r R}{R+r}", True),
+        ("N", "n", True),
+        (r"x'+x", "2x", False),
+        (r"m (\gamma^2-1)", r"m(\gamma-1)(\gamma+1)", True),
+        (r"m (\gamma^2-1)", r"m(\gamma^2-4)", False),
+        (r"\frac{E_0^2 e^2}{4m}", r"\frac{(e E_0)^{2}}{4 m}", True),
+        (r"3 L_\odot", r"3L_{\odot}", True),
+        (r"2x_{\max}", r"x_{\max }+x_\max", True),
         # small values in formulas
+        (r"2 \cdot 10^{-20} x", r"10^{-20} x", False),
         (r"\frac{17}{10^{20}}", "1.6e-19", False),
         (r"\frac{16}{10^{20}}", "1.6e-19", True),
         (r"\arcsin(\frac{10}{13})", "np.arcsin(10/13)", True),

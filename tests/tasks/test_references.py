@@ -15,8 +15,9 @@ from random import Random
 import pytest
 
 from trim.tasks import load_task
+from trim.tasks.formulas import differ, reader, sample
 from trim.tasks.grading import Grader
-from trim.tasks.spelling import number
+from trim.tasks.spelling import number, plain
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "benchmarks"
 NAMES = ("math500", "olympiadbench", "minerva_math", "gsm8k", "aime", "aime:train", "aime24", "amc23")
@@ -129,9 +130,24 @@ def test_a_reference_equals_no_other(name: str, grader: Grader, monkeypatch: pyt
         pairs = [(one, other) for at, one in enumerate(numbers) for other in numbers[at + 1 : at + 4]]
         pairs += Random(2).sample([*permutations(formulas, 2), *product(formulas, numbers)], PAIRS if formulas else 0)
         verdicts = [grader.right(*pair) for pair in pairs]
-    equal = {frozenset(pair) for pair, right in zip(pairs, verdicts, strict=True) if right and not same_value(*pair)}
+    wrong = {frozenset(pair) for pair, right in zip(pairs, verdicts, strict=True) if right is not same_value(*pair)}
     print(f"{name}: {len(pairs)} pairs, {grader.timeouts} cut off so far")
-    assert equal - SAME == set()
+    assert wrong - SAME == set()
+
+
+@pytest.mark.parametrize("name", ["math500", "olympiadbench", "minerva_math"])
+def test_formulas_told_apart_by_a_number_are_different_to_algebra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    math_verify = pytest.importorskip("math_verify", reason="needs the math extra")
+    from sympy import Expr
+
+    monkeypatch.setattr("math_verify.grader.logger.warning", lambda *told: None)
+    _, formulas = references(name, monkeypatch)
+    parse = reader()
+    read = {text: parse(plain(text)) for text in formulas[: 4 * MORE]}
+    samples = {text: sample(found[0]) for text, found in read.items() if found and isinstance(found[0], Expr)}
+    pairs = [pair for pair in permutations(samples, 2) if differ(*(samples[text] for text in pair))]
+    assert pairs
+    assert [(one, other) for one, other in pairs if math_verify.verify(read[one], read[other], timeout_seconds=1)] == []
 
 
 def test_a_list_gets_the_verdicts_of_single_answers(grader: Grader, monkeypatch: pytest.MonkeyPatch) -> None:

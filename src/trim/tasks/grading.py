@@ -24,6 +24,7 @@ from importlib.util import find_spec
 
 from trim.errors import MissingExtra, TaskError
 from trim.tasks.comparison import same
+from trim.tasks.formulas import differ, reader, sample
 from trim.tasks.spelling import Number, number, plain
 
 TIME_LIMIT = 2.0
@@ -199,17 +200,10 @@ class _Worker:
 
 def _work() -> None:
     """The worker: answers true, false or "ended" to each pair of [pairs, seconds] until its input ends."""
-    from latex2sympy2_extended import NormalizationConfig
-    from math_verify import LatexExtractionConfig, parse, verify
+    from math_verify import verify
     from sympy import Expr, N
 
-    # What they call units are variables too: the m of kg and the t of e^t.
-    latex = LatexExtractionConfig(normalization_config=NormalizationConfig(malformed_operators=True, nits=True))
-
-    @cache
-    def read(text: str) -> list[object]:
-        formula: list[object] = parse(f"\\boxed{{{text}}}", [latex], parsing_timeout=None)
-        return formula
+    read = reader()
 
     @cache
     def value(text: str) -> Number | None:
@@ -221,10 +215,17 @@ def _work() -> None:
         except ValueError:  # infinite, or not a number
             return None
 
+    @cache
+    def sampled(text: str) -> complex | None:
+        formula = read(text)
+        return sample(formula[0]) if formula and isinstance(formula[0], Expr) else None
+
     def leaf(answer: str, reference: str) -> bool:
         gold_value, given_value = value(reference), value(answer)
         if gold_value is not None and given_value is not None:
             return given_value.equals(number(reference) or gold_value)
+        if differ(sampled(reference), sampled(answer)):
+            return False
         return bool(verify(read(reference), read(answer), timeout_seconds=None))
 
     def right(answer: str, reference: str) -> bool:
