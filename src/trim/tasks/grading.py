@@ -21,6 +21,7 @@ from contextlib import suppress
 from fractions import Fraction
 from functools import cache
 from importlib.util import find_spec
+from math import ceil
 
 from trim.errors import MissingExtra, TaskError
 from trim.tasks.comparison import same
@@ -261,8 +262,10 @@ def _in_child(right: Callable[[str, str], bool], pairs: list[tuple[str, str]], s
     child = os.fork()
     if child == 0:
         try:
+            os.close(reader)  # so that writing fails when the parent is dead
             resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
             for pair in pairs:
+                signal.alarm(ceil(seconds) + 1)  # ends it even if the parent is dead
                 os.write(writer, b"1" if right(*pair) else b"0")
         finally:
             os._exit(0)
