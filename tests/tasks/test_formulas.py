@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trim.tasks.formulas import differ, readable, sample
+from trim.tasks.formulas import Sample, differ, readable, sample
 
 sympy = pytest.importorskip("sympy", reason="needs the math extra")
 
@@ -42,7 +42,7 @@ def test_two_ways_to_write_a_formula_agree_and_different_formulas_differ() -> No
         ["g(x)/y"],
     ]
     samples = [[sample(sympy.parse_expr(text)) for text in group] for group in groups]
-    assert all(each is not None for group in samples for each in group)
+    assert all(each.value is not None for group in samples for each in group)
     for at, group in enumerate(samples):
         for other, others in enumerate(samples):
             assert {differ(one, two) for one in group for two in others} == {at != other}
@@ -50,5 +50,24 @@ def test_two_ways_to_write_a_formula_agree_and_different_formulas_differ() -> No
 
 @pytest.mark.parametrize("text", ["x", "zoo", "nan", "oo", "Integral(x, x)", "Derivative(f(x), x)", "10**(10**9*x)"])
 def test_what_has_no_value_is_left_to_algebra(text: str) -> None:
-    assert sample(sympy.parse_expr(text)) is None
-    assert not differ(None, 1.0)
+    assert sample(sympy.parse_expr(text)) == Sample()
+    assert not differ(Sample(), Sample(1.0))
+
+
+def test_equations_in_other_variables_and_pairs_against_numbers_differ() -> None:
+    equation, turned, other, function, another, pair, interval, number, text = map(
+        sample,
+        (
+            *map(
+                sympy.parse_expr,
+                ("Eq(y, 2*x)", "Eq(x, y/2)", "Eq(y, 2*z)", "Eq(f(x), x)", "Eq(g(x), x)", "Tuple(1, 2)"),
+            ),
+            sympy.Interval(1, 2),
+            sympy.Integer(2),
+            "2",
+        ),
+    )
+    assert not differ(equation, turned)
+    assert differ(equation, other) and differ(function, another)
+    assert differ(number, pair) and differ(interval, number)
+    assert not differ(pair, interval) and not differ(equation, number) and not differ(text, pair)

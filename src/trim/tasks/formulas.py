@@ -10,6 +10,7 @@ import re
 import zlib
 from cmath import isfinite
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -71,11 +72,36 @@ def reader() -> Callable[[str], list[object]]:
     return read
 
 
-def sample(formula: Expr) -> complex | None:
-    """The value of a formula with some number for each variable, some function for each unknown one; None if none.
+@dataclass(frozen=True)
+class Sample:
+    """What is quickly seen of a formula.
 
-    A lone variable has no value either: it may be a word.
+    Args:
+        value: of a scalar, with some number for each variable and some function for each unknown one; None if it has
+            none, or is a lone variable, which may be a word.
+        names: of the variables and unknown functions in an equation; None of anything else.
+        several: whether it is a tuple, an interval or a matrix.
     """
+
+    value: complex | None = None
+    names: frozenset[str] | None = None
+    several: bool = False
+
+
+def sample(formula: object) -> Sample:
+    """What is quickly seen of what the parser made of a text."""
+    from sympy import Eq, Expr, Interval, MatrixBase, Tuple
+    from sympy.core.function import AppliedUndef
+
+    if isinstance(formula, Eq):
+        calls = {call.func.__name__ for call in formula.atoms(AppliedUndef)}
+        return Sample(names=frozenset(calls | {each.name for each in formula.free_symbols}))
+    if isinstance(formula, Expr) and not isinstance(formula, MatrixBase):
+        return Sample(_value(formula))
+    return Sample(several=isinstance(formula, Interval | MatrixBase | Tuple))
+
+
+def _value(formula: Expr) -> complex | None:
     from sympy import Add, Derivative, Integral, Limit, Product, Sum, cos
     from sympy.core.function import AppliedUndef
 
@@ -97,6 +123,10 @@ def _number(name: str) -> Float:
     return Float(zlib.crc32(name.encode()) % 9973 + 1000, _DIGITS) / 7919
 
 
-def differ(one: complex | None, other: complex | None) -> bool:
+def differ(one: Sample, other: Sample) -> bool:
     """Whether two samples show that their formulas are not equal."""
-    return one is not None and other is not None and abs(one - other) > _APART * max(abs(one), abs(other))
+    if one.value is not None and other.value is not None:
+        return abs(one.value - other.value) > _APART * max(abs(one.value), abs(other.value))
+    if one.names is not None and other.names is not None:
+        return one.names != other.names
+    return (one.value is not None and other.several) or (one.several and other.value is not None)

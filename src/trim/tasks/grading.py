@@ -25,7 +25,7 @@ from math import ceil
 
 from trim.errors import MissingExtra, TaskError
 from trim.tasks.comparison import same
-from trim.tasks.formulas import differ, reader, sample
+from trim.tasks.formulas import Sample, differ, reader, sample
 from trim.tasks.spelling import Number, number, plain
 
 TIME_LIMIT = 2.0
@@ -217,9 +217,8 @@ def _work() -> None:
             return None
 
     @cache
-    def sampled(text: str) -> complex | None:
-        formula = read(text)
-        return sample(formula[0]) if formula and isinstance(formula[0], Expr) else None
+    def sampled(text: str) -> Sample:
+        return sample(next(iter(read(text)), None))
 
     def leaf(answer: str, reference: str) -> bool:
         gold_value, given_value = value(reference), value(answer)
