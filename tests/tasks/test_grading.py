@@ -156,6 +156,11 @@ def test_a_list_is_no_number() -> None:
         (r"x\ge 2", r"k \geqslant 2", True),
         ("x<-5", r"(-\infty,-5)", True),
         (r"x<0 \text{ or } x>3", r"(-\infty,0)\cup(3,\infty)", True),
+        # several equations are not the last of them
+        ("f(n)=n, g(n)=1", "1", False),
+        (r"f(x)=ax+b, where b is any integer, and a>0 with \mho(a)=0", "0", False),
+        ("f(1,2)=5", "5", True),
+        ("1,000+2=1,002", "1002", True),
         # equations
         ("2x+3", "y = 2x + 3", True),
         ("x = 5", "5", True),
