@@ -156,6 +156,11 @@ def test_a_list_is_no_number() -> None:
         (r"x\ge 2", r"k \geqslant 2", True),
         ("x<-5", r"(-\infty,-5)", True),
         (r"x<0 \text{ or } x>3", r"(-\infty,0)\cup(3,\infty)", True),
+        # several equations are not the last of them
+        ("f(n)=n, g(n)=1", "1", False),
+        (r"f(x)=ax+b, where b is any integer, and a>0 with \mho(a)=0", "0", False),
+        ("f(1,2)=5", "5", True),
+        ("1,000+2=1,002", "1002", True),
         # equations
         ("2x+3", "y = 2x + 3", True),
         ("x = 5", "5", True),
@@ -170,7 +175,19 @@ def test_a_list_is_no_number() -> None:
         # what math-verify takes for units
         (r"\frac{1}{m}", r"\frac{1}{m} t", False),
         (r"\frac{e^t}{3}", r"e^{t} / 3", True),
+        # names that the parser does not keep apart
+        ("I_1", "I_2", False),
+        ("r^2", r"\frac{r R^2}{R}", False),
+        (r"\frac{R r}{r+R}", r"\frac{r R}{R+r}", True),
+        ("N", "n", True),
+        (r"x'+x", "2x", False),
+        (r"m (\gamma^2-1)", r"m(\gamma-1)(\gamma+1)", True),
+        (r"m (\gamma^2-1)", r"m(\gamma^2-4)", False),
+        (r"\frac{E_0^2 e^2}{4m}", r"\frac{(e E_0)^{2}}{4 m}", True),
+        (r"3 L_\odot", r"3L_{\odot}", True),
+        (r"2x_{\max}", r"x_{\max }+x_\max", True),
         # small values in formulas
+        (r"2 \cdot 10^{-20} x", r"10^{-20} x", False),
         (r"\frac{17}{10^{20}}", "1.6e-19", False),
         (r"\frac{16}{10^{20}}", "1.6e-19", True),
         (r"\arcsin(\frac{10}{13})", "np.arcsin(10/13)", True),
@@ -250,6 +267,23 @@ def test_pathological_answers_end_within_a_minute(grader: Grader) -> None:
     assert time.monotonic() - started < 60
     assert grader.right(r"\frac{14}{6}", r"\frac{7}{3}")
     assert grader.timeouts > 0
+
+
+def test_in_a_list_each_answer_has_its_own_limit(grader: Grader) -> None:
+    before, slow = grader.timeouts, r"\sum_{n=1}^{10^{12}} \frac{1}{n}"
+    pairs = [("x+x", "2x"), (slow, r"\frac{7}{3}"), ("x+y", "2x"), ("7", "7"), ("7", "8"), (None, "8"), ("x+x", "2x")]
+    assert grader.right_all(pairs) == [True, False, False, True, False, False, True]
+    assert grader.timeouts == before + 1
+    assert grader.right_all([]) == []
+
+
+def test_in_a_list_an_answer_that_kills_the_process_is_wrong_and_the_others_are_graded(
+    grader: Grader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert grader.right("x+x", "2x")
+    assert grader._worker is not None
+    monkeypatch.setattr(grader._worker, "receive", lambda seconds: None)
+    assert grader.right_all([("x+x", "2x"), ("x+y", "2x"), ("y+y", "2y")]) == [False, False, True]
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,12 @@ def same(answer: str, reference: str, leaf: Callable[[str, str], bool]) -> bool:
     return leaf(answer, reference)
 
 
+def last_side(text: str) -> str:
+    """What an equation comes to; of several equations the whole text."""
+    head, _, last = text.rpartition("=")
+    return text if len(_split(head, r",(?!\d{3}(?!\d))|;")) > 1 else last.strip()
+
+
 def _interval(text: str) -> str:
     r"""`-2 \le x < 7` as `[-2,7)`, and `x \in A` as `A`; any other text as it is."""
     text = _ELEMENT.sub("", text)

@@ -1,7 +1,8 @@
 """Grading final answers: a numeric rule, and math-verify for everything else.
 
-math-verify runs in a worker process that forks a child for each answer, with a hard limit on its time and memory: some
-answers keep a computer-algebra system busy for ever, and its own time-outs use signals, which threads don't get.
+math-verify runs in a worker process that forks a child for each answer or list of answers, with a hard limit on time
+and memory: some answers keep a computer-algebra system busy for ever, and its own time-outs use signals, which threads
+don't get.
 """
 
 from __future__ import annotations
@@ -14,19 +15,22 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
-from functools import partial
+from functools import cache
 from importlib.util import find_spec
 
 from trim.errors import MissingExtra, TaskError
-from trim.tasks.comparison import same
+from trim.tasks.comparison import last_side, same
+from trim.tasks.formulas import Sample, differ, reader, sample
 from trim.tasks.spelling import Number, number, plain
 
 TIME_LIMIT = 2.0
-"""Seconds that math-verify gets for one answer (it takes 0.01 as a rule); an answer that takes longer is wrong."""
+"""Seconds of computing that math-verify gets for one answer (it takes 0.01 as a rule); one that takes more is wrong."""
 
+_PATIENCE = 2  # times these seconds that may pass on a busy machine
 _GRACE = 10.0  # seconds after which the worker itself counts as hung; its children it ends in time
 _MEMORY = 4 << 30  # bytes that one answer may take
 _START_LIMIT = 60.0  # seconds for a worker to import sympy
@@ -53,6 +57,18 @@ def _depth(text: str) -> int:
     return deepest
 
 
+def _at_once(answer: str | None, reference: str) -> bool | None:
+    """Whether an answer equals the reference; None if formulas have to be compared to say so."""
+    if answer is None or not answer.strip():
+        return False
+    if answer.strip() == reference.strip():
+        return True
+    if len(answer) > _LONGEST + 4 * len(reference) or _depth(answer) > _DEEPEST:
+        return False
+    gold, given = number(reference), number(last_side(plain(answer)))
+    return None if gold is None or given is None else given.equals(gold)
+
+
 class Grader:
     """Grades answers; starts its worker process when the first one needs it. Safe to use from several threads."""
 
@@ -63,24 +79,28 @@ class Grader:
         self._worker: _Worker | None = None
 
     def right(self, answer: str | None, reference: str) -> bool:
-        """Whether an answer equals the reference; never takes much longer than the time limit.
+        """Whether an answer equals the reference; never takes much longer than twice the time limit.
 
         Raises:
             MissingExtra: reference and answer are not both plain numbers and math-verify is not installed.
             TaskError: the grading process does not start.
         """
-        if answer is None or not answer.strip():
-            return False
-        if answer.strip() == reference.strip():
-            return True
-        if len(answer) > _LONGEST + 4 * len(reference) or _depth(answer) > _DEEPEST:
-            return False
-        answer, reference = plain(answer), plain(reference)
-        gold, given = number(reference), number(answer.rpartition("=")[2])
-        if gold is not None and given is not None:
-            return given.equals(gold)
-        with self._lock:
-            return self._verify(answer, reference)
+        return self.right_all([(answer, reference)])[0]
+
+    def right_all(self, pairs: Sequence[tuple[str | None, str]]) -> list[bool]:
+        """Whether each answer equals the reference it comes with.
+
+        Each has the time limit of a single one, and the same verdict. Many take less time together: a formula that is
+        in several of them is read once.
+        """
+        verdicts = [_at_once(*pair) for pair in pairs]
+        left = [at for at, verdict in enumerate(verdicts) if verdict is None]
+        if left:
+            with self._lock:
+                formulas = [(plain(pairs[at][0] or ""), plain(pairs[at][1])) for at in left]
+                for at, verdict in zip(left, self._verify(formulas), strict=True):
+                    verdicts[at] = verdict
+        return [verdict is True for verdict in verdicts]
 
     def prepare(self) -> None:
         """Say now what the first answer would be refused for.
@@ -91,14 +111,20 @@ class Grader:
         if find_spec("math_verify") is None:
             raise MissingExtra("math-verify", "math")
 
-    def _verify(self, answer: str, reference: str) -> bool:
-        worker = self._start()
-        verdict = worker.ask([answer, reference, self.time_limit], self.time_limit + _GRACE)
-        if not isinstance(verdict, bool):  # too slow, or it died of this answer
-            self.timeouts += 1
-        if verdict is None:
-            self.close()
-        return verdict is True
+    def _verify(self, pairs: list[tuple[str, str]]) -> Iterator[bool]:
+        done = 0
+        while done < len(pairs):
+            worker = self._start()
+            worker.tell([pairs[done:], self.time_limit])
+            verdict: object = True
+            while done < len(pairs) and verdict is not None:
+                verdict = worker.receive(_PATIENCE * self.time_limit + _GRACE)
+                if not isinstance(verdict, bool):  # too slow, or it died of this answer
+                    self.timeouts += 1
+                if verdict is None:
+                    self.close()
+                done += 1
+                yield verdict is True
 
     def _start(self) -> _Worker:
         if self._worker is not None and self._worker.alive:
@@ -156,15 +182,12 @@ class _Worker:
         except queue.Empty:
             return None
 
-    def ask(self, message: list[str | float], seconds: float) -> object:
-        """The answer to a message; None if it does not come in time or the process dies."""
+    def tell(self, message: object) -> None:
+        """Send a message; if the process is dead, what is received next says so."""
         assert self._process.stdin is not None
-        try:
+        with suppress(OSError):
             self._process.stdin.write(json.dumps(message) + "\n")
             self._process.stdin.flush()
-        except OSError:
-            return None
-        return self.receive(seconds)
 
     def kill(self) -> None:
         self._process.kill()
@@ -177,19 +200,15 @@ class _Worker:
 
 
 def _work() -> None:
-    """The worker: answers true, false or "ended" to [answer, reference, seconds] until its input ends."""
-    from latex2sympy2_extended import NormalizationConfig
-    from math_verify import LatexExtractionConfig, parse, verify
+    """The worker: answers true, false or "ended" to each pair of [pairs, seconds] until its input ends."""
+    from math_verify import verify
     from sympy import Expr, N
 
-    # What they call units are variables too: the m of kg and the t of e^t.
-    latex = LatexExtractionConfig(normalization_config=NormalizationConfig(malformed_operators=True, nits=True))
+    read = reader()
 
-    def read(text: str) -> list[object]:
-        formula: list[object] = parse(f"\\boxed{{{text}}}", [latex], parsing_timeout=None)
-        return formula
-
-    def value(formula: list[object]) -> Number | None:
+    @cache
+    def value(text: str) -> Number | None:
+        formula = read(text)
         if not formula or not isinstance(formula[0], Expr) or not formula[0].is_number or not formula[0].is_real:
             return None
         try:
@@ -197,12 +216,17 @@ def _work() -> None:
         except ValueError:  # infinite, or not a number
             return None
 
+    @cache
+    def sampled(text: str) -> Sample:
+        return sample(next(iter(read(text)), None))
+
     def leaf(answer: str, reference: str) -> bool:
-        gold, given = read(reference), read(answer)
-        gold_value, given_value = value(gold), value(given)
+        gold_value, given_value = value(reference), value(answer)
         if gold_value is not None and given_value is not None:
             return given_value.equals(number(reference) or gold_value)
-        return bool(verify(gold, given, timeout_seconds=None))
+        if differ(sampled(reference), sampled(answer)):
+            return False
+        return bool(verify(read(reference), read(answer), timeout_seconds=None))
 
     def right(answer: str, reference: str) -> bool:
         try:
@@ -215,29 +239,42 @@ def _work() -> None:
         leaf(text, text)
     print("true", file=out, flush=True)
     for line in sys.stdin:
-        answer, reference, seconds = json.loads(line)
-        verdict = _in_child(partial(right, answer, reference), seconds)
-        print(json.dumps("ended" if verdict is None else verdict), file=out, flush=True)
+        pairs, seconds = json.loads(line)
+        left = deque(pairs)
+        while left:  # again for the rest, if one ended its child
+            for verdict in _in_child(right, list(left), seconds):
+                print(json.dumps("ended" if verdict is None else verdict), file=out, flush=True)
+                left.popleft()
 
 
-def _in_child(question: Callable[[], bool], seconds: float) -> bool | None:
-    """What a forked child answers; None if it took too long or died. A fork has everything imported already."""
+def _in_child(right: Callable[[str, str], bool], pairs: list[tuple[str, str]], seconds: float) -> Iterator[bool | None]:
+    """What a forked child says of each pair; None, the last, of one that took too long or that it died of.
+
+    A fork has everything imported already.
+    """
     if not hasattr(os, "fork"):  # Windows: the parent process ends this one in time
-        return question()
+        yield from (right(*pair) for pair in pairs)
+        return
     import resource
 
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         try:
+            os.close(reader)  # so that writing fails when the parent is dead
             resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-            os.write(writer, b"1" if question() else b"0")
+            for pair in pairs:
+                signal.setitimer(signal.ITIMER_PROF, seconds)  # ends the child, even if its parent is dead
+                os.write(writer, b"1" if right(*pair) else b"0")
         finally:
             os._exit(0)
     os.close(writer)
-    ready, _, _ = select.select([reader], [], [], seconds)
-    said = os.read(reader, 1) if ready else b""
+    for _ in pairs:
+        ready, _, _ = select.select([reader], [], [], _PATIENCE * seconds)
+        said = {b"1": True, b"0": False}.get(os.read(reader, 1) if ready else b"")
+        yield said
+        if said is None:
+            break
     os.close(reader)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    return {b"1": True, b"0": False}.get(said)
