@@ -14,7 +14,7 @@ sympy = pytest.importorskip("sympy", reason="needs the math extra")
     [
         (r"c(\gamma^{2}-1)", r"c(\varrho ^{2}-1)"),
         (r"\frac{E_0^2}{2 e_{1}}", r"\frac{\Upsilon _0^2}{2 \Upsilon _{1}}"),
-        ("I_0 + I_{1} + I(0)", r"\Xi _0 + \Xi _{1} + I(0)"),
+        ("I_0 + aI_{1} + I(0)", r"\Xi _0 + a\Xi _{1} + I(0)"),
         (r"L_{\odot} M_\max", "L_{odot} M_{max}"),
         (r"v_\infty \maxim", r"v_\infty \maxim"),
         ("f'(x)+x''", r"f^{\prime}(x)+x^{\prime\prime}"),

@@ -17,17 +17,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sympy import Expr, Float
 
+_NAMES = {r"\gamma": r"\varrho ", "E": r"\Upsilon ", "e": r"\Upsilon ", "I": r"\Xi "}
+"""Names that the parser takes for a constant or a function, or does not read with a subscript."""
+
+_NAME = re.compile(r"\\[A-Za-z]+|[EeI](?=\s*_)")
+_PRIMES = re.compile(r"(?<=[A-Za-z)}])'+")
 _SIGN = r"\\(?:odot|max|min|star|ast|oplus|perp|parallel)(?![A-Za-z])"
-_RENAMED = [  # what the parser does not read, or takes for a constant or a function
-    (re.compile(pattern), new)
-    for pattern, new in (
-        (r"\\gamma(?![A-Za-z])", r"\\varrho "),
-        (r"(?<![A-Za-z\\])[Ee](?=\s*_)", r"\\Upsilon "),
-        (r"(?<![A-Za-z\\])I(?=\s*_)", r"\\Xi "),
-        (r"(?<=[A-Za-z)}])''", r"^{\\prime\\prime}"),
-        (r"(?<=[A-Za-z)}])'", r"^{\\prime}"),
-    )
-]
 _SIGN_BELOW = re.compile(rf"_\s*(?:\{{\s*{_SIGN}\s*\}}|{_SIGN})")
 _NO_LETTERS = re.compile(r"\\[A-Za-z]+|_\s*(?:\{[^{}]*\}|\w)")
 _CAPITAL = re.compile(  # but for those in commands, subscripts and below accents
@@ -39,8 +34,8 @@ _DIGITS = 20
 
 def readable(text: str) -> str:
     """A plain formula with names that the parser keeps apart; it takes I_1 for I, and R for r."""
-    for pattern, new in _RENAMED:
-        text = pattern.sub(new, text)
+    text = _NAME.sub(lambda found: _NAMES.get(found[0], found[0]), text)
+    text = _PRIMES.sub(lambda found: "^{" + r"\prime" * len(found[0]) + "}", text)
     text = _SIGN_BELOW.sub(lambda found: "_{" + found[0].strip("_ {}\\") + "}", text)
     if r"\text" in text or text.isalpha():  # words
         return text
@@ -107,11 +102,11 @@ def _value(formula: Expr) -> complex | None:
 
     if formula.is_Symbol or formula.has(Derivative, Integral, Limit, Product, Sum):
         return None
-    for call in formula.atoms(AppliedUndef):
-        formula = formula.subs(call, _number(call.func.__name__) * cos(Add(*call.args)))
     try:
+        for call in formula.atoms(AppliedUndef):
+            formula = formula.subs(call, _number(call.func.__name__) * cos(Add(*call.args)))
         found = complex(formula.evalf(_DIGITS, subs={each: _number(each.name) for each in formula.free_symbols}))
-    except (ArithmeticError, AttributeError, TypeError, ValueError):  # not a number
+    except Exception:  # what cannot be worked out has no value, whatever sympy says about it
         return None
     return found if isfinite(found) else None
 
