@@ -28,6 +28,9 @@ _MOST_BYTES = 256_000_000  # of the arrays of a policy, unpacked
 Setting = float | str | bool | None
 
 
+_SHOWN = 100  # characters of a model's name in errors
+
+
 @dataclass(frozen=True)
 class Models:
     """The names of the three models that a policy was made for or is to be used with."""
@@ -39,6 +42,9 @@ class Models:
     def same(self, other: Models) -> bool:
         """Whether these are the same models, wherever they are served."""
         return all(map(eq, map(_unaddressed, astuple(self)), map(_unaddressed, astuple(other))))
+
+    def __str__(self) -> str:
+        return ", ".join(f"{role} {name[:_SHOWN]}" for role, name in asdict(self).items())
 
 
 def _unaddressed(name: str) -> str:
