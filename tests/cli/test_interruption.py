@@ -37,7 +37,7 @@ def interrupted(arguments: list[str], started: Path, delay: float, number: signa
         time.sleep(0.001)
     time.sleep(delay)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=240)
     return process.returncode, errors
 
 
@@ -78,7 +78,7 @@ def test_sigterm_is_heard_where_ctrl_c_is_ignored(tmp_path: Path) -> None:
     while not (tmp_path / "out" / "run.json").exists():
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=240)
     assert process.returncode == 143
     assert errors.splitlines()[-1].startswith("trim: terminated")
     assert "Traceback" not in errors
