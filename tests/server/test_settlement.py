@@ -1,4 +1,4 @@
-"""Whatever servers say about tokens: costs are never negative, and the books agree with the requests.
+"""Whatever servers say about tokens: costs are never negative, and the usage store agrees with the requests.
 
 `TRIM_FUZZ=10000` runs so many cases.
 """

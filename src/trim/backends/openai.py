@@ -206,10 +206,6 @@ class OpenAIGenerator(ServerBackend):
             return Answer(self.server, whole(await self.server.post(path, body)))
         return Answer(self.server, await self.server.open_stream(path, body))
 
-    def count(self, totals: AnswerTotals) -> None:
-        """Add what a request has used to `usage`."""
-        totals.add_to(self.usage)
-
 
 class _Stream:
     """The steps of one solution; opens as many requests as that takes."""
@@ -378,7 +374,7 @@ class _Stream:
         if assembler is not None:
             self._lost += assembler.pending_tokens
             self._used += assembler.totals
-            self._model.count(assembler.totals)
+            assembler.totals.add_to(self._model.usage)
         if answer is not None:
             await answer.close()
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from trim.backends.answer_counts import AnswerTotals
 from trim.backends.response_stream import Answer
-from trim.types import Question
+from trim.types import Question, Usage
 
 _QUESTION = Question("Repeat nothing. Count from one to ten.")
 _BEGUN = "Ticket 7Q-4093-kx was opened at 16:52 by M. Abernethy-Voss; the counting begins here:\n\none"
@@ -25,7 +25,8 @@ class Asked(Protocol):
 
     async def send(self, body: dict[str, Any]) -> Answer: ...
 
-    def count(self, totals: AnswerTotals) -> None: ...
+    @property
+    def usage(self) -> Usage: ...
 
 
 class PrefixRepetition:
@@ -62,7 +63,7 @@ class PrefixRepetition:
                     used = AnswerTotals(said.prompt or 0, min(said.cached or 0, said.prompt or 0), said.completion)
         finally:
             await answer.close()
-            model.count(used)
+            used.add_to(model.usage)
         self._found = reply.startswith(_BEGUN)
         return self._found
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
-from trim.backends.answer_counts import AnswerTotals
 from trim.backends.capabilities import Continuation
 from trim.backends.client import Server
-from trim.backends.prefix_repetition import PrefixRepetition
-from trim.backends.response_stream import Answer
+from trim.backends.prefix_repetition import Asked, PrefixRepetition
 from trim.backends.step_assembly import Chunk
 from trim.errors import BackendError
 from trim.protocols import Probe
@@ -21,19 +19,13 @@ _BEGUN = "Tom has 3 apples and buys 4 more."
 _TOKENS = 48  # of each trial
 
 
-class Probed(Protocol):
+class Probed(Asked, Protocol):
     """What a trial needs of a generator behind a server, such as `OpenAIGenerator`."""
 
     server: Server
     form: StepFormat
     continuation: Continuation
     repetition: PrefixRepetition
-
-    def body(self, question: Question, prefix: str, *, max_tokens: int, stop: bool, seed: int) -> dict[str, Any]: ...
-
-    async def send(self, body: dict[str, Any]) -> Answer: ...
-
-    def count(self, totals: AnswerTotals) -> None: ...
 
 
 async def try_generator(model: Probed, probe: Probe) -> Probe:

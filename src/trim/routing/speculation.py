@@ -242,7 +242,7 @@ class Drafting:
 
 def answers(form: StepFormat, step: Step, before: Sequence[Step]) -> bool:
     """Whether a step behind these has a final answer; none stands inside reasoning."""
-    if step.field != "content":
+    if form.answer is None or step.field != "content":
         return False
     said = "".join(kept.inserted + kept.text for kept in before if kept.field == "content") + step.inserted
     return form.has_answer(step.text, said, reasoning=step.reasoning and not step.inserted)

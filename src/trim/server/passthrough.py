@@ -81,7 +81,7 @@ class PassthroughAnswer(Answer):
             used.discarded_tokens = used.completion_tokens
             raise
         finally:
-            model.count(self._counts.totals)
+            self._counts.totals.add_to(model.usage)
         self._book()
         step = Step(
             "",
