@@ -82,3 +82,29 @@ def test_sigterm_is_heard_where_ctrl_c_is_ignored(tmp_path: Path) -> None:
     assert process.returncode == 143
     assert errors.splitlines()[-1].startswith("trim: terminated")
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_that_python_drops_is_repeated(number: signal.Signals) -> None:
+    """What is raised in a finaliser is dropped, and finalisers run at any moment."""
+    script = f"""
+import asyncio, os, signal, time
+from trim.cli.main import main
+
+class Finalised:
+    def __del__(self):
+        os.kill(os.getpid(), {int(number)})
+        time.sleep(0.1)
+
+def run(coroutine):
+    coroutine.close()
+    Finalised()
+    time.sleep(60)
+
+asyncio.run = run
+raise SystemExit(main())
+"""
+    command = [sys.executable, "-c", script, "key", "me"]
+    process = subprocess.run(command, check=False, capture_output=True, text=True, timeout=50)
+    assert process.returncode == 128 + int(number)
+    assert process.stderr.startswith("trim: interrupted" if number is signal.SIGINT else "trim: terminated")

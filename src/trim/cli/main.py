@@ -34,6 +34,7 @@ biscuits cost \\$5 each. How much more do 10 loaves of sourdough cost than \\
   trim config check trim.toml --probe        what can the servers do?
 """
 _LONGEST = 1_000  # characters of an error
+_AGAIN = 0.02  # seconds
 COMMANDS = {
     "demo": ("demo", "one problem live, then a small evaluation and a report"),
     "solve": ("solve", "solve one question"),
@@ -92,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if own:
             _make_streams_robust()
             signal.signal(signal.SIGTERM, invocation.terminate)
+            sys.unraisablehook = invocation.unraisable
         try:
             return invocation.answer()
         finally:
@@ -169,6 +171,18 @@ class _Invocation:
         if not callable(handler):  # SIGINT is ignored, as in background jobs of scripts
             raise KeyboardInterrupt
         handler(number, frame)
+
+    def unraisable(self, what: sys.UnraisableHookArgs) -> None:
+        """Repeat an interruption that Python dropped, as in a finaliser or a callback of the import system."""
+        if not issubclass(what.exc_type, KeyboardInterrupt):
+            sys.__unraisablehook__(what)
+            return
+        import threading
+
+        number = signal.SIGTERM if self.terminated else signal.SIGINT
+        again = threading.Timer(_AGAIN, os.kill, [os.getpid(), number])  # a real signal also ends a wait
+        again.daemon = True
+        again.start()
 
     def interrupted(self) -> int:
         """The end after Ctrl-C or SIGTERM."""

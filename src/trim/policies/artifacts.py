@@ -12,6 +12,7 @@ from dataclasses import asdict, astuple, dataclass
 from io import BytesIO
 from operator import eq
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Literal
 from zipfile import BadZipFile, ZipFile
 
@@ -23,6 +24,8 @@ from trim.errors import ConfigError
 from trim.json_files import checked, read_json
 
 SCHEMA = 1
+DAMAGED_ARRAYS = (BadZipFile, EOFError, NotImplementedError, RuntimeError, SyntaxError, TokenError, zlib.error)
+"""What numpy raises for a damaged `.npz` file, besides `OSError` and `ValueError`."""
 _MOST_BYTES = 256_000_000  # of the arrays of a policy, unpacked
 
 Setting = float | str | bool | None
@@ -152,7 +155,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
                 raise ValueError(f"{path.name} holds more than {_MOST_BYTES:,} bytes")
         with np.load(path, allow_pickle=False) as file:
             found: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
-    except (BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+    except DAMAGED_ARRAYS as error:
         raise ValueError(f"{path.name} is damaged: {error}") from None
     for name, array in found.items():
         if array.dtype.kind not in "biuf" or not np.isfinite(array).all():

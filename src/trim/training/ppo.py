@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ from torch import Tensor
 
 from trim.atomic import write_bytes
 from trim.errors import ConfigError
-from trim.policies.artifacts import Provenance, Setting
+from trim.policies.artifacts import DAMAGED_ARRAYS, Provenance, Setting
 from trim.policies.learned.features import OURS, WITH_RESAMPLE, Aggregate, PriceRange, Stepwise, Vector
 from trim.policies.learned.policy import PAPER_ACTIONS, Kind, LearnedPolicy
 from trim.protocols import Policy
@@ -310,7 +309,7 @@ class Learner:
             self.optimizer.load_state_dict({"state": state, "param_groups": groups})
             update, self.best, self.seconds = arrays["progress"].tolist()
             self.update = int(update)
-        except (OSError, KeyError, ValueError, RuntimeError, BadZipFile) as error:
+        except (OSError, KeyError, ValueError, *DAMAGED_ARRAYS) as error:
             raise ConfigError.reading(path, "not a checkpoint of this network", error) from None
 
 
