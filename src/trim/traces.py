@@ -197,7 +197,7 @@ def _sound(trace: Trace) -> Trace:
         measures += (decision.score, decision.kept_score)
         for step, score in ((decision.step, None), *((draft.step, draft.score) for draft in decision.rejected)):
             counts += (step.tokens, step.prompt_tokens, step.cached_tokens)
-            measures += (step.logprob, step.entropy, score)
+            measures += (step.logprob, step.least_logprob, step.entropy, score)
     for count in counts:
         if not 0 <= count <= _MOST:
             raise TraceError(f"not a trace: a count of {str(count)[:20]} is out of range")

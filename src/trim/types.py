@@ -89,9 +89,11 @@ class Step:
 
     `tokens` are completion tokens as the server or the model's own tokenizer counts them, separator or end token
     included. `prompt_tokens` (of which `cached_tokens` came from a prefix cache) are those of the request that the
-    step began; they stand on the first step of a stream and are 0 on the others. `logprob` is the mean
-    log-probability of the step's tokens, `entropy` the entropy (nats) of its first token's distribution. `estimated`:
-    the server has not given some of these counts (yet). What it says after the step was handed over is in `Usage`.
+    step began; they stand on the first step of a stream and are 0 on the others. `logprob` is the mean and
+    `least_logprob` the least log-probability of the step's tokens under the model's own distribution, without the end
+    token where it can be told, `entropy` the entropy (nats) of its first token's distribution; None: not known.
+    `estimated`: the server has not given some of these counts (yet). What it says after the step was handed over is in
+    `Usage`.
 
     Models that reason: `field` is the field of the message in which the server sent the text. `reasoning`: the text
     begins inside reasoning. `inserted` stands before the text though no model wrote it: the mark that closes reasoning
@@ -110,6 +112,7 @@ class Step:
     field: Field = "content"
     reasoning: bool = False
     inserted: str = ""
+    least_logprob: float | None = None
 
     @property
     def content(self) -> str:

@@ -34,9 +34,9 @@ class Habits:
     """What the server does; each request takes one entry of the lists."""
 
     solution: str = SOLUTION
-    usage: str = (
-        "running"  # in every chunk if asked for, "end": in a last chunk, "zeros": the same, and 0 before; "none"
-    )
+    # In every chunk if asked for, "timings": likewise, as llama-server; "end": in a last chunk, "zeros": the same, and
+    # 0 before; "none".
+    usage: str = "running"
     tell: str | None = "stop_reason"  # the field that names the stop string
     keep_stop: bool = False
     done: bool = True  # close streams with [DONE]
@@ -144,8 +144,10 @@ class _App:
             usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
             running = habits.usage == "running" and options.get("continuous_usage_stats")
             zeros = {"usage": dict.fromkeys(usage, 0)} if habits.usage == "zeros" else {}
+            if habits.usage == "timings" and body.get("timings_per_token"):
+                zeros = {"timings": {"prompt_n": read - 2, "cache_n": 2, "predicted_n": written}}
             yield {"id": "1", "choices": [choice], **({"usage": usage} if running else zeros)}
-        if habits.usage != "none" and (options.get("include_usage") or not body["stream"]):
+        if habits.usage not in ("none", "timings") and (options.get("include_usage") or not body["stream"]):
             yield {"id": "1", "choices": [], "usage": usage | {"prompt_tokens_details": {"cached_tokens": 2}}}
 
     def answer(self, prompt: str, body: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:

@@ -158,7 +158,29 @@ def test_log_probabilities_count_too() -> None:
         steps = steps_of(habits, logprobs=True)
         assert tuple(step.text for step in steps) == STEPS
         assert [step.tokens for step in steps] == [EXACT[0], EXACT[1], EXACT[2] - 1]
-        assert steps[0].logprob == pytest.approx(-0.5)
+        assert steps[0].logprob == steps[0].least_logprob == pytest.approx(-0.5)
+
+
+def test_a_llama_server_counts_in_every_chunk_also_in_an_answer_that_is_cut_off() -> None:
+    with serving(usage="timings") as habits:
+        generator = model(habits, backend="llama-server")
+
+        async def run() -> Step:
+            stream = generator.steps(QUESTION, ())
+            step = await anext(stream)
+            while not stream.pending_tokens:
+                await asyncio.sleep(0)
+                await stream._advance()
+            assert not stream.late_counts.estimated
+            await stream.aclose()
+            await generator.aclose()
+            return step
+
+        step = asyncio.run(run())
+        assert (step.tokens, step.cached_tokens, step.estimated) == (EXACT[0], 2, False)
+        assert generator.usage.completion_tokens == EXACT[0] + 1
+        assert not generator.usage.estimated
+        assert len(habits.requests) == 1
 
 
 def test_extras_go_only_to_servers_that_know_them(counter: TokenCounter) -> None:

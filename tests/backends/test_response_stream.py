@@ -44,6 +44,14 @@ SERVER = Server("weak model", "http://127.0.0.1:9/v1", "m")
             {"choices": [{"delta": {"content": "a"}, "logprobs": {"content": [{"logprob": -0.5}]}}]},
             Chunk("a", logprobs=(-0.5,)),
         ),
+        (  # an impossible token, as servers write it in JSON
+            {"choices": [{"text": "a", "logprobs": {"content": [{"logprob": -3.4e38}, {"logprob": 1e-9}, {}]}}]},
+            Chunk("a", logprobs=(-100.0, 0.0)),
+        ),
+        (
+            {"choices": [{"text": "a", "logprobs": {"token_logprobs": [float("nan"), "x", -1]}}]},
+            Chunk("a", logprobs=(-1,)),
+        ),
         ({}, Chunk()),
         ({"choices": None}, Chunk()),
         ({"type": "ping"}, Chunk()),

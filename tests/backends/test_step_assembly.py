@@ -36,6 +36,17 @@ def test_running_counts_go_to_the_step_that_they_belong_to() -> None:
     assert parts.pending_tokens == 0
 
 
+def test_each_step_has_the_log_probabilities_of_its_own_tokens() -> None:
+    """As llama-server sends them: the end token comes in a chunk without text."""
+    parts = assembler()
+    steps: list[Step] = []
+    for count, (text, logprob) in enumerate((("one", -1.0), ("\n\n", -3.0), ("two", -0.5), ("", -9.0)), 1):
+        steps += parts.feed(Chunk(text, counts=TokenCounts(completion=count), logprobs=(logprob,)))
+    parts.feed(Chunk(finish="stop"))
+    steps += parts.end()
+    assert [(step.logprob, step.least_logprob, step.tokens) for step in steps] == [(-2.0, -3.0, 2), (-0.5, -0.5, 2)]
+
+
 def test_a_prompt_that_no_step_carries_is_pending() -> None:
     parts = assembler()
     parts.feed(Chunk("half", counts=TokenCounts(completion=1, prompt=9, cached=2)))

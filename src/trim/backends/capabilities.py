@@ -33,6 +33,7 @@ class Capabilities:
             the solution and none may be sent ("hides").
         usage: token counts at the end of a stream, on request (`stream_options.include_usage`).
         running_usage: token counts in every chunk (`stream_options.continuous_usage_stats`).
+        timings: the same, with `timings_per_token`.
         top_k: takes `top_k`.
         seed: takes `seed`.
         logprobs: gives the log-probability of every token that it writes.
@@ -46,6 +47,7 @@ class Capabilities:
     stop: Literal["tells", "keeps", "hides"] = "hides"
     usage: bool = True
     running_usage: bool = False
+    timings: bool = False
     top_k: bool = False
     seed: bool = True
     logprobs: bool = False
@@ -55,7 +57,7 @@ class Capabilities:
 BACKENDS: dict[str, Capabilities] = {
     "vllm": Capabilities(chat="flags", stop="tells", running_usage=True, top_k=True, logprobs=True),
     "sglang": Capabilities(chat="flags", stop="tells", running_usage=True, top_k=True, logprobs=True),
-    "llama-server": Capabilities(chat="trailing", repeats_prefix=None, top_k=True),
+    "llama-server": Capabilities(chat="trailing", repeats_prefix=None, timings=True, top_k=True, logprobs=True),
     "llama-cpp-python": Capabilities(usage=False, top_k=True),
     "transformers": Capabilities(stop="keeps", usage=False, seed=True),
     "mistral": Capabilities(completions=False, chat="prefix", repeats_prefix=True, seed=False),

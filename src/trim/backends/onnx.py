@@ -143,6 +143,7 @@ class _Stream:
             cached_tokens=cached,
             logprob=sum(writing.logprobs) / max(1, len(writing.logprobs)),
             entropy=writing.entropy,
+            least_logprob=min(writing.logprobs, default=None),
         )
 
     async def aclose(self) -> None:

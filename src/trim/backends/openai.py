@@ -62,7 +62,7 @@ class OpenAIGenerator(ServerBackend):
         retries: how often a request is tried again before it counts as failed.
         context: tokens that the model can read; None: as the server says, if it does.
         max_tokens: completion tokens of a stream at most, where its options do not say.
-        logprobs: ask for log-probabilities, so that steps carry `Step.logprob`.
+        logprobs: ask for log-probabilities, so that steps carry `Step.logprob` and `Step.least_logprob`.
 
     The request's seed comes from (seed, question, index of the step, attempt) of the first step asked for; later steps
     of a stream that is kept open are drawn as the server goes on from there.
@@ -106,7 +106,8 @@ class OpenAIGenerator(ServerBackend):
         # A white-space stop string ends a chat reply at once where the server has trimmed the kept steps' last blank
         # line, so chat streams are always cut here.
         self.can_stop = continuation == "completions" and self.form.stop is not None and self.able.stop != "hides"
-        running = self.able.stream and (self.able.running_usage or (logprobs and self.able.logprobs))
+        counted = self.able.running_usage or self.able.timings or (logprobs and self.able.logprobs)
+        running = self.able.stream and counted
         # A request per step, where its usage is the step's, is worth more than an estimate.
         self.one_by_one = self.counter is None and not running and self.can_stop and self.able.usage
         self.stop_is_kept = False  # in the text, as was seen
@@ -179,6 +180,8 @@ class OpenAIGenerator(ServerBackend):
         if able.stream and able.usage:
             more = {"continuous_usage_stats": True} if able.running_usage else {}
             body["stream_options"] = {"include_usage": True} | more
+        if able.stream and able.timings:
+            body["timings_per_token"] = True
         return body
 
     def body(self, question: Question, prefix: str, *, max_tokens: int, stop: bool, seed: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from math import isnan
 from typing import Any
 
 from trim.backends.client import Server
@@ -21,6 +22,7 @@ _FINISH = {
         "content_filter",
     ),
 }
+_IMPOSSIBLE = -100.0  # log-probability of a token that servers call impossible, in numbers of their own
 _GIVEN_UP = ("error", "abort", "insufficient_system_resource", "cancelled", "timeout")  # the server failed
 
 
@@ -107,7 +109,9 @@ def _logprobs(choice: dict[str, Any]) -> tuple[float, ...] | None:
     found = choice.get("logprobs")
     if found is None:
         return None
-    values: Sequence[float | None] = found.get("token_logprobs") or ()
+    values: Sequence[object] = found.get("token_logprobs") or ()
     if content := found.get("content"):
-        values = [entry["logprob"] for entry in content]
-    return tuple(value for value in values if value is not None)
+        values = [entry.get("logprob") for entry in content]
+    return tuple(
+        min(0.0, max(_IMPOSSIBLE, value)) for value in values if isinstance(value, int | float) and not isnan(value)
+    )

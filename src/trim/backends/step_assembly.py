@@ -94,6 +94,7 @@ class Begun:
             estimated=self.estimated,
             field=self.field,
             reasoning=self.reasoning,
+            least_logprob=min(self.logprobs, default=None),
         )
 
 
@@ -122,6 +123,7 @@ class Assembler:
         self._last = Chunk()  # what was said of the end
         self._counts = AnswerCounts(terms.server, terms.counter, terms.prompt, terms.max_tokens)
         self._logprobs: list[float] = []
+        self._silent = 0  # of these, the newest, whose tokens have no text: that of the end, a hidden stop string
         self._refusal = ""
         self._held: list[_Piece] = []  # a finished step that waits for the count at the end of the answer
         if begun is not None:
@@ -151,7 +153,7 @@ class Assembler:
         """The steps that this chunk finishes."""
         if chunk.finish is not None:
             self._last = chunk
-        self._logprobs += chunk.logprobs or ()
+        self._hear(chunk)
         self._refusal += chunk.refusal
         pieces = [*self._held, *self._read(chunk.reasoning, chunk.reasoning_field), *self._read(chunk.text, "content")]
         self._held = pieces if self._may_wait(pieces, chunk) else []
@@ -173,6 +175,8 @@ class Assembler:
         reason, last, terms = self._last.finish, self._rest(), self._terms
         rest = last.text
         self._counts.learn()
+        if 0 < self._silent < len(self._logprobs):
+            del self._logprobs[-self._silent :]
         pieces, self._held = self._held, []
         steps = self._counted(Chunk(), pieces)
         if terms.limit is not None and self.given >= terms.limit:
@@ -268,6 +272,12 @@ class Assembler:
         for count in counts[wanted:]:
             self._counts.put_back(count)
         return [self._step(*each, Finish.SEPARATOR) for each in zip(pieces[:wanted], counts, strict=False)]
+
+    def _hear(self, chunk: Chunk) -> None:
+        """Keep the log-probabilities of a chunk."""
+        logprobs = chunk.logprobs or ()
+        self._logprobs += logprobs
+        self._silent = 0 if chunk.text or chunk.reasoning else self._silent + len(logprobs)
 
     def _too_long(self) -> bool:
         if self._terms.stop or self.finished:
