@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mkdocs.structure.files import Files
     from mkdocs.structure.pages import Page
 
+    from trim.backends.capabilities import Capabilities
     from trim.policies.registry import Parameter
     from trim.scoring.registry import JudgeFamily
 
@@ -143,6 +144,50 @@ def _judges(keys: Sequence[str]) -> str:
 
     rows = [(f"`{key}`", *(cell(family, key) for family in JUDGES.values())) for key in keys]
     return _table(("key", *(f"`{name}`" for name in JUDGES)), rows)
+
+
+# --- kinds of models --------------------------------------------------------------------------------------------------
+
+
+def kinds() -> str:
+    """Every kind of server and of model in this process, from the presets and the capabilities."""
+    from trim.backends.capabilities import BACKENDS
+    from trim.config.model_names import PRESETS
+
+    parts = [
+        "# Kinds of models\n",
+        "A model has a name of one word, `KIND/MODEL` or `KIND/MODEL@URL`. `--weak`, `--strong` and `--judge` of the "
+        "commands take it, `model` in `[weak]`, `[strong]` and `[prm]` of a configuration, and `trim.open` in "
+        "Python. An address without a path gets `/v1`.\n",
+        "The kind says where the server usually is, which environment variable holds its key, and how it is asked to "
+        "continue a partial solution: as text (`completions`), as an unfinished answer (`chat`), or in words "
+        "(`instruct`). Keys beside `model` in a table have their own say. A provider's key is sent to the provider's "
+        "own address only. What a server counts is used; what it does not is counted by another way or estimated, and "
+        "then marked.\n",
+    ]
+    rows = []
+    for kind, preset in PRESETS.items():
+        able = BACKENDS.get("llama-server" if kind == "gguf" else kind)
+        rows.append(
+            (
+                preset.title,
+                f"`{kind}/{preset.example}`" if preset.example else f"`{kind}`",
+                f"`{preset.base_url}`" if preset.base_url else ("none" if preset.in_process else "in the name"),
+                f"`{preset.api_key_env}`" if preset.api_key_env else "",
+                "" if able is None else f"`{preset.continuation}`",
+                "exact" if able is None else _counts(able),
+                "yes" if able is None or able.logprobs else "",
+            )
+        )
+    head = ("runs on", "name", "address", "key variable", "continuation", "token counts", "log-probabilities")
+    return "\n".join([*parts, _table(head, rows)])
+
+
+def _counts(able: Capabilities) -> str:
+    """When a kind of server tells its token counts."""
+    if able.running_usage:
+        return "in every chunk"
+    return "at the end" if able.usage else "not in streams"
 
 
 # --- policies ---------------------------------------------------------------------------------------------------------
@@ -417,6 +462,7 @@ def _first(thing: object) -> str:
 GENERATED: dict[str, Callable[[], str]] = {
     "reference/cli.md": cli,
     "reference/config.md": configuration,
+    "reference/kinds.md": kinds,
     "reference/policies.md": policies,
     "reference/wire.md": wire,
     "reference/metrics.md": metrics,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.backends.fake_server import serving
 from tests.cli.process import QUESTION, trim
 from trim.cli.main import main
 from trim.config.settings import Config
@@ -83,3 +84,21 @@ def test_saved_policies_that_cannot_be_used_get_one_sentence(
     arguments: list[str], sentence: str, refused: Callable[[Sequence[str]], str]
 ) -> None:
     assert sentence in refused(arguments)
+
+
+def test_models_that_are_named_solve_without_a_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    with serving() as habits:
+        model, prm = f"vllm/m@{habits.url}", f"vllm/prm@{habits.url}"
+        named = ["--weak", model, "--strong", model, "--judge", prm, "--policy", "threshold", "--parameter", "0.5"]
+        assert main(["solve", QUESTION, "--json", *named]) == 0
+        trace = json.loads(capsys.readouterr().out)
+        assert trace["answer"] == "7"
+        assert {request["model"] for request in habits.requests} == {"m", "prm"}
+
+
+def test_a_name_without_its_key(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    assert main(["solve", QUESTION, "--weak", "ollama/a", "--strong", "openai/b", "--judge", "strong"]) == 2
+    error = capsys.readouterr().err
+    assert "[strong] api_key_env names OPENAI_API_KEY, which is not set: export OPENAI_API_KEY=..." in error
+    assert error.count("\n") == 1

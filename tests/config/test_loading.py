@@ -113,7 +113,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         ("\n[weka.prices]\nprompt = 1", ":2: unknown table [weka]; did you mean 'weak'?"),
         ("[weak]\n\nbase_ulr = 'x'", ":3: [weak] unknown key 'base_ulr'; did you mean 'base_url'?"),
         ("[weak]\n# timeout = 0\ntimeout = 'long'", ":3: [weak] timeout = 'long' must be a number above 0"),
-        ("[weak]\nbackend = 'vlm'", ":2: [weak] backend = 'vlm' must be one of 'embedded', 'vllm',"),
+        ("[weak]\nbackend = 'vlm'", ":2: [weak] backend = 'vlm' must be one of 'embedded', 'gguf',"),
         ("[weak]\nbackend = 'vlm'", "; did you mean 'vllm'?"),
         ("[weak]\nbackend = 3", ":2: [weak] backend = 3 must be one of"),
         ("[weak]\nbackend = 'vllm'", ":2: [weak] backend: 'vllm' needs base_url"),
@@ -327,3 +327,56 @@ def test_an_error_about_an_old_name_has_its_line(tmp_path: Path) -> None:
         load(tmp_path, "[serve]\nstrong_share = 2.0")
     with pytest.raises(ConfigError, match=r":3: \[serve\] failures is the old name of breaker_failures: leave it out"):
         load(tmp_path, "[serve]\nbreaker_failures = 1\nfailures = 1")
+
+
+def test_models_by_name_in_a_file_and_the_environment(tmp_path: Path) -> None:
+    names = "[weak]\nmodel = 'ollama/small'\nbase_url = 'http://box:1/v1'\n[strong]\nmodel = 'openai/gpt'\n"
+    config = load(tmp_path, names + "[prm]\nmodel = 'vllm/my-prm@http://gpu:8003'")
+    assert identities(config) == {
+        "weak": "ollama:small at http://box:1/v1",
+        "strong": "openai:gpt at https://api.openai.com/v1",
+        "prm": "vllm:my-prm at http://gpu:8003",
+    }
+    assert (config.strong.api_key_env, config.strong.continuation) == ("OPENAI_API_KEY", "instruct")
+    assert load(tmp_path, names, TRIM_WEAK__MODEL="vllm/other").weak.backend == "vllm"
+    given = {"TRIM_WEAK__MODEL": "ollama/a", "TRIM_STRONG__MODEL": "ollama/b", "TRIM_PRM__MODEL": "strong"}
+    assert identities(load_config(None, given))["prm"] == "yes-no:b at http://127.0.0.1:11434/v1"
+    on_a_server = "[weak]\nbackend = 'vllm'\nbase_url = 'http://gpu:1/v1'\n" + names.partition("\n[strong]")[1]
+    of_the_server = load(tmp_path, on_a_server + "\nmodel = 'ollama/b'", TRIM_WEAK__MODEL="openai/gpt-oss-20b").weak
+    assert (of_the_server.backend, of_the_server.model) == ("vllm", "openai/gpt-oss-20b")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[weak]\n\nmodel = 'olama/x'", ":3: [weak] model: 'olama/x': did you mean ollama/x?"),
+        ("[weak]\nmodel = 'vllm/x@gpu:8001'", ":2: [weak] model: 'vllm/x@gpu:8001': an address begins with http://"),
+        ("[prm]\nmodel = 'azure/x'", ":2: [prm] model: 'azure/x': say where it is"),
+    ],
+)
+def test_a_wrong_name_is_said_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load(tmp_path, text)
+
+
+def test_models_that_are_named_take_the_place_of_those_in_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, SERVERS + "[generation]\nmax_steps = 7\n".replace("[generation]\n", ""))
+    models = {"weak": "ollama/small", "strong": None, "judge": "strong"}
+    config = load_config(path, {"TRIM_WEAK__SYSTEM": "Be brief."}, models)
+    assert (config.weak.backend, config.weak.base_url) == ("ollama", "http://127.0.0.1:11434/v1")
+    assert (config.weak.system, config.weak.prices.completion) == ("Be brief.", 0.0)  # prices were the other model's
+    assert (config.strong.backend, config.strong.on_error) == ("sglang", "weak")
+    assert (config.prm.model, config.prm.on_error) == ("strong", "strong")
+    assert (config.generation.max_steps, config.policy.name) == (7, "threshold+2")
+    without = load_config(None, {}, {"weak": "ollama/a", "strong": "ollama/b", "judge": "strong"})
+    assert identities(without)["prm"] == "yes-no:b at http://127.0.0.1:11434/v1"
+    assert load_config(None, {}, {"weak": "embedded", "judge": "likelihood"}).prm.backend == "likelihood"
+
+
+def test_a_wrong_model_that_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"\[strong\] model 'gpt' is no model's name: write KIND/MODEL"):
+        load_config(None, {}, {"strong": "gpt"})
+    with pytest.raises(ConfigError, match="there is no role 'prm'; there are weak, strong and judge"):
+        load_config(None, {}, {"prm": "strong"})
+    with pytest.raises(ConfigError, match="weak = 3 must be a table"):
+        load_config(write(tmp_path, "weak = 3"), {}, {"weak": "ollama/x"})

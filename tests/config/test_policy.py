@@ -65,7 +65,7 @@ def test_a_policy_that_means_the_strong_model_as_its_judge_needs_it() -> None:
         open_policy(Config(strong=strong), "spec-reason")
     graded = PrmSettings("grade", "big", "http://127.0.0.1:9/v1", timeout=5.0)
     assert open_policy(Config(strong=strong, prm=graded), "spec-reason").name == "spec-reason"
-    own = ModelSettings("examples/own_generator.py:Own")  # type: ignore[arg-type]
+    own = ModelSettings("examples/own_generator.py:Own")
     with pytest.raises(ConfigError, match="cannot be asked for grades"):
         open_policy(Config(strong=own), "spec-reason")
     assert open_sweep(Config(), "spec-reason", (7,))  # an evaluation brings that judge

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from trim.config.judges import judge_for
 from trim.config.settings import (
     Config,
     GenerationSettings,
@@ -23,7 +24,7 @@ SERVER = ModelSettings("vllm", "m", "http://x/v1", prices=PriceSettings(1, 2))
 
 def test_without_anything_the_embedded_pair_at_nominal_prices() -> None:
     config = Config()
-    assert config.weak.backend == config.strong.backend == config.prm.backend == "embedded"
+    assert config.weak.backend == config.strong.backend == judge_for(config).backend == "embedded"
     assert config.strong.prices.completion == pytest.approx(20 * config.weak.prices.completion)
     assert ModelSettings().prices == PriceSettings(0.0, 0.0, None)
 
@@ -64,7 +65,7 @@ def test_a_changed_copy_is_checked_too(changes: dict[str, float], message: str) 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"weak": ModelSettings("vllm", "m")}, r"\[weak\] backend: 'vllm' needs base_url"),
+        ({"weak": ModelSettings("generic", "m")}, r"\[weak\] backend: 'generic' needs base_url"),
         ({"prm": PrmSettings("typed")}, r"\[prm\] backend: 'typed' needs base_url"),
         ({"weak": ModelSettings(on_error="weak")}, r"\[weak\] on_error: it cannot be 'weak'"),
         ({"serve": ServeSettings(pass_through=True)}, r"\[serve\] pass_through: .*not a model in this process"),

@@ -64,6 +64,14 @@ BACKENDS: dict[str, Capabilities] = {
     "deepseek": Capabilities(completions=False, chat="prefix", seed=False),
     "openrouter": Capabilities(chat="trailing", repeats_prefix=None, top_k=True),
     "openai": Capabilities(completions=False, max_tokens="max_completion_tokens"),
+    "azure": Capabilities(completions=False, max_tokens="max_completion_tokens"),
+    "anthropic": Capabilities(completions=False, chat="trailing", seed=False),
+    "gemini": Capabilities(completions=False, seed=False),
+    "groq": Capabilities(completions=False),
+    "xai": Capabilities(completions=False),
+    "together": Capabilities(chat="trailing", repeats_prefix=None, top_k=True),
+    "ollama": Capabilities(completions=False, chat="trailing"),  # its /completions puts a chat template around the text
+    "lm-studio": Capabilities(chat="trailing", top_k=True),
     "generic": Capabilities(),  # anything else that speaks OpenAI's API: nothing but the basics is sent
 }
 

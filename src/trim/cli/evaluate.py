@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from trim.cli.options import DEMO_SEED, accept_option, config_option, count
+from trim.cli.options import DEMO_SEED, accept_option, config_option, configured, count
 from trim.errors import ConfigError
 from trim.policies.registry import listing
 
@@ -19,6 +19,9 @@ examples:
   trim eval --task gsm_symbolic --questions 500 --out trim-eval
   trim eval --task mine.jsonl --policies always-weak,always-strong,threshold \\
       --parameters threshold=0.3,0.6 --config trim.toml --out mine
+  trim eval --task gsm8k --weak vllm/small@http://gpu:8001 \\
+      --strong vllm/big@http://gpu:8002 --judge vllm/my-prm@http://gpu:8003 \\
+      --out trim-eval
 """
 _POLICIES = (
     f"comma-separated (default: always-weak,always-strong,random,threshold). {listing()}. Your own: FILE.py:CLASS or "
@@ -69,7 +72,6 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 async def _eval(args: argparse.Namespace) -> int:
-    from trim.config.loading import load_config
     from trim.experiments.evaluation import ClusterOptions, evaluate, replay_plan
     from trim.experiments.recording import RecordSettings
     from trim.experiments.sweep import EvaluationPlan, names
@@ -81,7 +83,7 @@ async def _eval(args: argparse.Namespace) -> int:
         raise ConfigError("--record needs models, and one process that writes: leave out --replay and --engine ray")
     task = RecordSettings.read(args.replay).task if args.replay else args.task
     plan = EvaluationPlan(
-        config=load_config(args.config),
+        config=configured(args),
         task=task,
         policies=names(args.policies),
         parameters=tuple(args.parameters),

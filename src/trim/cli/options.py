@@ -4,16 +4,51 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trim.config.settings import Config
 
 RAW = argparse.RawDescriptionHelpFormatter
 DEMO_SEED = 900_000
+_EXAMPLES = {"weak": "ollama/qwen2.5:1.5b", "strong": "openai/gpt-4.1-mini"}
 
 
 def config_option(parser: argparse.ArgumentParser) -> None:
-    """Add `--config`, a file of models and limits."""
+    """Add `--config`, a file of models and limits, and the models that may be named without one; see `configured`."""
     parser.add_argument(
         "--config", type=Path, metavar="trim.toml", help="models and limits (default: the embedded pair)"
     )
+    for role in ("weak", "strong"):
+        parser.add_argument(
+            f"--{role}",
+            metavar="MODEL",
+            help=f"the {role} model, in place of the configured one: KIND/MODEL or KIND/MODEL@URL, such as"
+            f" {_EXAMPLES[role]}",
+        )
+    judge_option(parser)
+
+
+def judge_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--judge`, what scores steps."""
+    parser.add_argument(
+        "--judge",
+        metavar="JUDGE",
+        help="what scores steps, in place of the configured one: strong or weak (that model is asked), a judge of"
+        " docs/how-to/your-judge.md, or KIND/MODEL@URL, such as vllm/my-prm@http://gpu:8003",
+    )
+
+
+def configured(args: argparse.Namespace) -> Config:
+    """The configuration that a command's `--config` and models give.
+
+    Raises:
+        ConfigError: a file, a key or a name is wrong.
+    """
+    from trim.config.loading import load_config
+
+    given = vars(args)
+    return load_config(args.config, models={role: given.get(role) for role in ("weak", "strong", "judge")})
 
 
 def accept_option(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from trim.cli.options import DEMO_SEED, accept_option, config_option, count
+from trim.cli.options import DEMO_SEED, accept_option, config_option, configured, count
 
 _DESCRIPTION = """\
 Records whole solutions of both models and the steps and scores that any
@@ -32,12 +32,11 @@ def register(record: argparse.ArgumentParser) -> None:
 
 
 async def _record(args: argparse.Namespace) -> int:
-    from trim.config.loading import load_config
     from trim.experiments.recording import RecordSettings, record
     from trim.reporting.console import progress
     from trim.tasks import default_count
 
-    config, questions = load_config(args.config), args.questions or default_count(args.task)
+    config, questions = configured(args), args.questions or default_count(args.task)
     about = RecordSettings.of(config, args.task, questions, args.seed, args.samples)
     file = await record(config, args.out, about, accept=args.accept, bar=progress)
     with file.open("rb") as lines:

@@ -6,9 +6,8 @@ import argparse
 import logging
 import signal
 from importlib.util import find_spec
-from pathlib import Path
 
-from trim.cli.options import count
+from trim.cli.options import config_option, count
 from trim.errors import MissingExtra
 
 _DESCRIPTION = """\
@@ -20,6 +19,7 @@ or network. More settings are in [serve] of the configuration
 examples:
   trim serve
   trim serve --config trim.toml --host 0.0.0.0 --keys keys.toml --record traces
+  trim serve --weak ollama/qwen2.5:1.5b --strong openai/gpt-4.1-mini
   q="A loaf of sourdough at the bakery costs \\$8. biscuits cost \\$5 each. \\
 How much more do 10 loaves of sourdough cost than 10 biscuits?"
   curl localhost:8080/v1/chat/completions -H 'content-type: application/json' \\
@@ -31,9 +31,7 @@ How much more do 10 loaves of sourdough cost than 10 biscuits?"
 def register(serve: argparse.ArgumentParser) -> None:
     """Give the parser its description, options and `run`."""
     serve.description = _DESCRIPTION
-    serve.add_argument(
-        "--config", type=Path, metavar="trim.toml", help="models and settings (default: the embedded pair)"
-    )
+    config_option(serve)
     serve.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     serve.add_argument("--port", type=int, help="0: any free one (default: 8080)")
     serve.add_argument(
@@ -56,8 +54,9 @@ async def _serve(args: argparse.Namespace) -> int:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     given = {name: value for name in Overrides.__annotations__ if (value := vars(args)[name]) is not None}
     overrides = Overrides(**given)  # type: ignore[typeddict-item]  # argparse has checked their types
+    models = {"weak": args.weak, "strong": args.strong, "judge": args.judge}
     if args.workers > 1:
-        run_workers(args.config, overrides, args.workers)
+        run_workers(args.config, overrides, args.workers, models)
     else:
-        await run(args.config, overrides)
+        await run(args.config, overrides, models)
     return 0

@@ -8,9 +8,8 @@ import os
 import sys
 from dataclasses import replace
 
-from trim.cli.options import amount, config_option, money
+from trim.cli.options import amount, config_option, configured, money
 from trim.config.factory import open_backends
-from trim.config.loading import load_config
 from trim.config.policy import open_policy
 from trim.errors import ConfigError
 from trim.policies.registry import Level, Need, PolicyFamily, listing
@@ -25,6 +24,8 @@ biscuits cost \\$5 each. How much more do 10 loaves of sourdough cost than \\
 10 biscuits?"
   cat question.txt | trim solve - --policy threshold --parameter 0.8 \\
       --max-strong-tokens 100 --json
+  trim solve --weak ollama/qwen2.5:0.5b --strong ollama/qwen2.5:7b \\
+      --judge strong "Tom has 3 boxes of 12 pens. How many pens?"
 """
 
 
@@ -57,7 +58,7 @@ async def _solve(args: argparse.Namespace) -> int:
     from trim.traces import to_json
 
     question = _question(args.question)
-    config = load_config(args.config)
+    config = configured(args)
     policy = open_policy(config, args.policy, args.parameter)
     caps = {"max_strong_tokens": args.max_strong_tokens, "max_cost": args.max_cost}
     given = {name: cap for name, cap in caps.items() if cap is not None}

@@ -160,7 +160,7 @@ def _api_key(variable: str, role: str) -> str | None:
         return None
     key = os.environ.get(variable)
     if not key:
-        raise ConfigError(f"[{role}] api_key_env names {variable}, which is not set")
+        raise ConfigError(f"[{role}] api_key_env names {variable}, which is not set: export {variable}=...")
     from trim.backends.environment import usable_key
 
     return usable_key(key, f"[{role}] api_key_env: {variable}")

@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trim.config.judge_names import judge_table
+from trim.config.model_names import generator_table, is_model_name
 from trim.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,12 +40,24 @@ _LARGEST = 1_000_000
 _OVERRIDE = re.compile(r"TRIM_(?P<path>\w*__\w*)")
 
 
-def load_config(path: Path | None, environment: Mapping[str, str] | None = None) -> Config:
+_OF_THE_RUN = {"weak": ("system", "timeout", "retries", "on_error"), "prm": ("on_error",)}
+_OF_THE_RUN["strong"] = _OF_THE_RUN["weak"]
+"""Keys of a table that stay when another model takes the place of its model; the others are about that one."""
+
+
+def load_config(
+    path: Path | None, environment: Mapping[str, str] | None = None, models: Mapping[str, str | None] | None = None
+) -> Config:
     """Read a configuration; without a file it is the embedded pair.
+
+        >>> load_config(None, models={"weak": "ollama/qwen2.5:0.5b", "strong": "openai/gpt-4.1-mini"}).weak.base_url
+        'http://127.0.0.1:11434/v1'
 
     Args:
         path: a TOML file in UTF-8, or None.
         environment: variables that override the file; None: those of this process.
+        models: names (`KIND/MODEL[@URL]`) of models in place of those of the file and the environment, by `weak`,
+            `strong` and `judge`; for a judge also its kind, or `strong` or `weak`. None: as the file says.
 
     Raises:
         ConfigError: the file cannot be read, or a table, a key or a value is wrong; says where and what is allowed.
@@ -58,6 +72,7 @@ def load_config(path: Path | None, environment: Mapping[str, str] | None = None)
     _rename(values, source)
     overrides = _overrides(os.environ if environment is None else environment)
     _apply(overrides, values)
+    _name(models or {}, values)
     try:
         return TypeAdapter(Config).validate_python(values)
     except ValidationError as error:
@@ -198,16 +213,18 @@ def _apply(overrides: _Overrides, values: dict[str, Any]) -> None:
     """Put what the environment says over what a file says.
 
     A table that the file does not have is the default one, prices of the embedded models included, unless another
-    backend takes their place.
+    model takes their place.
     """
     if not overrides:
         return
     from trim.config.settings import Config
 
     for table in {key[0] for key in overrides} - set(values):
-        values[table] = asdict(getattr(Config(), table))
-        if (table, "backend") in overrides:
-            values[table].pop("prices", None)
+        _, model = overrides.get((table, "model"), ("", ""))
+        is_other = (table, "backend") in overrides or is_model_name(str(model))
+        values[table] = {} if is_other else asdict(getattr(Config(), table))
+        if table in ("weak", "strong"):
+            values[table].pop("backend", None)  # which says that `model` is a folder
     for key, (_, value) in overrides.items():
         here: Any = values
         for name in key[:-1]:
@@ -216,6 +233,20 @@ def _apply(overrides: _Overrides, values: dict[str, Any]) -> None:
                 break
         else:
             here[key[-1]] = value
+
+
+def _name(models: Mapping[str, str | None], values: dict[str, Any]) -> None:
+    """Put models that were named in place of those in the tables."""
+    if unknown := models.keys() - {"weak", "strong", "judge"}:
+        raise ConfigError(f"models: there is no role {min(unknown)!r}; there are weak, strong and judge")
+    for role, name in models.items():
+        if name is None:
+            continue
+        table = "prm" if role == "judge" else role
+        here = values.get(table, {})
+        if isinstance(here, dict):  # else the file is wrong there, which is said when it is checked
+            said = {key: here[key] for key in _OF_THE_RUN[table] if key in here}
+            values[table] = said | (judge_table(name) if role == "judge" else generator_table(name, role))
 
 
 def _place(key: KeyPath, source: _Source, overrides: _Overrides) -> tuple[float, str]:

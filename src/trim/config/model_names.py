@@ -1,16 +1,20 @@
 """A model in one word: `KIND/MODEL[@URL]`, such as `ollama/qwen2.5:1.5b` or `vllm/Qwen/Qwen2.5-7B@http://gpu:8001`.
 
-The kind says how the server is spoken to, where it usually listens and which variable holds its key.
+The kind says how the server is spoken to, where it usually listens and which variable holds its key. `PRESETS` is the
+one table of kinds: configuration, command line and documentation are made from it.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
 from trim.errors import ConfigError
+from trim.plugins import BACKENDS, is_reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,8 @@ class Preset:
         api_key_env: variable with its key; empty: it needs none.
         continuation: how a partial answer is continued, see `trim.backends.openai`.
         needs_model: whether a name must say which model; a llama-server has one.
+        example: what follows `KIND/` in an example.
+        in_process: it runs in this process and has no address.
     """
 
     title: str
@@ -30,35 +36,86 @@ class Preset:
     api_key_env: str = ""
     continuation: Literal["completions", "chat", "instruct"] = "completions"
     needs_model: bool = True
+    example: str = "MODEL"
+    in_process: bool = False
 
+
+_MINI = "gpt-4.1-mini"
 
 PRESETS: dict[str, Preset] = {
-    "embedded": Preset("the shipped models, in this process", needs_model=False),
-    "gguf": Preset("a GGUF file, in this process"),
-    "llama-server": Preset("llama.cpp's server", "http://127.0.0.1:8080/v1", needs_model=False),
-    "ollama": Preset("Ollama", "http://127.0.0.1:11434/v1"),
-    "lm-studio": Preset("LM Studio", "http://127.0.0.1:1234/v1"),
-    "vllm": Preset("vLLM", "http://127.0.0.1:8000/v1"),
-    "sglang": Preset("SGLang", "http://127.0.0.1:30000/v1"),
+    "embedded": Preset("the shipped models, in this process", needs_model=False, example="", in_process=True),
+    "gguf": Preset("a GGUF file, in this process", example="models/qwen2.5-1.5b.gguf", in_process=True),
+    "llama-server": Preset(
+        "llama.cpp's server", "http://127.0.0.1:8080/v1", needs_model=False, example="@http://127.0.0.1:8081"
+    ),
+    "ollama": Preset("Ollama", "http://127.0.0.1:11434/v1", continuation="chat", example="qwen2.5:1.5b"),
+    "lm-studio": Preset("LM Studio", "http://127.0.0.1:1234/v1", example="qwen2.5-7b-instruct"),
+    "vllm": Preset("vLLM", "http://127.0.0.1:8000/v1", example="Qwen/Qwen2.5-7B-Instruct@http://gpu:8001"),
+    "sglang": Preset("SGLang", "http://127.0.0.1:30000/v1", example="Qwen/Qwen2.5-7B-Instruct"),
     "llama-cpp-python": Preset("llama-cpp-python's server", "http://127.0.0.1:8000/v1"),
-    "transformers": Preset("transformers serve", "http://127.0.0.1:8000/v1"),
-    "openai": Preset("OpenAI", "https://api.openai.com/v1", "OPENAI_API_KEY", "instruct"),
-    "azure": Preset("Azure OpenAI", "", "AZURE_OPENAI_API_KEY", "instruct"),
+    "transformers": Preset("transformers serve", "http://127.0.0.1:8000/v1", example="Qwen/Qwen2.5-7B-Instruct"),
+    "openai": Preset("OpenAI", "https://api.openai.com/v1", "OPENAI_API_KEY", "instruct", example=_MINI),
+    "azure": Preset(
+        "Azure OpenAI",
+        "",
+        "AZURE_OPENAI_API_KEY",
+        "instruct",
+        example="DEPLOYMENT@https://NAME.openai.azure.com/openai/v1",
+    ),
     "anthropic": Preset("Anthropic", "https://api.anthropic.com/v1", "ANTHROPIC_API_KEY", "instruct"),
     "gemini": Preset("Gemini", "https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_API_KEY", "instruct"),
-    "openrouter": Preset("OpenRouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", "chat"),
-    "mistral": Preset("Mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY", "chat"),
-    "deepseek": Preset("DeepSeek", "https://api.deepseek.com/beta", "DEEPSEEK_API_KEY", "chat"),
+    "openrouter": Preset(
+        "OpenRouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", "chat", example="qwen/qwen-2.5-7b-instruct"
+    ),
+    "mistral": Preset(
+        "Mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY", "chat", example="mistral-small-latest"
+    ),
+    "deepseek": Preset(
+        "DeepSeek", "https://api.deepseek.com/beta", "DEEPSEEK_API_KEY", "chat", example="deepseek-chat"
+    ),
     "groq": Preset("Groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY", "instruct"),
     "together": Preset("Together", "https://api.together.xyz/v1", "TOGETHER_API_KEY", "instruct"),
     "xai": Preset("xAI", "https://api.x.ai/v1", "XAI_API_KEY", "instruct"),
-    "generic": Preset("any other server with OpenAI's API"),
+    "generic": Preset("any other server with OpenAI's API", example="MODEL@http://HOST:PORT"),
 }
+"""All kinds of servers, and those of models in this process."""
+
+IN_PROCESS = frozenset(kind for kind, preset in PRESETS.items() if preset.in_process)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelName:
+    """A name in its parts; `base_url` is empty where the name has no address."""
+
+    kind: str
+    model: str
+    base_url: str
 
 
 def is_model_name(text: str) -> bool:
     """Whether a text begins with a kind of server."""
     return text == "embedded" or (text.partition("/")[0] in PRESETS and "/" in text)
+
+
+def parse(name: str) -> ModelName:
+    """The parts of `KIND/MODEL[@URL]`.
+
+    Raises:
+        ConfigError: there is no such kind, or the model is missing or the address wrong.
+    """
+    kind, _, rest = name.partition("/")
+    preset = PRESETS.get(kind)
+    if preset is None or not is_model_name(name):
+        raise ConfigError(f"{name!r} is no model's name: {_hint(name)}")
+    model, url = _split(rest)
+    if url and preset.in_process:
+        raise ConfigError(f"{name!r}: it runs in this process and has no address")
+    if preset.needs_model and not model:
+        raise ConfigError(f"{name!r}: say which model: {kind}/{preset.example}")
+    if lost := re.search(r"@([a-z+]+://.*|(?:localhost|[\w.-]*:\d+)(?:/.*)?)$", model):
+        address = lost[1].rpartition("://")[2]
+        raise ConfigError(f"{name!r}: an address begins with http:// or https://: {kind}/...@http://{address}")
+    return ModelName(kind, model, url)
 
 
 def settings_of(name: str, role: str) -> dict[str, str]:
@@ -74,37 +131,99 @@ def settings_of(name: str, role: str) -> dict[str, str]:
     Raises:
         ConfigError: there is no such kind, or the model or the address is missing.
     """
-    kind, _, rest = name.partition("/")
-    preset = PRESETS.get(kind)
-    if preset is None:
-        near = difflib.get_close_matches(kind, PRESETS, 1)
-        hint = f"did you mean {near[0]}/...?" if near else f"kinds are {', '.join(PRESETS)}"
-        raise ConfigError(f"[{role}] model {name!r}: {kind!r} is not a kind of server; {hint}")
-    model, url = _split(rest)
-    if preset.needs_model and not model:
-        raise ConfigError(f"[{role}] model {name!r}: say which model: {kind}/MODEL")
-    if kind in ("embedded", "gguf"):
-        if url:
-            raise ConfigError(f"[{role}] model {name!r}: it runs in this process and has no address")
-        return {"backend": kind, "model": model}
-    base_url = url or preset.base_url
-    if not base_url:
-        raise ConfigError(f"[{role}] model {name!r}: say where it is: {kind}/{model}@https://...")
-    return {
-        "backend": kind,
-        "model": model or "default",
-        "base_url": base_url,
-        # A server at another address is somebody else's: it must not be sent the provider's key.
-        "api_key_env": "" if url and preset.base_url.startswith("https:") else preset.api_key_env,
-        "continuation": preset.continuation,
-    }
+    try:
+        return settings_at(parse(name), "")
+    except ConfigError as error:
+        raise ConfigError(f"[{role}] model {error}") from None
+
+
+def generator_table(text: str, role: str) -> dict[str, str]:
+    """The table of a generator that `--weak TEXT` stands for: a model's name, or a class of the user's own.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    is_own = text in BACKENDS.names() or (is_reference(text) and text.partition(":")[0] not in PRESETS)
+    return {"backend": text} if is_own else settings_of(text, role)
+
+
+def completed(table: Mapping[str, object]) -> dict[str, object]:
+    """A table of a generator with what its model's name, or else its kind, stands for; what it says itself stays.
+
+    Raises:
+        ConfigError: the name cannot be right; an address may be missing here, it is asked for where all is checked.
+    """
+    kind, model, url = table.get("backend"), table.get("model"), table.get("base_url")
+    own = {key: value for key, value in table.items() if value != "" or key not in ("model", "base_url")}
+    if not isinstance(model, str):
+        return dict(table)
+    if kind is None and is_model_name(model):
+        del own["model"]
+        return {**settings_at(parse(model), str(url or "")), **own}
+    if kind is None and (near := nearly_named(model)):
+        raise ConfigError(f"{model!r}: did you mean {near}?")
+    preset = PRESETS.get(kind) if isinstance(kind, str) else None
+    if preset is None or preset.in_process or (preset.needs_model and not model):
+        return dict(table)
+    return {**_defaults(preset, str(url or "")), **own}
+
+
+def settings_at(name: ModelName, base_url: str) -> dict[str, str]:
+    """The keys; `base_url` is in place of the name's and the preset's."""
+    preset = PRESETS[name.kind]
+    if preset.in_process:
+        return {"backend": name.kind, "model": name.model}
+    url = base_url or name.base_url
+    if not url and not preset.base_url:
+        raise ConfigError(f"'{name.kind}/{name.model}': say where it is: {name.kind}/{name.model}@https://...")
+    return {"backend": name.kind, "model": name.model or "default", **_defaults(preset, url)}
+
+
+def _defaults(preset: Preset, url: str) -> dict[str, str]:
+    """What a kind of server needs no configuration for, at this address or, where it is empty, at its usual one."""
+    # A server at another address is somebody else's: it must not be sent the provider's key.
+    foreign = url and preset.base_url.startswith("https:") and _host(url) != _host(preset.base_url)
+    found = {"api_key_env": "" if foreign else preset.api_key_env, "continuation": preset.continuation}
+    return found | ({"base_url": address} if (address := url or preset.base_url) else {})
+
+
+def nearly_named(text: str) -> str:
+    """A model's name whose kind is nearly this text's; empty: there is none."""
+    kind, slash, rest = text.partition("/")
+    close = difflib.get_close_matches(kind.lower(), PRESETS, 1, 0.75) if slash and kind else []
+    return f"{close[0]}/{rest}" if close else ""
+
+
+def _hint(text: str) -> str:
+    """What to write instead of a text that is no model's name."""
+    if text.startswith(("http://", "https://")):
+        return f"write KIND/MODEL@{text}, such as vllm/MODEL@{text}"
+    if near := nearly_named(text):
+        return f"did you mean {near}?"
+    if text.endswith(".gguf"):
+        return f"write gguf/{text}"
+    kind, colon, model = text.partition(":")
+    if colon and kind in PRESETS:
+        return f"did you mean {kind}/{model}?"
+    if text in PRESETS:
+        return f"say which model: {text}/{PRESETS[text].example}"
+    return f"write KIND/MODEL, such as ollama/qwen2.5:1.5b; kinds are {', '.join(PRESETS)}"
 
 
 def _split(rest: str) -> tuple[str, str]:
-    """Model and address; an address without a path gets `/v1`."""
+    """Model and address; an address without a path gets `/v1`, on Azure `/openai/v1`."""
     for scheme in ("@http://", "@https://"):
         model, found, address = rest.rpartition(scheme)
         if found:
             url = scheme[1:] + address
-            return model, url if urlsplit(url).path.strip("/") else url.rstrip("/") + "/v1"
+            usual = "/openai/v1" if _host(url).endswith(".azure.com") else "/v1"
+            return model, url if address.partition("/")[2] else url.rstrip("/") + usual
     return rest, ""
+
+
+def _host(url: str) -> str:
+    """The host of an address; empty: it has none, or is no address."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:  # an unfinished IPv6 address, which is said where it is opened
+        return ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trim.config.judges import judge_for
 from trim.config.specs import identities
 from trim.errors import ConfigError
 from trim.policies import registry
@@ -105,7 +106,7 @@ def _check_judge(config: Config, family: registry.PolicyFamily) -> None:
         raise ConfigError(f"policy {family.name} needs {registry.Need.STEP_LABELS}: it is there for trim eval alone")
     if registry.Need.STRONG_JUDGE not in family.needs:
         return
-    meant, prm = strong_judge(config), config.prm
+    meant, prm = strong_judge(config), judge_for(config)
     if (prm.backend, prm.model, prm.base_url) != (meant.backend, meant.model, meant.base_url):
         address = f", base_url = {meant.base_url!r}" if meant.base_url else ""
         words = f"set [prm] backend = {meant.backend!r}, model = {meant.model!r}{address}"

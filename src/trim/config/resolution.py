@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trim.config.judges import judge_for
 from trim.config.policy import choose
 from trim.config.specs import RunSpec, generator_spec, judge_spec
 from trim.routing.limits import Limits, OnError
@@ -24,14 +25,14 @@ def resolve(config: Config) -> RunSpec:
     Raises:
         ConfigError: the calibrated policy that it names cannot be read, or is for other models.
     """
-    g, budget, policy = config.generation, config.budget, choose(config)
+    g, budget, policy, judge = config.generation, config.budget, choose(config), judge_for(config)
     weak, strong, prm = (
-        Price(p.prompt, p.completion, p.cached) for p in (config.weak.prices, config.strong.prices, config.prm.prices)
+        Price(p.prompt, p.completion, p.cached) for p in (config.weak.prices, config.strong.prices, judge.prices)
     )
     return RunSpec(
         weak=generator_spec(config.weak, Role.WEAK),
         strong=generator_spec(config.strong, Role.STRONG),
-        judge=judge_spec(config.prm),
+        judge=judge_spec(judge),
         policy=policy.spec,
         parameter=policy.parameter,
         step_format=StepFormat(Separator(g.separator), g.answer or None, g.reasoning),

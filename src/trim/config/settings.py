@@ -1,9 +1,9 @@
 """The configuration: what may be set, what it means, and what each value must be.
 
-    [weak]                                  # [strong] and [prm] likewise
-    backend = "vllm"                        # or embedded, sglang, llama-server, openai, ...; prm: vllm, likelihood
-    base_url = "http://127.0.0.1:8001/v1"
-    model = "weak"
+    [weak]                                  # [strong] likewise
+    model = "ollama/qwen2.5:1.5b"           # or in full: backend, base_url, model, continuation, api_key_env
+    [prm]
+    model = "vllm/my-prm@http://gpu:8003"   # or "strong": the strong model judges
 
 `load_config` reads one from a TOML file and the environment; `Config()` is the embedded pair. Every value is checked
 where it is set, in Python too; nothing here reads a file or the environment. `trim.config.reference` lists all keys.
@@ -12,8 +12,9 @@ where it is set, in Python too; nothing here reads a file or the environment. `t
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -26,13 +27,17 @@ from pydantic import (
     model_validator,
 )
 from pydantic.dataclasses import dataclass
+from pydantic_core import ArgsKwargs
 
+from trim.config.judge_names import AUTO, completed_judge, judge_kind, judging_role
+from trim.config.model_names import IN_PROCESS, PRESETS, completed
 from trim.config.validation import broken_rule, fields, sentence, table_of
 from trim.errors import ConfigError
 from trim.plugins import BACKENDS, SCORERS, ExtensionPoint, is_reference
 from trim.policies.registry import check
 from trim.policies.spec import PolicySpec
 from trim.scoring.registry import JUDGES, NONE, takers
+from trim.types import Role
 
 __all__ = [
     "BudgetSettings",
@@ -60,24 +65,13 @@ def _checked_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
 
 Origins = Annotated[tuple[Text, ...], AfterValidator(_checked_origins)]
 
-ServerKind = Literal[
-    "embedded",
-    "vllm",
-    "sglang",
-    "llama-server",
-    "llama-cpp-python",
-    "transformers",
-    "mistral",
-    "deepseek",
-    "openrouter",
-    "openai",
-    "generic",
-]
 if TYPE_CHECKING:
+    ServerKind = str
     JudgeKind = str
 else:
-    JudgeKind = Literal[tuple(JUDGES)]
-LISTED_BACKENDS = {*get_args(ServerKind), *JUDGES}
+    ServerKind = Literal[tuple(PRESETS)]
+    JudgeKind = Literal[AUTO, *JUDGES]
+LISTED_BACKENDS = {AUTO, *PRESETS, *JUDGES}
 """All others are names of the user's own, which `trim.plugins` resolves when the backend is opened."""
 
 _TABLE = ConfigDict(extra="forbid")
@@ -91,6 +85,21 @@ def _or_own(point: ExtensionPoint) -> WrapValidator:
         return value if own else choices(value)
 
     return WrapValidator(check)
+
+
+def _filled(data: object, settings: type, complete: Callable[[Mapping[str, object]], dict[str, object]]) -> object:
+    """What is given for a table, completed before it is checked."""
+    if isinstance(data, ArgsKwargs):
+        names = [key[0] for key in fields(settings) if len(key) == 1]
+        if len(data.args) > len(names):
+            return data
+        data = dict(zip(names, data.args, strict=False)) | (data.kwargs or {})
+    if not isinstance(data, dict):
+        return data
+    try:
+        return complete(data)
+    except ConfigError as error:
+        raise broken_rule(str(error), "model") from None
 
 
 class _Table(type):
@@ -121,7 +130,9 @@ class PriceSettings(metaclass=_Table):
 
 # Keys that models and the judge share.
 _API_KEY_ENV = Field(
-    default="", description="Name of the environment variable that holds the API key, never the key itself."
+    default="",
+    description="Name of the environment variable that holds the API key, never the key itself. Without it: that of "
+    "the provider, if the address is its own.",
 )
 _TEMPLATE = Field(
     default="chatml",
@@ -142,15 +153,18 @@ class ModelSettings(metaclass=_Table):
     )
     model: Text = Field(
         default="",
-        description="The server's name for the model. For `embedded` a shipped model or a folder; empty: the shipped "
-        "one of the role.",
+        description="`KIND/MODEL` or `KIND/MODEL@URL`, such as `ollama/qwen2.5:1.5b`, which needs no other key; see "
+        "[kinds of models](kinds.md). With a `backend` beside it, the server's name for the model. For `embedded` a "
+        "shipped model or a folder; empty: the shipped one of the role.",
     )
-    base_url: Text = Field(default="", description="The server's address, up to and including `/v1`.")
+    base_url: Text = Field(
+        default="", description="The server's address, up to and including `/v1`. Empty: where its kind usually is."
+    )
     api_key_env: Text = _API_KEY_ENV
     continuation: Literal["completions", "chat", "instruct"] = Field(
         default="completions",
         description="How a server is asked to continue a text: `completions`, `chat` with the text as an unfinished "
-        "answer, or `instruct` where it can do neither.",
+        "answer, or `instruct` where it can do neither. Without it: what suits its kind.",
     )
     template: Text = _TEMPLATE
     template_options: Text = Field(
@@ -169,20 +183,28 @@ class ModelSettings(metaclass=_Table):
     )
     prices: PriceSettings = Field(default_factory=PriceSettings, description="What the model's tokens cost.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, data: object) -> object:
+        return _filled(data, cls, completed)
+
 
 @dataclass(frozen=True, config=_TABLE)
 class PrmSettings(metaclass=_Table):
     """The judge of steps, a process reward model or an alternative to one."""
 
     backend: Annotated[JudgeKind, _or_own(SCORERS)] = Field(
-        default="embedded",
-        description="What scores steps: the shipped PRM, a PRM on a vLLM server, the token probabilities of a causal "
-        "model (`likelihood`, `log-probability`, `entropy`), or a language model that is asked (`yes-no`, `grade`, "
-        "`typed`); or a class of your own, `MODULE:NAME` or `FILE.py:NAME`.",
+        default=AUTO,
+        description="What scores steps. `auto`: the model that `model` names, else the shipped PRM for the shipped "
+        "models and for others the strong model, asked. Or: the shipped PRM (`embedded`), a PRM on a vLLM server "
+        "(`vllm`), the token probabilities of a causal model (`likelihood`, `log-probability`, `entropy`), or a "
+        "language model that is asked (`yes-no`, `grade`, `typed`); or a class of your own, `MODULE:NAME` or "
+        "`FILE.py:NAME`.",
     )
     model: Text = Field(
         default="",
-        description="The server's name for the model. Without an address a shipped model or a folder; empty: the "
+        description="A model's name as for `[weak]`, or, without an address, `strong` or `weak`: that role's model. "
+        "With an address, or a `backend`, the server's name for the model, or a shipped model or folder; empty: the "
         "shipped PRM, for `likelihood` the shipped judge, for `log-probability` and `entropy` the weak model.",
     )
     base_url: Text = Field(
@@ -218,6 +240,11 @@ class PrmSettings(metaclass=_Table):
         description="What follows when the judge fails: an error, or the named model finishes the solution.",
     )
     prices: PriceSettings = Field(default_factory=PriceSettings, description="What the judge's tokens cost.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, data: object) -> object:
+        return _filled(data, cls, completed_judge)
 
 
 @dataclass(frozen=True, config=_TABLE)
@@ -391,15 +418,14 @@ class Config(metaclass=_Table):
     def _fits_together(self) -> Config:
         """What no key by itself can be wrong about."""
         for role, settings in self.roles().items():
-            served = settings.backend in LISTED_BACKENDS - {"embedded"}
-            if served and (settings.base_url or role != "prm" or not JUDGES[settings.backend].local):
+            if self._needs_address(settings):
                 for key in ("base_url", "model"):
                     if not getattr(settings, key):
                         raise broken_rule(f"{settings.backend!r} needs {key}", role, "backend")
                 if not settings.base_url.startswith(("http://", "https://")):
                     words = f"{settings.base_url!r} must begin with http:// or https://"
                     raise broken_rule(words, role, "base_url")
-            if settings.backend == "embedded" and settings.base_url:
+            if settings.backend in (*IN_PROCESS, AUTO) and settings.base_url:
                 words = "the embedded backend has no address; set backend to the kind of its server"
                 raise broken_rule(words, role, "base_url")
             if settings.on_error == role:
@@ -417,9 +443,30 @@ class Config(metaclass=_Table):
         self._check_policy()
         return self
 
+    def _needs_address(self, settings: ModelSettings | PrmSettings) -> bool:
+        """Whether a model is on a server of its own."""
+        if isinstance(settings, ModelSettings):
+            return settings.backend in PRESETS.keys() - IN_PROCESS
+        family = JUDGES.get(settings.backend)
+        if family is None or family.name == "embedded":
+            return False
+        return bool(settings.base_url or not (family.local or self.judging_role()))
+
+    def judging_role(self) -> Role | None:
+        """The role whose model judges; None: the judge has a model of its own."""
+        prm = self.prm
+        return judging_role(prm.backend, prm.model, prm.base_url, served=bool(self.served_roles()))
+
+    def served_roles(self) -> tuple[str, ...]:
+        """Of the weak and the strong model those that are neither shipped ones nor classes of the user's own."""
+        models = {"weak": self.weak, "strong": self.strong}
+        return tuple(role for role, model in models.items() if model.backend in PRESETS.keys() - {"embedded"})
+
     def _check_judge(self) -> None:
         """Whether every key of `[prm]` that is set has an effect; a class of the user's own is given all of them."""
-        prm, family = self.prm, JUDGES.get(self.prm.backend)
+        prm, role = self.prm, self.judging_role()
+        served = bool(prm.base_url) or (role is not None and self.roles()[role].backend != "embedded")
+        family = JUDGES.get(judge_kind(prm.backend, role, served=served))
         for path, field in fields(PrmSettings).items():
             value: object = prm
             for name in path:
@@ -428,8 +475,8 @@ class Config(metaclass=_Table):
                 continue
             if (key := ".".join(path)) in NONE:
                 raise broken_rule("what a judge writes is not charged", "prm", *path)
-            if family is not None and not family.takes(key, served=bool(prm.base_url)):
-                where = " without an address" if family.local and not prm.base_url else ""
+            if family is not None and not family.takes(key, served=served):
+                where = " without an address" if family.local and not served else ""
                 words = f"it has no effect with the judge {family.name!r}{where}; it is for {takers(key)}"
                 raise broken_rule(words, "prm", *path)
         if family is not None and prm.context is not None and not prm.tokenizer:

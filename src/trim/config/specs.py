@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from trim.config.judges import judge_for
 from trim.policies.spec import PolicySpec
 from trim.routing.limits import Limits, OnError
 from trim.scoring.registry import JUDGES
@@ -115,7 +116,7 @@ def identities(config: Config) -> dict[str, str]:
     fingerprint.
     """
     weak, strong = generator_spec(config.weak, Role.WEAK), generator_spec(config.strong, Role.STRONG)
-    return {"weak": weak.identity(), "strong": strong.identity(), "prm": judge_spec(config.prm).identity()}
+    return {"weak": weak.identity(), "strong": strong.identity(), "prm": judge_spec(judge_for(config)).identity()}
 
 
 def generator_spec(settings: ModelSettings, role: Role) -> GeneratorSpec:

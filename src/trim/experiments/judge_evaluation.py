@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args, get_type_hints
+from typing import Literal
 
 import numpy as np
 
@@ -50,9 +50,8 @@ def with_judge(config: Config, text: str) -> Config:
         ConfigError: there is no such backend.
     """
     backend, _, model = text.partition("=")
-    known = get_args(get_type_hints(PrmSettings)["backend"])
-    if backend not in known:
-        raise ConfigError(f"--scorers: no {backend!r}; there are {', '.join(known)}")
+    if backend not in JUDGES:
+        raise ConfigError(f"--scorers: no {backend!r}; there are {', '.join(JUDGES)}")
     base_url = "" if backend == "embedded" else config.prm.base_url
     model = model or (config.prm.model if base_url else "")
     family = JUDGES[backend]

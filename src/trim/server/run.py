@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -34,17 +34,22 @@ class Overrides(TypedDict, total=False):
     state: str
 
 
-async def run(path: Path | None, overrides: Overrides) -> None:
+Models = Mapping[str, str | None]
+"""Names in place of the configured models, see `load_config`."""
+
+
+async def run(path: Path | None, overrides: Overrides, models: Models | None = None) -> None:
     """Serve until the process is told to stop.
 
     Args:
         path: of the configuration; None: the shipped models.
         overrides: settings of `[serve]` that replace its own.
+        models: in place of its models.
 
     Raises:
         ConfigError: the configuration is not valid, a backend cannot be opened, or the address is taken.
     """
-    config = _config(path, overrides)
+    config = _config(path, overrides, models)
     serve = config.serve
     async with AsyncExitStack() as stack:  # opened before the server starts: then an error is one sentence
         gateway = await stack.enter_async_context(open_gateway(config))
@@ -66,10 +71,11 @@ async def run(path: Path | None, overrides: Overrides) -> None:
         raise ConfigError(f"cannot listen at {serve.host}:{serve.port}; the log above says why")
 
 
-def run_workers(path: Path | None, overrides: Overrides, workers: int) -> None:
+def run_workers(path: Path | None, overrides: Overrides, workers: int, models: Models | None = None) -> None:
     """Serve with several processes until told to stop; a process that dies is replaced. Arguments as of `run`."""
-    serve = _config(path, overrides).serve
-    os.environ[_ENVIRONMENT] = json.dumps({"config": None if path is None else str(path), "overrides": overrides})
+    serve = _config(path, overrides, models).serve
+    arguments = {"config": None if path is None else str(path), "overrides": overrides, "models": models}
+    os.environ[_ENVIRONMENT] = json.dumps(arguments)
     config = _uvicorn("trim.server.run:worker_app", serve, workers=workers)
     Multiprocess(config, sockets=[config.bind_socket()]).run()
 
@@ -77,12 +83,13 @@ def run_workers(path: Path | None, overrides: Overrides, workers: int) -> None:
 def worker_app() -> Starlette:
     """The application of a worker process, from the environment that `run_workers` has set."""
     arguments = json.loads(os.environ[_ENVIRONMENT])
-    config = _config(Path(arguments["config"]) if arguments["config"] else None, arguments["overrides"])
+    path = Path(arguments["config"]) if arguments["config"] else None
+    config = _config(path, arguments["overrides"], arguments["models"])
     return create_app(lambda: open_gateway(config))
 
 
-def _config(path: Path | None, overrides: Overrides) -> Config:
-    config = load_config(path)
+def _config(path: Path | None, overrides: Overrides, models: Models | None) -> Config:
+    config = load_config(path, models=models)
     return replace(config, serve=replace(config.serve, **overrides))
 
 

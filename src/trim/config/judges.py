@@ -1,0 +1,51 @@
+"""The judge of a configuration, with what `[prm]` leaves to the models filled in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from trim.config.judge_names import judge_kind
+from trim.config.model_names import PRESETS
+from trim.config.settings import Config, ModelSettings, PriceSettings, PrmSettings
+from trim.errors import ConfigError
+from trim.scoring.registry import JUDGES
+from trim.types import Role
+
+
+def judge_for(config: Config) -> PrmSettings:
+    """`[prm]` with all that it leaves to the models: which judge it is, and where its model is.
+
+    This is the one place where that is decided. Without `[prm]` the shipped models have the shipped PRM, and of others
+    the strong one is asked.
+
+    Raises:
+        ConfigError: the model that is to judge is a class of the user's own.
+    """
+    prm, role = config.prm, config.judging_role()
+    if role is None:
+        return replace(prm, backend=judge_kind(prm.backend, None, served=False))
+    model = config.weak if role is Role.WEAK else config.strong
+    kind = judge_kind(prm.backend, role, served=model.backend != "embedded")
+    if model.backend == "embedded":
+        return replace(prm, backend=kind, model=model.model or role.value)
+    if model.backend not in PRESETS:
+        words = f"[{role.value}] backend {model.backend} is a class of your own and cannot judge"
+        raise ConfigError(f"{words}: write [prm] backend = ..., or --judge")
+    family = JUDGES[kind]
+    return replace(
+        prm,
+        backend=family.name,
+        model=model.model,
+        base_url=model.base_url,
+        api_key_env=prm.api_key_env or model.api_key_env,
+        template=model.template if prm.template == PrmSettings.template else prm.template,
+        tokenizer=prm.tokenizer or model.tokenizer,
+        prices=_prices(prm.prices, model, cached="prices.cached" in family.keys),
+    )
+
+
+def _prices(given: PriceSettings, model: ModelSettings, *, cached: bool) -> PriceSettings:
+    """Those of `[prm.prices]`, else of the model that judges; what a judge writes is not charged."""
+    if given not in (PriceSettings(), Config().prm.prices):
+        return given
+    return PriceSettings(model.prices.prompt, cached=model.prices.cached if cached else None)
