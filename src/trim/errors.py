@@ -105,6 +105,12 @@ class BackendError(TrimError):
         self.problem = problem
         self.hint = hint
 
+    def with_hint(self, hint: str) -> Self:
+        """The same, with what to do about it in place of what was said before."""
+        self.hint = hint
+        self.args = (f"{self.server}: {self.problem} ({hint})",)
+        return self
+
 
 class BackendTimeout(BackendError):
     """No answer in time."""

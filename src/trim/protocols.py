@@ -15,7 +15,7 @@ from trim.types import Action, Observation, Question, Sampling, Scores, Step, St
 @dataclass(frozen=True, slots=True)
 class Probe:
     """What a backend turned out to do; None: not tried, or does not apply. `problem` is the first thing that failed, in
-    one sentence; `context` is in tokens.
+    one sentence with what to do about it; `context` is in tokens, `first_text` in seconds.
     """
 
     server: str
@@ -24,13 +24,21 @@ class Probe:
     streaming: bool | None = None  # the answer came in several chunks
     stop: bool | None = None  # a stop string ends the text
     stop_told: bool | None = None  # and is told from the end of the solution
+    end_told: bool | None = None  # every answer said why it ended
     usage: bool | None = None  # token counts at the end
     running_usage: bool | None = None  # token counts in every chunk
-    continuation: bool | None = None  # a partial answer is continued
+    cached: bool | None = None  # says how many prompt tokens a prefix cache held
+    continuation: bool | None = None  # a partial answer is continued, not begun again
     repeats_prefix: bool | None = None  # its continuation in a chat begins with the partial answer
+    logprobs: bool | None = None  # of the tokens that it writes
     pooling: bool | None = None  # one score per step mark
     prompt_logprobs: bool | None = None
+    order: tuple[float, float] | None = None  # a judge's scores of a step that is plainly right, and plainly wrong
     context: int | None = None
+    template: str = ""  # the chat template, and where it comes from
+    first_text: float | None = None
+    tokens_per_second: float | None = None
+    notes: tuple[str, ...] = ()  # what is worth knowing and no problem
     problem: str | None = None
 
 

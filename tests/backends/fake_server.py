@@ -29,6 +29,11 @@ def tokens(text: str) -> list[str]:
     return re.findall(r"<extra_0>|\n\n|\s?\w+|[^\w\s]|\s", text)
 
 
+def _is_wrong(text: str) -> bool:
+    """Whether the fake judges find fault with a text: it says so, or it is the probe's wrong answer."""
+    return "wrong" in text or " 12" in text
+
+
 @dataclass
 class Habits:
     """What the server does; each request takes one entry of the lists."""
@@ -172,7 +177,7 @@ class _App:
         parts = tokens(prompt) if isinstance(prompt, str) else [str(i) for i in prompt]
         parts.append("x")
         offsets = [sum(map(len, parts[:i])) for i in range(len(parts))]
-        values = [None, *(-5.0 if "wrong" in part else -0.1 for part in parts[1:])]
+        values = [None, *(-5.0 if _is_wrong(part) else -0.1 for part in parts[1:])]
         # Of two tokens that might stand there: 0.5 and 0.3, or 0.98 and 0.01 where the text itself is sure.
         tops = [None, *({"a": math.log(p), "b": math.log(q)} for p, q in map(self.likeliest, parts[1:]))]
         logprobs = {"tokens": parts, "token_logprobs": values, "text_offset": offsets, "top_logprobs": tops}
@@ -202,7 +207,7 @@ class _App:
         if self.habits.pooling is not None:
             return self.habits.pooling
         parts = text.split(MARK)[:-1]
-        good = [0.1 if "wrong" in part else 0.9 for part in parts]
+        good = [0.1 if _is_wrong(part) else 0.9 for part in parts]
         if self.habits.more_scores < 0:
             good = good[: self.habits.more_scores]
         return [[1 - p, p] for p in good + [0.5] * self.habits.more_scores]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from tests.backends.fake_server import serving
 from trim.cli.main import main
 from trim.scoring.recalibrated import RecalibrationCurve
 
@@ -28,3 +30,38 @@ def test_a_dead_judge_is_found(
     assert "prm  FAILED: " in printed.out
     assert "127.0.0.1:9" in printed.out
     assert "not every backend can be used" in printed.err
+
+
+def _served(url: str, judge: str = "vllm") -> str:
+    model = f"base_url = '{url}/v1'\nmodel = 'm'\nretries = 0\ntemplate = 'trim'\n"
+    return f"[weak]\nbackend = 'vllm'\n{model}[strong]\nbackend = 'vllm'\n{model}[prm]\nbackend = '{judge}'\n{model}"
+
+
+@pytest.mark.parametrize("judge", ["vllm", "likelihood", "log-probability"])
+def test_every_role_is_tried(judge: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "trim.toml"
+    with serving() as habits:
+        config.write_text(_served(habits.url, judge))
+        assert main(["config", "check", str(config), "--probe"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split(":")[0].split() for line in lines[4:7]] == [["weak", "ok"], ["strong", "ok"], ["prm", "ok"]]
+        assert "a right step 0." in lines[6]
+        assert main(["config", "check", str(config), "--probe", "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["probes"]["weak"]["token_counts"] == "running"
+        assert told["probes"]["prm"]["ok"] and len(told["probes"]["prm"]["order"]) == 2
+        assert main(["config", "check", str(config), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["probes"] == {}
+
+
+def test_a_judge_that_finds_everything_right_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "trim.toml"
+    with serving(pooling=[[0.1, 0.9]]) as habits:
+        config.write_text(_served(habits.url))
+        assert main(["config", "check", str(config), "--probe", "--json"]) == 2
+        printed = capsys.readouterr()
+        told = json.loads(printed.out)["probes"]
+        assert [told[role]["ok"] for role in ("weak", "strong", "prm")] == [True, True, False]
+        assert "the shipped" not in told["prm"]["problem"]
+        assert printed.err.startswith("trim: ")
+        assert "prm" in printed.err

@@ -38,6 +38,7 @@ class Capabilities:
         seed: takes `seed`.
         logprobs: gives the log-probability of every token that it writes.
         max_tokens: the name of the limit in chat requests.
+        any_model: it has one model and takes any name for it.
     """
 
     completions: bool = True
@@ -52,13 +53,16 @@ class Capabilities:
     seed: bool = True
     logprobs: bool = False
     max_tokens: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    any_model: bool = False
 
 
 BACKENDS: dict[str, Capabilities] = {
     "vllm": Capabilities(chat="flags", stop="tells", running_usage=True, top_k=True, logprobs=True),
     "sglang": Capabilities(chat="flags", stop="tells", running_usage=True, top_k=True, logprobs=True),
-    "llama-server": Capabilities(chat="trailing", repeats_prefix=None, timings=True, top_k=True, logprobs=True),
-    "llama-cpp-python": Capabilities(usage=False, top_k=True),
+    "llama-server": Capabilities(
+        chat="trailing", repeats_prefix=None, timings=True, top_k=True, logprobs=True, any_model=True
+    ),
+    "llama-cpp-python": Capabilities(usage=False, top_k=True, any_model=True),
     "transformers": Capabilities(stop="keeps", usage=False, seed=True),
     "mistral": Capabilities(completions=False, chat="prefix", repeats_prefix=True, seed=False),
     "deepseek": Capabilities(completions=False, chat="prefix", seed=False),

@@ -9,6 +9,7 @@ account without credit are not.
 from __future__ import annotations
 
 import asyncio
+import difflib
 import json
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -18,11 +19,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from trim.backends.environment import check_connections, usable_key
+from trim.backends.environment import ApiKey, check_connections, usable_key
 from trim.backends.event_stream import EventStream, Source
 from trim.backends.server_errors import backend_error, html_words, is_html, reply_of, shortened, told_error
 from trim.backends.surrogates import whole_text, whole_texts
-from trim.errors import BackendError, BackendTimeout, BackendUnavailable, BadResponse, ConfigError
+from trim.errors import (
+    BackendError,
+    BackendRefused,
+    BackendTimeout,
+    BackendUnavailable,
+    BadResponse,
+    ConfigError,
+    ContentFiltered,
+    InputTooLong,
+    OutputTooLong,
+    QuotaExhausted,
+    RateLimited,
+)
 from trim.protocols import Probe
 from trim.types import Usage
 
@@ -30,6 +43,8 @@ if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
 
 T = TypeVar("T")
+_LISTED = 8  # names of models in an error
+_UNREACHABLE = "is it running, is base_url right? trim init finds the servers of this machine"
 
 
 class Server:
@@ -71,6 +86,7 @@ class Server:
         self._base_url = base_url
         # Never None: the SDK would send the environment's key for openai.com instead.
         self._key = usable_key(api_key, f"{role}: its key") if api_key else "none"
+        self._key_hint = _key_hint(api_key)
         self._is_openai = f".{parts.hostname}".endswith(".openai.com")
         self._timeout = timeout
         self._retries = retries
@@ -120,9 +136,12 @@ class Server:
 
         kind, url = AsyncStream[object], self._url(path)
         body = whole_texts(body)
-        opened = await self._answered(
-            lambda: self.client.post(url, body=body, cast_to=object, stream=True, stream_cls=kind)
-        )
+        try:
+            opened = await self._answered(
+                lambda: self.client.post(url, body=body, cast_to=object, stream=True, stream_cls=kind)
+            )
+        except BackendError as error:
+            raise await self.explained(error) from None
         source = Source(self.name, f"POST {_public(url)}", self._timeout, self._key, self._translate)
         return EventStream(source, opened.response.aiter_bytes(), opened.response.aclose)
 
@@ -132,6 +151,12 @@ class Server:
         Raises:
             BackendError: no such answer, after retries.
         """
+        try:
+            return await self._posted(path, body)
+        except BackendError as error:
+            raise await self.explained(error) from None
+
+    async def _posted(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         url, body = self._url(path), whole_texts(body)
         answer: object = await self._answered(lambda: self.client.post(url, body=body, cast_to=object))
         if isinstance(answer, str):
@@ -193,15 +218,41 @@ class Server:
 
     async def models(self) -> tuple[tuple[str, ...], int | None]:
         """Names of the models that the server offers, and our model's context in tokens where it says so (vLLM)."""
-        base = self._base_url.rstrip("/")
-        url = base if base.endswith("/v1") else f"{base}/v1"
-        answer: Any = await self._answered(lambda: self.client.get(f"{url}/models", cast_to=object))
+        url = f"{self._with_version()}/models"
+        answer: Any = await self._answered(lambda: self.client.get(url, cast_to=object))
         try:
             entries = {str(entry["id"]): entry for entry in answer["data"]}
         except (TypeError, KeyError):
             raise BadResponse(self.name, "/v1/models answered with something else than a list of models") from None
         length = entries.get(self.model, {}).get("max_model_len")
         return tuple(entries), length if isinstance(length, int) else None
+
+    def _with_version(self) -> str:
+        base = self._base_url.rstrip("/")
+        return base if base.endswith("/v1") else f"{base}/v1"
+
+    async def explained(self, error: BackendError) -> BackendError:
+        """The same error, with what the server's list of models says about it: that `base_url` lacks its `/v1`, or
+        which names its models have.
+        """
+        known = InputTooLong | OutputTooLong | ContentFiltered | RateLimited | QuotaExhausted | BackendTimeout
+        lacks = not urlsplit(self._base_url).path.strip("/")
+        refused = isinstance(error, BackendRefused) and error.status in (400, 404)
+        if isinstance(error, known) or not (lacks or refused or isinstance(error, BadResponse)):
+            return error
+        try:
+            async with asyncio.timeout(5.0), self.errors():
+                answer: Any = await self.client.get(f"{self._with_version()}/models", cast_to=object)
+                names = [str(entry["id"]) for entry in answer["data"]]
+        except (BackendError, TimeoutError, TypeError, KeyError):
+            return error
+        if lacks:
+            return error.with_hint(f"base_url lacks its /v1: {_public(self._with_version())} answers, so write that")
+        if refused and names and self.model not in names and "model" in error.problem.lower():
+            more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+            near = difflib.get_close_matches(self.model, names, _LISTED, 0.0)
+            return error.with_hint(f"set model to one that the server has: {', '.join(near[:_LISTED])}{more}")
+        return error
 
     async def probe(self) -> Probe:
         """Whether it answers at all, from its list of models. A server without such a list is there all the same."""
@@ -230,7 +281,7 @@ class Server:
         if isinstance(error, openai.APITimeoutError):
             return BackendTimeout(self.name, f"no answer within {self._timeout:g} s", "its load, or raise timeout")
         if isinstance(error, openai.APIConnectionError):
-            return BackendUnavailable(self.name, "cannot be reached", "is it running, is base_url right?")
+            return BackendUnavailable(self.name, "cannot be reached", _UNREACHABLE)
         if isinstance(error, openai.APIStatusError):
             return self._of_status(error)
         if type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2"):
@@ -250,7 +301,7 @@ class Server:
         found = backend_error(self.name, reply, self._key)
         if error.response.headers.get("x-should-retry") == "false":
             found.retryable = False
-        return found
+        return found.with_hint(self._key_hint) if error.status_code in (401, 403) and found.hint else found
 
 
 class ServerBackend:
@@ -310,6 +361,13 @@ class TokenCounter:
         """
         encoding = self._tokenizer.encode(text)
         return list(encoding.ids), list(encoding.offsets)
+
+
+def _key_hint(key: str | None) -> str:
+    """What to say of a key that a server does not take."""
+    if not key:
+        return "it wants a key: name the environment variable that holds it in api_key_env"
+    return f"check the key in {key.variable}" if isinstance(key, ApiKey) else "check the key that api_key_env names"
 
 
 def _public(url: str) -> str:

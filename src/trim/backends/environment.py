@@ -13,6 +13,20 @@ _PROXIES = ("all_proxy", "https_proxy", "http_proxy")
 _SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
+class ApiKey(str):
+    """A key from the environment: `variable` holds it, and is what may be shown of it."""
+
+    variable: str
+
+    def __new__(cls, key: str, variable: str) -> ApiKey:
+        made = super().__new__(cls, key)
+        made.variable = variable
+        return made
+
+    def __repr__(self) -> str:
+        return f"ApiKey(variable={self.variable!r})"
+
+
 def usable_key(key: str, source: str) -> str:
     """An API key as a header can carry it: without the white space around it, such as the end of a file's line.
 

@@ -44,6 +44,8 @@ class Answer:
             return read_chunk(await anext(self._chunks))
         except StopAsyncIteration:
             return None
+        except BadResponse as error:
+            raise await self._server.explained(error) from None
         except (AttributeError, TypeError, LookupError) as error:
             raise BadResponse(self._server.name, f"an answer of another shape: {error!r}") from None
 

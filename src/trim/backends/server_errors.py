@@ -28,6 +28,11 @@ from trim.errors import (
 )
 
 _LONGEST = 300  # characters of a server's message in ours
+LONGER_CONTEXT = (
+    "serve the model with a longer context (llama-server --ctx-size, vLLM --max-model-len, SGLang --context-length, "
+    "OLLAMA_CONTEXT_LENGTH), or ask for less"
+)
+"""What to do where a text does not fit."""
 
 
 def _any(*patterns: str) -> re.Pattern[str]:
@@ -242,7 +247,12 @@ def _of_words(server: str, reply: Reply, problem: str) -> BackendError | None:
     if reply.is_overflow:
         text = reply.all
         return InputTooLong(
-            server, problem, status=status, limit=_number(_LIMITS, text), prompt=_number(_PROMPTS, text)
+            server,
+            problem,
+            LONGER_CONTEXT,
+            status=status,
+            limit=_number(_LIMITS, text),
+            prompt=_number(_PROMPTS, text),
         )
     if reply.is_output:
         return OutputTooLong(server, problem, status=status, limit=_number(_COMPLETIONS, reply.all))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trim.cli.options import RAW
 from trim.config.factory import Backends, open_backends
@@ -12,9 +15,13 @@ from trim.config.policy import open_policy
 from trim.config.specs import identities
 from trim.errors import ConfigError
 
+if TYPE_CHECKING:
+    from trim.protocols import Probe
+
 _DESCRIPTION = """\
 Validates a configuration file and says which models and policy it names;
---probe tries its servers too.
+--probe tries its servers too, each with a real request whose answer is
+checked. Exit code 2 if something that routing needs is missing.
 
 example:
   trim config check trim.toml --probe
@@ -29,31 +36,61 @@ def register(config: argparse.ArgumentParser) -> None:
     check.description = _DESCRIPTION
     check.add_argument("config", type=Path, metavar="trim.toml")
     check.add_argument("--probe", action="store_true", help="try the servers and say what they can do")
+    check.add_argument("--json", action="store_true", help="print it as JSON")
     check.set_defaults(run=_check)
 
 
 async def _check(args: argparse.Namespace) -> int:
     config = load_config(args.config)
-    for role, name in identities(config).items():
-        print(f"{role:>6}  {name}")
-    policy = open_policy(config)
-    print(f"policy  {policy.name}" + ("" if policy.parameter is None else f" {policy.parameter:g}"))
+    models, policy = identities(config), open_policy(config)
+    if not args.json:
+        for role, name in models.items():
+            print(f"{role:>6}  {name}")
+        print(f"policy  {policy.name}" + ("" if policy.parameter is None else f" {policy.parameter:g}"))
+    found: dict[str, Probe] = {}
     async with open_backends(config) as backends:  # finds templates, keys and model folders that are not there
         if args.probe:
-            await _probe(args.config, backends)
-    print(f"{args.config} is valid")
+            found = await probe_roles(backends)
+    if args.json:
+        told = {"config": str(args.config), "models": models, "policy": policy.name, "parameter": policy.parameter}
+        print(json.dumps(told | {"probes": probes_as_json(found)}))
+    else:
+        print_probes(found)
+    if failed := [role for role, probe in found.items() if probe.problem is not None]:
+        raise ConfigError(f"{args.config}: not every backend can be used: {', '.join(failed)}")
+    if not args.json:
+        print(f"{args.config} is valid")
     return 0
 
 
-async def _probe(path: Path, backends: Backends) -> None:
-    """Try every backend and print what it can do."""
+async def probe_roles(backends: Backends) -> dict[str, Probe]:
+    """What each role's model turned out to do."""
+    from trim.backends.probe import try_judge, try_steps
+
+    found = {
+        "weak": await try_steps(backends.weak, await backends.weak.probe()),
+        "strong": await try_steps(backends.strong, await backends.strong.probe()),
+    }
+    return found | {"prm": await try_judge(backends.prm, await backends.prm.probe())}
+
+
+def print_probes(found: Mapping[str, Probe]) -> None:
+    """A line for each role."""
     from trim.backends.probe import describe
 
-    failed = False
-    for role, backend in (("weak", backends.weak), ("strong", backends.strong), ("prm", backends.prm)):
-        found = await backend.probe()
-        good = found.problem is None
-        failed = failed or not good
-        print(f"{role:>6}  {'ok' if good else 'FAILED'}: {describe(found)}")
-    if failed:
-        raise ConfigError(f"{path}: not every backend can be used")
+    for role, probe in found.items():
+        print(f"{role:>6}  {'ok' if probe.problem is None else 'FAILED'}: {describe(probe)}")
+
+
+def probes_as_json(found: Mapping[str, Probe]) -> dict[str, object]:
+    """The same as values, without what was not tried."""
+    from dataclasses import asdict
+
+    from trim.backends.probe import counting
+
+    told: dict[str, object] = {}
+    for role, probe in found.items():
+        values = {name: value for name, value in asdict(probe).items() if value not in (None, "", ())}
+        counts = {} if probe.usage is None else {"token_counts": counting(probe)}
+        told[role] = {"ok": probe.problem is None} | values | counts
+    return told

@@ -161,6 +161,6 @@ def _api_key(variable: str, role: str) -> str | None:
     key = os.environ.get(variable)
     if not key:
         raise ConfigError(f"[{role}] api_key_env names {variable}, which is not set: export {variable}=...")
-    from trim.backends.environment import usable_key
+    from trim.backends.environment import ApiKey, usable_key
 
-    return usable_key(key, f"[{role}] api_key_env: {variable}")
+    return ApiKey(usable_key(key, f"[{role}] api_key_env: {variable}"), variable)
