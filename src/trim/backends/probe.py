@@ -24,8 +24,10 @@ class Probed(Asked, Protocol):
 
     server: Server
     form: StepFormat
-    continuation: Continuation
     repetition: PrefixRepetition
+
+    @property
+    def continuation(self) -> Continuation: ...
 
 
 async def try_generator(model: Probed, probe: Probe) -> Probe:
