@@ -36,9 +36,11 @@ class Capabilities:
         timings: the same, with `timings_per_token`.
         top_k: takes `top_k`.
         seed: takes `seed`.
+        top_p: takes `top_p` beside `temperature`.
         logprobs: gives the log-probability of every token that it writes.
         max_tokens: the name of the limit in chat requests.
         any_model: it has one model and takes any name for it.
+        key_header: the header for the API key; empty: `Authorization`.
     """
 
     completions: bool = True
@@ -51,9 +53,11 @@ class Capabilities:
     timings: bool = False
     top_k: bool = False
     seed: bool = True
+    top_p: bool = True
     logprobs: bool = False
     max_tokens: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     any_model: bool = False
+    key_header: str = ""
 
 
 BACKENDS: dict[str, Capabilities] = {
@@ -68,8 +72,8 @@ BACKENDS: dict[str, Capabilities] = {
     "deepseek": Capabilities(completions=False, chat="prefix", seed=False),
     "openrouter": Capabilities(chat="trailing", repeats_prefix=None, top_k=True),
     "openai": Capabilities(completions=False, max_tokens="max_completion_tokens"),
-    "azure": Capabilities(completions=False, max_tokens="max_completion_tokens"),
-    "anthropic": Capabilities(completions=False, chat="trailing", seed=False),
+    "azure": Capabilities(completions=False, max_tokens="max_completion_tokens", key_header="api-key"),
+    "anthropic": Capabilities(completions=False, chat="trailing", seed=False, top_p=False),
     "gemini": Capabilities(completions=False, seed=False),
     "groq": Capabilities(completions=False),
     "xai": Capabilities(completions=False),

@@ -12,15 +12,17 @@ import asyncio
 import difflib
 import json
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from trim.backends.environment import ApiKey, check_connections, usable_key
 from trim.backends.event_stream import EventStream, Source
+from trim.backends.request_parameters import RequestParameters
 from trim.backends.server_errors import backend_error, html_words, is_html, reply_of, shortened, told_error
 from trim.backends.surrogates import whole_text, whole_texts
 from trim.errors import (
@@ -41,10 +43,13 @@ from trim.types import Usage
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
+    from openai._types import RequestOptions
 
 T = TypeVar("T")
 _LISTED = 8  # names of models in an error
 _UNREACHABLE = "is it running, is base_url right? trim init finds the servers of this machine"
+
+_AZURE = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
 
 
 class Server:
@@ -52,11 +57,17 @@ class Server:
 
     Args:
         role: what errors call it: "strong model" makes "strong model NAME at URL".
-        base_url: the API's address, for generators with its `/v1`.
+        base_url: the API's address, for generators with its `/v1`; what stands behind a `?` goes with every request.
         model: the name that the server knows the model by.
         api_key: the key, if one is needed.
         timeout: seconds without content after which a request is given up.
         retries: how often a request is tried again before it counts as failed.
+        omit: parameters that the model refuses: they are left out of requests for text.
+        extra_body: what these requests say besides, such as `{"provider": {"order": ["x"]}}`.
+        headers: what all requests carry besides.
+        key_header: the header for the key; empty: `Authorization`, or as the address needs it.
+
+    What a server refuses of a request is learnt from its refusal, see `trim.backends.request_parameters`.
 
     `patience`: a server that asks for more seconds until the next try is not tried again.
 
@@ -73,6 +84,10 @@ class Server:
         api_key: str | None = None,
         timeout: float = 60.0,
         retries: int = 3,
+        omit: tuple[str, ...] = (),
+        extra_body: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+        key_header: str = "",
     ) -> None:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -83,11 +98,17 @@ class Server:
         self.model = model
         self.patience = 60.0
         self.name = f"{role} {model} at {_public(base_url)}"
-        self._base_url = base_url
+        self.parameters = RequestParameters(self.name, omit, extra_body)
+        self._base_url = urlunsplit(parts._replace(query="", fragment=""))
+        self._query = dict(parse_qsl(parts.query))
         # Never None: the SDK would send the environment's key for openai.com instead.
         self._key = usable_key(api_key, f"{role}: its key") if api_key else "none"
         self._key_hint = _key_hint(api_key)
         self._is_openai = f".{parts.hostname}".endswith(".openai.com")
+        if not key_header and parts.hostname.endswith(_AZURE):
+            key_header = "api-key"
+        self._key_header = key_header
+        self._headers = dict(headers or {})
         self._timeout = timeout
         self._retries = retries
         self._client: AsyncOpenAI | None = None
@@ -106,12 +127,27 @@ class Server:
                 base_url=self._base_url,
                 timeout=Timeout(self._timeout, connect=min(self._timeout, 10.0)),
                 max_retries=0,  # see `_answered`
+                default_query=self._query,
             )
             if not self._is_openai:  # OPENAI_ORG_ID, OPENAI_PROJECT_ID, OPENAI_ADMIN_KEY and OPENAI_CUSTOM_HEADERS
                 client.organization = client.project = client.admin_api_key = None
                 client._custom_headers = {}
             self._client = client
         return self._client
+
+    def _options(self) -> RequestOptions:
+        """The headers of every request."""
+        from openai import Omit
+
+        headers: dict[str, str | Omit] = {**self._headers}
+        if self._key_header:
+            headers |= {self._key_header: self._key, "Authorization": Omit()}
+        return {"headers": headers}
+
+    @property
+    def learnt(self) -> tuple[str, ...]:
+        """What this server was found to refuse of requests, in words."""
+        return self.parameters.learnt
 
     def prepare(self) -> None:
         """Import now what the first request would wait for."""
@@ -136,10 +172,13 @@ class Server:
 
         kind, url = AsyncStream[object], self._url(path)
         body = whole_texts(body)
+
+        def send(fitted: dict[str, Any]) -> Awaitable[AsyncStream[object]]:
+            options = self._options()
+            return self.client.post(url, body=fitted, cast_to=object, options=options, stream=True, stream_cls=kind)
+
         try:
-            opened = await self._answered(
-                lambda: self.client.post(url, body=body, cast_to=object, stream=True, stream_cls=kind)
-            )
+            opened = await self._answered(lambda: self._fitted(path, body, send))
         except BackendError as error:
             raise await self.explained(error) from None
         source = Source(self.name, f"POST {_public(url)}", self._timeout, self._key, self._translate)
@@ -158,7 +197,11 @@ class Server:
 
     async def _posted(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         url, body = self._url(path), whole_texts(body)
-        answer: object = await self._answered(lambda: self.client.post(url, body=body, cast_to=object))
+
+        def send(fitted: dict[str, Any]) -> Awaitable[object]:
+            return self.client.post(url, body=fitted, cast_to=object, options=self._options())
+
+        answer = await self._answered(lambda: self._fitted(path, body, send))
         if isinstance(answer, str):
             answer = self._parsed(answer, url)
         if not isinstance(answer, dict):
@@ -188,6 +231,25 @@ class Server:
                 yield event
         finally:
             await events.close()
+
+    async def _fitted(self, path: str, body: dict[str, Any], send: Callable[[dict[str, Any]], Awaitable[T]]) -> T:
+        """What a request gives; where its parameters are refused, what it gives without them."""
+        from openai import APIStatusError
+
+        if path not in ("completions", "chat/completions"):
+            return await send(body)
+        sent = self.parameters.fitted(body)
+        while True:
+            try:
+                return await send(sent)
+            except APIStatusError as error:
+                if error.status_code not in (400, 422):
+                    raise
+                self.parameters.learn(error.response.text, sent)
+                fitted = self.parameters.fitted(body)  # as another request may have learnt meanwhile, too
+                if fitted == sent:
+                    raise
+                sent = fitted
 
     async def _answered(self, send: Callable[[], Awaitable[T]]) -> T:
         """What a request gives, tried again where that may help."""
@@ -219,9 +281,10 @@ class Server:
     async def models(self) -> tuple[tuple[str, ...], int | None]:
         """Names of the models that the server offers, and our model's context in tokens where it says so (vLLM)."""
         url = f"{self._with_version()}/models"
-        answer: Any = await self._answered(lambda: self.client.get(url, cast_to=object))
+        answer: Any = await self._answered(lambda: self.client.get(url, cast_to=object, options=self._options()))
         try:
-            entries = {str(entry["id"]): entry for entry in answer["data"]}
+            # Gemini lists `models/NAME` and takes NAME.
+            entries = {str(entry["id"]).removeprefix("models/"): entry for entry in answer["data"]}
         except (TypeError, KeyError):
             raise BadResponse(self.name, "/v1/models answered with something else than a list of models") from None
         length = entries.get(self.model, {}).get("max_model_len")
@@ -229,7 +292,7 @@ class Server:
 
     def _with_version(self) -> str:
         base = self._base_url.rstrip("/")
-        return base if base.endswith("/v1") else f"{base}/v1"
+        return base if re.search(r"/v\d", urlsplit(base).path) else f"{base}/v1"
 
     async def explained(self, error: BackendError) -> BackendError:
         """The same error, with what the server's list of models says about it: that `base_url` lacks its `/v1`, or
@@ -242,7 +305,7 @@ class Server:
             return error
         try:
             async with asyncio.timeout(5.0), self.errors():
-                answer: Any = await self.client.get(f"{self._with_version()}/models", cast_to=object)
+                answer: Any = await self.client.get(f"{self._with_version()}/models", cast_to=object, options=self._options())
                 names = [str(entry["id"]) for entry in answer["data"]]
         except (BackendError, TimeoutError, TypeError, KeyError):
             return error
@@ -309,13 +372,36 @@ class ServerBackend:
 
     Args:
         kind: what `identity` begins with.
-        role, base_url, model, api_key, timeout, retries: see `Server`.
+        role, base_url, model, api_key, timeout, retries, omit, extra_body, headers, key_header: see `Server`.
     """
 
     def __init__(
-        self, kind: str, role: str, base_url: str, model: str, *, api_key: str | None, timeout: float, retries: int
+        self,
+        kind: str,
+        role: str,
+        base_url: str,
+        model: str,
+        *,
+        api_key: str | None,
+        timeout: float,
+        retries: int,
+        omit: tuple[str, ...] = (),
+        extra_body: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+        key_header: str = "",
     ) -> None:
-        self.server = Server(role, base_url, model, api_key=api_key, timeout=timeout, retries=retries)
+        self.server = Server(
+            role,
+            base_url,
+            model,
+            api_key=api_key,
+            timeout=timeout,
+            retries=retries,
+            omit=omit,
+            extra_body=extra_body,
+            headers=headers,
+            key_header=key_header,
+        )
         self.identity = f"{kind}:{model} at {base_url}"
         self.usage = Usage()
 

@@ -16,6 +16,7 @@ import asyncio
 import copy
 import random
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +29,15 @@ from trim.backends.response_stream import Answer, whole
 from trim.backends.step_assembly import Assembler, Begun, Chunk, Terms
 from trim.backends.token_counts import TextCounter
 from trim.backends.token_limits import TokenLimits
-from trim.errors import BackendError, BackendTimeout, BadResponse, ConfigError, InputTooLong, OutputTooLong
+from trim.errors import (
+    BackendError,
+    BackendRefused,
+    BackendTimeout,
+    BadResponse,
+    ConfigError,
+    InputTooLong,
+    OutputTooLong,
+)
 from trim.prompts import ChatTemplate
 from trim.protocols import LateCounts, Probe, StepStream
 from trim.reasoning import fed
@@ -38,6 +47,7 @@ from trim.types import Finish, Question, Role, Sampling, Step, StepOptions
 from trim.visible_text import reasons
 
 _RESUMES = 3  # times in a row that a broken stream is taken up again
+_FLAGS = ("add_generation_prompt", "continue_final_message")
 _INSTRUCTION = (
     "{question}\n\nThis is the beginning of a solution:\n\n{prefix}\n\nContinue it from exactly there. Don't "
     "repeat what is written, don't comment on it. Put a blank line between steps."
@@ -63,6 +73,7 @@ class OpenAIGenerator(ServerBackend):
         context: tokens that the model can read; None: as the server says, if it does.
         max_tokens: completion tokens of a stream at most, where its options do not say.
         logprobs: ask for log-probabilities, so that steps carry `Step.logprob` and `Step.least_logprob`.
+        omit, extra_body, headers: see `trim.backends.client.Server`.
 
     The request's seed comes from (seed, question, index of the step, attempt) of the first step asked for; later steps
     of a stream that is kept open are drawn as the server goes on from there.
@@ -89,12 +100,26 @@ class OpenAIGenerator(ServerBackend):
         context: int | None = None,
         max_tokens: int = 2048,
         logprobs: bool = False,
+        omit: tuple[str, ...] = (),
+        extra_body: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
-        kind, name = backend if isinstance(backend, str) else "custom", f"{role.value} model"
-        super().__init__(kind, name, base_url, model, api_key=api_key, timeout=timeout, retries=retries)
-        self.role = role
         self.able = capabilities(backend) if isinstance(backend, str) else backend
-        self.continuation = continuation
+        super().__init__(
+            backend if isinstance(backend, str) else "custom",
+            f"{role.value} model",
+            base_url,
+            model,
+            api_key=api_key,
+            timeout=timeout,
+            retries=retries,
+            omit=omit,
+            extra_body=extra_body,
+            headers=headers,
+            key_header=self.able.key_header,
+        )
+        self.role = role
+        self._continuation: Continuation = continuation
         self.template = template
         self.form = form or StepFormat()
         self.sampling = sampling or Sampling()
@@ -127,6 +152,12 @@ class OpenAIGenerator(ServerBackend):
         if self.logprobs and not able.logprobs:
             raise ConfigError(f"{name}: this backend gives no log-probabilities")
 
+    @property
+    def continuation(self) -> Continuation:
+        """How a partial solution is continued: as declared, in words once the server has refused to continue one."""
+        refused = self._continuation == "chat" and not self.server.parameters.prefill
+        return "instruct" if refused else self._continuation
+
     def steps(self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()) -> StepStream:
         """Continue `kept`; see `trim.protocols.StepGenerator`."""
         return _Stream(self, question, kept, options)
@@ -157,8 +188,7 @@ class OpenAIGenerator(ServerBackend):
         prefix = template.clean(prefix) if self.continuation == "instruct" else template.clean_answer(prefix)
         messages: list[dict[str, Any]] = [*template.conversation(question.text, question.messages)]
         if prefix and self.continuation == "instruct":
-            asked = messages[-1]["content"]
-            messages[-1]["content"] = _INSTRUCTION.format(question=asked, prefix=prefix.strip())
+            messages[-1] = _in_words(messages[-1], prefix)
         if prefix and self.continuation == "chat":
             last = {"role": "assistant", "content": prefix}
             messages.append(last | {"prefix": True} if self.able.chat == "prefix" else last)
@@ -170,9 +200,10 @@ class OpenAIGenerator(ServerBackend):
         body: dict[str, Any] = {
             "model": self.server.model,
             "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
             "stream": able.stream,
         }
+        if able.top_p:
+            body["top_p"] = sampling.top_p
         if able.seed:
             body["seed"] = seed
         if able.top_k and sampling.top_k > 0:
@@ -202,12 +233,30 @@ class OpenAIGenerator(ServerBackend):
         return body
 
     async def send(self, body: dict[str, Any]) -> Answer:
-        """Send a request; returns once the server has begun to answer."""
-        path = "completions" if "prompt" in body else "chat/completions"
+        """Send a request; returns once the server has begun to answer. A server that refuses to continue a partial
+        answer is asked in words.
+        """
         self.usage.calls += 1
+        try:
+            return await self._send(body)
+        except BackendRefused as refusal:
+            partial = "messages" in body and body["messages"][-1]["role"] == "assistant"
+            if not partial or not self.server.parameters.learn_prefill(refusal.problem):
+                raise
+            *messages, asked, begun = body["messages"]
+            others = {name: value for name, value in body.items() if name not in _FLAGS}
+            return await self._send(others | {"messages": [*messages, _in_words(asked, begun["content"])]})
+
+    async def _send(self, body: dict[str, Any]) -> Answer:
+        path = "completions" if "prompt" in body else "chat/completions"
         if not body["stream"]:
             return Answer(self.server, whole(await self.server.post(path, body)))
         return Answer(self.server, await self.server.open_stream(path, body))
+
+
+def _in_words(asked: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """A message, as one that asks for the continuation of the answer begun."""
+    return asked | {"content": _INSTRUCTION.format(question=asked["content"], prefix=prefix.strip())}
 
 
 class _Stream:

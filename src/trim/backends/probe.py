@@ -49,8 +49,10 @@ class Probed(Asked, Protocol):
     form: StepFormat
     able: Capabilities
     template: ChatTemplate | None
-    continuation: Continuation
     repetition: PrefixRepetition
+
+    @property
+    def continuation(self) -> Continuation: ...
 
 
 @dataclass
