@@ -305,7 +305,8 @@ class Server:
             return error
         try:
             async with asyncio.timeout(5.0), self.errors():
-                answer: Any = await self.client.get(f"{self._with_version()}/models", cast_to=object, options=self._options())
+                url = f"{self._with_version()}/models"
+                answer: Any = await self.client.get(url, cast_to=object, options=self._options())
                 names = [str(entry["id"]) for entry in answer["data"]]
         except (BackendError, TimeoutError, TypeError, KeyError):
             return error
