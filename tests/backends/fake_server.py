@@ -54,6 +54,9 @@ class Habits:
     ends: list[int | None] = field(default_factory=list)  # end the stream in order after so many tokens
     hang: float = 0.0  # seconds before any answer
     message: str = "no"  # of the errors
+    models: list[dict[str, Any]] | None = None  # that it lists, instead of one called m
+    props: dict[str, Any] | None = None  # of llama-server
+    key: str = ""  # that it wants
     more_scores: int = 0
     pooling: list[Any] | None = None  # `data` of each text, instead of scores
     max_batch: int = 1000
@@ -75,6 +78,8 @@ class _App:
         if habits.hang:
             await asyncio.sleep(habits.hang)
         status = habits.statuses.pop(0) if habits.statuses else 200
+        if habits.key and request.headers.get("authorization") != f"Bearer {habits.key}":
+            return JSONResponse({"error": {"message": f"Incorrect API key: {request.headers['authorization']}"}}, 401)
         if status != 200:
             body = {"error": {"message": habits.message, "code": status}}
             return JSONResponse(body, status, headers={"retry-after-ms": "5"})
@@ -83,7 +88,11 @@ class _App:
     async def models(self, request: Request) -> Response:
         if refusal := await self.refuse(request):
             return refusal
-        return JSONResponse({"object": "list", "data": [{"id": "m", "max_model_len": self.habits.context}]})
+        models = self.habits.models or [{"id": "m", "max_model_len": self.habits.context}]
+        return JSONResponse({"object": "list", "data": models})
+
+    async def properties(self, request: Request) -> Response:
+        return JSONResponse(self.habits.props, 200 if self.habits.props is not None else 404)
 
     async def generate(self, request: Request) -> Response:
         if refusal := await self.refuse(request):
@@ -93,6 +102,8 @@ class _App:
         prompt = body["messages"][-1]["content"] if chat else body["prompt"]
         if body.get("echo"):
             return self.echo(prompt)
+        if "Answer Yes or No" in prompt:
+            return JSONResponse(self.verdict(prompt))
         if len(tokens(prompt)) + body.get("max_tokens", 16) > habits.context:
             message = f"This model's maximum context length is {habits.context} tokens, you requested more."
             return JSONResponse({"error": {"message": message}}, 400)
@@ -172,6 +183,15 @@ class _App:
             return rest[:limit], {"finish_reason": "length"} | told
         return rest, {"finish_reason": "stop"} | told
 
+    @staticmethod
+    def verdict(prompt: str) -> dict[str, Any]:
+        """What it says about the last step: no, if that is wrong."""
+        word = "No" if _is_wrong(prompt.partition("Solution so far:")[2]) else "Yes"
+        top = [{"token": token, "logprob": -0.1 if token == word else -2.4} for token in ("Yes", "No")]
+        content = [{"token": word, "logprob": -0.1, "top_logprobs": top}]
+        choice = {"message": {"content": word}, "finish_reason": "stop", "logprobs": {"content": content}}
+        return {"choices": [choice], "usage": {"prompt_tokens": len(tokens(prompt)), "completion_tokens": 1}}
+
     def echo(self, prompt: str | list[int]) -> Response:
         """Log-probabilities of the prompt: -5 for a token that is "wrong", else -0.1."""
         parts = tokens(prompt) if isinstance(prompt, str) else [str(i) for i in prompt]
@@ -218,6 +238,7 @@ def application(habits: Habits) -> Starlette:
     app = _App(habits)
     routes = [
         Route("/v1/models", app.models),
+        Route("/props", app.properties),
         Route("/v1/completions", app.generate, methods=["POST"]),
         Route("/v1/chat/completions", app.generate, methods=["POST"]),
         Route("/pooling", app.pool, methods=["POST"]),

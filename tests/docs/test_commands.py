@@ -92,7 +92,7 @@ def test_options_in_the_text_exist() -> None:
     assert not unknown
 
 
-_OTHERS = {"--no-deps", "--no-enable-chunked-prefill"}
+_OTHERS = {"--no-deps", "--no-enable-chunked-prefill", "--ctx-size", "--max-model-len", "--context-length"}
 """Options of other programs."""
 
 

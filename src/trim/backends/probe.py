@@ -303,7 +303,7 @@ def _notes(model: Probed, probe: Probe) -> tuple[str, ...]:
     notes = []
     if not probe.usage:
         notes.append("it counts no tokens: they are estimated and marked with ~")
-    if probe.models and model.server.model not in probe.models:
+    if probe.models and not any(model.server.model in name for name in probe.models):
         notes.append(f"it takes any name for its model, {', '.join(probe.models)}")
     if probe.context is not None and _LEAST_CONTEXT <= probe.context < _SMALL_CONTEXT:
         notes.append(f"a context of {probe.context} tokens is little: {LONGER_CONTEXT}")

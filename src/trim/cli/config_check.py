@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from trim.cli.options import RAW
@@ -75,11 +76,17 @@ async def probe_roles(backends: Backends) -> dict[str, Probe]:
 
 
 def print_probes(found: Mapping[str, Probe]) -> None:
-    """A line for each role."""
+    """What is to be said of each role; a problem in one line, as all errors."""
     from trim.backends.probe import describe
 
     for role, probe in found.items():
-        print(f"{role:>6}  {'ok' if probe.problem is None else 'FAILED'}: {describe(probe)}")
+        if probe.problem is not None:
+            print(f"{role:>6}  FAILED: {probe.problem}")
+            continue
+        server, *words = describe(probe).split("; ")
+        print(f"{role:>6}  ok: {server}")
+        for line in words:
+            print(fill(line, 79, initial_indent=" " * 8, subsequent_indent=" " * 10, break_on_hyphens=False))
 
 
 def probes_as_json(found: Mapping[str, Probe]) -> dict[str, object]:

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 _OVERVIEW = """\
 A weak model writes a solution step by step, a process reward model scores
 every step, and a policy decides which few steps an expensive strong model
-rewrites. Without --config the tiny models in the package are used: no GPU,
-no network.
+rewrites. Without a trim.toml, which trim init writes for your models, the
+tiny models in the package are used: no GPU, no network.
 
 examples:
   trim demo                                  see it work
+  trim init                                  set it up for your own models
   trim solve "A loaf of sourdough at the bakery costs \\$8. \\
 biscuits cost \\$5 each. How much more do 10 loaves of sourdough cost than \\
 10 biscuits?"
@@ -47,6 +48,7 @@ COMMANDS = {
     "report": ("report", "make a run's report again, or compare two runs"),
     "eval-prm": ("eval_prm", "how good a process reward model is"),
     "record": ("record", "record solutions and continuations, to evaluate without models"),
+    "init": ("init", "find models on this machine and write a trim.toml"),
     "serve": ("serve", "an OpenAI-compatible server"),
     "key": ("key", "make an API key for trim serve"),
     "config": ("config_check", "check a configuration file"),

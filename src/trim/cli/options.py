@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,18 @@ if TYPE_CHECKING:
 
 RAW = argparse.RawDescriptionHelpFormatter
 DEMO_SEED = 900_000
+DEFAULT = Path("trim.toml")
+"""The configuration where `--config` names none, if there is such a file; `trim init` writes it."""
 _EXAMPLES = {"weak": "ollama/qwen2.5:1.5b", "strong": "openai/gpt-4.1-mini"}
 
 
 def config_option(parser: argparse.ArgumentParser) -> None:
     """Add `--config`, a file of models and limits, and the models that may be named without one; see `configured`."""
     parser.add_argument(
-        "--config", type=Path, metavar="trim.toml", help="models and limits (default: the embedded pair)"
+        "--config",
+        type=Path,
+        metavar="trim.toml",
+        help="models and limits (default: ./trim.toml if there is one, else the embedded pair)",
     )
     for role in ("weak", "strong"):
         parser.add_argument(
@@ -39,6 +45,17 @@ def judge_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def config_path(args: argparse.Namespace) -> Path | None:
+    """The file of `--config`, or `trim.toml` in the current folder, of which a line on standard error tells; None:
+    neither.
+    """
+    path: Path | None = args.config
+    if path is None and DEFAULT.is_file():
+        print(f"using ./{DEFAULT} (--config names another file)", file=sys.stderr)
+        return DEFAULT
+    return path
+
+
 def configured(args: argparse.Namespace) -> Config:
     """The configuration that a command's `--config` and models give.
 
@@ -48,7 +65,7 @@ def configured(args: argparse.Namespace) -> Config:
     from trim.config.loading import load_config
 
     given = vars(args)
-    return load_config(args.config, models={role: given.get(role) for role in ("weak", "strong", "judge")})
+    return load_config(config_path(args), models={role: given.get(role) for role in ("weak", "strong", "judge")})
 
 
 def accept_option(parser: argparse.ArgumentParser) -> None:

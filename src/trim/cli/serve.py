@@ -7,13 +7,13 @@ import logging
 import signal
 from importlib.util import find_spec
 
-from trim.cli.options import config_option, count
+from trim.cli.options import config_option, config_path, count
 from trim.errors import MissingExtra
 
 _DESCRIPTION = """\
 Serves step routing behind OpenAI's API: change the base URL in the client
-that you already use. Without --config the shipped models answer, without GPU
-or network. More settings are in [serve] of the configuration
+that you already use. Without a trim.toml the shipped models answer, without
+GPU or network. More settings are in [serve] of the configuration
 (docs/how-to/use-the-gateway.md).
 
 examples:
@@ -55,8 +55,9 @@ async def _serve(args: argparse.Namespace) -> int:
     given = {name: value for name in Overrides.__annotations__ if (value := vars(args)[name]) is not None}
     overrides = Overrides(**given)  # type: ignore[typeddict-item]  # argparse has checked their types
     models = {"weak": args.weak, "strong": args.strong, "judge": args.judge}
+    config = config_path(args)
     if args.workers > 1:
-        run_workers(args.config, overrides, args.workers, models)
+        run_workers(config, overrides, args.workers, models)
     else:
-        await run(args.config, overrides, models)
+        await run(config, overrides, models)
     return 0

@@ -1,0 +1,258 @@
+"""`trim init`: find models, write a first `trim.toml`, and try it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trim.cli.config_check import print_probes, probe_roles, probes_as_json
+from trim.config.starter import Choice, by_size, document, keys_in, suggested
+from trim.errors import BackendError, ConfigError
+
+if TYPE_CHECKING:
+    from trim.backends.discovery import FoundModel, FoundServer
+    from trim.config.settings import Config
+    from trim.protocols import Probe
+    from trim.types import Trace
+
+_DESCRIPTION = """\
+Finds model servers on this machine (Ollama, llama-server, vLLM, SGLang, LM
+Studio) and keys in the environment, asks which models to use, writes a
+commented trim.toml, and tries it on a small problem. It never overwrites a
+file without being asked to. The other commands read ./trim.toml by
+themselves.
+
+examples:
+  trim init
+  trim init --yes            the smallest model is weak, the largest strong
+  trim init --weak ollama/qwen2.5:1.5b --strong openai/gpt-4.1-mini
+"""
+_PROBLEM = "A box holds 12 pens. Ann buys 3 boxes and gives away 8 pens. How many pens does she have left?"
+_USUAL_PORT = 8080
+_SHOWN = 20  # models
+
+
+def register(init: argparse.ArgumentParser) -> None:
+    """Give the parser its description, options and `run`."""
+    init.description = _DESCRIPTION
+    init.add_argument("--weak", metavar="MODEL", help="the weak model: KIND/MODEL or KIND/MODEL@URL")
+    init.add_argument("--strong", metavar="MODEL", help="the strong model")
+    init.add_argument("--judge", metavar="JUDGE", help="what scores steps (default: what fits the models)")
+    init.add_argument(
+        "--server", metavar="URL", action="append", default=[], help="look for models there, too; may be repeated"
+    )
+    init.add_argument("--out", type=Path, default=Path("trim.toml"), metavar="FILE", help="(default: trim.toml)")
+    init.add_argument("--yes", action="store_true", help="ask nothing, take what is suggested")
+    init.add_argument("--force", action="store_true", help="overwrite the file if it exists")
+    init.add_argument("--no-probe", action="store_true", help="only write the file")
+    init.add_argument("--json", action="store_true", help="print what was found as JSON; needs --yes")
+    init.set_defaults(run=_init)
+
+
+async def _init(args: argparse.Namespace) -> int:
+    from trim.backends.discovery import find_servers
+
+    _check(args)
+    if not args.json:
+        print("looking for model servers on this machine ...", flush=True)
+    servers = await find_servers(args.server)
+    models = [model for server in servers for model in server.models]
+    keys = keys_in(os.environ)
+    if not args.json:
+        _print_found(servers, keys)
+    choice = _choice(args, models, keys)
+    _write(args.out, document(choice, port=_free_port(servers)), force=args.force, ask=not args.yes)
+    told = {
+        "servers": [asdict(server) for server in servers],
+        "keys": keys,
+        "config": str(args.out),
+        **asdict(choice),
+    }
+    if args.no_probe:
+        print(json.dumps(told) if args.json else f"wrote {args.out}\nnext: trim config check {args.out} --probe")
+        return 0
+    if not args.json:
+        print(f"wrote {args.out}; trying it ...", flush=True)
+    return await _try(args, told)
+
+
+def _check(args: argparse.Namespace) -> None:
+    """What can be wrong before anything is looked for."""
+    if not args.yes and (args.json or not sys.stdin.isatty()):
+        raise ConfigError("trim init asks questions, and this is no terminal: add --yes, or --weak and --strong too")
+    if args.yes and args.out.exists() and not args.force:
+        raise ConfigError(f"{args.out} exists: add --force to overwrite it, or --out FILE for another one")
+
+
+def _print_found(servers: list[FoundServer], keys: dict[str, str]) -> None:
+    for server in servers:
+        print(f"  {server.kind} at {server.url}{f' ({server.trouble})' if server.trouble else ''}")
+        for model in server.models[:_SHOWN]:
+            print(f"      {model.name}{_size(model)}")
+        if len(server.models) > _SHOWN:
+            print(f"      and {len(server.models) - _SHOWN} more")
+    if not servers:
+        print("  none found at the usual ports (--server URL names another place)")
+    for kind, variable in keys.items():
+        print(f"  {variable} is set: {kind}/MODEL can be used")
+
+
+def _size(model: FoundModel) -> str:
+    words = [] if model.parameters is None else [f"{model.parameters / 1e9:.2g} billion parameters"]
+    words += [] if model.context is None else [f"context {model.context:,}"]
+    words += ["a process reward model"] if model.scores else []
+    return f" ({', '.join(words)})" if words else ""
+
+
+def _choice(args: argparse.Namespace, models: list[FoundModel], keys: dict[str, str]) -> Choice:
+    """The models: as options say, as is suggested, or as is answered."""
+    from trim.config.model_names import settings_of
+
+    try:
+        choice = suggested(models, weak=args.weak, strong=args.strong, judge=args.judge)
+    except ConfigError as error:
+        if args.yes:
+            hosted = f" ({', '.join(keys.values())} set: {next(iter(keys))}/MODEL)" if keys else ""
+            raise ConfigError(f"{error}{hosted}") from None
+        choice = Choice(args.weak or "", args.strong or "", args.judge)
+    if not args.yes:
+        weak = args.weak or _ask("weak model", choice.weak, models)
+        strong = args.strong or _ask("strong model", choice.strong, models)
+        judge = args.judge or _ask("judge (empty: what fits the models)", choice.judge or "", [])
+        choice = Choice(weak, strong, judge or None)
+    for role, name in (("weak", choice.weak), ("strong", choice.strong)):
+        settings_of(name, role)
+    return choice
+
+
+def _ask(what: str, suggestion: str, models: list[FoundModel]) -> str:
+    """An answer from the terminal: a model's name, or the number of one that was found."""
+    ordered = by_size(models)
+    for number, model in enumerate(ordered[:_SHOWN], 1):
+        print(f"  {number}. {model.full_name}")
+    answer = _answer(f"{what}{f' [{suggestion}]' if suggestion else ''}: ")
+    if answer.isdecimal() and 0 < int(answer) <= len(ordered):
+        return ordered[int(answer) - 1].full_name
+    return answer or suggestion
+
+
+def _answer(question: str) -> str:
+    try:
+        return input(question).strip()
+    except EOFError:
+        raise ConfigError("no answer came, and nothing was written") from None
+
+
+def _write(path: Path, text: str, *, force: bool, ask: bool) -> None:
+    """Write the file, whole or not at all; an existing one only if that is wanted."""
+    from trim.atomic import write_text
+
+    kept = path.exists() and not force
+    if kept and not (ask and _answer(f"{path} exists; overwrite it? [y/N]: ").lower() in ("y", "yes")):
+        raise ConfigError(f"{path} exists and was left as it is: --out FILE writes another one")
+    write_text(path, text)
+
+
+def _free_port(servers: list[FoundServer]) -> int | None:
+    """A port for the gateway where a model server has the usual one."""
+    from urllib.parse import urlsplit
+
+    taken = {urlsplit(server.url).port for server in servers}
+    if _USUAL_PORT not in taken:
+        return None
+    for port in range(_USUAL_PORT + 10, _USUAL_PORT + 100):
+        with socket.socket() as tried:
+            if tried.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+    return 0
+
+
+async def _try(args: argparse.Namespace, told: dict[str, object]) -> int:
+    """Probe every role, solve a small problem, and say what that means."""
+    from trim.config.factory import open_backends
+    from trim.config.loading import load_config
+    from trim.config.policy import open_policy
+    from trim.tasks.final_answers import final_answer
+    from trim.types import Question
+
+    config = load_config(args.out)
+    async with open_backends(config) as backends:
+        found = await probe_roles(backends)
+        if not args.json:
+            print_probes(found)
+        trace = None
+        if failed := [role for role, probe in found.items() if probe.problem is not None]:
+            problem = f"{', '.join(failed)} cannot be used yet: see above"
+        else:
+            try:
+                trace = await backends.router(open_policy(config)).route(Question(_PROBLEM))
+                problem = "" if trace.text.strip() else "the answer to a small problem was empty"
+            except BackendError as error:
+                problem = str(error)
+    if args.json:
+        solved = None if trace is None else {"answer": final_answer(trace.said), "seconds": trace.seconds}
+        more = {"probes": probes_as_json(found), "solved": solved, "per_1000_questions": _estimate(config, trace)}
+        print(json.dumps(told | more, default=str))
+    elif trace is not None:
+        print(
+            f"\n{_PROBLEM}\nanswer {final_answer(trace.said) or 'none'} (36 - 8 = 28 is right) in {trace.seconds:.1f} s"
+        )
+        _print_estimate(config, trace)
+    if problem:
+        raise ConfigError(f"{args.out} was written, but {problem}; then: trim config check {args.out} --probe")
+    if not args.json:
+        _print_next(args.out, config, found)
+    return 0
+
+
+def _estimate(config: Config, trace: Trace | None) -> dict[str, object]:
+    """Tokens and cost of 1,000 questions like this one; no cost where a role that was used has no price."""
+    if trace is None:
+        return {}
+    tokens = {
+        role.value: {"prompt": 1000 * used.prompt_tokens, "completion": 1000 * used.completion_tokens}
+        for role, used in trace.usage.items()
+    }
+    unpriced = [
+        role.value
+        for role, used in trace.usage.items()
+        if (used.prompt_tokens or used.completion_tokens) and not _priced(config, role.value)
+    ]
+    return {"tokens": tokens, "cost": None if unpriced else 1000 * trace.cost, "unpriced": unpriced, "estimate": True}
+
+
+def _priced(config: Config, role: str) -> bool:
+    prices = config.roles()[role].prices
+    return prices.prompt > 0 or prices.completion > 0
+
+
+def _print_estimate(config: Config, trace: Trace) -> None:
+    estimate = _estimate(config, trace)
+    print("for 1,000 questions like it, a rough estimate from this one:")
+    for role, used in trace.usage.items():
+        if used.prompt_tokens or used.completion_tokens:
+            written = f", {used.completion_tokens:,} thousand written" if used.completion_tokens else ""
+            print(f"  {role.value:>6}  {used.prompt_tokens:,} thousand tokens read{written}")
+    if estimate["cost"] is None:
+        print("    cost  unknown: set prices of the models in the file")
+    else:
+        print(f"    cost  {1000 * trace.cost:.4g} in the unit of the prices")
+
+
+def _print_next(path: Path, config: Config, found: dict[str, Probe]) -> None:
+    missing = [
+        f"[{role}] prices, without which costs are unknown" for role in ("weak", "strong") if not _priced(config, role)
+    ]
+    missing += [f"[{role}] {note}" for role, probe in found.items() for note in probe.notes]
+    for words in missing:
+        print(f"missing: {words}")
+    option = "" if path == Path("trim.toml") else f" --config {path}"
+    print(f'next: trim solve{option} "{_PROBLEM}"')
+    port = config.serve.port
+    print(f"      trim serve{option}      (base URL for OpenAI clients: http://127.0.0.1:{port}/v1)")
