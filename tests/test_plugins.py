@@ -199,7 +199,7 @@ def test_entry_points(tmp_path: Path) -> None:
 
 
 def test_models_and_judges_get_the_settings_of_their_role(own: Path) -> None:
-    weak, prm = ModelSettings(f"{own}:Writer", "small"), PrmSettings(f"{own}:Judge", timeout=3.0)  # type: ignore[arg-type]
+    weak, prm = ModelSettings(f"{own}:Writer", "small"), PrmSettings(f"{own}:Judge", timeout=3.0)
     config = Config(weak=weak, prm=prm)
     assert identities(config)["weak"] == f"{own}:Writer:small"
 

@@ -13,7 +13,7 @@ from trim.backends.openai import OpenAIGenerator
 from trim.config.factory import Backends, open_backends, open_prm
 from trim.config.settings import BudgetSettings, Config, GenerationSettings, ModelSettings, PrmSettings
 from trim.errors import ConfigError
-from trim.policies import AlwaysStrong
+from trim.policies import AlwaysStrong, Threshold
 from trim.scoring.confidence import ConfidenceJudge
 from trim.scoring.embedded_prm import EmbeddedPrm
 from trim.scoring.likelihood import LikelihoodJudge
@@ -64,8 +64,11 @@ def test_every_kind_of_judge(settings: PrmSettings, kind: type) -> None:
     ("config", "message"),
     [
         (Config(weak=ModelSettings(model="no-such-model")), "no-such-model"),
-        (Config(weak=replace(SERVER, template="no-such-template")), "no-such-template"),
-        (Config(weak=replace(SERVER, api_key_env="TRIM_NO_SUCH_KEY")), r"\[weak\] api_key_env names TRIM_NO_SUCH_KEY"),
+        (Config(strong=SERVER, weak=replace(SERVER, template="no-such-template")), "no-such-template"),
+        (
+            Config(strong=SERVER, weak=replace(SERVER, api_key_env="TRIM_NO_SUCH_KEY")),
+            r"\[weak\] api_key_env names TRIM_NO_SUCH_KEY",
+        ),
         (Config(prm=PrmSettings("yes-no", "m", URL, "TRIM_NO_SUCH_KEY")), r"\[prm\] api_key_env names TRIM_NO"),
         (Config(prm=PrmSettings(recalibration="no-such-curve.json")), "no-such-curve.json"),
         (Config(generation=GenerationSettings(separator="newline")), r"\[generation\] separator: the embedded models"),
@@ -91,3 +94,10 @@ def test_other_sampling_keeps_the_rest() -> None:
     colder = backends.sampled(Sampling(temperature=0.0))
     assert colder.weak is not backends.weak
     assert (colder.prm, colder.spec) == (backends.prm, backends.spec)
+
+
+def test_a_judge_on_a_server_gives_no_scores_to_the_shipped_models() -> None:
+    backends = opened(Config(prm=PrmSettings("vllm", "m", URL)))
+    assert backends.router(AlwaysStrong())
+    with pytest.raises(ConfigError, match=r"\[prm\] model: vllm at http://127.0.0.1:9/v1 does not know the texts of"):
+        backends.router(Threshold(0.5))

@@ -273,6 +273,7 @@ def test_the_environment_works_without_a_file() -> None:
     assert config.weak.prices == Config().weak.prices  # of the embedded model, which it still is
     assert (config.strong.prices.completion, config.strong.prices.prompt) == (9.0, Config().strong.prices.prompt)
     server = {"TRIM_WEAK__BACKEND": "vllm", "TRIM_WEAK__BASE_URL": "http://x/v1", "TRIM_WEAK__MODEL": "m"}
+    server["TRIM_STRONG__MODEL"] = "openai/gpt"
     assert load_config(None, server).weak.prices.completion == 0.0
 
 
@@ -380,3 +381,20 @@ def test_a_wrong_model_that_is_named(tmp_path: Path) -> None:
         load_config(None, {}, {"prm": "strong"})
     with pytest.raises(ConfigError, match="weak = 3 must be a table"):
         load_config(write(tmp_path, "weak = 3"), {}, {"weak": "ollama/x"})
+
+
+def test_served_and_shipped_models_in_one_file(tmp_path: Path) -> None:
+    served = "[weak]\nmodel = 'ollama/a'\n[strong]\nmodel = 'ollama/b'\n"
+    with pytest.raises(
+        ConfigError, match=r":6: \[prm\] backend: the shipped judge 'embedded' does not know what ollama/a"
+    ):
+        load(tmp_path, served + "[prm]\n" + "backend = 'embedded'")
+    with pytest.raises(
+        ConfigError, match=r"trim.toml: \[strong\] model: .* write \[strong\] model = 'KIND/MODEL', or --strong"
+    ):
+        load(tmp_path, "[weak]\nmodel = 'ollama/a'")
+    with pytest.raises(
+        ConfigError, match=r"^\[weak\] model: the shipped model does not work with ollama/a as \[strong\]"
+    ):
+        load_config(None, {}, {"strong": "ollama/a"})
+    assert load(tmp_path, served + "[prm]\non_error = 'weak'").prm.backend == "auto"

@@ -62,9 +62,12 @@ def test_a_policy_that_means_the_strong_model_as_its_judge_needs_it() -> None:
     assert open_policy(Config(prm=PrmSettings("likelihood", "strong")), "spec-reason").name == "spec-reason"
     strong = ModelSettings("vllm", "big", "http://127.0.0.1:9/v1")
     with pytest.raises(ConfigError, match=r"backend = 'grade', model = 'big', base_url = 'http://127.0.0.1:9/v1'"):
-        open_policy(Config(strong=strong), "spec-reason")
+        open_policy(Config(strong, strong), "spec-reason")
     graded = PrmSettings("grade", "big", "http://127.0.0.1:9/v1", timeout=5.0)
-    assert open_policy(Config(strong=strong, prm=graded), "spec-reason").name == "spec-reason"
+    assert open_policy(Config(strong, strong, graded), "spec-reason").name == "spec-reason"
+    assert open_policy(Config(strong, strong, PrmSettings("grade", "strong")), "spec-reason").name == "spec-reason"
+    file = ModelSettings(model="gguf/strong.gguf")
+    assert open_policy(Config(file, file, PrmSettings("grade", "strong")), "spec-reason").name == "spec-reason"
     own = ModelSettings("examples/own_generator.py:Own")
     with pytest.raises(ConfigError, match="cannot be asked for grades"):
         open_policy(Config(strong=own), "spec-reason")

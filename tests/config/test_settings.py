@@ -103,5 +103,52 @@ def test_no_file_is_read_when_settings_are_made(tmp_path: object) -> None:
 
 
 def test_an_instruction_is_told_to_servers_without_a_system_prompt() -> None:
-    config = Config(weak=SERVER, generation=GenerationSettings(top_k=0)).instructed("Be brief.")
-    assert (config.weak.system, config.strong.system) == ("Be brief.", "")
+    config = Config(SERVER, replace(SERVER, system="Mine."), generation=GenerationSettings(top_k=0)).instructed(
+        "Be brief."
+    )
+    assert (config.weak.system, config.strong.system) == ("Be brief.", "Mine.")
+    assert Config().instructed("Be brief.") == Config()
+
+
+GGUF = ModelSettings(model="gguf/small.gguf")
+OWN = ModelSettings("my.py:Mine")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"weak": SERVER}, r"\[strong\] model: the shipped model does not .*vllm/m as \[weak\]: write .*--strong"),
+        ({"strong": SERVER}, r"\[weak\] model: the shipped model does not work with vllm/m as \[strong\]"),
+        ({"weak": GGUF}, r"\[strong\] model: the shipped model does not work with gguf/small.gguf"),
+        ({"strong": GGUF, "weak": ModelSettings(model="embedded/weak")}, r"\[weak\] model: the shipped model"),
+        (
+            {"weak": SERVER, "strong": SERVER, "prm": PrmSettings("embedded")},
+            r"\[prm\] backend: the shipped judge 'embedded' does not know what vllm/m writes: write",
+        ),
+        (
+            {"weak": SERVER, "strong": SERVER, "prm": PrmSettings(model="prm-small")},
+            r"\[prm\] model: the shipped judge",
+        ),
+        ({"weak": GGUF, "strong": SERVER, "prm": PrmSettings("likelihood")}, r"\[prm\] backend: the shipped judge"),
+        ({"weak": OWN, "strong": SERVER, "prm": PrmSettings("embedded")}, r"\[prm\] backend: the shipped judge"),
+    ],
+)
+def test_shipped_models_do_not_work_with_served_ones(config: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Config(**config)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"weak": SERVER, "strong": SERVER},
+        {"weak": GGUF, "strong": SERVER, "prm": PrmSettings("entropy")},
+        {"weak": SERVER, "strong": SERVER, "prm": PrmSettings("likelihood", "strong")},
+        {"weak": OWN, "strong": SERVER},
+        {"weak": OWN},
+        {"weak": OWN, "strong": OWN, "prm": PrmSettings("embedded")},
+        {"prm": PrmSettings("vllm", "m", "http://x")},  # a judge to be evaluated by itself
+    ],
+)
+def test_what_may_work_together(config: dict[str, object]) -> None:
+    Config(**config)  # type: ignore[arg-type]

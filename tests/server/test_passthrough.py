@@ -361,7 +361,7 @@ def test_the_circuit_breaker_applies_too(upstream: Upstream) -> None:
     ("text", "words"),
     [
         ("", "not a model in this process"),
-        ('[strong]\nbackend = "vllm"\nbase_url = "http://x/v1"\nmodel = "m"\n[budget]\nmax_cost = 1.0\n', "max_cost"),
+        ('[weak]\nmodel = "vllm/m"\n[strong]\nmodel = "vllm/m"\n[budget]\nmax_cost = 1.0\n', "max_cost"),
     ],
 )
 def test_settings_that_rule_out_passthrough_are_refused(tmp_path: Path, text: str, words: str) -> None:

@@ -67,8 +67,16 @@ class Backends:
             refused: what follows when a server does not take a solution's text, see `OnError`.
             max_steps: steps of a solution at most where the configuration does not say; None: as many as usual.
             answer: what ends a solution (see `StepFormat`) where the configuration does not say.
+
+        Raises:
+            ConfigError: the policy reads scores, which a judge on a server would give to texts of the shipped models.
         """
         spec = self.spec
+        if policy.uses_scores and prm is None and spec.judges_shipped_texts:
+            words = f"{spec.judge.backend} at {spec.judge.base_url} does not know the texts of the shipped models"
+            raise ConfigError(
+                f"[prm] model: {words}: write [weak] and [strong] model = 'KIND/MODEL', or leave [prm] out"
+            )
         form = spec.step_format
         limits = replace(spec.limits, max_tokens=max_tokens)
         if max_steps is not None and self.config.generation.max_steps is None:

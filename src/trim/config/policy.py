@@ -95,6 +95,8 @@ def strong_judge(config: Config) -> PrmSettings:
         raise ConfigError(f"[strong] backend {strong.backend} cannot be asked for grades: it is a class of your own")
     if strong.backend == "embedded":
         return PrmSettings("likelihood", strong.model or "strong")
+    if not strong.base_url:
+        return PrmSettings("grade", "strong")
     return PrmSettings(
         "grade", strong.model, strong.base_url, strong.api_key_env, timeout=strong.timeout, retries=strong.retries
     )
@@ -106,7 +108,7 @@ def _check_judge(config: Config, family: registry.PolicyFamily) -> None:
         raise ConfigError(f"policy {family.name} needs {registry.Need.STEP_LABELS}: it is there for trim eval alone")
     if registry.Need.STRONG_JUDGE not in family.needs:
         return
-    meant, prm = strong_judge(config), judge_for(config)
+    meant, prm = judge_for(replace(config, prm=strong_judge(config))), judge_for(config)
     if (prm.backend, prm.model, prm.base_url) != (meant.backend, meant.model, meant.base_url):
         address = f", base_url = {meant.base_url!r}" if meant.base_url else ""
         words = f"set [prm] backend = {meant.backend!r}, model = {meant.model!r}{address}"

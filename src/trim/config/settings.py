@@ -430,6 +430,7 @@ class Config(metaclass=_Table):
                 raise broken_rule(words, role, "base_url")
             if settings.on_error == role:
                 raise broken_rule(f"it cannot be {role!r}: that is the role that failed", role, "on_error")
+        self._check_worlds()
         self._check_judge()
         serve = self.serve
         target = "target_spend_per_hour" if serve.target_spend_per_hour is not None else "target_spend_per_day"
@@ -456,6 +457,24 @@ class Config(metaclass=_Table):
         """The role whose model judges; None: the judge has a model of its own."""
         prm = self.prm
         return judging_role(prm.backend, prm.model, prm.base_url, served=bool(self.served_roles()))
+
+    def _check_worlds(self) -> None:
+        """The shipped models know their own three tasks only: none works with a model that was not made with it."""
+        served = self.served_roles()
+        if not served:
+            return
+        other = self.roles()[served[0]]
+        for role in ("weak", "strong"):
+            if self.roles()[role].backend == "embedded":
+                words = f"the shipped model does not work with {other.backend}/{other.model} as [{served[0]}]"
+                raise broken_rule(f"{words}: write [{role}] model = 'KIND/MODEL', or --{role}", role, "model")
+        prm, role_of = self.prm, self.judging_role()
+        kind = judge_kind(prm.backend, role_of, served=True)
+        if role_of is None and not prm.base_url and kind in JUDGES and JUDGES[kind].local:
+            named = f"the shipped judge {kind!r} does not know what {other.backend}/{other.model} writes"
+            key = "backend" if prm.backend != AUTO else "model"
+            advice = "write [prm] model = 'strong', or 'KIND/MODEL' of another judge, or leave [prm] out"
+            raise broken_rule(f"{named}: {advice}", "prm", key)
 
     def served_roles(self) -> tuple[str, ...]:
         """Of the weak and the strong model those that are neither shipped ones nor classes of the user's own."""

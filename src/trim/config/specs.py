@@ -110,6 +110,11 @@ class RunSpec:
     prices: Prices
     on_error: OnError
 
+    @property
+    def judges_shipped_texts(self) -> bool:
+        """Whether a judge on a server has nothing to judge but what the shipped models write."""
+        return bool(self.judge.base_url) and {self.weak.backend, self.strong.backend} == {"embedded"}
+
 
 def identities(config: Config) -> dict[str, str]:
     """What results, saved policies and reports call the models, by role. Reads the weights of local ones, for their
