@@ -95,6 +95,11 @@ class AnswerCounts:
         return self._said.completion is not None and not self._uncounted
 
     @property
+    def is_counted(self) -> bool:
+        """Whether the server has given any count of the completion."""
+        return self._said.completion is not None
+
+    @property
     def pending(self) -> int:
         """Tokens of the open step."""
         return self._open + self._counter.count(self._rest[len(self._counted) :])
@@ -150,6 +155,10 @@ class AnswerCounts:
         counts[0] += self._open
         self._open, self._counted = 0, ""
         return [self._give(count, estimated=True) for count in counts]
+
+    def correct(self, tokens: int) -> None:
+        """A finished step has so many tokens more than was thought."""
+        self._given += tokens
 
     def put_back(self, count: StepCount) -> None:
         """A step that is not wanted any more: its tokens are pending."""

@@ -25,10 +25,11 @@ from trim.backends.answer_counts import AnswerTotals
 from trim.backends.capabilities import Capabilities, Continuation, capabilities
 from trim.backends.client import ServerBackend, TokenCounter
 from trim.backends.prefix_repetition import Head, PrefixRepetition
-from trim.backends.probe import try_generator
+from trim.backends.probe import PROBED, try_generator
 from trim.backends.response_stream import Answer, whole
+from trim.backends.server_facts import ServerFacts
 from trim.backends.step_assembly import Assembler, Begun, Chunk, Terms
-from trim.backends.token_counts import TextCounter
+from trim.backends.token_counts import TextCounter, size
 from trim.backends.token_limits import TokenLimits
 from trim.errors import (
     BackendError,
@@ -74,6 +75,7 @@ class OpenAIGenerator(ServerBackend):
         retries: how often a request is tried again before it counts as failed.
         context: tokens that the model can read; None: as the server says, if it does.
         max_tokens: completion tokens of one request at most. Where a step is longer, another request goes on with it.
+        ask_server: have the server tell its chat template, for which `template` then is the fallback, and its context.
         logprobs: ask for log-probabilities, so that steps carry `Step.logprob` and `Step.least_logprob`.
         omit, extra_body, headers: see `trim.backends.client.Server`.
 
@@ -105,6 +107,7 @@ class OpenAIGenerator(ServerBackend):
         omit: tuple[str, ...] = (),
         extra_body: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
+        ask_server: bool = False,
     ) -> None:
         self.able = capabilities(backend) if isinstance(backend, str) else backend
         super().__init__(
@@ -122,7 +125,8 @@ class OpenAIGenerator(ServerBackend):
         )
         self.role = role
         self._continuation: Continuation = continuation
-        self.template = template
+        self._template = template
+        self.facts = ServerFacts(self.server, self.able, template) if ask_server else None
         self.form = form or StepFormat()
         self.sampling = sampling or Sampling()
         self.counter = tokenizer
@@ -160,6 +164,22 @@ class OpenAIGenerator(ServerBackend):
         refused = self._continuation == "chat" and not self.server.parameters.prefill
         return "instruct" if refused else self._continuation
 
+    @property
+    def template(self) -> ChatTemplate | None:
+        """The chat template: the server's, if it was asked and has told one, else the configured one."""
+        told = None if self.facts is None else self.facts.template
+        return told or self._template
+
+    async def learn(self, question: Question | None = None) -> None:
+        """Have the server say, once, what it tells of its model; and render a question where only it can."""
+        if self.facts is None:
+            return
+        await self.facts.learn()
+        if self.facts.context is not None:
+            self.limits.learn(self.facts.context)
+        if question is not None and self.continuation == "completions":
+            await self.facts.render(question)
+
     def steps(self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()) -> StepStream:
         """Continue `kept`; see `trim.protocols.StepGenerator`."""
         return _Stream(self, question, kept, options)
@@ -172,7 +192,8 @@ class OpenAIGenerator(ServerBackend):
 
     async def trial(self, found: Probe) -> Probe:
         """What the server does; see `trim.backends.probe`."""
-        return await try_generator(self, found)
+        await self.learn(PROBED)
+        return await try_generator(self, replace(found, context=found.context or self.limits.context))
 
     # Requests ---------------------------------------------------------------------------------------------------
 
@@ -344,7 +365,7 @@ class _Stream:
         """Queue finished steps; at the end of an answer decide whether another is needed."""
         assembler = self._assembler
         assert assembler is not None
-        for step in steps:
+        for step in [await self._recounted(step, assembler) for step in steps]:
             self._breaks = 0
             self._steps.append(step)
             self._spent += step.tokens
@@ -359,6 +380,19 @@ class _Stream:
             last = self._ready[-1].finish if self._ready else Finish.SEPARATOR
             empty = assembler.given == 0
             self._ended = empty or last is not Finish.SEPARATOR or self._left() == 0 or self._budget() == 0
+
+    async def _recounted(self, step: Step, assembler: Assembler) -> Step:
+        """The step with the server's own count of its text, where that is better than an estimate."""
+        facts = self._model.facts
+        if not step.estimated or facts is None or self._model.counter is not None or assembler.is_counted:
+            return step
+        tokens = await facts.count(step.text)
+        if tokens is None:
+            return step
+        tokens += step.finish is Finish.EOS  # the end has a token without a text
+        self._model.text_counter.learn(size(step.text), tokens)
+        assembler.correct(tokens - step.tokens)
+        return replace(step, tokens=tokens)
 
     async def _go_on(self, begun: Begun) -> None:
         """The step that the server has ended is not complete: another request goes on with it, if it may be longer."""
@@ -376,6 +410,7 @@ class _Stream:
     async def _open(self) -> None:
         """Send the request that continues the kept steps."""
         model, options = self._model, self._options
+        await model.learn(self._question)
         before = "".join(self._kept)
         prefix = before + "".join(fed(self._steps, model.role, reasoning=reasons(before)))
         prefix += "" if self._begun is None else self._begun.text

@@ -148,6 +148,15 @@ class Assembler:
         """Tokens of the whole request so far."""
         return self._counts.totals
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether the server counts the tokens of this answer at all."""
+        return self._counts.is_counted
+
+    def correct(self, tokens: int) -> None:
+        """A finished step has so many tokens more than was thought."""
+        self._counts.correct(tokens)
+
     def feed(self, chunk: Chunk) -> list[Step]:
         """The steps that this chunk finishes."""
         if chunk.finish is not None:
