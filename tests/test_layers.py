@@ -30,7 +30,7 @@ LAYERS = [
     ["seeding", "plugins", "model_files", "structures"],
     ["gguf_head"],
     ["protocols", "reasoning", "steps", "prompts", "pomdp", "trace_schema_1"],
-    ["backends"],
+    ["backends", "step_boundaries"],
     ["traces", "simulation"],
     ["routing", "testing"],
     ["policies", "tasks"],

@@ -11,6 +11,7 @@ as text, such as `<think>`: they were its own tokens. Its special tokens, which 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -64,6 +65,7 @@ class ChatTemplate:
         complete: no tokens but these are control tokens for the model. If not, those of the common model families are
             broken in its own text too.
         first: what the server's tokenizer puts before every text, and is left out here; None: `bos_token`.
+        origin: where it comes from, in words.
     """
 
     source: str
@@ -74,6 +76,7 @@ class ChatTemplate:
     added: tuple[str, ...] = ()
     complete: bool = False
     first: str | None = None
+    origin: str = ""
 
     def conversation(self, question: str, messages: Iterable[Message] = ()) -> list[dict[str, str]]:
         """The chat as messages without control tokens.
@@ -186,8 +189,9 @@ def load_template(name: str, system: str | None = None, options: str = "") -> Ch
     Raises:
         ConfigError: no such family or file, the file has no template, or the options are not valid.
     """
+    name = name or "chatml"
     if name in FAMILIES:
-        return ChatTemplate(FAMILIES[name], system=system, options=_options(options))
+        return ChatTemplate(FAMILIES[name], system=system, options=_options(options), origin=f"{name}, a family")
     path = Path(name)
     if not path.exists():
         raise _no_template(name)
@@ -210,6 +214,35 @@ def load_template(name: str, system: str | None = None, options: str = "") -> Ch
         added=tuple(dict.fromkeys((*files.added, *_own_marks(source)))),
         complete=files.complete,
         first=files.first,
+        origin=name,
+    )
+
+
+def family_of(model: str) -> str:
+    """The template family that a model's name suggests; most models know `chatml`."""
+    name = model.lower()
+    return (
+        "llama3" if re.search(r"llama-?_?3", name) and "chatml" not in name else "qwen" if "qwen" in name else "chatml"
+    )
+
+
+def served_template(
+    source: str, named: Mapping[str, str], first: str | None, base: ChatTemplate | None, origin: str
+) -> ChatTemplate:
+    """A chat template that a server has told.
+
+    Args:
+        source: Jinja text.
+        named: `bos_token` and the like, by name.
+        first: see `ChatTemplate`.
+        base: has the system prompt and the options.
+        origin: where it comes from, in words.
+    """
+    base = base or ChatTemplate("")
+    specials = tuple(token for token in named.values() if token.strip())
+    tokens = tuple(named.items())
+    return ChatTemplate(
+        source, specials, base.system, tokens, base.options, added=_own_marks(source), first=first, origin=origin
     )
 
 

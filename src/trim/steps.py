@@ -6,7 +6,7 @@ A step is a slice of what a model wrote, the separator behind it included: joine
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -92,6 +92,17 @@ class StepFormat:
         return re.search(self.answer, said) is not None  # re caches the compiled pattern
 
 
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """A separator that ends no step: `at` is where it ends, in characters of the text, `by` what keeps it from that."""
+
+    at: int
+    by: str
+
+
+_NO_WORD = "no letter or digit yet"
+
+
 def is_degenerate(step: str) -> bool:
     """Whether a step contains no letter or digit, such as "" or "---"."""
     return not has_word(unmarked(step))
@@ -107,14 +118,17 @@ class Cutter:
     Args:
         step_format: how the text is cut.
         reasoning: it begins inside reasoning.
+        held: is given every separator that ends no step.
     """
 
-    def __init__(self, step_format: StepFormat, *, reasoning: bool = False) -> None:
+    def __init__(
+        self, step_format: StepFormat, *, reasoning: bool = False, held: Callable[[HeldBack], None] | None = None
+    ) -> None:
         whole = _Reasoning(step_format.reasoning == "one-step", reasoning)
         self._cutter: _LineCutter | _SentenceCutter = (
-            _SentenceCutter(whole)
+            _SentenceCutter(whole, held)
             if step_format.separator is Separator.SENTENCE
-            else _LineCutter(step_format.separator, whole)
+            else _LineCutter(step_format.separator, whole, held)
         )
 
     @property
@@ -173,8 +187,12 @@ _MARKER_LENGTH = 60  # characters of a line in which a marker is looked for
 class _LineCutter:
     """Cuts between lines. Only whole lines count, but for the number that a line may begin with."""
 
-    def __init__(self, separator: Separator, reasoning: _Reasoning) -> None:
+    def __init__(
+        self, separator: Separator, reasoning: _Reasoning, held: Callable[[HeldBack], None] | None = None
+    ) -> None:
         self.length = 0
+        self._held = held
+        self._seen = 0  # characters of all whole lines
         self._reasoning = reasoning
         self._separator = separator
         self._line: list[str] = []  # pieces of the line that is not complete
@@ -212,13 +230,34 @@ class _LineCutter:
         """Whether the step ends before this line, which may not be complete."""
         if self._due and not self._structure.continues(line):
             yield self._cut(len(self._lines))
+        elif self._due and line.endswith("\n"):
+            self._hold("table")
         elif self._separator is Separator.NUMBERED and self._word and _MARKER.match(line, 0, _MARKER_LENGTH):
             end = len(self._lines) if self._headings is None else self._headings
-            if end and not self._reasoning.open and not self._structure.open and not self._structure.continues(line):
+            by = "reasoning" if self._reasoning.open else self._structure.kind
+            by = by or ("table" if self._structure.continues(line) else "" if end else "heading")
+            if not by:
                 yield self._cut(end)
+            elif line.endswith("\n"):
+                self._hold(by)
+
+    def _hold(self, by: str) -> None:
+        if self._held is not None and (by != _NO_WORD or any(line.strip() for line in self._lines)):
+            self._held(HeldBack(self._seen, by))
+
+    def _obstacle(self) -> str:
+        """What keeps the step from ending behind its newest line; empty: nothing."""
+        if self._reasoning.open:
+            return "reasoning"
+        if self._structure.open:
+            return self._structure.kind
+        if not self._word:
+            return _NO_WORD
+        return "" if self._headings is None else "heading"
 
     def _read(self, line: str) -> Iterator[str]:
         self._lines.append(line)
+        self._seen += len(line)
         structure, blank = self._structure, line.isspace()
         inside = structure.open
         structure.read(line)
@@ -232,17 +271,13 @@ class _LineCutter:
             elif self._headings is None:
                 self._headings = 0
             self._word = self._word or has_word(unmarked(line))
-        if (
-            self._reasoning.open
-            or not self._word
-            or self._headings is not None
-            or structure.open
-            or self._separator is Separator.NUMBERED
-        ):
+        if self._separator is Separator.NUMBERED or not (blank or self._separator is Separator.NEWLINE):
             return
-        if self._separator is Separator.NEWLINE and structure.may_be_table:
+        if obstacle := self._obstacle():
+            self._hold(obstacle)
+        elif self._separator is Separator.NEWLINE and structure.may_be_table:
             self._due = True
-        elif blank or self._separator is Separator.NEWLINE:
+        else:
             yield self._cut(len(self._lines))
 
     def _cut(self, end: int) -> str:
@@ -268,9 +303,11 @@ _HEAD = 200  # characters at the start of a line that say what kind of line it i
 class _SentenceCutter:
     """Cuts between sentences. Text counts once its word is complete."""
 
-    def __init__(self, reasoning: _Reasoning) -> None:
+    def __init__(self, reasoning: _Reasoning, held: Callable[[HeldBack], None] | None = None) -> None:
         self.length = 0
         self._reasoning = reasoning
+        self._held = held
+        self._given = 0  # characters of finished steps
         self._word: list[str] = []  # pieces of the newest word, which may go on
         self._begin()
 
@@ -321,8 +358,12 @@ class _SentenceCutter:
             found = _END.search(piece, at)
             stop = len(piece) if found is None else found.end()
             self._append(piece[at:stop])
-            if found is not None and self._ends(piece[max(at, stop - _LONGEST) : stop]):
-                self._due = self._size + 1
+            if found is not None:
+                by = self._obstacle(piece[max(at, stop - _LONGEST) : stop])
+                if not by:
+                    self._due = self._size + 1
+                elif self._held is not None:
+                    self._held(HeldBack(self._given + self._size, by))
             at = stop
         if piece.endswith("\n"):
             self._end_line()
@@ -342,21 +383,30 @@ class _SentenceCutter:
         self._reasoning.read("".join(self._line))
         self._begin_line()
 
-    def _ends(self, words: str) -> bool:
-        """Whether the sentence ends at the full stop that was read last, `words` being the last ones before it."""
+    def _obstacle(self, words: str) -> str:
+        """What keeps the sentence from ending at the full stop that was read last, `words` being the last ones before
+        it; empty: nothing.
+        """
         structure, displays, head = self._structure, self._displays, self._head
-        within = (
-            self._reasoning.goes_on(head)
-            or structure.open
-            or structure.in_table
-            or displays.open
-            or displays.code
-            or _QUIET.match(head)
-        )
-        return self._has_word and not within and not _NUMBER.match(head) and not _ABBREVIATION.search(words)
+        if self._reasoning.goes_on(head):
+            return "reasoning"
+        if structure.open:
+            return structure.kind
+        if structure.in_table:
+            return "table"
+        if displays.open or displays.code:
+            return "LaTeX display" if displays.open else "inline code"
+        if not self._has_word:
+            return _NO_WORD
+        if _QUIET.match(head):
+            return "code, heading or table"
+        if _NUMBER.match(head):
+            return "number of an item"
+        return "abbreviation" if _ABBREVIATION.search(words) else ""
 
     def _cut(self, end: int) -> str:
         text = "".join(self._text)
+        self._given += end
         self._begin()
         for piece in _lines(text[end:]):
             self._append(piece)

@@ -72,6 +72,11 @@ class Structure:
         return self._fence is not None or bool(self._displays)
 
     @property
+    def kind(self) -> str:
+        """What goes on, in words; empty: nothing."""
+        return "code block" if self._fence is not None else "LaTeX display" if self._displays else ""
+
+    @property
     def in_table(self) -> bool:
         """Whether the newest line is a row of a table, below its head."""
         return self._table

@@ -31,7 +31,7 @@ class Finish(StrEnum):
 
     SEPARATOR = "separator"  # the separator was written: another step may follow
     EOS = "eos"  # the model ended the solution
-    LENGTH = "length"  # cut off at the token limit of a step or a budget
+    LENGTH = "length"  # cut at the token limit of a step, so that the next one goes on there, or of the solution
     CONTENT_FILTER = "content_filter"  # cut off by the server's content filter
     REFUSAL = "refusal"  # the model refused to answer; the text says so
 
@@ -53,12 +53,13 @@ class StopReason(StrEnum):
     EOS = "eos"  # a model ended the solution without one
     EMPTY = "empty"  # the solution ended before its first step
     STEP_LIMIT = "step_limit"  # max_steps steps were kept
-    STEP_LENGTH = "step_length"  # a kept step ran into the token limit of a step and never ended
+    STEP_LENGTH = "step_length"  # of earlier versions: a step at its token limit ended the solution
     DEGENERATE = "degenerate"  # two steps in a row without a word in them
     MAX_TOKENS = "max_tokens"  # the tokens that the solution may have are written
+    REPETITION = "repetition"  # the text has gone round in circles: one passage over and over
     CONTENT_FILTER = "content_filter"  # a server's content filter ended the solution
     REFUSAL = "refusal"  # a model refused to answer; the newest step says so
-    INPUT_TOO_LONG = "input_too_long"  # failed: the solution so far does not fit the context of a model
+    INPUT_TOO_LONG = "input_too_long"  # the question, or the solution so far, does not fit the context of a model
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,8 +359,8 @@ class Trace:
 
     @property
     def failed(self) -> bool:
-        """Whether a server refused the question or the solution so far, so that there is no answer to grade."""
-        return self.error is not None
+        """Whether a server refused the question, so that there is no answer to grade."""
+        return self.error is not None and not self.decisions
 
     @property
     def steps(self) -> tuple[Step, ...]:

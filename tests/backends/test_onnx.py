@@ -94,6 +94,20 @@ def test_a_step_that_never_ends_is_cut_at_the_limit() -> None:
     asyncio.run(scenario())
 
 
+def test_a_solution_goes_on_behind_a_step_at_the_limit() -> None:
+    async def solution(sampling: Sampling) -> Trace:
+        weak = EmbeddedGenerator("weak", Role.WEAK, sampling)
+        try:
+            return await Router(weak, weak, None, AlwaysWeak()).route(QUESTIONS[0])
+        finally:
+            await weak.aclose()
+
+    whole, cut = asyncio.run(solution(Sampling(0))), asyncio.run(solution(Sampling(0, max_step_tokens=12)))
+    assert len(cut.steps) > len(whole.steps)
+    assert Finish.LENGTH in {step.finish for step in cut.steps}
+    assert cut.text == whole.text
+
+
 def test_cancelling_stops_the_writing_and_counts_it() -> None:
     async def scenario() -> None:
         generator = EmbeddedGenerator(

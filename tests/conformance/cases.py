@@ -393,19 +393,32 @@ async def overflow(bench: Bench) -> None:
     assert found.asked <= 2
 
 
-@case("flt", "a content filter: the text so far, no retry; a refused request is an error of its own kind")
+@case(
+    "flt", "a content filter ends the text, the server's own limit does not; a refused request is an error of its own"
+)
 async def content_filter(bench: Bench) -> None:
     kind = bench.kind
     found = await bench.ask(kind.stream(PARTS[:3], finish="content_filter"), retries=3)
     fine(found, "".join(PARTS[:3]))
     assert found.steps[-1].finish is Finish.CONTENT_FILTER
-    cut = await bench.ask(kind.stream(PARTS, finish="length"), retries=3)
-    fine(cut)
-    assert cut.steps[-1].finish is Finish.LENGTH
+    if not kind.chat:
+        await early_end(bench)
     if kind.filtered is not None:
         refused = await bench.ask(kind.filtered, retries=3)
         assert isinstance(refused.error, ContentFiltered)
         assert refused.asked == 1
+
+
+async def early_end(bench: Bench) -> None:
+    """Where a limit of the server's own ends an answer, another request goes on, but not for ever."""
+    kind = bench.kind
+    found = await bench.ask(kind.stream(PARTS, finish="length"), kind.stream([" That", " is", " all."]))
+    assert (found.error, found.text, found.asked) == (None, f"{TEXT} That is all.", 2)
+    assert found.script.requests[1]["prompt"].endswith(TEXT)
+    assert found.steps[-1].finish is Finish.EOS
+    stuck = await bench.ask(kind.stream([" on"], finish="length"))
+    assert stuck.error is None and set(stuck.text.split()) == {"on"} and stuck.asked < 20
+    assert stuck.steps[-1].finish is Finish.LENGTH
 
 
 @case("ref", "a refusal in a field of its own", lambda kind: kind.chat)

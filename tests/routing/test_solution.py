@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import pytest
 
@@ -21,7 +22,7 @@ from tests.routing.models import (
     weak,
 )
 from trim.backends.base import BaseGenerator, step_stream
-from trim.errors import BackendUnavailable, PluginError
+from trim.errors import BackendError, BackendUnavailable, ContentFiltered, InputTooLong, PluginError
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
 from trim.protocols import Policy
 from trim.routing.limits import Limits, OnError
@@ -220,7 +221,10 @@ def test_a_failure_while_a_strong_text_is_revised_keeps_the_earlier_text() -> No
         ([weak("a"), weak("---", Finish.EOS)], StopReason.EOS, "a\n\n---"),
         ([], StopReason.EMPTY, ""),
         ([weak("", Finish.EOS)], StopReason.EMPTY, ""),
-        ([weak("a"), weak("and on and on", Finish.LENGTH)], StopReason.STEP_LENGTH, "a\n\nand on and on"),
+        ([weak("a"), weak("and on", Finish.LENGTH), weak(" and on", Finish.EOS)], StopReason.EOS, "a\n\nand on and on"),
+        ([weak("so #### 4", Finish.LENGTH), weak("2", Finish.EOS)], StopReason.EOS, "so #### 42"),
+        ([weak("on", Finish.LENGTH)] * 9, StopReason.STEP_LIMIT, "on" * 4),
+        ([weak("and " * 300, Finish.LENGTH)] * 9, StopReason.REPETITION, "and " * 600),
         ([weak(str(i)) for i in range(9)], StopReason.STEP_LIMIT, "0\n\n1\n\n2\n\n3\n\n"),
     ],
 )
@@ -231,6 +235,48 @@ def test_stop_reasons(steps: list[Step], reason: StopReason, text: str, policy: 
     trace = run(Router(model, Scripted({}), FixedPrm({}), policy, limits=Limits(max_steps=4, lookahead=lookahead)))
     assert (trace.stop_reason, trace.text) == (reason, text)
     check_accounts(trace)
+
+
+def test_a_step_at_its_limit_is_scored_and_routed_like_any_other() -> None:
+    weak_model = Scripted({0: [weak("on and", Finish.LENGTH), weak(" on")], 1: [weak("#### 4", Finish.EOS)]})
+    strong_model = Scripted({0: [strong("better", Finish.LENGTH)]})
+    trace = run(Router(weak_model, strong_model, FixedPrm({"on and": 0.1}), Threshold(0.5)))
+    first, second = trace.decisions
+    assert (first.action, first.score, first.step.finish) == (Action.REGENERATE, 0.1, Finish.LENGTH)
+    assert (second.step.role, trace.text) == (Role.WEAK, "better#### 4")
+    check_accounts(trace)
+
+
+def test_the_strong_model_goes_on_behind_a_step_at_its_limit() -> None:
+    model = Scripted({0: [strong("a", Finish.LENGTH)], 1: [strong("b", Finish.LENGTH)], 2: [strong("c", Finish.EOS)]})
+    trace = run(Router(Scripted({}), model, None, AlwaysStrong()))
+    assert (trace.text, trace.stop_reason, trace.measured[Role.STRONG].calls) == ("abc", StopReason.EOS, 3)
+    check_accounts(trace)
+
+
+@pytest.mark.parametrize("refused", ["raise", "stop"])
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (InputTooLong("weak model", "too long"), StopReason.INPUT_TOO_LONG),
+        (ContentFiltered("weak model", "filtered"), StopReason.CONTENT_FILTER),
+    ],
+)
+def test_a_text_that_a_server_does_not_take_ends_the_solution_and_stays(
+    refused: Literal["raise", "stop"], error: BackendError, reason: StopReason
+) -> None:
+    class Full(BaseGenerator):
+        @step_stream
+        async def steps(
+            self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()
+        ) -> AsyncIterator[Step]:
+            if kept:
+                raise error
+            yield weak("all that fits", Finish.LENGTH)
+
+    trace = run(Router(Full(), Scripted({}), None, AlwaysWeak(), on_error=OnError(refused=refused)))
+    assert (trace.text, trace.stop_reason, trace.error) == ("all that fits", reason, str(error))
+    assert not trace.failed
 
 
 def test_failures_are_raised_by_default() -> None:

@@ -95,6 +95,11 @@ class AnswerCounts:
         return self._said.completion is not None and not self._uncounted
 
     @property
+    def is_counted(self) -> bool:
+        """Whether the server has given any count of the completion."""
+        return self._said.completion is not None
+
+    @property
     def pending(self) -> int:
         """Tokens of the open step."""
         return self._open + self._counter.count(self._rest[len(self._counted) :])
@@ -151,6 +156,10 @@ class AnswerCounts:
         self._open, self._counted = 0, ""
         return [self._give(count, estimated=True) for count in counts]
 
+    def correct(self, tokens: int) -> None:
+        """A finished step has so many tokens more than was thought."""
+        self._given += tokens
+
     def put_back(self, count: StepCount) -> None:
         """A step that is not wanted any more: its tokens are pending."""
         self._given -= count.tokens
@@ -162,11 +171,12 @@ class AnswerCounts:
         self._clear()
         return count
 
-    def end(self, *, token: bool) -> StepCount:
+    def end(self, *, token: bool, cut: bool = False) -> StepCount:
         """The open step ends with the answer, and gets what is left of the server's count.
 
         Args:
             token: the model wrote a token to end it, which has no text.
+            cut: at the limit, so that about as many tokens were written as were asked for, unless the context was full.
         """
         if self.exact:
             assert self._said.completion is not None
@@ -175,7 +185,10 @@ class AnswerCounts:
             doubtful = self._guessed or self._excess > 0 or "completion" in self._said.wrong
             count = self._give(max(0, left), estimated=doubtful)
         else:
-            count = self._give(self.pending + token, estimated=True)
+            pending = self.pending + token
+            if cut and self._most is not None and self._most <= 2 * (self._given + pending):
+                pending = max(1, self._most - self._given)
+            count = self._give(pending, estimated=True)
         self._clear()
         return count
 

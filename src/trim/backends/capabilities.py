@@ -41,6 +41,9 @@ class Capabilities:
         max_tokens: the name of the limit in chat requests.
         any_model: it has one model and takes any name for it.
         key_header: the header for the API key; empty: `Authorization`.
+        tells: of its model more than the list of models does: "props", its chat template in `/props`; "render", renders
+            conversations with `/tokenize` and `/detokenize`; "ollama" and "lm-studio", the context in their own APIs.
+        tokenize: the field of a text that `/tokenize` counts; empty: there is no such path.
     """
 
     completions: bool = True
@@ -58,13 +61,26 @@ class Capabilities:
     max_tokens: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     any_model: bool = False
     key_header: str = ""
+    tells: Literal["", "props", "render", "ollama", "lm-studio"] = ""
+    tokenize: Literal["", "content", "prompt"] = ""
 
 
 BACKENDS: dict[str, Capabilities] = {
-    "vllm": Capabilities(chat="flags", stop="tells", running_usage=True, top_k=True, logprobs=True),
-    "sglang": Capabilities(chat="flags", stop="tells", running_usage=True, top_k=True, logprobs=True),
+    "vllm": Capabilities(
+        chat="flags", stop="tells", running_usage=True, top_k=True, logprobs=True, tells="render", tokenize="prompt"
+    ),
+    "sglang": Capabilities(
+        chat="flags", stop="tells", running_usage=True, top_k=True, logprobs=True, tells="render", tokenize="prompt"
+    ),
     "llama-server": Capabilities(
-        chat="trailing", repeats_prefix=None, timings=True, top_k=True, logprobs=True, any_model=True
+        chat="trailing",
+        repeats_prefix=None,
+        timings=True,
+        top_k=True,
+        logprobs=True,
+        any_model=True,
+        tells="props",
+        tokenize="content",
     ),
     "llama-cpp-python": Capabilities(usage=False, top_k=True, any_model=True),
     "transformers": Capabilities(stop="keeps", usage=False, seed=True),
@@ -78,8 +94,9 @@ BACKENDS: dict[str, Capabilities] = {
     "groq": Capabilities(completions=False),
     "xai": Capabilities(completions=False),
     "together": Capabilities(chat="trailing", repeats_prefix=None, top_k=True),
-    "ollama": Capabilities(completions=False, chat="trailing"),  # its /completions puts a chat template around the text
-    "lm-studio": Capabilities(chat="trailing", top_k=True),
+    # Its /completions puts a chat template around the text.
+    "ollama": Capabilities(completions=False, chat="trailing", tells="ollama"),
+    "lm-studio": Capabilities(chat="trailing", top_k=True, tells="lm-studio"),
     "generic": Capabilities(),  # anything else that speaks OpenAI's API: nothing but the basics is sent
 }
 

@@ -25,6 +25,7 @@ from trim.backends.event_stream import EventStream, Source
 from trim.backends.request_parameters import RequestParameters
 from trim.backends.server_errors import backend_error, html_words, is_html, reply_of, shortened, told_error
 from trim.backends.surrogates import whole_text, whole_texts
+from trim.backends.token_counts import as_count
 from trim.errors import (
     BackendError,
     BackendRefused,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from openai._types import RequestOptions
 
 T = TypeVar("T")
+_SIDE_TIMEOUT = 10.0  # seconds for what is only good to know
 _LISTED = 8  # names of models in an error
 _UNREACHABLE = "is it running, is base_url right? trim init finds the servers of this machine"
 
@@ -279,7 +281,7 @@ class Server:
         return base.removesuffix("/v1") + path if path.startswith("/") else f"{base}/{path}"
 
     async def models(self) -> tuple[tuple[str, ...], int | None]:
-        """Names of the models that the server offers, and our model's context in tokens where it says so (vLLM)."""
+        """Names of the models that the server offers, and our model's context in tokens where it says so."""
         url = f"{self._with_version()}/models"
         answer: Any = await self._answered(lambda: self.client.get(url, cast_to=object, options=self._options()))
         try:
@@ -287,8 +289,30 @@ class Server:
             entries = {str(entry["id"]).removeprefix("models/"): entry for entry in answer["data"]}
         except (TypeError, KeyError):
             raise BadResponse(self.name, "/v1/models answered with something else than a list of models") from None
-        length = entries.get(self.model, {}).get("max_model_len")
-        return tuple(entries), length if isinstance(length, int) else None
+        entry = entries.get(self.model) or (next(iter(entries.values())) if len(entries) == 1 else {})
+        return tuple(entries), context_of(entry)
+
+    async def ask(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The JSON object that a path beside the API answers with; empty: the server has nothing there. It is only good
+        to know, so it is tried twice at most.
+        """
+        from openai import Timeout
+
+        url, timeout = self._url(path), Timeout(min(self._timeout, _SIDE_TIMEOUT))
+        for _ in range(2):
+            try:
+                async with self.errors():
+                    if body is None:
+                        answer: object = await self.client.get(url, cast_to=object, options={"timeout": timeout})
+                    else:
+                        text = whole_texts(body)
+                        answer = await self.client.post(url, body=text, cast_to=object, options={"timeout": timeout})
+            except BackendError as error:
+                if not error.retryable:
+                    break
+            else:
+                return answer if isinstance(answer, dict) else {}
+        return {}
 
     def _with_version(self) -> str:
         base = self._base_url.rstrip("/")
@@ -455,6 +479,16 @@ def _key_hint(key: str | None) -> str:
     if not key:
         return "it wants a key: name the environment variable that holds it in api_key_env"
     return f"check the key in {key.variable}" if isinstance(key, ApiKey) else "check the key that api_key_env names"
+
+
+def context_of(entry: object) -> int | None:
+    """The context in an entry of a list of models, in tokens: of vLLM and SGLang, llama-server, OpenRouter, Groq."""
+    if not isinstance(entry, dict):
+        return None
+    meta = entry.get("meta")
+    values = [meta.get("n_ctx")] if isinstance(meta, dict) else []
+    values += [entry.get(name) for name in ("max_model_len", "context_length", "context_window")]
+    return next((count for value in values if (count := as_count(value))), None)
 
 
 def _public(url: str) -> str:

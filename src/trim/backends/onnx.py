@@ -103,7 +103,7 @@ class _Stream:
             raise StopAsyncIteration
         attempt = options.attempt if index == self._first else 0
         key = digest(options.seed, model.role.value, index, attempt, self._question.text)
-        pieces = model.tokens.pieces(self._question, self._kept, model.tokens.blank)
+        pieces = self._pieces()
         cache = model.caches.take(self._question, pieces[:-1])
         same = min(cache.shared(pieces), len(pieces) - 1)
         cached = sum(map(len, pieces[:same]))
@@ -130,6 +130,18 @@ class _Stream:
         model.usage.completion_tokens += step.tokens
         self._kept = (*self._kept, step.text)
         return step
+
+    def _pieces(self) -> list[list[int]]:
+        """The prompt, then each kept step with the token of its blank line, if it was not cut at its limit."""
+        tokens, goes_on = self._model.tokens, False
+        pieces = tokens.pieces(self._question, self._kept, tokens.blank)
+        for index, step in enumerate(self._kept, 1):
+            cut = not step[-1:].isspace()
+            if cut or goes_on:
+                text = step if goes_on else step.lstrip()
+                pieces[index] = tokens.encode(text) if cut else [*tokens.encode(text.rstrip()), tokens.blank]
+            goes_on = cut
+        return pieces
 
     def _step(self, writing: _Writing, prompt: int, cached: int) -> Step:
         ids = writing.ids if writing.finish is Finish.LENGTH else writing.ids[:-1]

@@ -16,18 +16,20 @@ import asyncio
 import copy
 import random
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from trim.backends.answer_counts import AnswerTotals
 from trim.backends.capabilities import Capabilities, Continuation, capabilities
 from trim.backends.client import ServerBackend, TokenCounter
 from trim.backends.prefix_repetition import Head, PrefixRepetition
-from trim.backends.probe import try_generator
+from trim.backends.probe import PROBED, try_generator
 from trim.backends.response_stream import Answer, whole
+from trim.backends.server_facts import ServerFacts
 from trim.backends.step_assembly import Assembler, Begun, Chunk, Terms
-from trim.backends.token_counts import TextCounter
+from trim.backends.token_counts import TextCounter, size
 from trim.backends.token_limits import TokenLimits
 from trim.errors import (
     BackendError,
@@ -48,6 +50,7 @@ from trim.visible_text import reasons
 
 _RESUMES = 3  # times in a row that a broken stream is taken up again
 _FLAGS = ("add_generation_prompt", "continue_final_message")
+_PARTS = 16  # further requests for one step at most, of a server that ends answers early
 _INSTRUCTION = (
     "{question}\n\nThis is the beginning of a solution:\n\n{prefix}\n\nContinue it from exactly there. Don't "
     "repeat what is written, don't comment on it. Put a blank line between steps."
@@ -71,7 +74,8 @@ class OpenAIGenerator(ServerBackend):
         timeout: seconds without content after which a request is given up.
         retries: how often a request is tried again before it counts as failed.
         context: tokens that the model can read; None: as the server says, if it does.
-        max_tokens: completion tokens of a stream at most, where its options do not say.
+        max_tokens: completion tokens of one request at most. Where a step is longer, another request goes on with it.
+        ask_server: have the server tell its chat template, for which `template` then is the fallback, and its context.
         logprobs: ask for log-probabilities, so that steps carry `Step.logprob` and `Step.least_logprob`.
         omit, extra_body, headers: see `trim.backends.client.Server`.
 
@@ -103,6 +107,7 @@ class OpenAIGenerator(ServerBackend):
         omit: tuple[str, ...] = (),
         extra_body: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
+        ask_server: bool = False,
     ) -> None:
         self.able = capabilities(backend) if isinstance(backend, str) else backend
         super().__init__(
@@ -120,7 +125,8 @@ class OpenAIGenerator(ServerBackend):
         )
         self.role = role
         self._continuation: Continuation = continuation
-        self.template = template
+        self._template = template
+        self.facts = ServerFacts(self.server, self.able, template) if ask_server else None
         self.form = form or StepFormat()
         self.sampling = sampling or Sampling()
         self.counter = tokenizer
@@ -158,6 +164,22 @@ class OpenAIGenerator(ServerBackend):
         refused = self._continuation == "chat" and not self.server.parameters.prefill
         return "instruct" if refused else self._continuation
 
+    @property
+    def template(self) -> ChatTemplate | None:
+        """The chat template: the server's, if it was asked and has told one, else the configured one."""
+        told = None if self.facts is None else self.facts.template
+        return told or self._template
+
+    async def learn(self, question: Question | None = None) -> None:
+        """Have the server say, once, what it tells of its model; and render a question where only it can."""
+        if self.facts is None:
+            return
+        await self.facts.learn()
+        if self.facts.context is not None:
+            self.limits.learn(self.facts.context)
+        if question is not None and self.continuation == "completions":
+            await self.facts.render(question)
+
     def steps(self, question: Question, kept: tuple[str, ...], options: StepOptions = StepOptions()) -> StepStream:
         """Continue `kept`; see `trim.protocols.StepGenerator`."""
         return _Stream(self, question, kept, options)
@@ -170,7 +192,8 @@ class OpenAIGenerator(ServerBackend):
 
     async def trial(self, found: Probe) -> Probe:
         """What the server does; see `trim.backends.probe`."""
-        return await try_generator(self, found)
+        await self.learn(PROBED)
+        return await try_generator(self, replace(found, context=found.context or self.limits.context))
 
     # Requests ---------------------------------------------------------------------------------------------------
 
@@ -272,13 +295,13 @@ class _Stream:
         self._answer: Answer | None = None
         self._assembler: Assembler | None = None
         self._head = Head("", repeats=False)
-        self._shortened = False  # fewer tokens were asked for than wanted: no more fit
         self._spent = 0  # tokens of finished steps
         self._lost = 0  # tokens read of steps that were never finished, by requests that have ended
         self._used = AnswerTotals()  # by requests that have ended
         self._handed = AnswerTotals()  # what the steps handed over carry
         self._breaks = 0
         self._begun: Begun | None = None  # the step that the next request goes on with
+        self._parts = 0  # requests that have gone on with it
         self._ended = self._left() == 0 or self._budget() == 0
 
     def __aiter__(self) -> _Stream:
@@ -342,16 +365,13 @@ class _Stream:
         """Queue finished steps; at the end of an answer decide whether another is needed."""
         assembler = self._assembler
         assert assembler is not None
-        if assembler.cut_off and self._shortened and assembler.given > 1:
-            # The server's limit, not ours, cut this step off: ask again from the last whole one.
-            self._lost += steps.pop().tokens if steps and steps[-1].finish is Finish.LENGTH else 0
-        for step in steps:
+        for step in [await self._recounted(step, assembler) for step in steps]:
             self._breaks = 0
             self._steps.append(step)
             self._spent += step.tokens
             self._ready.append(step)
         if steps:
-            self._begun = None
+            self._begun, self._parts = None, 0
         self._model.stop_is_kept = self._model.stop_is_kept or assembler.stop_was_kept
         if assembler.unfinished is not None:
             await self._go_on(assembler.unfinished)
@@ -361,17 +381,36 @@ class _Stream:
             empty = assembler.given == 0
             self._ended = empty or last is not Finish.SEPARATOR or self._left() == 0 or self._budget() == 0
 
+    async def _recounted(self, step: Step, assembler: Assembler) -> Step:
+        """The step with the server's own count of its text, where that is better than an estimate."""
+        facts = self._model.facts
+        if not step.estimated or facts is None or self._model.counter is not None or assembler.is_counted:
+            return step
+        tokens = await facts.count(step.text)
+        if tokens is None:
+            return step
+        tokens += step.finish is Finish.EOS  # the end has a token without a text
+        self._model.text_counter.learn(size(step.text), tokens)
+        assembler.correct(tokens - step.tokens)
+        return replace(step, tokens=tokens)
+
     async def _go_on(self, begun: Begun) -> None:
         """The step that the server has ended is not complete: another request goes on with it, if it may be longer."""
         await self._close_answer()
         self._begun = begun
-        if self._room(1) == 0:
-            self._begun, self._ended = None, True
-            self._ready.append(begun.step(self._model.role, Finish.LENGTH))
+        self._parts += 1
+        if self._room(1) == 0 or self._parts > _PARTS:
+            self._cut(begun)
+
+    def _cut(self, begun: Begun) -> None:
+        """The step ends here."""
+        self._begun, self._ended = None, True
+        self._ready.append(begun.step(self._model.role, Finish.LENGTH))
 
     async def _open(self) -> None:
         """Send the request that continues the kept steps."""
         model, options = self._model, self._options
+        await model.learn(self._question)
         before = "".join(self._kept)
         prefix = before + "".join(fed(self._steps, model.role, reasoning=reasons(before)))
         prefix += "" if self._begun is None else self._begun.text
@@ -383,18 +422,14 @@ class _Stream:
         attempt = 0 if self._steps else options.attempt
         seed = request_seed(options.seed, index, attempt, self._question.text)
         repeats = bool(prefix) and await model.repetition.known(model)
-        ask = model.limits.fitting(prompt, wanted)
-        body = model.body(self._question, prefix, max_tokens=ask, stop=stop, seed=seed)
+        body = partial(model.body, self._question, prefix, stop=stop, seed=seed)
         try:
-            self._answer = await model.send(body)
-        except (InputTooLong, OutputTooLong) as refusal:
-            fewer = model.limits.fewer(refusal, prompt, ask)
-            if fewer is None:
+            ask = await self._send(body, prompt, wanted)
+        except InputTooLong:
+            if self._begun is None:
                 raise
-            ask = fewer
-            body = model.body(self._question, prefix, max_tokens=ask, stop=stop, seed=seed)
-            self._answer = await model.send(body)
-        self._shortened = ask < wanted
+            self._cut(self._begun)
+            return
         self._head = Head(prefix if model.continuation == "chat" else "", repeats=repeats)
         terms = Terms(
             model.server.name,
@@ -410,6 +445,20 @@ class _Stream:
             reasoning=reasons(prompt if model.continuation == "completions" else prefix),
         )
         self._assembler = Assembler(terms, self._begun)
+
+    async def _send(self, body: Callable[..., dict[str, Any]], prompt: str, wanted: int) -> int:
+        """Send a request for so many tokens, or as many as fit; how many that are."""
+        model = self._model
+        ask = model.limits.fitting(prompt, wanted)
+        try:
+            self._answer = await model.send(body(max_tokens=ask))
+        except (InputTooLong, OutputTooLong) as refusal:
+            fewer = model.limits.fewer(refusal, prompt, ask)
+            if fewer is None:
+                raise
+            ask = fewer
+            self._answer = await model.send(body(max_tokens=ask))
+        return ask
 
     async def _resume(self, error: BackendError) -> None:
         """After a break: go on from the last finished step; after a few breaks in a row raise the error."""
@@ -436,12 +485,14 @@ class _Stream:
         return None if limit is None else limit - len(self._steps)
 
     def _room(self, steps: int | None) -> int:
-        """Tokens that so many steps may still have, by their own limit and the stream's; None: to the end."""
+        """Tokens that so many steps may still have, by their own limit and the stream's; None: any number of them."""
         begun = 0 if self._begun is None else max(1, self._begun.tokens)
-        most = self._budget() if steps is None else min(self._budget(), steps * self._model.sampling.max_step_tokens)
-        return max(0, most - begun)
+        budget = self._budget()
+        caps = [] if budget is None else [budget - begun]
+        caps += [] if steps is None else [steps * self._model.sampling.max_step_tokens - begun]
+        return max(0, min(caps, default=self._model.max_tokens))
 
-    def _budget(self) -> int:
-        """Completion tokens still allowed."""
+    def _budget(self) -> int | None:
+        """Completion tokens still allowed; None: no limit."""
         cap = self._options.max_tokens
-        return max(0, (self._model.max_tokens if cap is None else cap) - self._spent)
+        return None if cap is None else max(0, cap - self._spent)

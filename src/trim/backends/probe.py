@@ -28,7 +28,7 @@ from trim.protocols import Judge, Probe, StepGenerator
 from trim.steps import StepFormat
 from trim.types import Question, StepOptions
 
-_QUESTION = Question(
+PROBED = Question(
     "Tom has 3 apples and buys 4 more. He gives 2 to his sister. How many apples has he left? Explain step by step."
 )
 _BEGUN = "Tom has 3 apples and buys 4 more, so he has 3 + 4 ="
@@ -150,7 +150,7 @@ async def try_steps(model: StepGenerator, probe: Probe) -> Probe:
 
 async def _steps(model: StepGenerator, kept: tuple[str, ...]) -> tuple[tuple[str, ...], int, float]:
     """Two steps at most: their texts, their tokens, and when the first one was there."""
-    stream = model.steps(_QUESTION, kept, StepOptions(limit=2, max_tokens=4 * _TOKENS))
+    stream = model.steps(PROBED, kept, StepOptions(limit=2, max_tokens=4 * _TOKENS))
     texts, tokens, first = [], 0, 0.0
     try:
         async for step in stream:
@@ -192,7 +192,7 @@ async def try_judge(judge: Judge, probe: Probe) -> Probe:
 
 async def _answer(model: Probed, prefix: str, *, stop: bool = False) -> _Heard:
     """A short answer, with the likeliest tokens where that can be asked for."""
-    body = model.body(_QUESTION, prefix, max_tokens=_TOKENS, stop=stop, seed=0)
+    body = model.body(PROBED, prefix, max_tokens=_TOKENS, stop=stop, seed=0)
     if "temperature" in body:
         body["temperature"] = 0.0
     if model.able.logprobs:
@@ -256,7 +256,7 @@ def _plain(text: str) -> str:
 
 def _template(model: Probed) -> str:
     if model.continuation == "completions" and model.template is not None:
-        return "rendered here"
+        return model.template.origin or "rendered here"
     return "the server's own"
 
 

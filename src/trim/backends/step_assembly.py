@@ -101,8 +101,8 @@ class Begun:
 class Assembler:
     """Takes the chunks of one answer, gives its steps.
 
-    `done`: nothing more is wanted, the stream can be closed. `cut_off`: the server ended the answer at the token limit.
-    `unfinished`: the server ended it before its step was complete, so that another request has to go on from there.
+    `done`: nothing more is wanted, the stream can be closed. `unfinished`: the server ended the answer before its step
+    was complete, at a stop string or at its own token limit, so that another request has to go on from there.
 
     Args:
         terms: what the request was about.
@@ -113,7 +113,6 @@ class Assembler:
         self.unfinished: Begun | None = None
         self._begun = begun
         self.done = False
-        self.cut_off = False
         self.given = 0  # steps
         self._terms = terms
         self._cutter = Cutter(terms.form, reasoning=terms.reasoning)
@@ -148,6 +147,15 @@ class Assembler:
     def totals(self) -> AnswerTotals:
         """Tokens of the whole request so far."""
         return self._counts.totals
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the server counts the tokens of this answer at all."""
+        return self._counts.is_counted
+
+    def correct(self, tokens: int) -> None:
+        """A finished step has so many tokens more than was thought."""
+        self._counts.correct(tokens)
 
     def feed(self, chunk: Chunk) -> list[Step]:
         """The steps that this chunk finishes."""
@@ -186,9 +194,7 @@ class Assembler:
                 steps.append(self._step(last, StepCount(0, estimated=True), Finish.SEPARATOR))
             steps.append(self._step(_Piece(self._refusal), self._counts.end(token=True), Finish.REFUSAL))
         elif reason == "length":
-            self.cut_off = True
-            if rest:
-                steps.append(self._step(last, self._counts.end(token=False), Finish.LENGTH))
+            steps += self._at_limit(last)
         elif reason == "content_filter":
             steps.append(self._step(last, self._counts.end(token=False), Finish.CONTENT_FILTER))
         elif reason == "stop":
@@ -205,6 +211,18 @@ class Assembler:
         else:
             raise BackendUnavailable(terms.server, f"gave up in the middle of an answer (finish_reason {reason!r})")
         return steps
+
+    def _at_limit(self, last: _Piece) -> list[Step]:
+        """The step that the request's token limit has cut, if it is at its own limit; else another request goes on."""
+        new = last.text
+        if self._begun is not None and not self.given:
+            new = new[len(self._begun.text) :]
+        begun = self._written(last, self._counts.end(token=False, cut=True))
+        if new and begun.tokens < self._terms.max_step_tokens:
+            self.unfinished = begun
+            return []
+        self.given += bool(last.text)
+        return [begun.step(self._terms.role, Finish.LENGTH)] if last.text else []
 
     def _why(self, rest: str) -> Finish:
         """Separator or end of the solution: a finish_reason "stop" can mean either."""

@@ -23,6 +23,16 @@ class TokenLimits:
         self._completion: int | None = None  # tokens that the model may write
         self._exact = exact
 
+    @property
+    def context(self) -> int | None:
+        """Tokens that the model can read and write together, as far as that is known."""
+        return self._context
+
+    def learn(self, context: int) -> None:
+        """The server says how many tokens that is, unless it is known."""
+        if self._context is None:
+            self._context = context
+
     def fitting(self, prompt: str, wanted: int) -> int:
         """`wanted`, or fewer completion tokens if no more fit into the context after the prompt.
 

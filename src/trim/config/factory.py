@@ -22,6 +22,7 @@ from trim.types import Budget, Sampling
 
 if TYPE_CHECKING:
     from trim.config.settings import Config
+    from trim.prompts import ChatTemplate
 
 
 @dataclass(frozen=True)
@@ -124,13 +125,12 @@ def open_generator(model: GeneratorSpec, run: RunSpec) -> StepGenerator:
         return EmbeddedGenerator(model.model, model.role, run.sampling)
     from trim.backends.client import TokenCounter
     from trim.backends.openai import OpenAIGenerator
-    from trim.prompts import load_template
 
     return OpenAIGenerator(
         model.base_url,
         model.model,
         model.role,
-        load_template(model.template, model.system, model.template_options),
+        _template(model),
         sampling=run.sampling,
         form=run.step_format,
         backend=model.backend,
@@ -139,7 +139,17 @@ def open_generator(model: GeneratorSpec, run: RunSpec) -> StepGenerator:
         api_key=_api_key(model.api_key_env, model.role.value),
         timeout=model.timeout,
         retries=model.retries,
+        ask_server=not model.template,
     )
+
+
+def _template(model: GeneratorSpec) -> ChatTemplate:
+    """The configured chat template; where there is none, a family that the model's name suggests."""
+    from trim.prompts import family_of, load_template
+
+    family = family_of(model.model)
+    template = load_template(model.template or family, model.system, model.template_options)
+    return template if model.template else replace(template, origin=f"{family}, guessed from the model's name")
 
 
 def open_prm(config: Config) -> Judge:

@@ -135,8 +135,9 @@ _API_KEY_ENV = Field(
     "the provider, if the address is its own.",
 )
 _TEMPLATE = Field(
-    default="chatml",
-    description="Chat template: a family, a folder with the tokenizer files, a `.jinja` or a `.gguf` file.",
+    default="",
+    description="Chat template: a family, a folder with the tokenizer files, a `.jinja` or a `.gguf` file. Empty: the "
+    "server's own where it tells (llama-server, vLLM), else the family that the model's name suggests.",
 )
 _TIMEOUT = Field(default=60.0, gt=0, description="Seconds that a request may take between two chunks of its answer.")
 _RETRIES = Field(default=3, ge=0, description="How often a failed request is sent again.")

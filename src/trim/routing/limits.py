@@ -13,9 +13,10 @@ class OnError:
     """What follows when a role fails after its client's retries: raise the error, or let the named model finish the
     solution. Every fallback stands in the trace (`Trace.fallbacks`).
 
-    `refused` is about a text that a server does not take, too long for the model's context or stopped by a content
-    filter, where no fallback takes over: raise the error, or stop the solution there, with the error in the trace
-    (`Trace.error`), so that the other questions of a run go on. A content filter never leads to a fallback.
+    A text that a server does not take, too long for the model's context or stopped by a content filter, ends the
+    solution where no fallback takes over, with the error in the trace (`Trace.error`): what is written is kept.
+    `refused` is about a question of which nothing is written yet: raise the error, or stop there too, so that the other
+    questions of a run go on. A content filter never leads to a fallback.
     """
 
     weak: Literal["raise", "strong"] = "raise"

@@ -10,6 +10,7 @@ from trim import plugins
 from trim.errors import ConfigError, ContentFiltered, InputTooLong, PluginError
 from trim.protocols import Judge, Policy, StepGenerator
 from trim.routing.limits import Limits, OnError
+from trim.routing.repetition import is_loop
 from trim.routing.speculation import Drafted, Drafting, answers
 from trim.routing.step_reader import RoleFailed, StepReader
 from trim.routing.usage import Ledger
@@ -374,16 +375,16 @@ class Solution:
             return StopReason.EOS
         if self._drafting.tokens_left == 0:
             return StopReason.MAX_TOKENS
-        if step.finish is Finish.LENGTH:
-            return StopReason.STEP_LENGTH
         if is_degenerate(step.text):
             return StopReason.DEGENERATE
         if len(self._decisions) >= self._setup.limits.max_steps:
             return StopReason.STEP_LIMIT
+        if is_loop(kept.text for kept in reversed(self._drafting.steps)):
+            return StopReason.REPETITION
         return None
 
     async def _fall_back(self, failure: RoleFailed) -> None:
-        """Fall back to the model that `on_error` names, or stop there, or raise the error."""
+        """Fall back to the model that `on_error` names, or stop there, or raise the error. What is written stays."""
         on_error, error = self._setup.on_error, failure.error
         filtered, unfit = isinstance(error, ContentFiltered), isinstance(error, InputTooLong)
         to = (
@@ -393,7 +394,7 @@ class Solution:
         )
         failed = {fallback.role.value for fallback in self._fallbacks}
         if to == "raise" or to in failed or failure.role.value in failed:
-            if on_error.refused == "raise" or not (filtered or unfit):
+            if not (filtered or unfit) or (on_error.refused == "raise" and not self._decisions):
                 raise error from None
             self._error = str(error)
             self.stop = StopReason.CONTENT_FILTER if filtered else StopReason.INPUT_TOO_LONG

@@ -172,7 +172,10 @@ class Drafting:
             self._reader = StepReader(self._weak, Role.WEAK, self._question, kept, options)
         reader = self._reader
         step = await reader.next(self._ledger)
-        ended = step is None or step.finish is not Finish.SEPARATOR or self._answers(step)
+        if step is None or step.finish is not Finish.SEPARATOR:
+            ended = step is None or step.finish is not Finish.LENGTH
+        else:
+            ended = self._answers(step)
         newest = Drafted(step or reader.lost)
         try:
             if ended or reader.spent:

@@ -28,7 +28,8 @@ class StepReader:
     """One model continuing `kept`: pulls steps, charges them, asks again after a degenerate one.
 
     After the step that follows a degenerate one the reader is `spent`: its stream no longer continues the kept text
-    step by step, so whoever wants more opens another. It is also spent after `options.limit` steps.
+    step by step, so whoever wants more opens another. It is also spent after `options.limit` steps, and after a step
+    that was cut at its limit, where its stream ends.
 
     `lost`: what was written last, where the model ended the solution without another step: white space or nothing, its
     tokens discarded. `late`: what its streams said behind their steps, once they are closed.
@@ -70,7 +71,7 @@ class StepReader:
             if not self._steps and step.field == "content":
                 step = replace(step, inserted=self._inserted)
             self._steps.append(step)
-            self.spent = self.spent or len(self._steps) == self._options.limit
+            self.spent = self.spent or len(self._steps) == self._options.limit or step.finish is Finish.LENGTH
         return step
 
     async def _pull(self, ledger: Ledger) -> Step | None:

@@ -18,8 +18,9 @@ from trim.visible_text import reasons
 
 _FINISH = {
     StopReason.STEP_LIMIT: "length",
-    StopReason.STEP_LENGTH: "length",
     StopReason.MAX_TOKENS: "length",
+    StopReason.REPETITION: "length",
+    StopReason.INPUT_TOO_LONG: "length",
     StopReason.CONTENT_FILTER: "content_filter",
 }
 
