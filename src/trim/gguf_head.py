@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
@@ -21,6 +22,7 @@ _STRING, _ARRAY = 8, 9
 _UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4  # types of tokens
 _TEMPLATE, _TOKENIZER = "tokenizer.chat_template", "tokenizer.ggml."
 _WANTED = ("tokens", "token_type")  # lists of the tokenizer; others, such as its merges, are long and not needed
+_SAMPLE = 1 << 20  # bytes at each end of a file
 _HALF = 2  # bytes of a 16-bit float
 _NAMES = {"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "padding": "pad_token"}
 
@@ -83,6 +85,26 @@ def read_gguf_model(path: Path) -> GgufModel:
         number(f"{_TOKENIZER}tokens"),
         max(number("split.count", 1), 1),
     )
+
+
+def gguf_fingerprint(path: Path) -> str:
+    """Eight characters that change with a model: of its size, its head and its last weights, since reading all of them
+    takes seconds.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            digest = sha256(f"{size} ".encode() + file.read(_SAMPLE))
+            file.seek(max(size - _SAMPLE, 0))
+            digest.update(file.read(_SAMPLE))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; give the path of a GGUF file") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    return digest.hexdigest()[:8]
 
 
 def _values(path: Path, whole: Callable[[str], bool]) -> dict[str, Value]:

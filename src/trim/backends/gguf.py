@@ -19,7 +19,7 @@ from trim.backends.gguf_sizing import GgufFile, Size, sizes, threads_for
 from trim.backends.machine import this_machine
 from trim.errors import ConfigError, MissingExtra
 
-logger = logging.getLogger("trim.backends.gguf")
+logger = logging.getLogger("trim.local")
 
 _MAGIC = b"GGUF"
 BATCH = 512
