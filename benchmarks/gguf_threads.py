@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import statistics
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,8 +25,8 @@ import httpx
 from recipes.real.fetch import FOLDER, MODELS
 from trim.backends.gguf import LlamaServer
 
-TOKENS = 48
-PROMPT = 300  # words
+TOKENS = 32
+PROMPT = 150  # words
 WEAK, STRONG = (FOLDER / MODELS[name].file for name in ("weak", "strong"))
 
 
@@ -90,6 +91,15 @@ def measure(weak: Path, strong: Path, setting: Setting, number: int) -> dict[str
     return found
 
 
+def _round(weak: Path, strong: Path, number: int) -> dict[Setting, dict[str, float]]:
+    found = {}
+    for setting in SETTINGS:
+        found[setting] = measure(weak, strong, setting, number)
+        seconds = ", ".join(f"{what} {spent:.2f}" for what, spent in found[setting].items())
+        print(f"round {number + 1}, {setting.name}: {seconds} s", file=sys.stderr, flush=True)
+    return found
+
+
 def _spin() -> None:
     while True:
         pass
@@ -106,10 +116,7 @@ def main() -> None:
     for process in others:
         process.start()
     try:
-        rounds = [
-            {setting: measure(arguments.weak, arguments.strong, setting, number) for setting in SETTINGS}
-            for number in range(arguments.rounds)
-        ]
+        rounds = [_round(arguments.weak, arguments.strong, number) for number in range(arguments.rounds)]
     finally:
         for process in others:
             process.kill()

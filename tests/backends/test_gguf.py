@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -23,15 +25,22 @@ def llama(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     return install(monkeypatch)
 
 
+def served(wanted: Sequence[Wanted], meanwhile: Callable[[], None] = lambda: None) -> None:
+    """Serve files, and do something meanwhile."""
+
+    async def run() -> None:
+        async with serving(wanted):
+            meanwhile()
+
+    asyncio.run(run())
+
+
 def test_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
     with pytest.raises(MissingExtra, match=r"trim-router\[local\]"):
         LlamaServer(tmp_path / "model.gguf")
-    with (
-        pytest.raises(MissingExtra, match=r"trim-router\[local\]"),
-        serving([Wanted("weak", write_model(tmp_path / "m.gguf"))]),
-    ):
-        pass
+    with pytest.raises(MissingExtra, match=r"trim-router\[local\]"):
+        served([Wanted("weak", write_model(tmp_path / "m.gguf"))])
 
 
 @pytest.mark.parametrize(("content", "words"), [(None, "no such file"), (b"PK\3\4 a zip", "is not a GGUF file")])
@@ -41,8 +50,8 @@ def test_refuses_what_is_no_model(tmp_path: Path, llama: StandIn, content: bytes
         path.write_bytes(content)
     with pytest.raises(ConfigError, match=words):
         LlamaServer(path)
-    with pytest.raises(ConfigError, match=words), serving([Wanted("weak", path)]):
-        pass
+    with pytest.raises(ConfigError, match=words):
+        served([Wanted("weak", path)])
     assert running(path) is None
 
 
@@ -51,8 +60,12 @@ def test_one_server_for_a_file_whatever_its_roles_and_names(
 ) -> None:
     path, link = write_model(tmp_path / "model.gguf"), tmp_path / "link.gguf"
     link.symlink_to(path)
-    with caplog.at_level(logging.INFO), serving([Wanted("weak", path), Wanted("strong", link, slots=6, threads=3)]):
+
+    def meanwhile() -> None:
         assert running(path) is running(link) is not None
+
+    with caplog.at_level(logging.INFO):
+        served([Wanted("weak", path), Wanted("strong", link, slots=6, threads=3)], meanwhile)
     assert [(p.n_parallel, p.n_ctx, p.cpuparams.n_threads) for p in llama.started] == [(6, 6 * 8192, 3)]
     assert llama.stopped == [str(path)]
     assert caplog.messages == [
@@ -62,31 +75,50 @@ def test_one_server_for_a_file_whatever_its_roles_and_names(
 
 def test_two_models_share_the_machine(tmp_path: Path, llama: StandIn) -> None:
     files = [write_model(tmp_path / f"{role}.gguf") for role in ("weak", "strong")]
-    with serving([Wanted(file.stem, file) for file in files]):
-        keys = {parameters.api_keys[0] for parameters in llama.started}
-        assert len(keys) == 2
+
+    def meanwhile() -> None:
+        assert len({parameters.api_keys[0] for parameters in llama.started}) == 2
         assert all(parameters.hostnames == ["127.0.0.1"] for parameters in llama.started)
         assert llama.stopped == []
-    assert sorted(llama.stopped) == sorted(map(str, files))
+
+    served([Wanted(file.stem, file) for file in files], meanwhile)
+    assert llama.stopped == [str(file) for file in reversed(files)]
 
 
 def test_who_opens_a_file_again_shares_its_server(tmp_path: Path, llama: StandIn) -> None:
     path = write_model(tmp_path / "model.gguf")
-    with serving([Wanted("weak", path)]):
-        with serving([Wanted("judge", path)]):
-            assert len(llama.started) == 1
-        assert llama.stopped == []
-        assert running(path) is not None
+
+    async def run() -> None:
+        async with serving([Wanted("weak", path)]):
+            async with serving([Wanted("judge", path)]):
+                assert len(llama.started) == 1
+            assert llama.stopped == []
+            assert running(path) is not None
+
+    asyncio.run(run())
     assert llama.stopped == [str(path)]
     assert running(path) is None
+
+
+def test_who_is_interrupted_between_two_files_loads_no_more(tmp_path: Path, llama: StandIn) -> None:
+    files = [write_model(tmp_path / f"{role}.gguf") for role in ("weak", "strong")]
+
+    async def run() -> None:
+        task = asyncio.ensure_future(serving([Wanted(file.stem, file) for file in files]).__aenter__())
+        await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(run())
+    assert len(llama.started) == len(llama.stopped) == 1
 
 
 def test_nothing_is_left_when_a_model_cannot_be_loaded(tmp_path: Path, llama: StandIn) -> None:
     good, bad = write_model(tmp_path / "good.gguf"), write_model(tmp_path / "bad.gguf")
     llama.refuses.add(str(bad))
-    with pytest.raises(ConfigError, match=r"bad.gguf: llama.cpp cannot load it: failed to load model"):  # noqa: SIM117
-        with serving([Wanted("weak", good), Wanted("strong", bad)]):
-            pass
+    with pytest.raises(ConfigError, match=r"bad.gguf: llama.cpp cannot load it: failed to load model"):
+        served([Wanted("weak", good), Wanted("strong", bad)])
     assert llama.stopped == [str(good)]
     assert running(good) is None
 
@@ -96,6 +128,6 @@ def test_nothing_is_loaded_when_the_pair_does_not_fit(
 ) -> None:
     monkeypatch.setattr(gguf, "this_machine", lambda: Machine(4, 500_000_000, 350_000_000))
     files = [write_model(tmp_path / f"{role}.gguf") for role in ("weak", "strong")]
-    with pytest.raises(ConfigError, match="not enough memory"), serving([Wanted(file.stem, file) for file in files]):
-        pass
+    with pytest.raises(ConfigError, match="not enough memory"):
+        served([Wanted(file.stem, file) for file in files])
     assert llama.started == []

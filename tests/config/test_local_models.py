@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from trim.backends.machine import Machine
 from trim.backends.openai import OpenAIGenerator
 from trim.config.factory import open_backends, open_prm
 from trim.config.local_models import serving
+from trim.config.policy import strong_judge
 from trim.config.resolution import resolve
 from trim.config.settings import Config, ModelSettings, PrmSettings
 from trim.config.specs import identities
@@ -162,3 +164,22 @@ def test_what_cannot_be_served(
 def test_keys_that_cannot_be_meant(settings: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Config(ModelSettings(**settings))  # type: ignore[arg-type]
+
+
+def test_the_strong_model_can_be_asked_for_grades(pair: Config, llama: StandIn) -> None:
+    """A second judge beside the configured one, as baselines open it, shares the server."""
+
+    async def run() -> None:
+        async with open_backends(pair):
+            judge = open_prm(replace(pair, prm=strong_judge(pair)))
+            assert isinstance(judge, LlmJudge)
+            assert judge.server._base_url == "http://127.0.0.1:40002/v1"
+            await judge.aclose()
+
+    asyncio.run(run())
+    assert len(llama.started) == 2
+
+
+def test_a_judge_of_a_file_that_is_not_served_says_so(pair: Config, llama: StandIn) -> None:
+    with pytest.raises(ConfigError, match=r"large\.gguf is not served: open it with trim\.open_backends"):
+        open_prm(pair)

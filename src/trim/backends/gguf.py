@@ -7,10 +7,11 @@ however many roles use it.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,9 +120,10 @@ class _Shared:
 _running: dict[Path, _Shared] = {}  # by resolved path
 
 
-@contextmanager
-def serving(wanted: Sequence[Wanted]) -> Iterator[None]:
-    """Serve these files while this is open, each once; those that are served already are not loaded again.
+@asynccontextmanager
+async def serving(wanted: Sequence[Wanted]) -> AsyncIterator[None]:
+    """Serve these files while this is open, each once; those that are served already are not loaded again. Loading a
+    file holds the whole process.
 
     Raises:
         MissingExtra: xllamacpp is not installed.
@@ -132,9 +134,10 @@ def serving(wanted: Sequence[Wanted]) -> Iterator[None]:
         for path in _started(_merged(wanted)):
             _running[path].users += 1
             held.append(path)
+            await asyncio.sleep(0)  # Ctrl-C is answered between two files
         yield
     finally:
-        for path in held:
+        for path in reversed(held):
             shared = _running[path]
             shared.users -= 1
             if not shared.users:

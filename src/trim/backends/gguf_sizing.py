@@ -139,8 +139,8 @@ def _chosen(file: GgufFile, threads: int, slots: int | None, context: int | None
 def _check_context(file: GgufFile, context: int | None) -> None:
     if context and file.model.context and context > file.model.context:
         raise ConfigError(
-            f"{_table(file.role)} context = {context:,}: {file.name} can read {file.model.context:,} tokens; set context to "
-            "that or less, or leave it out"
+            f"{_table(file.role)} context = {context:,}: {file.name} can read {file.model.context:,} tokens; set "
+            "context to that or less, or leave it out"
         )
 
 

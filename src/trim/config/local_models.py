@@ -37,7 +37,7 @@ async def serving(run: RunSpec, *, judge_only: bool = False) -> AsyncIterator[No
     for model in models:
         path = await gguf_hub.fetch(model.model) if gguf_hub.is_hub_name(model.model) else _path(model.model)
         wanted.append(gguf.Wanted(_roles(model, run), path, model.threads, model.slots, model.context))
-    with gguf.serving(wanted):
+    async with gguf.serving(wanted):
         yield
 
 

@@ -190,8 +190,8 @@ class ModelSettings(metaclass=_Table):
     slots: Whole | None = Field(
         default=None,
         ge=1,
-        description="Texts that a GGUF file works on at the same time, each with a `context` of its own. Without it: 4, "
-        "or as many as fit into memory.",
+        description="Texts that a GGUF file works on at the same time, each with a `context` of its own. Without it: "
+        "4, or as many as fit into memory.",
     )
     threads: Whole | None = Field(
         default=None, ge=1, description="Threads that compute for a GGUF file. Without it: all cores."
