@@ -26,7 +26,7 @@ help:
 	@echo "make check-graders every reference of the benchmarks against all others (743,000 pairs, 10 min)"
 	@echo "make conformance   what TRIM makes of every kind of server's answers, as a table (a minute)"
 	@echo "make test-templates chat templates against transformers (installs it in .venv-templates, without torch)"
-	@echo "make test-real     a real open model behind llama.cpp, byte for byte (fetches 0.5 GB)"
+	@echo "make test-real     a real open model behind llama.cpp, byte for byte (fetches 1.6 GB)"
 	@echo "make test-vllm     routing against three real vLLM servers on the CPU (installs vLLM, 3.5 GB)"
 
 setup: $(READY)
@@ -119,7 +119,7 @@ test-templates: pyproject.toml constraints.txt
 
 test-real: $(READY)
 	@$(PIP) -e '.[local]'
-	@$(BIN)/python -m recipes.real.fetch weak
+	@$(BIN)/python -m recipes.real.fetch weak strong
 	@$(BIN)/python -m pytest --override-ini addopts=-v tests/real
 
 test-vllm: $(READY)
