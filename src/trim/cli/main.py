@@ -95,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if own:
             _make_streams_robust()
+            _say_what_is_loaded()
             signal.signal(signal.SIGTERM, invocation.terminate)
             sys.unraisablehook = invocation.unraisable
         try:
@@ -206,6 +207,18 @@ def _make_streams_robust() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _say_what_is_loaded() -> None:
+    """Downloads, and models that are served in this process, are announced on standard error."""
+    import logging
+
+    told = logging.getLogger("trim.local")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    told.addHandler(handler)
+    told.setLevel(logging.INFO)
+    told.propagate = False  # the gateway's log has handlers of its own
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, cast
 
 from trim import plugins
+from trim.config import local_models
 from trim.config.policy import calibrated
 from trim.config.resolution import resolve
 from trim.config.specs import GeneratorSpec, RunSpec
@@ -101,6 +102,7 @@ async def open_backends(config: Config) -> AsyncIterator[Backends]:
     config = calibrated(config)
     spec = resolve(config)
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(local_models.serving(spec))
         weak, strong, judge = open_generator(spec.weak, spec), open_generator(spec.strong, spec), open_judge(spec)
         for backend in (weak, strong, judge):
             stack.push_async_callback(backend.aclose)
@@ -123,6 +125,8 @@ def open_generator(model: GeneratorSpec, run: RunSpec) -> StepGenerator:
         if run.step_format.separator is not Separator.BLANK_LINE:
             raise ConfigError("[generation] separator: the embedded models write blank lines between steps")
         return EmbeddedGenerator(model.model, model.role, run.sampling)
+    if model.backend == local_models.KIND:
+        model = local_models.served_generator(model)
     from trim.backends.client import TokenCounter
     from trim.backends.openai import OpenAIGenerator
 
@@ -136,10 +140,11 @@ def open_generator(model: GeneratorSpec, run: RunSpec) -> StepGenerator:
         backend=model.backend,
         continuation=model.continuation,
         tokenizer=None if model.tokenizer is None else TokenCounter(model.tokenizer),
-        api_key=_api_key(model.api_key_env, model.role.value),
+        api_key=model.api_key or _api_key(model.api_key_env, model.role.value),
         timeout=model.timeout,
         retries=model.retries,
         ask_server=not model.template,
+        context=model.context,
     )
 
 
@@ -153,7 +158,9 @@ def _template(model: GeneratorSpec) -> ChatTemplate:
 
 
 def open_prm(config: Config) -> Judge:
-    """The configured judge alone; its `aclose` is the caller's to call."""
+    """The configured judge alone; its `aclose` is the caller's to call. A GGUF file must be served, see
+    `trim.config.local_models`.
+    """
     return open_judge(resolve(config))
 
 
@@ -163,7 +170,8 @@ def open_judge(run: RunSpec) -> Judge:
     Raises:
         ConfigError: there is no such model, template, API key or curve.
     """
-    judge = registry.open_judge(run.judge, _api_key(run.judge.api_key_env, "prm"), run.step_format)
+    spec = local_models.at_server(run.judge) if local_models.reads(run) else run.judge
+    judge = registry.open_judge(spec, spec.api_key or _api_key(spec.api_key_env, "prm"), run.step_format)
     if run.judge.recalibration is None:
         return judge
     from trim.scoring.recalibrated import RecalibratedJudge, RecalibrationCurve

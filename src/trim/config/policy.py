@@ -13,6 +13,7 @@ from trim.errors import ConfigError
 from trim.policies import registry
 from trim.policies.spec import PolicySpec
 from trim.protocols import Policy
+from trim.types import Role
 
 if TYPE_CHECKING:
     from trim.config.settings import Config, PrmSettings
@@ -95,8 +96,8 @@ def strong_judge(config: Config) -> PrmSettings:
         raise ConfigError(f"[strong] backend {strong.backend} cannot be asked for grades: it is a class of your own")
     if strong.backend == "embedded":
         return PrmSettings("likelihood", strong.model or "strong")
-    if not strong.base_url:
-        return PrmSettings("grade", "strong")
+    if not strong.base_url:  # a GGUF file has no address before it is opened
+        return PrmSettings("grade", Role.STRONG.value, timeout=strong.timeout, retries=strong.retries)
     return PrmSettings(
         "grade", strong.model, strong.base_url, strong.api_key_env, timeout=strong.timeout, retries=strong.retries
     )
@@ -108,8 +109,9 @@ def _check_judge(config: Config, family: registry.PolicyFamily) -> None:
         raise ConfigError(f"policy {family.name} needs {registry.Need.STEP_LABELS}: it is there for trim eval alone")
     if registry.Need.STRONG_JUDGE not in family.needs:
         return
-    meant, prm = judge_for(replace(config, prm=strong_judge(config))), judge_for(config)
-    if (prm.backend, prm.model, prm.base_url) != (meant.backend, meant.model, meant.base_url):
+    meant, prm = strong_judge(config), judge_for(config)
+    same = judge_for(replace(config, prm=meant))
+    if (prm.backend, prm.model, prm.base_url) != (same.backend, same.model, same.base_url):
         address = f", base_url = {meant.base_url!r}" if meant.base_url else ""
         words = f"set [prm] backend = {meant.backend!r}, model = {meant.model!r}{address}"
         raise ConfigError(f"policy {family.name} needs {registry.Need.STRONG_JUDGE}: {words}, or use trim eval")

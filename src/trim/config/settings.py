@@ -182,6 +182,21 @@ class ModelSettings(metaclass=_Table):
         default="raise",
         description="What follows when the model fails: an error, or the named model finishes the solution.",
     )
+    context: Whole | None = Field(
+        default=None,
+        ge=512,
+        description="Tokens of a prompt and its answer at most. Without it: as the server says; of a GGUF file what "
+        "fits into memory, 8,192 at most.",
+    )
+    slots: Whole | None = Field(
+        default=None,
+        ge=1,
+        description="Texts that a GGUF file works on at the same time, each with a `context` of its own. Without it: "
+        "4, or as many as fit into memory.",
+    )
+    threads: Whole | None = Field(
+        default=None, ge=1, description="Threads that compute for a GGUF file. Without it: all cores."
+    )
     prices: PriceSettings = Field(default_factory=PriceSettings, description="What the model's tokens cost.")
 
     @model_validator(mode="before")
@@ -431,6 +446,7 @@ class Config(metaclass=_Table):
                 raise broken_rule(words, role, "base_url")
             if settings.on_error == role:
                 raise broken_rule(f"it cannot be {role!r}: that is the role that failed", role, "on_error")
+        self._check_gguf()
         self._check_worlds()
         self._check_judge()
         serve = self.serve
@@ -482,6 +498,19 @@ class Config(metaclass=_Table):
         models = {"weak": self.weak, "strong": self.strong}
         return tuple(role for role, model in models.items() if model.backend in PRESETS.keys() - {"embedded"})
 
+    def _check_gguf(self) -> None:
+        """Whether a GGUF file is named where it must be, and its keys have an effect."""
+        for role, model in (("weak", self.weak), ("strong", self.strong)):
+            if model.backend == "gguf":
+                if not model.model:
+                    raise broken_rule("'gguf' needs model: a GGUF file, or hf:OWNER/REPO:QUANT", role, "backend")
+                continue
+            for key, value in (("slots", model.slots), ("threads", model.threads)):
+                if value is not None:
+                    raise broken_rule(f"it has no effect with {model.backend!r}; it is for 'gguf'", role, key)
+            if model.context is not None and model.backend == "embedded":
+                raise broken_rule("it has no effect with 'embedded'", role, "context")
+
     def _check_judge(self) -> None:
         """Whether every key of `[prm]` that is set has an effect; a class of the user's own is given all of them."""
         prm, role = self.prm, self.judging_role()
@@ -505,7 +534,7 @@ class Config(metaclass=_Table):
     def _check_pass_through(self) -> None:
         """What is passed through needs a server that knows it, and a way to cap what it costs."""
         backend = self.strong.backend
-        if backend == "embedded" or backend not in LISTED_BACKENDS:
+        if backend in ("embedded", "gguf") or backend not in LISTED_BACKENDS:
             words = "it needs a [strong] server with OpenAI's API, not a model in this process"
             raise broken_rule(words, "serve", "pass_through")
         if self.budget.max_cost is not None:

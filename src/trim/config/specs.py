@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from trim.backends.gguf_hub import is_hub_name
 from trim.config.judges import judge_for
+from trim.gguf_head import gguf_fingerprint
 from trim.policies.spec import PolicySpec
 from trim.routing.limits import Limits, OnError
 from trim.scoring.registry import JUDGES
@@ -26,7 +28,7 @@ class BackendSpec:
 
     Args:
         backend: `embedded`, another kind of `trim.config.settings`, or a class of the user's own.
-        model: the server's name for it, or a shipped model or folder.
+        model: the server's name for it, or a shipped model or folder, or a GGUF file.
         base_url: the server's address; empty: it runs in this process.
         api_key_env: the environment variable with the API key, looked up when the model is opened.
         template: chat template's family, or a folder.
@@ -34,6 +36,7 @@ class BackendSpec:
         system: system prompt, or None.
         timeout: seconds.
         retries: of a failed request.
+        api_key: of a server that this process has started.
     """
 
     backend: str
@@ -45,6 +48,7 @@ class BackendSpec:
     system: str | None
     timeout: float
     retries: int
+    api_key: str = field(default="", repr=False, kw_only=True)
 
     @property
     def is_own(self) -> bool:
@@ -57,6 +61,11 @@ class BackendSpec:
             return f"{self.backend}:{self.model} at {self.base_url}"
         if self.is_own:
             return f"{self.backend}:{self.model}" if self.model else self.backend
+        if is_hub_name(self.model):
+            return f"{self.backend}:{self.model}"
+        if self.model.endswith(".gguf"):
+            file = Path(self.model).expanduser()
+            return f"{self.backend}:{file.name}@{gguf_fingerprint(file)}"
         from trim.backends.onnx_model import fingerprint
 
         return f"{self.backend}:{self.model}@{fingerprint(self.model)}"
@@ -64,13 +73,21 @@ class BackendSpec:
 
 @dataclass(frozen=True)
 class GeneratorSpec(BackendSpec):
-    """A weak or strong model, by its role; `continuation`: how a server is asked to continue a text.
-    `template_options`: variables of the chat template, as a JSON object; empty: none.
+    """A weak or strong model, by its role.
+
+    Args:
+        continuation: how a server is asked to continue a text.
+        template_options: variables of the chat template, as a JSON object; empty: none.
+        context: tokens of a prompt and its answer; None: as the server says.
+        slots, threads: of a GGUF file; None: as fits the machine.
     """
 
     role: Role
     continuation: Literal["completions", "chat", "instruct"]
     template_options: str
+    context: int | None
+    slots: int | None
+    threads: int | None
 
 
 @dataclass(frozen=True)
@@ -130,6 +147,9 @@ def generator_spec(settings: ModelSettings, role: Role) -> GeneratorSpec:
         role=role,
         continuation=settings.continuation,
         template_options=settings.template_options,
+        context=settings.context,
+        slots=settings.slots,
+        threads=settings.threads,
     )
 
 

@@ -11,6 +11,8 @@ import numpy as np
 
 from trim import plugins
 from trim.config.factory import open_prm
+from trim.config.local_models import serving
+from trim.config.resolution import resolve
 from trim.config.settings import Config, PrmSettings
 from trim.errors import ConfigError
 from trim.experiments.labelled_solutions import LabelledSolution
@@ -30,15 +32,16 @@ async def score_solutions(config: Config, solutions: Sequence[LabelledSolution])
         BackendError: the judge failed.
     """
     found = []
-    prm = open_prm(config)
-    try:
-        for solution in solutions:
-            started = time.perf_counter()
-            with plugins.running(f"judge {prm.identity}"):
-                scores = await prm.score(Question(solution.problem), solution.steps)
-            found.append(Judged(scores.values, solution.label, time.perf_counter() - started))
-    finally:
-        await prm.aclose()
+    async with serving(resolve(config), judge_only=True):
+        prm = open_prm(config)
+        try:
+            for solution in solutions:
+                started = time.perf_counter()
+                with plugins.running(f"judge {prm.identity}"):
+                    scores = await prm.score(Question(solution.problem), solution.steps)
+                found.append(Judged(scores.values, solution.label, time.perf_counter() - started))
+        finally:
+            await prm.aclose()
     return found
 
 

@@ -1,0 +1,75 @@
+"""GGUF files of a run, served in this process while its models are open."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from trim.backends import gguf, gguf_hub
+from trim.config.specs import BackendSpec, GeneratorSpec, RunSpec
+from trim.errors import ConfigError
+
+KIND = "gguf"
+Spec = TypeVar("Spec", bound=BackendSpec)
+
+
+@asynccontextmanager
+async def serving(run: RunSpec, *, judge_only: bool = False) -> AsyncIterator[None]:
+    """Serve the GGUF files of a run while this is open, each once; those of the hub are downloaded first.
+
+    Args:
+        run: whose files.
+        judge_only: serve what the judge reads, and nothing else.
+
+    Raises:
+        MissingExtra: llama.cpp is not installed.
+        ConfigError: a file cannot be had or served.
+    """
+    models = [model for model in (run.weak, run.strong) if model.backend == KIND]
+    if judge_only:
+        models = [model for model in models if reads(run) and model.model == run.judge.model][:1]
+    if models:
+        gguf.require_engine()
+    wanted = []
+    for model in models:
+        path = await gguf_hub.fetch(model.model) if gguf_hub.is_hub_name(model.model) else _path(model.model)
+        wanted.append(gguf.Wanted(_roles(model, run), path, model.threads, model.slots, model.context))
+    async with gguf.serving(wanted):
+        yield
+
+
+def reads(run: RunSpec) -> bool:
+    """Whether the judge asks a GGUF file that is the weak or the strong model too."""
+    files = {model.model for model in (run.weak, run.strong) if model.backend == KIND}
+    return not run.judge.base_url and run.judge.model in files
+
+
+def at_server(model: Spec) -> Spec:
+    """The same model as one behind the server that serves its file.
+
+    Raises:
+        ConfigError: no server does.
+    """
+    path = gguf_hub.cached(model.model) if gguf_hub.is_hub_name(model.model) else _path(model.model)
+    server = None if path is None else gguf.running(path)
+    if path is None or server is None:
+        raise ConfigError(f"{model.model} is not served: open it with trim.open_backends")
+    return replace(model, model=path.stem, base_url=server.base_url, api_key=server.api_key)
+
+
+def served_generator(model: GeneratorSpec) -> GeneratorSpec:
+    """The same for a generator, with the file's own chat template unless another one is configured."""
+    path = gguf_hub.cached(model.model) if gguf_hub.is_hub_name(model.model) else _path(model.model)
+    return replace(at_server(model), backend="llama-server", template=model.template or str(path))
+
+
+def _path(model: str) -> Path:
+    return Path(model).expanduser()
+
+
+def _roles(model: GeneratorSpec, run: RunSpec) -> str:
+    judges = reads(run) and model.model == run.judge.model
+    return f"{model.role.value} and judge" if judges else model.role.value
