@@ -114,6 +114,7 @@ def test_a_file_is_never_overwritten_without_asking(
         ([("a", 7e9), ("b", 7e9)], [], "which of these models is the weak one cannot be told by size"),
         ([], ["--weak", "ollama/a"], "no other model was found: name one with --strong KIND/MODEL"),
         ([("a", 1e9), ("b", 7e9)], ["--weak", "olama/a"], "ollama"),
+        ([("a", 1e9), ("b", 7e9)], ["--judge", "likelyhood"], "did you mean 'likelihood'?"),
     ],
 )
 def test_what_cannot_be_chosen_is_said(

@@ -67,7 +67,7 @@ async def _init(args: argparse.Namespace) -> int:
     if not args.json:
         _print_found(servers, keys)
     choice = _choice(args, models, keys)
-    _write(args.out, document(choice, port=_free_port(servers)), force=args.force, ask=not args.yes)
+    _write(args.out, document(choice, port=_free_port()), force=args.force, ask=not args.yes)
     told = {
         "servers": [asdict(server) for server in servers],
         "keys": keys,
@@ -112,6 +112,7 @@ def _size(model: FoundModel) -> str:
 
 def _choice(args: argparse.Namespace, models: list[FoundModel], keys: dict[str, str]) -> Choice:
     """The models: as options say, as is suggested, or as is answered."""
+    from trim.config.judge_names import judge_table
     from trim.config.model_names import settings_of
 
     try:
@@ -128,6 +129,8 @@ def _choice(args: argparse.Namespace, models: list[FoundModel], keys: dict[str, 
         choice = Choice(weak, strong, judge or None)
     for role, name in (("weak", choice.weak), ("strong", choice.strong)):
         settings_of(name, role)
+    if choice.judge is not None:
+        judge_table(choice.judge)
     return choice
 
 
@@ -159,17 +162,12 @@ def _write(path: Path, text: str, *, force: bool, ask: bool) -> None:
     write_text(path, text)
 
 
-def _free_port(servers: list[FoundServer]) -> int | None:
-    """A port for the gateway where a model server has the usual one."""
-    from urllib.parse import urlsplit
-
-    taken = {urlsplit(server.url).port for server in servers}
-    if _USUAL_PORT not in taken:
-        return None
-    for port in range(_USUAL_PORT + 10, _USUAL_PORT + 100):
+def _free_port() -> int | None:
+    """A port for the gateway where something else listens at the usual one; None: nothing does."""
+    for port in (_USUAL_PORT, *range(_USUAL_PORT + 10, _USUAL_PORT + 100)):
         with socket.socket() as tried:
             if tried.connect_ex(("127.0.0.1", port)) != 0:
-                return port
+                return None if port == _USUAL_PORT else port
     return 0
 
 
