@@ -69,7 +69,7 @@ def test_two_servers_become_weak_and_strong(
         "strong  ok: ",
         "prm  ok: ",
         "for 1,000 questions like it, a rough estimate from this one",
-        "cost  unknown: set prices of the models in the file",
+        "cost  unknown: no prices for weak",
         "missing: [weak] prices",
         'next: trim solve "',
         "trim serve ",
