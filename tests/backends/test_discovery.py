@@ -33,7 +33,13 @@ def llama_server(name: str = "qwen2.5-0.5b.gguf", parameters: int = 494_032_768)
 
 
 OLLAMA = {
-    "/v1/models": {"data": [{"id": "qwen2.5:1.5b", "owned_by": "library"}, {"id": "nomic-embed-text:latest"}]},
+    "/v1/models": {
+        "data": [
+            {"id": "qwen2.5:1.5b", "owned_by": "library"},
+            {"id": "nomic-embed-text:latest"},
+            {"id": "gpt-oss:120b-cloud"},
+        ]
+    },
     "/api/tags": {
         "models": [
             {"name": "qwen2.5:1.5b", "size": 986061892, "details": {"parameter_size": "1.5B"}},

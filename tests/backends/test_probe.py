@@ -105,7 +105,7 @@ WORDS = SOLUTION.split(" ")
 PIECES = [word + " " for word in WORDS]
 
 
-def going_on(kind: Any, *, instruct: bool = False) -> Answering:
+def going_on(kind: Any) -> Callable[[dict[str, Any]], Any]:
     """A server that continues what it is given."""
 
     def answer(body: dict[str, Any]) -> Any:
@@ -142,6 +142,17 @@ def test_an_answer_that_is_begun_again_is_no_continuation(
     assert again.continuation is False
     assert "begins its answer again instead of continuing it" in str(again.problem)
     assert remedy in str(again.problem)
+
+
+def test_what_a_server_refuses_is_noted() -> None:
+    def refusing(body: dict[str, Any]) -> Any:
+        if "temperature" in body:
+            return CHAT.failure(400, "Unsupported parameter: 'temperature' is not supported with this model.")
+        return going_on(CHAT)(body)
+
+    found = probe_of(CHAT, refusing, "instruct", "openai")
+    assert found.problem is None
+    assert any("temperature" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_two_servers_become_weak_and_strong(
         "strong  ok: ",
         "prm  ok: ",
         "for 1,000 questions like it, a rough estimate from this one",
-        "cost  unknown: set prices of the models in the file",
+        "cost  unknown: no prices for weak",
         "missing: [weak] prices",
         'next: trim solve "',
         "trim serve ",
@@ -114,6 +114,7 @@ def test_a_file_is_never_overwritten_without_asking(
         ([("a", 7e9), ("b", 7e9)], [], "which of these models is the weak one cannot be told by size"),
         ([], ["--weak", "ollama/a"], "no other model was found: name one with --strong KIND/MODEL"),
         ([("a", 1e9), ("b", 7e9)], ["--weak", "olama/a"], "ollama"),
+        ([("a", 1e9), ("b", 7e9)], ["--judge", "likelyhood"], "did you mean 'likelihood'?"),
     ],
 )
 def test_what_cannot_be_chosen_is_said(

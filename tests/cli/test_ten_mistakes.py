@@ -77,6 +77,15 @@ def test_2_an_address_without_v1(command: str, continuation: str, run: Any) -> N
 
 
 @COMMANDS
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/api", "/v1/completions/"])
+def test_2_an_address_with_another_path(command: str, path: str, run: Any) -> None:
+    with serving() as habits:
+        tried = run(command, configuration(habits.url, base_url=habits.url + path, continuation="chat"))
+    assert tried.code == 2
+    assert f"base_url is not where the API is: {habits.url}/v1 answers, so write that" in tried.text
+
+
+@COMMANDS
 def test_3_a_model_that_the_server_does_not_have(command: str, run: Any) -> None:
     models = [{"id": "qwen-7b"}, {"id": "qwen-1.5b"}, *({"id": f"x{number}"} for number in range(20))]
     refusal = "The model `qwen-7` does not exist."

@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urljoin, urlsplit, urlunsplit
 
 from trim.backends.environment import ApiKey, check_connections, usable_key
 from trim.backends.event_stream import EventStream, Source
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _SIDE_TIMEOUT = 10.0  # seconds for what is only good to know
+_VERSION = re.compile(r"(.*/)?v\d\w*(/openai)?")  # what the path of an API usually ends with
 _LISTED = 8  # names of models in an error
 _UNREACHABLE = "is it running, is base_url right? trim init finds the servers of this machine"
 
@@ -319,28 +320,35 @@ class Server:
         return base if re.search(r"/v\d", urlsplit(base).path) else f"{base}/v1"
 
     async def explained(self, error: BackendError) -> BackendError:
-        """The same error, with what the server's list of models says about it: that `base_url` lacks its `/v1`, or
+        """The same error, with what the server's list of models says: where its API is if not at `base_url`, or
         which names its models have.
         """
         known = InputTooLong | OutputTooLong | ContentFiltered | RateLimited | QuotaExhausted | BackendTimeout
-        lacks = not urlsplit(self._base_url).path.strip("/")
-        refused = isinstance(error, BackendRefused) and error.status in (400, 404)
-        if isinstance(error, known) or not (lacks or refused or isinstance(error, BadResponse)):
+        if isinstance(error, known):
             return error
+        refused = error.status if isinstance(error, BackendRefused) else 0
+        path = urlsplit(self._base_url).path.strip("/")
+        if not path or ((refused in (404, 405) or isinstance(error, BadResponse)) and not _VERSION.fullmatch(path)):
+            for base in dict.fromkeys((self._with_version(), urljoin(self._base_url, "/v1"))):
+                if await self._listed(base) is not None:
+                    words = "lacks its /v1" if not path else "is not where the API is"
+                    return error.with_hint(f"base_url {words}: {_public(base)} answers, so write that")
+        if refused in (400, 404) and "model" in error.problem.lower():
+            names = await self._listed(self._with_version()) or ()
+            if names and self.model not in names:
+                more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+                near = difflib.get_close_matches(self.model, names, _LISTED, 0.0)
+                return error.with_hint(f"set model to one that the server has: {', '.join(near[:_LISTED])}{more}")
+        return error
+
+    async def _listed(self, base: str) -> tuple[str, ...] | None:
+        """The models that are listed at an address, as it answers at once; None: it has no such list."""
         try:
             async with asyncio.timeout(5.0), self.errors():
-                url = f"{self._with_version()}/models"
-                answer: Any = await self.client.get(url, cast_to=object, options=self._options())
-                names = [str(entry["id"]) for entry in answer["data"]]
+                answer: Any = await self.client.get(f"{base}/models", cast_to=object, options=self._options())
+                return tuple(str(entry["id"]) for entry in answer["data"])
         except (BackendError, TimeoutError, TypeError, KeyError):
-            return error
-        if lacks:
-            return error.with_hint(f"base_url lacks its /v1: {_public(self._with_version())} answers, so write that")
-        if refused and names and self.model not in names and "model" in error.problem.lower():
-            more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-            near = difflib.get_close_matches(self.model, names, _LISTED, 0.0)
-            return error.with_hint(f"set model to one that the server has: {', '.join(near[:_LISTED])}{more}")
-        return error
+            return None
 
     async def probe(self) -> Probe:
         """Whether it answers at all, from its list of models. A server without such a list is there all the same."""

@@ -36,7 +36,7 @@ _TROUBLE = dict.fromkeys((401, 403), "it wants a key: name its models by hand")
 _TROUBLE[503] = "it is still loading its model: try again soon"
 _LONGEST = 4_000_000  # bytes of an answer
 _SIZE = re.compile(r"(?<![\w.])(?:(\d+)x)?(\d+(?:\.\d+)?)([bm])(?![a-z0-9])", re.IGNORECASE)
-_NO_GENERATORS = re.compile(r"embed|rerank|bge-|\be5\b|whisper|tts|clip|nomic|minilm", re.IGNORECASE)
+_NO_GENERATORS = re.compile(r"embed|rerank|bge-|\be5\b|whisper|tts|clip|nomic|minilm|[:-]cloud$", re.IGNORECASE)
 _PRM = re.compile(r"(?<![a-z])prm(?![a-z])|process-reward", re.IGNORECASE)
 
 
@@ -75,7 +75,9 @@ class FoundModel:
 
 @dataclass(frozen=True)
 class FoundServer:
-    """A server that answers; `models` without those that only embed text. `trouble`: why it does not list them."""
+    """A server that answers; `models` without those that only embed text or run elsewhere. `trouble`: why it lists
+    none.
+    """
 
     kind: str
     url: str

@@ -9,17 +9,20 @@ import socket
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from trim.cli.config_check import print_probes, probe_roles, probes_as_json
+from trim.cli.options import DEFAULT
 from trim.config.starter import Choice, by_size, document, keys_in, suggested
 from trim.errors import BackendError, ConfigError
+from trim.types import Role
 
 if TYPE_CHECKING:
     from trim.backends.discovery import FoundModel, FoundServer
     from trim.config.settings import Config
     from trim.protocols import Probe
-    from trim.types import Trace
+    from trim.types import Prices, Trace
 
 _DESCRIPTION = """\
 Finds model servers on this machine (Ollama, llama-server, vLLM, SGLang, LM
@@ -47,7 +50,7 @@ def register(init: argparse.ArgumentParser) -> None:
     init.add_argument(
         "--server", metavar="URL", action="append", default=[], help="look for models there, too; may be repeated"
     )
-    init.add_argument("--out", type=Path, default=Path("trim.toml"), metavar="FILE", help="(default: trim.toml)")
+    init.add_argument("--out", type=Path, default=DEFAULT, metavar="FILE", help="(default: trim.toml)")
     init.add_argument("--yes", action="store_true", help="ask nothing, take what is suggested")
     init.add_argument("--force", action="store_true", help="overwrite the file if it exists")
     init.add_argument("--no-probe", action="store_true", help="only write the file")
@@ -67,7 +70,7 @@ async def _init(args: argparse.Namespace) -> int:
     if not args.json:
         _print_found(servers, keys)
     choice = _choice(args, models, keys)
-    _write(args.out, document(choice, port=_free_port(servers)), force=args.force, ask=not args.yes)
+    _write(args.out, document(choice, port=_free_port()), force=args.force, ask=not args.yes)
     told = {
         "servers": [asdict(server) for server in servers],
         "keys": keys,
@@ -112,6 +115,7 @@ def _size(model: FoundModel) -> str:
 
 def _choice(args: argparse.Namespace, models: list[FoundModel], keys: dict[str, str]) -> Choice:
     """The models: as options say, as is suggested, or as is answered."""
+    from trim.config.judge_names import judge_table
     from trim.config.model_names import settings_of
 
     try:
@@ -128,6 +132,8 @@ def _choice(args: argparse.Namespace, models: list[FoundModel], keys: dict[str, 
         choice = Choice(weak, strong, judge or None)
     for role, name in (("weak", choice.weak), ("strong", choice.strong)):
         settings_of(name, role)
+    if choice.judge is not None:
+        judge_table(choice.judge)
     return choice
 
 
@@ -159,17 +165,12 @@ def _write(path: Path, text: str, *, force: bool, ask: bool) -> None:
     write_text(path, text)
 
 
-def _free_port(servers: list[FoundServer]) -> int | None:
-    """A port for the gateway where a model server has the usual one."""
-    from urllib.parse import urlsplit
-
-    taken = {urlsplit(server.url).port for server in servers}
-    if _USUAL_PORT not in taken:
-        return None
-    for port in range(_USUAL_PORT + 10, _USUAL_PORT + 100):
+def _free_port() -> int | None:
+    """A port for the gateway where something else listens at the usual one; None: nothing does."""
+    for port in (_USUAL_PORT, *range(_USUAL_PORT + 10, _USUAL_PORT + 100)):
         with socket.socket() as tried:
             if tried.connect_ex(("127.0.0.1", port)) != 0:
-                return port
+                return None if port == _USUAL_PORT else port
     return 0
 
 
@@ -197,13 +198,16 @@ async def _try(args: argparse.Namespace, told: dict[str, object]) -> int:
                 problem = str(error)
     if args.json:
         solved = None if trace is None else {"answer": final_answer(trace.said), "seconds": trace.seconds}
-        more = {"probes": probes_as_json(found), "solved": solved, "per_1000_questions": _estimate(config, trace)}
+        more = {
+            "probes": probes_as_json(found),
+            "solved": solved,
+            "per_1000_questions": _estimate(backends.spec.prices, trace),
+        }
         print(json.dumps(told | more, default=str))
     elif trace is not None:
-        print(
-            f"\n{_PROBLEM}\nanswer {final_answer(trace.said) or 'none'} (36 - 8 = 28 is right) in {trace.seconds:.1f} s"
-        )
-        _print_estimate(config, trace)
+        print(f"\n{fill(_PROBLEM, 79)}")
+        print(f"answer {final_answer(trace.said) or 'none'} (36 - 8 = 28 is right) in {trace.seconds:.1f} s")
+        _print_estimate(backends.spec.prices, trace)
     if problem:
         raise ConfigError(f"{args.out} was written, but {problem}; then: trim config check {args.out} --probe")
     if not args.json:
@@ -211,7 +215,7 @@ async def _try(args: argparse.Namespace, told: dict[str, object]) -> int:
     return 0
 
 
-def _estimate(config: Config, trace: Trace | None) -> dict[str, object]:
+def _estimate(prices: Prices, trace: Trace | None) -> dict[str, object]:
     """Tokens and cost of 1,000 questions like this one; no cost where a role that was used has no price."""
     if trace is None:
         return {}
@@ -219,40 +223,39 @@ def _estimate(config: Config, trace: Trace | None) -> dict[str, object]:
         role.value: {"prompt": 1000 * used.prompt_tokens, "completion": 1000 * used.completion_tokens}
         for role, used in trace.usage.items()
     }
-    unpriced = [
-        role.value
-        for role, used in trace.usage.items()
-        if (used.prompt_tokens or used.completion_tokens) and not _priced(config, role.value)
-    ]
+    unpriced = _unpriced(prices, trace)
     return {"tokens": tokens, "cost": None if unpriced else 1000 * trace.cost, "unpriced": unpriced, "estimate": True}
 
 
-def _priced(config: Config, role: str) -> bool:
-    prices = config.roles()[role].prices
-    return prices.prompt > 0 or prices.completion > 0
+def _unpriced(prices: Prices, trace: Trace) -> list[str]:
+    """The roles that were used and have no price."""
+    each = {Role.WEAK: prices.weak, Role.STRONG: prices.strong, Role.PRM: prices.prm}
+    used = [role for role, usage in trace.usage.items() if usage.prompt_tokens or usage.completion_tokens]
+    return [role.value for role in used if each[role].prompt == each[role].completion == 0]
 
 
-def _print_estimate(config: Config, trace: Trace) -> None:
-    estimate = _estimate(config, trace)
+def _print_estimate(prices: Prices, trace: Trace) -> None:
     print("for 1,000 questions like it, a rough estimate from this one:")
     for role, used in trace.usage.items():
         if used.prompt_tokens or used.completion_tokens:
-            written = f", {used.completion_tokens:,} thousand written" if used.completion_tokens else ""
-            print(f"  {role.value:>6}  {used.prompt_tokens:,} thousand tokens read{written}")
-    if estimate["cost"] is None:
-        print("    cost  unknown: set prices of the models in the file")
+            about = "~" if used.estimated else ""
+            written = f", {about}{used.completion_tokens:,} thousand written" if used.completion_tokens else ""
+            print(f"  {role.value:>6}  {about}{used.prompt_tokens:,} thousand tokens read{written}")
+    if unpriced := _unpriced(prices, trace):
+        print(f"    cost  unknown: no prices for {', '.join(unpriced)}")
     else:
         print(f"    cost  {1000 * trace.cost:.4g} in the unit of the prices")
 
 
 def _print_next(path: Path, config: Config, found: dict[str, Probe]) -> None:
-    missing = [
-        f"[{role}] prices, without which costs are unknown" for role in ("weak", "strong") if not _priced(config, role)
-    ]
-    missing += [f"[{role}] {note}" for role, probe in found.items() for note in probe.notes]
-    for words in missing:
-        print(f"missing: {words}")
-    option = "" if path == Path("trim.toml") else f" --config {path}"
+    for role in (Role.WEAK, Role.STRONG):
+        prices = config.roles()[role.value].prices
+        if prices.prompt == prices.completion == 0:
+            print(f"missing: [{role.value}] prices, without which costs are unknown")
+    for role_name, probe in found.items():
+        for note in probe.notes:
+            print(fill(f"{role_name}: {note}", 79))
+    option = "" if path == DEFAULT else f" --config {path}"
     print(f'next: trim solve{option} "{_PROBLEM}"')
-    port = config.serve.port
-    print(f"      trim serve{option}      (base URL for OpenAI clients: http://127.0.0.1:{port}/v1)")
+    print(f"      trim serve{option}")
+    print(f"      base URL for OpenAI clients: http://127.0.0.1:{config.serve.port}/v1")

@@ -51,7 +51,8 @@ async def _serve(args: argparse.Namespace) -> int:
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the server's own handlers let running requests finish
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for library in ("httpx", "httpx2"):  # the openai SDK's HTTP library, by version
+        logging.getLogger(library).setLevel(logging.WARNING)
     given = {name: value for name in Overrides.__annotations__ if (value := vars(args)[name]) is not None}
     overrides = Overrides(**given)  # type: ignore[typeddict-item]  # argparse has checked their types
     models = {"weak": args.weak, "strong": args.strong, "judge": args.judge}

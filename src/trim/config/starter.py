@@ -100,7 +100,7 @@ def document(choice: Choice, *, port: int | None = None) -> str:
         else "# [prm] names another judge than the one that fits these models: docs/how-to/your-judge.md\n"
     )
     serve = (
-        f"\n# The gateway of `trim serve`; a model server listens at its usual port, 8080.\n[serve]\nport = {port}\n"
+        f"\n# The gateway of `trim serve`; its usual port, 8080, is taken.\n[serve]\nport = {port}\n"
         if port is not None
         else ""
     )
