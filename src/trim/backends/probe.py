@@ -300,7 +300,7 @@ def _remedy(model: Probed) -> str:
 
 def _notes(model: Probed, probe: Probe) -> tuple[str, ...]:
     """What is worth knowing and no problem."""
-    notes = []
+    notes = list(model.server.learnt)
     if not probe.usage:
         notes.append("it counts no tokens: they are estimated and marked with ~")
     if probe.models and not any(model.server.model in name for name in probe.models):
