@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progre
 UV := .venv-uv/bin
 TEMPLATES := .venv-templates/bin
 
-.PHONY: help setup constraints demo local test test-pythons check format bench docs docs-check fuzz check-graders conformance test-real test-templates test-vllm clean
+.PHONY: help setup constraints demo local test test-pythons check format bench docs docs-check fuzz check-graders conformance test-hosted test-real test-templates test-vllm clean
 
 help:
 	@echo "make demo          set up, then see step routing at work (minutes)"
@@ -27,6 +27,7 @@ help:
 	@echo "make conformance   what TRIM makes of every kind of server's answers, as a table (a minute)"
 	@echo "make test-templates chat templates against transformers (installs it in .venv-templates, without torch)"
 	@echo "make test-real     a real open model behind llama.cpp, byte for byte (fetches 1.6 GB)"
+	@echo "make test-hosted   real services whose keys are set (OPENAI_API_KEY, ...); costs a cent or so for each"
 	@echo "make test-vllm     routing against three real vLLM servers on the CPU (installs vLLM, 3.5 GB)"
 
 setup: $(READY)
@@ -121,6 +122,9 @@ test-real: $(READY)
 	@$(PIP) -e '.[local]'
 	@$(BIN)/python -m recipes.real.fetch weak strong
 	@$(BIN)/python -m pytest --override-ini addopts=-v tests/real
+
+test-hosted: $(READY)
+	@TRIM_HOSTED=all $(BIN)/python -m pytest --override-ini addopts=-v -rs tests/hosted/test_real_services.py
 
 test-vllm: $(READY)
 	@bash tests/vllm/setup.sh

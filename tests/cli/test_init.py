@@ -72,7 +72,7 @@ def test_two_servers_become_weak_and_strong(
         "cost  unknown: no prices for weak",
         "missing: [weak] prices",
         'next: trim solve "',
-        "trim serve ",
+        "trim serve",
     ):
         assert words in printed
     assert main(["solve", "Tom has 3 apples and buys 4 more. How many apples does he have?"]) == 0

@@ -29,7 +29,7 @@ def test_the_smallest_is_weak_and_the_largest_strong() -> None:
     assert suggested([], weak="ollama/x", strong="openai/y") == Choice("ollama/x", "openai/y")
 
 
-@pytest.mark.parametrize("judge", [None, "strong", "grade", "vllm/my-prm@http://gpu:8003"])
+@pytest.mark.parametrize("judge", [None, "strong", "weak", "vllm/my-prm@http://gpu:8003"])
 @pytest.mark.parametrize("port", [None, 8090])
 def test_the_file_can_be_loaded(judge: str | None, port: int | None, tmp_path: Path) -> None:
     path = tmp_path / "trim.toml"

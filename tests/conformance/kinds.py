@@ -198,7 +198,7 @@ KINDS = [
     Kind("openai", "openai", "instruct", "openai", head=[_ROLE], choice={"logprobs": None}),
     Kind(
         "azure",
-        "openai",
+        "azure",
         "instruct",
         "azure",
         head=[event({"choices": [], "prompt_filter_results": [{"prompt_index": 0}]}), _ROLE],
@@ -207,7 +207,7 @@ KINDS = [
     ),
     Kind(
         "anthropic",
-        "generic",
+        "anthropic",
         "instruct",
         "anthropic",
         head=[b"event: ping\ndata: {}\n\n"],
@@ -216,9 +216,9 @@ KINDS = [
         filtered=said(400, {"error": {"message": "Output blocked by content filtering policy"}}),
         quota=said(400, {"error": {"message": "Your credit balance is too low to access the Anthropic API."}}),
     ),
-    Kind("gemini", "generic", "instruct", "gemini", running=True, usage_at_end=True, error="gemini"),
-    Kind("ollama", "generic", "completions", "ollama, new", error="openai"),
-    Kind("lm studio", "generic", "completions", "lm studio", error="text"),
+    Kind("gemini", "gemini", "instruct", "gemini", running=True, usage_at_end=True, error="gemini"),
+    Kind("ollama", "ollama", "chat", "ollama, new", error="openai"),
+    Kind("lm studio", "lm-studio", "completions", "lm studio", error="text"),
     Kind("tgi", "generic", "completions", "tgi", usage_at_end=True, error="text", head=[b":\n\n"]),
     Kind("generic", "generic", "completions", "litellm"),
 ]

@@ -51,11 +51,18 @@ Answering = Reply | Callable[[dict[str, Any]], Reply]
 
 @dataclass
 class Script:
-    """What a server answers, a reply a request, the last one for all that follow; and what it was asked."""
+    """What a server answers, a reply a request, the last one for all that follow; and what it was asked.
+
+    `headers` and `paths` are those of the requests, the path without what stands before the script's base;
+    `broken_off`: answers that were not read to their end.
+    """
 
     replies: Sequence[Answering]
     requests: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
+    headers: list[dict[str, str]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    broken_off: int = 0
 
 
 class ScriptedServer:
@@ -65,19 +72,32 @@ class ScriptedServer:
         self.url = ""
         self._scripts: dict[str, Script] = {}
 
-    def add(self, replies: Sequence[Answering]) -> Script:
-        """A new script; its `url` ends in `/v1`."""
+    def add(self, replies: Sequence[Answering], base: str = "/v1") -> Script:
+        """A new script; its `url` ends in `base`."""
         name = str(len(self._scripts))
-        self._scripts[name] = script = Script(replies, url=f"{self.url}/{name}/v1")
+        self._scripts[name] = script = Script(replies, url=f"{self.url}/{name}{base}")
         return script
 
     async def answer(self, request: Request) -> Response:
         script = self._scripts[request.path_params["name"]]
-        script.requests.append(await request.json())
+        body = await request.json()
+        script.requests.append(body)
+        script.headers.append(dict(request.headers))
+        script.paths.append("/" + request.path_params["path"])
         reply = script.replies[min(len(script.requests), len(script.replies)) - 1]
         if not isinstance(reply, Reply):
             reply = reply(script.requests[-1])
-        return StreamingResponse(reply.pieces(), reply.status, reply.headers, media_type=reply.kind)
+        return StreamingResponse(self._pieces(reply, script), reply.status, reply.headers, media_type=reply.kind)
+
+    @staticmethod
+    async def _pieces(reply: Reply, script: Script) -> AsyncIterator[bytes]:
+        whole = False
+        try:
+            async for piece in reply.pieces():
+                yield piece
+            whole = True
+        finally:
+            script.broken_off += not whole
 
     async def models(self, request: Request) -> Response:
         return JSONResponse({"object": "list", "data": [{"id": "m"}]})
@@ -89,8 +109,7 @@ def scripted_server() -> Iterator[ScriptedServer]:
     server = ScriptedServer()
     routes = [
         Route("/{name}/v1/models", server.models),
-        Route("/{name}/v1/completions", server.answer, methods=["POST"]),
-        Route("/{name}/v1/chat/completions", server.answer, methods=["POST"]),
+        Route("/{name}/{path:path}", server.answer, methods=["POST"]),
     ]
     with listening(Starlette(routes=routes)) as server.url:
         yield server

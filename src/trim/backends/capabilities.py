@@ -40,6 +40,7 @@ class Capabilities:
         logprobs: gives the log-probability of every token that it writes.
         max_tokens: the name of the limit in chat requests.
         any_model: it has one model and takes any name for it.
+        lists_models: a model that it has is in its list of models, by the name that requests have for it.
         key_header: the header for the API key; empty: `Authorization`.
         tells: of its model more than the list of models does: "props", its chat template in `/props`; "render", renders
             conversations with `/tokenize` and `/detokenize`; "ollama" and "lm-studio", the context in their own APIs.
@@ -60,6 +61,7 @@ class Capabilities:
     logprobs: bool = False
     max_tokens: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     any_model: bool = False
+    lists_models: bool = True
     key_header: str = ""
     tells: Literal["", "props", "render", "ollama", "lm-studio"] = ""
     tokenize: Literal["", "content", "prompt"] = ""
@@ -86,9 +88,11 @@ BACKENDS: dict[str, Capabilities] = {
     "transformers": Capabilities(stop="keeps", usage=False, seed=True),
     "mistral": Capabilities(completions=False, chat="prefix", repeats_prefix=True, seed=False),
     "deepseek": Capabilities(completions=False, chat="prefix", seed=False),
-    "openrouter": Capabilities(chat="trailing", repeats_prefix=None, top_k=True),
+    "openrouter": Capabilities(chat="trailing", repeats_prefix=None, top_k=True, lists_models=False),
     "openai": Capabilities(completions=False, max_tokens="max_completion_tokens"),
-    "azure": Capabilities(completions=False, max_tokens="max_completion_tokens", key_header="api-key"),
+    "azure": Capabilities(
+        completions=False, max_tokens="max_completion_tokens", lists_models=False, key_header="api-key"
+    ),
     "anthropic": Capabilities(completions=False, chat="trailing", seed=False, top_p=False),
     "gemini": Capabilities(completions=False, seed=False),
     "groq": Capabilities(completions=False),

@@ -193,7 +193,8 @@ class OpenAIGenerator(ServerBackend):
     async def trial(self, found: Probe) -> Probe:
         """What the server does; see `trim.backends.probe`."""
         await self.learn(PROBED)
-        return await try_generator(self, replace(found, context=found.context or self.limits.context))
+        listed = found.models if self.able.lists_models else None
+        return await try_generator(self, replace(found, models=listed, context=found.context or self.limits.context))
 
     # Requests ---------------------------------------------------------------------------------------------------
 

@@ -112,12 +112,15 @@ class _Said:
         return prompt, prompt - fresh if cached is None and fresh <= prompt else cached
 
     def completion(self) -> tuple[int | None, int | None]:
-        """Completion tokens with those of reasoning, which xAI counts apart, and the latter."""
+        """Completion tokens with those of reasoning, and the latter: xAI counts them apart, Gemini in the total."""
         completion, reasoning = self.count("completion", _COMPLETION), self.count("reasoning", _REASONING)
-        if completion is None or not reasoning:
+        if completion is None:
             return completion, reasoning
         prompt, total = (as_count(self._values.get(name)) for name in ("prompt_tokens", "total_tokens"))
-        if prompt is not None and total == prompt + completion + reasoning:
+        apart = 0 if prompt is None or total is None else max(0, total - prompt - completion)
+        if not reasoning:
+            return (min(MOST, completion + apart), apart) if apart else (completion, reasoning)
+        if apart == reasoning:
             completion += reasoning
         return completion, min(reasoning, completion)
 
