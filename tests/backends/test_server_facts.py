@@ -189,7 +189,7 @@ def test_a_servers_own_count_of_a_text_is_better_than_an_estimate() -> None:
     """And settles in the totals: nothing is counted twice."""
     with (
         serving(usage="none") as habits,
-        telling(tokenize=lambda body: {"tokens": tokens(body.get("prompt", body.get("content")))}) as told,
+        telling(tokenize=lambda body: {"tokens": tokens(body["content"])}) as told,
     ):
 
         async def run() -> tuple[list[Step], OpenAIGenerator]:

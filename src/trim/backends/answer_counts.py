@@ -198,6 +198,11 @@ class AnswerCounts:
         if self.exact and not said.wrong and not said.reasoning and said.completion:
             self._counter.learn(self._size, said.completion)
 
+    def learn_prompt(self) -> None:
+        """The prompt is the text that was sent: its tokens tell the same."""
+        if self.prompt_is_exact and self._said.prompt:
+            self._counter.learn(size(self._prompt), self._said.prompt)
+
     def _note(self, said: TokenCounts, text: str, logprobs: int) -> bool:
         """Keep what can be right; returns whether the text so far is counted."""
         self._size += size(text)

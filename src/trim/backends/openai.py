@@ -477,6 +477,8 @@ class _Stream:
             self._lost += assembler.pending_tokens
             self._used += assembler.totals
             assembler.totals.add_to(self._model.usage)
+            if self._model.continuation == "completions":
+                assembler.learn_prompt()
         if answer is not None:
             await answer.close()
 

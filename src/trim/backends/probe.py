@@ -48,9 +48,10 @@ class Probed(Asked, Protocol):
     server: Server
     form: StepFormat
     able: Capabilities
-    template: ChatTemplate | None
     repetition: PrefixRepetition
 
+    @property
+    def template(self) -> ChatTemplate | None: ...
     @property
     def continuation(self) -> Continuation: ...
 

@@ -153,6 +153,10 @@ class Assembler:
         """Whether the server counts the tokens of this answer at all."""
         return self._counts.is_counted
 
+    def learn_prompt(self) -> None:
+        """The prompt was sent as text: its tokens tell how long those of this model are."""
+        self._counts.learn_prompt()
+
     def correct(self, tokens: int) -> None:
         """A finished step has so many tokens more than was thought."""
         self._counts.correct(tokens)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from trim.backends.token_counts import TextCounter
 from trim.errors import InputTooLong, OutputTooLong
 
+_SURE = 0.8  # of an estimated count
+
 
 class TokenLimits:
     """What is known of a model's limits, in tokens; what its server says when it refuses a request is remembered.
@@ -46,6 +48,8 @@ class TokenLimits:
         if used >= self._context and self._exact:
             words = f"the prompt has {used} tokens, the context {self._context}"
             raise InputTooLong(self._server, words, limit=self._context, prompt=used)
+        if not self._exact:
+            used = int(used * _SURE)  # servers refuse what is too much, but nothing makes up for what is too little
         return max(1, min(wanted, self._context - used))
 
     def fewer(self, refusal: InputTooLong | OutputTooLong, prompt: str, asked: int) -> int | None:

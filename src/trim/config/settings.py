@@ -310,7 +310,8 @@ class GenerationSettings(metaclass=_Table):
     max_step_tokens: Whole = Field(
         default=2048,
         ge=1,
-        description="Tokens of a step at most; one that is longer, such as a long block of code, ends there.",
+        description="Tokens of a step at most; one that is longer, such as a long block of code, is cut there, and the "
+        "next step goes on.",
     )
     separator: Literal["blank-line", "newline", "numbered", "sentence"] = Field(
         default="blank-line", description="What ends a step."
