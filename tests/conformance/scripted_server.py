@@ -80,6 +80,8 @@ class ScriptedServer:
 
     async def answer(self, request: Request) -> Response:
         script = self._scripts[request.path_params["name"]]
+        if request.url.path.endswith(("/tokenize", "/detokenize")):  # of vLLM's; the scripted one has none
+            return JSONResponse({"detail": "Not Found"}, 404)
         body = await request.json()
         script.requests.append(body)
         script.headers.append(dict(request.headers))
