@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trim.backends.gguf_sizing import GgufFile, Size, sizes, threads_for
+from trim.backends.gguf_sizing import GgufFile, Size, sizes
 from trim.backends.machine import this_machine
 from trim.errors import ConfigError, MissingExtra
 
@@ -36,7 +36,7 @@ class LlamaServer:
         path: the GGUF file, of several parts the first.
         context: tokens that one request can read and write.
         slots: requests that are served at the same time; each has `context` tokens of its own.
-        threads: that compute; None: as for one of two models on this machine.
+        threads: that compute; None: one for each core.
         spare: megabytes in which the server keeps what idle slots had read.
 
     `base_url` ends in `/v1`. `api_key` is made anew for each server, so that nobody else on the machine can use it.
@@ -62,7 +62,7 @@ class LlamaServer:
         self.path = path
         self.context = context
         self.slots = slots
-        self.threads = threads or threads_for(this_machine().cores, models=2)
+        self.threads = threads or this_machine().cores
         self.api_key = secrets.token_hex(16)
         parameters = xllamacpp.CommonParams()
         parameters.model.path = str(path)
@@ -208,7 +208,7 @@ def _started(wanted: Sequence[Wanted]) -> Iterator[Path]:
     files = [GgufFile.read(one.role, one.path) for one in new]
     asked = [(one.threads, one.slots, one.context) for one in new]
     taken = sum(shared.weights for shared in _running.values())
-    found = dict(zip((one.path for one in new), sizes(files, asked, machine, taken, len(_running)), strict=True))
+    found = dict(zip((one.path for one in new), sizes(files, asked, machine, taken), strict=True))
     for one in wanted:
         if one.path in found:
             size = found[one.path]
