@@ -6,14 +6,18 @@ Needs the extra `local` and the two files (`python -m recipes.real.fetch weak st
 served in this process and asked for: a text by the weak model alone, by the strong model alone, by both at the same
 time (a draft while the strong model writes), and a text by the weak model while the strong model reads a prompt (a
 draft while the step before is judged). All settings are measured in every round, in turn; a figure is the median of the
-rounds, and the last columns are against the first setting. `--busy N` keeps N cores busy with other work meanwhile.
+rounds, with its ratio to the first setting's. "CPU in all" is the processor time of all threads for all of it, which
+spinning adds to whatever else the machine does. `--busy N` keeps N cores busy with other work meanwhile.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
+import os
 import statistics
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -25,24 +29,24 @@ import httpx
 from recipes.real.fetch import FOLDER, MODELS
 from trim.backends.gguf import LlamaServer
 
-TOKENS = 32
-PROMPT = 150  # words
+TOKENS = 16
+PROMPT = 60  # words
 WEAK, STRONG = (FOLDER / MODELS[name].file for name in ("weak", "strong"))
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Threads of each model, and llama.cpp's `poll`: 0 sleeps at once, 50 is its default, 100 spins longest."""
+    """Threads of each model, and OpenMP's `OMP_WAIT_POLICY`: whether threads that wait spin."""
 
     threads: int
-    poll: int
+    policy: str = "PASSIVE"
 
     @property
     def name(self) -> str:
-        return f"{self.threads} thread{'s' * (self.threads > 1)} each, poll {self.poll}"
+        return f"{self.threads} threads each, {self.policy.lower()}" if self.threads > 1 else "1 thread each"
 
 
-SETTINGS = [Setting(threads, poll) for threads in (1, 2) for poll in (50, 0)]
+SETTINGS = [Setting(1), Setting(2, "ACTIVE"), Setting(2, "PASSIVE")]
 
 
 def write(server: LlamaServer, tokens: int = TOKENS) -> float:
@@ -68,23 +72,24 @@ def _ask(server: LlamaServer, prompt: str, tokens: int) -> float:
     return time.perf_counter() - started
 
 
-def measure(weak: Path, strong: Path, setting: Setting, number: int) -> dict[str, float]:
-    """Seconds of each piece of work under a setting."""
-    servers = [
-        LlamaServer(path, context=2048, slots=2, threads=setting.threads, poll=setting.poll) for path in (weak, strong)
-    ]
+def measure(weak: Path, strong: Path, threads: int, number: int) -> dict[str, float]:
+    """Seconds of each piece of work with so many threads, in this process."""
+    servers = [LlamaServer(path, context=2048, slots=2, threads=threads) for path in (weak, strong)]
     small, large = servers
     try:
         with ThreadPoolExecutor(2) as pool:
             write(small, 4)
             write(large, 4)
+            before = time.process_time()
             found = {"weak alone": write(small), "strong alone": write(large)}
             started = time.perf_counter()
             list(pool.map(write, servers))
             found["both write"] = time.perf_counter() - started
             started = time.perf_counter()
             reading, writing = pool.submit(read, large, number), pool.submit(write, small)
-            found["draft while judging"] = max(reading.result(), writing.result(), time.perf_counter() - started)
+            reading.result(), writing.result()
+            found["draft while judging"] = time.perf_counter() - started
+            found["CPU in all"] = time.process_time() - before
     finally:
         for server in servers:
             server.close()
@@ -94,7 +99,14 @@ def measure(weak: Path, strong: Path, setting: Setting, number: int) -> dict[str
 def _round(weak: Path, strong: Path, number: int) -> dict[Setting, dict[str, float]]:
     found = {}
     for setting in SETTINGS:
-        found[setting] = measure(weak, strong, setting, number)
+        command = [sys.executable, "-m", "benchmarks.gguf_threads", f"--weak={weak}", f"--strong={strong}"]
+        done = subprocess.run(
+            [*command, f"--measure={setting.threads}", f"--number={number}"],
+            env=os.environ | {"OMP_WAIT_POLICY": setting.policy},
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        found[setting] = json.loads(done.stdout)
         seconds = ", ".join(f"{what} {spent:.2f}" for what, spent in found[setting].items())
         print(f"round {number + 1}, {setting.name}: {seconds} s", file=sys.stderr, flush=True)
     return found
@@ -111,7 +123,12 @@ def main() -> None:
     parser.add_argument("--strong", type=Path, default=STRONG)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--busy", type=int, default=0, metavar="N", help="cores with other work")
+    parser.add_argument("--measure", type=int, metavar="THREADS", help="one setting, as JSON; used by this command")
+    parser.add_argument("--number", type=int, default=0, help="of the round, for a new prompt")
     arguments = parser.parse_args()
+    if arguments.measure:
+        print(json.dumps(measure(arguments.weak, arguments.strong, arguments.measure, arguments.number)))
+        return
     others = [multiprocessing.Process(target=_spin, daemon=True) for _ in range(arguments.busy)]
     for process in others:
         process.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -65,12 +66,13 @@ def test_one_server_for_a_file_whatever_its_roles_and_names(
         assert running(path) is running(link) is not None
 
     with caplog.at_level(logging.INFO):
-        served([Wanted("weak", path), Wanted("strong", link, slots=6, threads=3)], meanwhile)
+        served([Wanted("weak and judge", path), Wanted("strong and judge", link, slots=6, threads=3)], meanwhile)
     assert [(p.n_parallel, p.n_ctx, p.cpuparams.n_threads) for p in llama.started] == [(6, 6 * 8192, 3)]
     assert llama.stopped == [str(path)]
-    assert caplog.messages == [
-        "gguf: weak and strong model (0.00 GB), 3 threads, 6 slots of 8,192 tokens, 0.6 GB of memory for context"
-    ]
+    (line,) = caplog.messages
+    assert line.startswith(
+        "gguf: weak and strong and judge model (0.00 GB), 3 threads, 6 slots of 8,192 tokens, 0.6 GB"
+    )
 
 
 def test_two_models_share_the_machine(tmp_path: Path, llama: StandIn) -> None:
@@ -131,3 +133,14 @@ def test_nothing_is_loaded_when_the_pair_does_not_fit(
     with pytest.raises(ConfigError, match="not enough memory"):
         served([Wanted(file.stem, file) for file in files])
     assert llama.started == []
+
+
+def test_threads_that_wait_sleep_unless_the_user_says_otherwise(
+    llama: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    gguf.require_engine()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    gguf.require_engine()
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"

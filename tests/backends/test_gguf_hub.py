@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -151,7 +152,7 @@ def test_files_of_other_programs_are_used(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_full_disk_is_said_before_anything_is_fetched(ours: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     assert "set TRIM_CACHE" in refused()
     assert ours.asked_ranges == []
 

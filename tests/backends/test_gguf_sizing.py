@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.backends.gguf_files import write_gguf, write_model
-from trim.backends.gguf_sizing import Asked, GgufFile, Size, sizes, threads_for
+from trim.backends.gguf_sizing import Asked, GgufFile, Size, sizes
 from trim.backends.machine import Machine
 from trim.errors import ConfigError
 from trim.gguf_head import GgufModel
@@ -53,9 +53,8 @@ def test_a_model_reads_no_more_than_it_was_trained_for() -> None:
     assert (size.slots, size.context) == (4, 2048)
 
 
-@pytest.mark.parametrize(("cores", "models", "threads"), [(1, 2, 1), (2, 1, 2), (8, 1, 8)])
-def test_threads(cores: int, models: int, threads: int) -> None:
-    assert threads_for(cores, models=models) == threads
+def test_each_model_computes_on_all_cores() -> None:
+    assert [size.threads for size in sizes([file(1), file(2)], [CHOSEN] * 2, machine(16, cores=6))] == [6, 6]
 
 
 def test_what_is_asked_for_is_done() -> None:
@@ -81,7 +80,7 @@ def test_what_is_asked_for_may_be_too_much() -> None:
 
 def test_weights_that_are_served_already_are_not_free() -> None:
     with pytest.raises(ConfigError, match="not enough memory"):
-        sizes([file(5)], [CHOSEN], machine(8), taken=3 * GB, others=1)
+        sizes([file(5)], [CHOSEN], machine(8), taken=3 * GB)
 
 
 def test_more_context_than_a_model_can_read() -> None:

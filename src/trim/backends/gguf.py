@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trim.backends.gguf_sizing import GgufFile, Size, sizes, threads_for
+from trim.backends.gguf_sizing import GgufFile, Size, sizes
 from trim.backends.machine import this_machine
 from trim.errors import ConfigError, MissingExtra
 
 logger = logging.getLogger("trim.local")
 
 _MAGIC = b"GGUF"
+_ROLES = ("weak", "strong", "judge")
 BATCH = 512
 """Prompt tokens that are read at once; a request that was given up ends after them."""
 
@@ -34,9 +36,7 @@ class LlamaServer:
         path: the GGUF file, of several parts the first.
         context: tokens that one request can read and write.
         slots: requests that are served at the same time; each has `context` tokens of its own.
-        threads: that compute; None: as for one of two models on this machine.
-        poll: how long a thread that waits for others spins before it sleeps, 0 to 100; see
-            docs/decisions/0002-llama-cpp-in-process.md.
+        threads: that compute; None: one for each core.
         spare: megabytes in which the server keeps what idle slots had read.
 
     `base_url` ends in `/v1`. `api_key` is made anew for each server, so that nobody else on the machine can use it.
@@ -53,7 +53,6 @@ class LlamaServer:
         context: int = 4096,
         slots: int = 4,
         threads: int | None = None,
-        poll: int = 0,
         spare: int = 256,
     ) -> None:
         require_engine()
@@ -63,7 +62,7 @@ class LlamaServer:
         self.path = path
         self.context = context
         self.slots = slots
-        self.threads = threads or threads_for(this_machine().cores, models=2)
+        self.threads = threads or this_machine().cores
         self.api_key = secrets.token_hex(16)
         parameters = xllamacpp.CommonParams()
         parameters.model.path = str(path)
@@ -76,7 +75,9 @@ class LlamaServer:
         parameters.cache_ram_mib = spare
         for threading in (parameters.cpuparams, parameters.cpuparams_batch):
             threading.n_threads = self.threads
-            threading.poll = poll
+            threading.poll = (
+                0  # where llama.cpp has threads of its own, those that wait sleep; for OpenMP see require_engine
+            )
         parameters.endpoint_metrics = True
         parameters.ui = False
         parameters.verbosity = 0
@@ -98,7 +99,7 @@ class Wanted:
     """A file that is to be served.
 
     Args:
-        role: that it is for, as errors and the log say it.
+        role: that it is for: weak, strong or judge; of several, "weak and judge".
         path: the file, of several parts the first.
         threads, slots, context: as configured; None: chosen from the machine and the model.
     """
@@ -152,9 +153,13 @@ def running(path: Path) -> LlamaServer | None:
 
 
 def require_engine() -> None:
-    """Raises:
-    MissingExtra: xllamacpp is not installed.
+    """Import it, with threads that sleep while they wait for others: two models share the cores, and one's spinning
+    threads would take them from the other. OpenMP reads its variable once; where it is set already, it stays.
+
+    Raises:
+        MissingExtra: xllamacpp is not installed.
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         import xllamacpp  # noqa: F401
     except ImportError:
@@ -187,7 +192,8 @@ def _merged(wanted: Sequence[Wanted]) -> list[Wanted]:
                 (one.threads, one.slots, one.context), (other.threads, other.slots, other.context), strict=True
             )
         )
-        found[path] = Wanted(f"{other.role} and {one.role}", path, *asked)
+        roles = sorted({*other.role.split(" and "), *one.role.split(" and ")}, key=_ROLES.index)
+        found[path] = Wanted(" and ".join(roles), path, *asked)
     return list(found.values())
 
 
@@ -202,7 +208,7 @@ def _started(wanted: Sequence[Wanted]) -> Iterator[Path]:
     files = [GgufFile.read(one.role, one.path) for one in new]
     asked = [(one.threads, one.slots, one.context) for one in new]
     taken = sum(shared.weights for shared in _running.values())
-    found = dict(zip((one.path for one in new), sizes(files, asked, machine, taken, len(_running)), strict=True))
+    found = dict(zip((one.path for one in new), sizes(files, asked, machine, taken), strict=True))
     for one in wanted:
         if one.path in found:
             size = found[one.path]

@@ -92,15 +92,8 @@ def parts(path: Path, count: int) -> list[Path]:
     return [path.with_name(f"{stem}-{part:05d}-of-{match[2]}.gguf") for part in range(1, max(count, int(match[2])) + 1)]
 
 
-def threads_for(cores: int, *, models: int) -> int:
-    """Computing threads for each of so many models."""
-    return max(1, cores // models)
-
-
-def sizes(
-    files: Sequence[GgufFile], asked: Sequence[Asked], machine: Machine, taken: int = 0, others: int = 0
-) -> list[Size]:
-    """How to serve all these files at the same time.
+def sizes(files: Sequence[GgufFile], asked: Sequence[Asked], machine: Machine, taken: int = 0) -> list[Size]:
+    """How to serve all these files at the same time. Each may compute on all cores, since threads that wait sleep.
 
     Args:
         files: to be served.
@@ -108,7 +101,6 @@ def sizes(
         machine: to serve them on.
         taken: bytes of weights of files that are served already: the system counts them as free, since it could read
             them again.
-        others: number of those files.
 
     Raises:
         ConfigError: they do not fit into memory, or more is asked for than a model can.
@@ -118,9 +110,7 @@ def sizes(
     found = []
     for file, (threads, slots, context) in zip(files, asked, strict=True):
         _check_context(file, context)
-        threads = threads or threads_for(machine.cores, models=len(files) + others)
-        size = _chosen(file, threads, slots, context, room // (2 * len(files)))
-        found.append(size)
+        found.append(_chosen(file, threads or machine.cores, slots, context, room // (2 * len(files))))
     needed = sum(size.file.fixed + size.cache for size in found)
     if needed > free:
         raise ConfigError(_too_large(found, needed, max(free, 0), machine))

@@ -30,7 +30,7 @@ from trim.errors import (
 _LONGEST = 300  # characters of a server's message in ours
 LONGER_CONTEXT = (
     "serve the model with a longer context (llama-server --ctx-size, vLLM --max-model-len, SGLang --context-length, "
-    "OLLAMA_CONTEXT_LENGTH), or ask for less"
+    "OLLAMA_CONTEXT_LENGTH, of a GGUF file the key context), or ask for less"
 )
 """What to do where a text does not fit."""
 
