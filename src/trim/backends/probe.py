@@ -55,6 +55,9 @@ class Probed(Asked, Protocol):
     @property
     def continuation(self) -> Continuation: ...
 
+    @property
+    def template(self) -> ChatTemplate | None: ...
+
 
 @dataclass
 class _Heard:
