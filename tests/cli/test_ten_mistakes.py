@@ -55,9 +55,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         assert "Traceback" not in tried.text
         assert KEY not in tried.text
         if code:
-            sentences = [line for line in printed.err.splitlines() if not line.startswith("using ")]
-            assert len(sentences) == 1
-            assert sentences[0].startswith("trim: ")
+            lines = printed.err.splitlines()
+            assert [line.startswith("trim: ") for line in lines].count(True) == 1
+            assert lines[-1].startswith("trim: ")
         return tried
 
     return command
