@@ -51,8 +51,6 @@ class Probed(Asked, Protocol):
     repetition: PrefixRepetition
 
     @property
-    def template(self) -> ChatTemplate | None: ...
-    @property
     def continuation(self) -> Continuation: ...
 
     @property
