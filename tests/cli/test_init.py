@@ -115,6 +115,7 @@ def test_a_file_is_never_overwritten_without_asking(
         ([], ["--weak", "ollama/a"], "no other model was found: name one with --strong KIND/MODEL"),
         ([("a", 1e9), ("b", 7e9)], ["--weak", "olama/a"], "ollama"),
         ([("a", 1e9), ("b", 7e9)], ["--judge", "likelyhood"], "did you mean 'likelihood'?"),
+        ([("a", 1e9), ("b", 7e9)], ["--judge", "embedded"], "trim.toml:"),
     ],
 )
 def test_what_cannot_be_chosen_is_said(

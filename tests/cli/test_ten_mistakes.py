@@ -12,6 +12,10 @@ from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
 from tests.backends.fake_server import listening, serving
+from tests.backends.gguf_files import write_model
+from tests.backends.llama_stand_in import install
+from trim.backends import gguf
+from trim.backends.machine import Machine
 from trim.cli.main import main
 
 QUESTION = "Tom has 3 apples and buys 4 more. How many apples does he have?"
@@ -51,9 +55,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         assert "Traceback" not in tried.text
         assert KEY not in tried.text
         if code:
-            sentences = [line for line in printed.err.splitlines() if not line.startswith("using ")]
-            assert len(sentences) == 1
-            assert sentences[0].startswith("trim: ")
+            lines = printed.err.splitlines()
+            assert [line.startswith("trim: ") for line in lines].count(True) == 1
+            assert lines[-1].startswith("trim: ")
         return tried
 
     return command
@@ -149,6 +153,19 @@ def test_8_a_context_that_is_too_small(command: str, run: Any) -> None:
     assert tried.code == 2
     assert "maximum context length is 30" in tried.text
     assert "serve the model with a longer context (llama-server --ctx-size, vLLM --max-model-len" in tried.text
+
+
+@COMMANDS
+def test_9_no_memory(command: str, run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    install(monkeypatch)
+    monkeypatch.setattr(gguf, "this_machine", lambda: Machine(4, 500_000_000, 350_000_000))
+    files = {role: write_model(tmp_path / f"{role}.gguf") for role in ("weak", "strong")}
+    tried = run(command, "".join(f"[{role}]\nmodel = 'gguf/{file}'\n" for role, file in files.items()))
+    assert tried.code == 2
+    assert "not enough memory: " in tried.err
+    assert "of 0.5 GB are free" in tried.err
+    assert "[weak]" in tried.err
+    assert "or end other programs" in tried.err
 
 
 @COMMANDS

@@ -51,9 +51,10 @@ class Probed(Asked, Protocol):
     repetition: PrefixRepetition
 
     @property
-    def template(self) -> ChatTemplate | None: ...
-    @property
     def continuation(self) -> Continuation: ...
+
+    @property
+    def template(self) -> ChatTemplate | None: ...
 
 
 @dataclass

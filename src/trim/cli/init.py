@@ -70,7 +70,9 @@ async def _init(args: argparse.Namespace) -> int:
     if not args.json:
         _print_found(servers, keys)
     choice = _choice(args, models, keys)
-    _write(args.out, document(choice, port=_free_port()), force=args.force, ask=not args.yes)
+    text = document(choice, port=_free_port())
+    _check_text(text, args.out)
+    _write(args.out, text, force=args.force, ask=not args.yes)
     told = {
         "servers": [asdict(server) for server in servers],
         "keys": keys,
@@ -153,6 +155,21 @@ def _answer(question: str) -> str:
         return input(question).strip()
     except EOFError:
         raise ConfigError("no answer came, and nothing was written") from None
+
+
+def _check_text(text: str, path: Path) -> None:
+    """Raise what a command would say of the file, before there is one."""
+    from tempfile import TemporaryDirectory
+
+    from trim.config.loading import load_config
+
+    with TemporaryDirectory() as folder:
+        trial = Path(folder) / "trim.toml"
+        trial.write_text(text, "utf-8")
+        try:
+            load_config(trial)
+        except ConfigError as error:
+            raise ConfigError(str(error).replace(str(trial), str(path))) from None
 
 
 def _write(path: Path, text: str, *, force: bool, ask: bool) -> None:
