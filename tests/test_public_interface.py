@@ -25,6 +25,7 @@ FURTHER = {
     "trim.steps": {"Separator", "StepFormat"},
     "trim.config.factory": {"Backends", "open_backends"},
     "trim.config.loading": {"load_config"},
+    "trim.config.opening": {"open"},
     "trim.config.settings": {"Config"},
     "trim.config.specs": {"GeneratorSpec", "JudgeSpec"},
     "trim.tasks": {"Task", "fixed_questions", "load_task"},

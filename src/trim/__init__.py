@@ -3,9 +3,8 @@
     import trim
 
     async def solve(text: str) -> trim.Trace:
-        config = trim.load_config(None)  # the shipped models; or a path to a trim.toml
-        async with trim.open_backends(config) as backends:
-            return await backends.router(trim.Threshold(0.5)).route(trim.Question(text))
+        async with trim.open() as models:  # the shipped ones; or weak="ollama/...", strong="openai/...", config=...
+            return await models.solve(text, trim.Threshold(0.5))
 
 `__all__` is the public interface. Everything else may change between versions. `import trim` imports nothing: each name
 is imported when it is first used.
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from trim.backends.base import BaseBackend, BaseGenerator, step_stream
     from trim.config.factory import Backends, open_backends
     from trim.config.loading import load_config
+    from trim.config.opening import open
     from trim.config.settings import Config
     from trim.config.specs import GeneratorSpec, JudgeSpec
     from trim.errors import (
@@ -134,6 +134,7 @@ _HOMES = {
     "fixed_questions": "trim.tasks",
     "load_config": "trim.config.loading",
     "load_task": "trim.tasks",
+    "open": "trim.config.opening",
     "open_backends": "trim.config.factory",
     "read_traces": "trim.traces",
     "step_stream": "trim.backends.base",
@@ -206,6 +207,7 @@ __all__ = [
     "fixed_questions",
     "load_config",
     "load_task",
+    "open",
     "open_backends",
     "read_traces",
     "step_stream",

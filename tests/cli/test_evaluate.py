@@ -83,8 +83,15 @@ def test_a_killed_evaluation_is_resumed_exactly(tmp_path: Path) -> None:
 
 def test_an_interrupted_evaluation_says_how_to_resume(tmp_path: Path) -> None:
     config = tmp_path / "trim.toml"
-    config.write_text("[prm]\nbackend = 'vllm'\nbase_url = 'http://127.0.0.1:9'\nmodel = 'p'\nretries = 0\n")
+    judge = "[prm]\nbackend = 'vllm'\nbase_url = 'http://127.0.0.1:9'\nmodel = 'p'\nretries = 0\n"
     out = tmp_path / "[/b]"  # markup to a careless terminal
+    with serving() as habits:
+        server = f"model = 'vllm/m@{habits.url}'\ntemplate = 'trim'\n"
+        config.write_text(f"[weak]\n{server}[strong]\n{server}{judge}")
+        _interrupt_and_resume(config, out)
+
+
+def _interrupt_and_resume(config: Path, out: Path) -> None:
     arguments = ["eval", "--policies", "always-weak,threshold", "--parameters", "threshold=0.5", "--questions", "2"]
     done = trim(*arguments, "--config", str(config), "--out", str(out))
     assert done.returncode == 2
@@ -107,7 +114,7 @@ def test_a_question_that_does_not_fit_fails_alone_and_once(tmp_path: Path) -> No
     task.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with serving(context=600) as habits:
         weak = f'base_url = "{habits.url}/v1"\nmodel = "m"\nbackend = "vllm"\n'
-        (tmp_path / "trim.toml").write_text(f"[weak]\n{weak}[generation]\nmax_step_tokens = 100\n")
+        (tmp_path / "trim.toml").write_text(f"[weak]\n{weak}[strong]\n{weak}[generation]\nmax_step_tokens = 100\n")
         policies = ["--policies", "always-weak", "--task", str(task), "--config", str(tmp_path / "trim.toml")]
         done = trim("eval", *policies, "--out", str(tmp_path / "out"))
         assert done.returncode == 0, done.stderr

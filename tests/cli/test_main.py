@@ -58,9 +58,8 @@ def test_mistakes_get_one_sentence(
 
 def test_an_unreachable_server_is_named(tmp_path: Path) -> None:
     config = tmp_path / "trim.toml"
-    config.write_text(
-        "[weak]\nbackend = 'vllm'\nbase_url = 'http://127.0.0.1:9/v1'\nmodel = 'w'\nretries = 0\ntemplate = 'trim'\n"
-    )
+    server = "model = 'vllm/w@http://127.0.0.1:9'\nretries = 0\ntemplate = 'trim'\n"
+    config.write_text(f"[weak]\n{server}[strong]\n{server}")
     for arguments in (["solve", QUESTION, "--config", str(config)], ["config", "check", str(config), "--probe"]):
         done = trim(*arguments)
         assert done.returncode == 2
@@ -73,7 +72,7 @@ def test_an_unreachable_server_is_named(tmp_path: Path) -> None:
 def test_a_key_that_is_not_set_is_named(tmp_path: Path) -> None:
     config = tmp_path / "trim.toml"
     config.write_text(
-        "[strong]\nbackend = 'vllm'\nbase_url = 'http://127.0.0.1:9/v1'\nmodel = 'w'\n"
+        "[weak]\nmodel = 'vllm/w'\n[strong]\nmodel = 'vllm/w@http://127.0.0.1:9'\n"
         "api_key_env = 'TRIM_NO_SUCH_KEY'\n"
     )
     for arguments in (["solve", QUESTION, "--config", str(config)], ["config", "check", str(config)]):

@@ -8,21 +8,26 @@ from pathlib import Path
 
 import pytest
 
+from tests.backends.fake_server import serving
 from trim.backends.onnx import EmbeddedGenerator
 from trim.backends.openai import OpenAIGenerator
 from trim.config.factory import Backends, open_backends, open_prm
+from trim.config.loading import load_config
+from trim.config.resolution import resolve
 from trim.config.settings import BudgetSettings, Config, GenerationSettings, ModelSettings, PrmSettings
 from trim.errors import ConfigError
+from trim.experiments.conditions import conditions
 from trim.policies import AlwaysStrong, Threshold
 from trim.scoring.confidence import ConfidenceJudge
 from trim.scoring.embedded_prm import EmbeddedPrm
 from trim.scoring.likelihood import LikelihoodJudge
 from trim.scoring.llm_judge import LlmJudge
 from trim.scoring.vllm_prm import VllmPrm
-from trim.types import Budget, Sampling
+from trim.types import Budget, Question, Sampling
 
 URL = "http://127.0.0.1:9/v1"
 SERVER = ModelSettings("vllm", "m", URL)
+ROLES = ("weak", "strong")
 
 
 def opened(config: Config) -> Backends:
@@ -98,6 +103,34 @@ def test_other_sampling_keeps_the_rest() -> None:
 
 def test_a_judge_on_a_server_gives_no_scores_to_the_shipped_models() -> None:
     backends = opened(Config(prm=PrmSettings("vllm", "m", URL)))
-    assert backends.router(AlwaysStrong())
+    assert backends.router(AlwaysStrong()).policy.name == "always-strong"
     with pytest.raises(ConfigError, match=r"\[prm\] model: vllm at http://127.0.0.1:9/v1 does not know the texts of"):
         backends.router(Threshold(0.5))
+
+
+def test_requests_carry_what_the_configuration_adds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("TEAM_TOKEN", "s3cr3t")
+    caplog.set_level("DEBUG")
+    added = (
+        'omit = ["temperature", "seed"]\nextra_body = { provider = { order = ["x"] } }\n'
+        'headers = { X-Team = "maths", X-Token = "t ${TEAM_TOKEN}" }\n'
+    )
+    with serving() as habits:
+        (tmp_path / "trim.toml").write_text("".join(f"[{r}]\nmodel = 'vllm/m@{habits.url}'\n{added}" for r in ROLES))
+        config = load_config(tmp_path / "trim.toml", {})
+
+        async def ask() -> None:
+            async with open_backends(config) as backends:
+                await backends.router(AlwaysStrong()).route(Question("What is 3 + 4?"))
+
+        asyncio.run(ask())
+    body, headers = habits.requests[-1], habits.headers[-1]
+    assert {"temperature", "seed"}.isdisjoint(body)
+    assert body["provider"] == {"order": ["x"]}
+    assert (headers["x-team"], headers["x-token"]) == ("maths", "t s3cr3t")
+    assert "s3cr3t" not in f"{caplog.text} {config} {resolve(config)} {conditions(config, 'gsm_symbolic')}"
+    monkeypatch.delenv("TEAM_TOKEN")
+    with pytest.raises(ConfigError, match=r"\[weak\] headers: X-Token names TEAM_TOKEN, which is not set"):
+        opened(config)

@@ -25,6 +25,13 @@ def test_nothing_said() -> None:
     assert judge_for(SERVED).backend != "embedded"
 
 
+def test_the_strong_model_is_asked_where_no_other_is_named() -> None:
+    for kind in ("yes-no", "grade", "typed"):
+        assert judged(kind).base_url == "https://api.openai.com/v1"
+        with pytest.raises(ConfigError, match=f"'{kind}' needs base_url"):
+            Config(prm=PrmSettings(kind))
+
+
 @pytest.mark.parametrize("backend", ["auto", "yes-no"])
 def test_the_strong_model_judges(backend: str) -> None:
     found = judged(backend, "strong")

@@ -398,3 +398,17 @@ def test_served_and_shipped_models_in_one_file(tmp_path: Path) -> None:
     ):
         load_config(None, {}, {"strong": "ollama/a"})
     assert load(tmp_path, served + "[prm]\non_error = 'weak'").prm.backend == "auto"
+
+
+def test_the_address_that_a_provider_has_in_the_environment(tmp_path: Path) -> None:
+    azure = {"AZURE_OPENAI_ENDPOINT": "https://mine.openai.azure.com/"}
+    url = "https://mine.openai.azure.com/openai/v1"
+    names = "[weak]\nmodel = 'azure/small'\n[strong]\nmodel = 'azure/big@https://other.azure.com/openai/v1'\n"
+    config = load(tmp_path, names + "[prm]\nmodel = 'azure/judge'", **azure)
+    assert (config.weak.base_url, config.prm.base_url) == (url, url)
+    assert config.strong.base_url == "https://other.azure.com/openai/v1"
+    named = load_config(None, azure, {"weak": "azure/small", "strong": "openai/gpt", "judge": "azure/judge"})
+    assert (named.weak.model, named.weak.base_url, named.prm.model) == ("small", url, "judge")
+    assert named.strong.base_url == "https://api.openai.com/v1"
+    with pytest.raises(ConfigError, match=r"say where it is: azure/small@.* or set AZURE_OPENAI_ENDPOINT"):
+        load(tmp_path, names)

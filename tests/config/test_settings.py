@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from dataclasses import replace
+from datetime import date
 
 import pytest
 
@@ -152,3 +154,29 @@ def test_shipped_models_do_not_work_with_served_ones(config: dict[str, object], 
 )
 def test_what_may_work_together(config: dict[str, object]) -> None:
     Config(**config)  # type: ignore[arg-type]
+
+
+def test_what_requests_say_besides() -> None:
+    body: object = {"provider": {"order": ["x"]}}
+    settings = ModelSettings("vllm", "m", omit=("temperature",), extra_body=body, headers={"X-Team": "a"})  # type: ignore[arg-type]
+    assert json.loads(settings.extra_body) == body
+    assert replace(settings, extra_body='{"a": 1}').extra_body == '{"a": 1}'
+    assert hash(settings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"extra_body": "[1]"}, "extra_body: it must be a table, or the text of a JSON object"),
+        ({"extra_body": {"a": date(2026, 1, 1)}}, "extra_body: it must hold texts, numbers"),
+        ({"extra_body": {"stream": False}}, "extra_body: 'stream' is a part of every request"),
+        ({"headers": {"X Y": "a"}}, "headers: 'X Y' is no name of a header"),
+        ({"headers": {"X": "secret\n"}}, "headers: the value of X must be a text of ASCII characters on one line$"),
+        ({"headers": {"X": 3}}, "headers: the value of X must be a text"),
+        ({"omit": "temperature"}, "omit = 'temperature' must be a list of strings"),
+    ],
+)
+def test_wrong_additions_to_requests(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        ModelSettings("vllm", "m", **changes)  # type: ignore[arg-type]
+    assert "secret" not in str(caught.value)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from trim.cli.options import count
+from trim.cli.options import count, judge_option
 from trim.config.loading import load_config
 from trim.config.settings import Config
 from trim.config.specs import identities
@@ -40,6 +40,7 @@ def register(judge: argparse.ArgumentParser) -> None:
         "data", type=Path, help="ProcessBench-format JSONL, or a folder of trim eval whose task has a rule for steps"
     )
     judge.add_argument("--config", type=Path, metavar="trim.toml", help="whose [prm] (default: the embedded one)")
+    judge_option(judge)
     judge.add_argument(
         "--scorers",
         metavar="BACKEND[=MODEL],...",
@@ -63,7 +64,10 @@ async def _judge(args: argparse.Namespace) -> int:
         raise ConfigError("--scorers compares; recalibrate one scorer at a time")
     if not 0.0 <= args.threshold <= 1.0:
         raise ConfigError(f"--threshold must lie in [0, 1], not {args.threshold}")
-    config, solutions = load_config(args.config), labelled_solutions(args.data)[: args.solutions]
+    config, solutions = (
+        load_config(args.config, models={"judge": args.judge}),
+        labelled_solutions(args.data)[: args.solutions],
+    )
     try:
         await (_compare if args.scorers else _one)(config, solutions, args)
     except ValueError as error:

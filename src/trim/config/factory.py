@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from trim import plugins
 from trim.config import local_models
-from trim.config.policy import calibrated
+from trim.config.policy import calibrated, open_policy
 from trim.config.resolution import resolve
 from trim.config.specs import GeneratorSpec, RunSpec
 from trim.errors import ConfigError
@@ -19,11 +21,15 @@ from trim.protocols import Judge, Policy, StepGenerator
 from trim.routing.router import Router
 from trim.scoring import registry
 from trim.steps import MARKED, Separator
-from trim.types import Budget, Sampling
+from trim.tasks.final_answers import final_answer
+from trim.types import Budget, Question, Sampling, Trace
 
 if TYPE_CHECKING:
     from trim.config.settings import Config
     from trim.prompts import ChatTemplate
+
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,32 @@ class Backends:
             on_error=replace(spec.on_error, refused=refused),
         )
 
+    async def solve(
+        self,
+        question: Question | str,
+        policy: Policy | str | None = None,
+        *,
+        parameter: float | None = None,
+        seed: int = 0,
+    ) -> Trace:
+        """Solve one question. `Trace.text` is the solution, `Trace.answer` its final answer.
+
+        Args:
+            question: what is asked.
+            policy: decides, or its name, such as `threshold+2`; None: the configured one.
+            parameter: of a policy that is named or configured; None: its own.
+            seed: of the sampling.
+
+        Raises:
+            ConfigError: there is no such policy, or it does not fit the models.
+            BackendError: a model failed.
+        """
+        if policy is None or isinstance(policy, str):
+            policy = open_policy(self.config, policy, parameter)
+        asked = Question(question) if isinstance(question, str) else question
+        trace = await self.router(policy).route(asked, seed=seed)
+        return replace(trace, answer=final_answer(trace.said))
+
 
 @asynccontextmanager
 async def open_backends(config: Config) -> AsyncIterator[Backends]:
@@ -143,9 +175,27 @@ def open_generator(model: GeneratorSpec, run: RunSpec) -> StepGenerator:
         api_key=model.api_key or _api_key(model.api_key_env, model.role.value),
         timeout=model.timeout,
         retries=model.retries,
+        omit=model.omit,
+        extra_body=json.loads(model.extra_body or "{}"),
+        headers=_headers(model),
         ask_server=not model.template,
         context=model.context,
     )
+
+
+def _headers(model: GeneratorSpec) -> dict[str, str]:
+    """The headers with the environment's values in place of `${NAME}`."""
+    found: dict[str, str] = {}
+    for header, text in json.loads(model.headers or "{}").items():
+        where = f"[{model.role}] headers: {header}"
+        for name in _VARIABLE.findall(text):
+            if not os.environ.get(name):
+                raise ConfigError(f"{where} names {name}, which is not set: export {name}=...")
+        value = _VARIABLE.sub(lambda match: os.environ[match[1]], text)
+        if not (value.isascii() and value.isprintable()):
+            raise ConfigError(f"{where} must be ASCII characters on one line")
+        found[header] = value
+    return found
 
 
 def _template(model: GeneratorSpec) -> ChatTemplate:

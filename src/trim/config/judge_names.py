@@ -18,6 +18,9 @@ AUTO = "auto"
 ASKED = "yes-no"
 """How a model that is no PRM judges, unless `[prm] backend` says otherwise."""
 
+_ASKING = ("yes-no", "grade", "typed")
+"""Judges that any chat model can be: without a model of their own the strong one."""
+
 ROLES = (Role.WEAK.value, Role.STRONG.value)
 """As `[prm] model` without an address: the model of that role judges."""
 
@@ -93,7 +96,7 @@ def judging_role(backend: str, model: str, base_url: str, *, served: bool) -> Ro
         return None
     if model:
         return Role(model) if model in ROLES else None
-    if family is None:  # nothing is said
+    if family is None or family.name in _ASKING:  # no model is named
         return Role.STRONG if served else None
     return Role(family.local) if family.local in ROLES else None
 

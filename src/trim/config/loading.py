@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trim.config.judge_names import judge_table
-from trim.config.model_names import generator_table, is_model_name
+from trim.config.model_names import generator_table, is_model_name, located
 from trim.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -70,9 +70,11 @@ def load_config(
     source = _Source.read(path)
     values = source.values()
     _rename(values, source)
-    overrides = _overrides(os.environ if environment is None else environment)
+    environment = os.environ if environment is None else environment
+    overrides = _overrides(environment)
     _apply(overrides, values)
-    _name(models or {}, values)
+    _name({role: name and located(name, environment) for role, name in (models or {}).items()}, values)
+    _locate(values, environment)
     try:
         return TypeAdapter(Config).validate_python(values)
     except ValidationError as error:
@@ -247,6 +249,16 @@ def _name(models: Mapping[str, str | None], values: dict[str, Any]) -> None:
         if isinstance(here, dict):  # else the file is wrong there, which is said when it is checked
             said = {key: here[key] for key in _OF_THE_RUN[table] if key in here}
             values[table] = said | (judge_table(name) if role == "judge" else generator_table(name, role))
+
+
+def _locate(values: dict[str, Any], environment: Mapping[str, str]) -> None:
+    """Complete names without an address where the environment has it."""
+    for role in ("weak", "strong", "prm"):
+        table = values.get(role)
+        if not isinstance(table, dict) or table.get("base_url") or (role != "prm" and "backend" in table):
+            continue
+        if is_model_name(name := str(table.get("model", ""))):
+            table["model"] = located(name, environment)
 
 
 def _place(key: KeyPath, source: _Source, overrides: _Overrides) -> tuple[float, str]:

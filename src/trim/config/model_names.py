@@ -29,6 +29,7 @@ class Preset:
         needs_model: whether a name must say which model; a llama-server has one.
         example: what follows `KIND/` in an example.
         in_process: it runs in this process and has no address.
+        base_url_env: variable with the address where a name has none.
     """
 
     title: str
@@ -38,6 +39,7 @@ class Preset:
     needs_model: bool = True
     example: str = "MODEL"
     in_process: bool = False
+    base_url_env: str = ""
 
 
 _MINI = "gpt-4.1-mini"
@@ -60,7 +62,8 @@ PRESETS: dict[str, Preset] = {
         "",
         "AZURE_OPENAI_API_KEY",
         "instruct",
-        example="DEPLOYMENT@https://NAME.openai.azure.com/openai/v1",
+        example="DEPLOYMENT@https://NAME.openai.azure.com",
+        base_url_env="AZURE_OPENAI_ENDPOINT",
     ),
     "anthropic": Preset("Anthropic", "https://api.anthropic.com/v1", "ANTHROPIC_API_KEY", "instruct"),
     "gemini": Preset("Gemini", "https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_API_KEY", "instruct"),
@@ -116,6 +119,13 @@ def parse(name: str) -> ModelName:
         address = lost[1].rpartition("://")[2]
         raise ConfigError(f"{name!r}: an address begins with http:// or https://: {kind}/...@http://{address}")
     return ModelName(kind, model, url)
+
+
+def located(name: str, environment: Mapping[str, str]) -> str:
+    """A model's name with the address that the environment has for its kind, if the name has none and needs one."""
+    preset = PRESETS.get(name.partition("/")[0])
+    address = environment.get(preset.base_url_env, "").rstrip("/") if preset and preset.base_url_env else ""
+    return f"{name}@{address}" if address and "/" in name and not _split(name)[1] else name
 
 
 def settings_of(name: str, role: str) -> dict[str, str]:
@@ -175,7 +185,9 @@ def settings_at(name: ModelName, base_url: str) -> dict[str, str]:
         return {"backend": name.kind, "model": name.model}
     url = base_url or name.base_url
     if not url and not preset.base_url:
-        raise ConfigError(f"'{name.kind}/{name.model}': say where it is: {name.kind}/{name.model}@https://...")
+        known = f", or set {preset.base_url_env}" if preset.base_url_env else ""
+        where = f"{name.kind}/{name.model}@https://...{known}"
+        raise ConfigError(f"'{name.kind}/{name.model}': say where it is: {where}")
     return {"backend": name.kind, "model": name.model or "default", **_defaults(preset, url)}
 
 

@@ -11,6 +11,7 @@ where it is set, in Python too; nothing here reads a file or the environment. `t
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -65,6 +66,38 @@ def _checked_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
 
 Origins = Annotated[tuple[Text, ...], AfterValidator(_checked_origins)]
 
+
+def _checked_body(text: str) -> str:
+    """Of `extra_body`; raises what the sentence of an error is made from."""
+    if given := set(_object(text)) & {"model", "messages", "prompt", "stream"}:
+        raise broken_rule(f"{min(given)!r} is a part of every request and cannot be set here")
+    return text
+
+
+def _checked_headers(text: str) -> str:
+    """Of `headers`. Values may be secrets: no error shows one."""
+    for name, value in _object(text).items():
+        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
+            raise broken_rule(f"{name!r} is no name of a header")
+        if not isinstance(value, str) or not value.isprintable() or not value.isascii():
+            raise broken_rule(f"the value of {name} must be a text of ASCII characters on one line")
+    return text
+
+
+def _object(text: str) -> dict[str, object]:
+    """The table that a text of JSON holds; empty: none."""
+    try:
+        found = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise broken_rule("it must be a table, or the text of a JSON object")
+    return found
+
+
+Body = Annotated[Text, AfterValidator(_checked_body)]
+Headers = Annotated[Text, AfterValidator(_checked_headers)]
+
 if TYPE_CHECKING:
     ServerKind = str
     JudgeKind = str
@@ -96,8 +129,11 @@ def _filled(data: object, settings: type, complete: Callable[[Mapping[str, objec
         data = dict(zip(names, data.args, strict=False)) | (data.kwargs or {})
     if not isinstance(data, dict):
         return data
+    tables = {key: data[key] for key in ("extra_body", "headers") if isinstance(data.get(key), dict)}
     try:
-        return complete(data)
+        return complete({**data, **{key: json.dumps(table) for key, table in tables.items()}})
+    except (TypeError, ValueError):  # dates and times of TOML
+        raise broken_rule("it must hold texts, numbers, lists and tables only", *list(tables)[:1]) from None
     except ConfigError as error:
         raise broken_rule(str(error), "model") from None
 
@@ -176,6 +212,20 @@ class ModelSettings(metaclass=_Table):
         default="", description="Folder with a `tokenizer.json`, for servers that do not count tokens."
     )
     system: Text = Field(default="", description="System prompt. Empty: what the task suggests, if it does.")
+    omit: tuple[Text, ...] = Field(
+        default=(),
+        description='Parameters that the model refuses, such as `["temperature"]`: they are left out. Those that a '
+        "server's refusal names are left out without being listed.",
+    )
+    extra_body: Body = Field(
+        default="", description='What every request says besides, as a table: `{ provider = { order = ["x"] } }`.'
+    )
+    headers: Headers = Field(
+        default="",
+        repr=False,
+        description='Headers of every request, as a table: `{ X-Team = "maths", X-Token = "${TEAM_TOKEN}" }`. '
+        "`${NAME}` is an environment variable; the values stand in no log and no result.",
+    )
     timeout: Number = _TIMEOUT
     retries: Whole = _RETRIES
     on_error: Literal["raise", "weak", "strong"] = Field(

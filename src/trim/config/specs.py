@@ -80,6 +80,9 @@ class GeneratorSpec(BackendSpec):
         template_options: variables of the chat template, as a JSON object; empty: none.
         context: tokens of a prompt and its answer; None: as the server says.
         slots, threads: of a GGUF file; None: as fits the machine.
+        omit: parameters that requests leave out.
+        extra_body: what requests say besides, as a JSON object; empty: nothing.
+        headers: what requests carry besides, as a JSON object; `${NAME}` stands for an environment variable.
     """
 
     role: Role
@@ -88,6 +91,9 @@ class GeneratorSpec(BackendSpec):
     context: int | None
     slots: int | None
     threads: int | None
+    omit: tuple[str, ...] = ()
+    extra_body: str = ""
+    headers: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,6 +156,9 @@ def generator_spec(settings: ModelSettings, role: Role) -> GeneratorSpec:
         context=settings.context,
         slots=settings.slots,
         threads=settings.threads,
+        omit=settings.omit,
+        extra_body=settings.extra_body,
+        headers=settings.headers,
     )
 
 

@@ -28,6 +28,7 @@ _HARMLESS = (
     "role",
     "slots",
     "threads",
+    "headers",
 )
 """Of a model's settings: what its identity says already, and what changes no result."""
 
