@@ -181,8 +181,8 @@ def kinds() -> str:
                 _judge(kind),
             )
         )
-    head = ("runs on", "name", "address", "key variable", "continuation", "token counts", "log-probabilities")
-    head = (*head, "prefix cache serves", "judge unless one is named")
+    server = ("runs on", "name", "address", "key variable", "continuation", "token counts", "log-probabilities")
+    head = (*server, "prefix cache serves", "judge unless one is named")
     return "\n".join([*parts, _table(head, rows)])
 
 
