@@ -177,15 +177,35 @@ def kinds() -> str:
                 "" if able is None else f"`{preset.continuation}`",
                 "exact" if able is None else _counts(able),
                 "yes" if able is None or able.logprobs else "",
+                "" if able is None else _CACHES[preset.continuation],
+                _judge(kind),
             )
         )
-    head = ("runs on", "name", "address", "key variable", "continuation", "token counts", "log-probabilities")
+    server = ("runs on", "name", "address", "key variable", "continuation", "token counts", "log-probabilities")
+    head = (*server, "prefix cache serves", "judge unless one is named")
     return "\n".join([*parts, _table(head, rows)])
+
+
+_CACHES = {
+    "completions": "question and kept steps",
+    "chat": "question and kept steps",
+    "instruct": "question and the steps kept at the last request",
+}
+
+
+def _judge(kind: str) -> str:
+    """What scores the steps of a pair of this kind."""
+    from trim.config.judges import judge_for
+    from trim.config.loading import load_config
+
+    name = kind if kind == "embedded" else f"{kind}/m.gguf" if kind == "gguf" else f"{kind}/m@http://host/v1"
+    judge = judge_for(load_config(None, {}, {"weak": name, "strong": name}))
+    return f"`{judge.backend}`"
 
 
 def _counts(able: Capabilities) -> str:
     """When a kind of server tells its token counts."""
-    if able.running_usage:
+    if able.running_usage or able.timings:
         return "in every chunk"
     return "at the end" if able.usage else "not in streams"
 
