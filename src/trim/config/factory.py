@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from trim import plugins
 from trim.config import local_models
+from trim.config.judge_notes import judge_note
 from trim.config.policy import calibrated
 from trim.config.resolution import resolve
 from trim.config.specs import GeneratorSpec, RunSpec
@@ -24,6 +26,9 @@ from trim.types import Budget, Sampling
 if TYPE_CHECKING:
     from trim.config.settings import Config
     from trim.prompts import ChatTemplate
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,8 @@ async def open_backends(config: Config) -> AsyncIterator[Backends]:
     """Load the models or connect to the servers; close them at the end."""
     config = calibrated(config)
     spec = resolve(config)
+    if warning := judge_note(config).warning:
+        logger.warning("%s", warning)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(local_models.serving(spec))
         weak, strong, judge = open_generator(spec.weak, spec), open_generator(spec.strong, spec), open_judge(spec)
@@ -127,6 +134,7 @@ def open_generator(model: GeneratorSpec, run: RunSpec) -> StepGenerator:
         return EmbeddedGenerator(model.model, model.role, run.sampling)
     if model.backend == local_models.KIND:
         model = local_models.served_generator(model)
+    from trim.backends.capabilities import gives_logprobs
     from trim.backends.client import TokenCounter
     from trim.backends.openai import OpenAIGenerator
 
@@ -145,6 +153,7 @@ def open_generator(model: GeneratorSpec, run: RunSpec) -> StepGenerator:
         retries=model.retries,
         ask_server=not model.template,
         context=model.context,
+        logprobs=run.judge.backend == "fitted" and gives_logprobs(model.backend),
     )
 
 
