@@ -306,10 +306,11 @@ def test_what_it_writes_is_charged_whatever_is_drafted_ahead() -> None:
     for lookahead in (0, 2):
         with replying(reply) as (url, _):
             prm = LlmJudge(url, "m", YES_NO)
-            models = [Scripted({n: drafts[n:] for n in range(3)}), Scripted({n: [strong("other")] for n in range(3)})]
+            drafting = Scripted({n: drafts[n:] for n in range(3)})
+            rewriting = Scripted({n: [strong("other")] for n in range(3)})
             prices = Prices(prm=Price(1.0, 10.0, 0.1))
             limits = Limits(lookahead=lookahead)
-            router = Router(*models, prm, Threshold(0.5), prices=prices, limits=limits)
+            router = Router(drafting, rewriting, prm, Threshold(0.5), prices=prices, limits=limits)
 
             async def routed(router: Router, prm: LlmJudge) -> Trace:
                 trace = await router.route(QUESTION)
