@@ -39,7 +39,18 @@ if TYPE_CHECKING:
         TrimError,
     )
     from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
-    from trim.protocols import Backend, Judge, LateCounts, Policy, Probe, Solver, StepGenerator, StepStream, Tunable
+    from trim.protocols import (
+        Backend,
+        Judge,
+        LateCounts,
+        Policy,
+        Probe,
+        Solver,
+        StepGenerator,
+        StepJudge,
+        StepStream,
+        Tunable,
+    )
     from trim.routing.limits import Limits, OnError
     from trim.routing.router import Router
     from trim.steps import Separator, StepFormat
@@ -119,6 +130,7 @@ _HOMES = {
     "Step": "trim.types",
     "StepFormat": "trim.steps",
     "StepGenerator": "trim.protocols",
+    "StepJudge": "trim.protocols",
     "StepOptions": "trim.types",
     "StepStream": "trim.protocols",
     "StopReason": "trim.types",
@@ -191,6 +203,7 @@ __all__ = [
     "Step",
     "StepFormat",
     "StepGenerator",
+    "StepJudge",
     "StepOptions",
     "StepStream",
     "StopReason",

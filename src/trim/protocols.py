@@ -157,6 +157,18 @@ class Judge(Backend, Protocol):
         ...
 
 
+@runtime_checkable
+class StepJudge(Judge, Protocol):
+    """A judge that needs more of a step than its text, such as the log-probabilities that its model gave with it.
+
+    `score`, which has text alone, may refuse with a `ConfigError`.
+    """
+
+    async def score_steps(self, question: Question, steps: tuple[Step, ...]) -> Scores:
+        """The same for steps as their models wrote them."""
+        ...
+
+
 class Policy(Protocol):
     """A pure function from observation to action: synchronous, no text, no I/O, no state between calls.
 

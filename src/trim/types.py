@@ -153,6 +153,9 @@ class Scores:
     shared a call; without it, `tokens` are shared evenly among the steps. `rereads`: each call reads the whole text;
     False: what was read of a solution before is kept, and only what is new is read. `estimated`: the judge's server has
     not given these counts.
+
+    A judge that answers in words is asked about each step in a call of its own: `written` says for each step the
+    completion tokens of that call, `up_to` its prompt; `completion` are the completion tokens of this call of `score`.
     """
 
     values: tuple[float, ...]
@@ -160,6 +163,8 @@ class Scores:
     up_to: tuple[int, ...] = ()
     rereads: bool = True
     estimated: bool = False
+    completion: int = 0
+    written: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

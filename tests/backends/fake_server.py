@@ -47,6 +47,7 @@ class Habits:
     done: bool = True  # close streams with [DONE]
     repeat: bool = False  # begin chat replies with the partial answer
     chunk: int = 1  # tokens in a chunk
+    logprobs: bool = True  # honour a wish for them
     delay: float = 0.0  # seconds before each chunk
     context: int = 10_000
     statuses: list[int] = field(default_factory=list)  # answers to the next requests; 200 goes through
@@ -155,7 +156,7 @@ class _App:
             text = "".join(chunk)
             choice: dict[str, Any] = {"index": 0, "delta": {"content": text}} if chat else {"index": 0, "text": text}
             choice |= self.why if last else {"finish_reason": None}
-            if body.get("logprobs"):
+            if body.get("logprobs") and self.habits.logprobs:
                 choice["logprobs"] = {"token_logprobs": [-0.5] * len(chunk), "tokens": chunk, "text_offset": []}
             usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
             running = habits.usage == "running" and options.get("continuous_usage_stats")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trim.backends.capabilities import BACKENDS, Capabilities, capabilities
+from trim.backends.capabilities import BACKENDS, Capabilities, capabilities, gives_logprobs
 from trim.errors import ConfigError
 
 
@@ -21,3 +21,10 @@ def test_an_unknown_server_gets_nothing_but_the_basics() -> None:
     assert capabilities("generic") == Capabilities()
     with pytest.raises(ConfigError, match="'vlm' is not known; choose one of vllm, sglang"):
         capabilities("vlm")
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"), [("vllm", True), ("llama-server", True), ("gguf", True), ("generic", False), ("mine", False)]
+)
+def test_who_gives_log_probabilities(kind: str, told: bool) -> None:
+    assert gives_logprobs(kind) is told

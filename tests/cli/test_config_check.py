@@ -55,6 +55,23 @@ def test_every_role_is_tried(judge: str, tmp_path: Path, capsys: pytest.CaptureF
         assert json.loads(capsys.readouterr().out)["probes"] == {}
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_without_a_judge_log_probabilities_are_tried(
+    told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "trim.toml"
+    with serving(logprobs=told) as habits:
+        config.write_text(_served(habits.url).partition("[prm]")[0])
+        assert main(["config", "check", str(config), "--probe"]) == (0 if told else 2)
+    printed = capsys.readouterr().out
+    assert (
+        "judge: generic, a regression on the log-probabilities of drafts (no [prm])\n  quality: step AUROC" in printed
+    )
+    assert "per step: no further call" in printed
+    assert ("prm  ok: fitted:generic@" in printed) == told
+    assert ("prm  FAILED" in printed and "--judge strong" in printed) != told
+
+
 def test_a_judge_that_finds_everything_right_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "trim.toml"
     with serving(pooling=[[0.1, 0.9]]) as habits:

@@ -13,7 +13,7 @@ from tests.routing.models import PRM, STRONG, WEAK, FixedPrm, Scripted, run, str
 from trim.errors import InputTooLong
 from trim.policies import RandomSteps, Threshold
 from trim.protocols import LateCounts, Policy
-from trim.routing.charges import Charges, Late
+from trim.routing.charges import Charges, Late, Reading
 from trim.routing.limits import Limits
 from trim.routing.router import Router
 from trim.simulation import SimulatedPrm
@@ -107,12 +107,19 @@ def test_whatever_servers_say_nothing_is_charged_below_zero(
 def test_the_judge_is_charged_once_for_each_text() -> None:
     keeping, rereading = Charges(), Charges()
     for charges, rereads in (keeping, False), (rereading, True):
-        charges.judge(("a",), 40, rereads=rereads)
-        charges.judge(("a", "b"), 50, rereads=rereads)
-        charges.judge(("a", "b"), 50, rereads=rereads)
-        charges.judge(("a", "B", "c"), 70, rereads=rereads)
+        for texts, tokens in (("a",), 40), (("a", "b"), 50), (("a", "b"), 50), (("a", "B", "c"), 70):
+            charges.judge(texts, [Reading(), Reading(), Reading(tokens, rereads)][-len(texts) :])
     assert keeping.usage[Role.PRM] == Usage(3, 40 + 10 + 30)
     assert rereading.usage[Role.PRM] == Usage(3, 40 + 50 + 70, 40 + 40)
+
+
+def test_a_judge_that_answers_in_words_is_charged_for_them_and_for_each_kept_step() -> None:
+    charges, first, other, second = Charges(), Reading(40, written=2), Reading(52, written=3), Reading(60, written=1)
+    charges.judge(("a",), [first])
+    charges.judge(("a", "b"), [first, Reading(50, written=4)])
+    charges.judge(("a", "B", "c"), [first, other, second])  # what another model wrote is judged with what follows it
+    assert charges.usage[Role.PRM] == Usage(4, 40 + 50 + 52 + 60, 40 + 40 + 52, 2 + 4 + 3 + 1)
+    assert charges.total([])[Role.PRM].discarded_tokens == 0
 
 
 POLICIES = [

@@ -15,13 +15,17 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tests.backends.fake_server import listening
+from tests.routing.models import Scripted, strong, weak
 from trim.config.factory import open_prm
 from trim.config.settings import Config, PrmSettings
 from trim.errors import BackendRefused, BadResponse
+from trim.policies import Threshold
 from trim.protocols import Judge
+from trim.routing.limits import Limits
+from trim.routing.router import Router
 from trim.scoring.llm_judge import GRADE, TYPED, YES_NO, Form, LlmJudge
 from trim.testing import check_judge
-from trim.types import Question
+from trim.types import Finish, Price, Prices, Question, Role, Scores, Trace, Usage
 
 QUESTION = Question("What is 3 + 4?")
 STEPS = ("3 + 4 = 7", "so it is wrong", "#### 7")
@@ -35,7 +39,7 @@ def judge(says: dict[str, tuple[str, list[tuple[str, float]]]]) -> Iterator[tupl
     async def answer(request: Request) -> Response:
         prompt = (await request.json())["messages"][0]["content"]
         asked.append(prompt)
-        newest = prompt.split("\n\n")[-2]
+        newest = prompt.split("\n\n")[-1]
         text, chances = next(value for key, value in says.items() if key in newest)
         choice: dict[str, Any] = {"index": 0, "message": {"content": text}}
         if chances:
@@ -258,10 +262,64 @@ def test_what_a_server_refuses_is_left_out() -> None:
     with replying(lambda body: ({"message": "no such model"}, 404)) as (url, bodies):
         with pytest.raises(BackendRefused, match="no such model"):
             scored(LlmJudge(url, "m", YES_NO))
-        assert len(bodies) <= 3  # one a step
+        assert len(bodies) == 1  # it is not asked about the steps behind it
 
 
 def test_a_system_prompt_is_sent() -> None:
     with replying(lambda body: (choice("Yes"), 200)) as (url, bodies):
         scored(LlmJudge(url, "m", YES_NO, system="Be strict."))
         assert bodies[0]["messages"][0] == {"role": "system", "content": "Be strict."}
+
+
+@pytest.mark.parametrize("form", [YES_NO, GRADE, TYPED], ids=lambda form: form.name)
+def test_prompts_grow_by_appending_only_and_are_asked_in_order(form: Form) -> None:
+    says = {"yes-no": "Yes", "grade": "9", "typed": '{"answer": "yes", "probability": 1}'}[form.name]
+    with replying(lambda body: (choice(says), 200)) as (url, bodies):
+        scored(LlmJudge(url, "m", form))
+    first, second, third = (body["messages"][-1]["content"] for body in bodies)
+    assert second == f"{first}\n\n{STEPS[1]}"
+    assert third == f"{second}\n\n{STEPS[2]}"
+
+
+def test_what_it_reads_and_writes_is_told_for_each_step() -> None:
+    with replying(lambda body: (choice("Yes"), 200)) as (url, bodies):
+        prm = LlmJudge(url, "m", YES_NO)
+
+        async def both() -> tuple[Scores, Scores]:
+            first, whole = await prm.score(QUESTION, STEPS[:2]), await prm.score(QUESTION, STEPS)
+            await prm.aclose()
+            return first, whole
+
+        first, whole = asyncio.run(both())
+    assert (first.tokens, first.completion, first.written) == (100, 2, (1, 1))
+    assert (whole.tokens, whole.completion, whole.written, whole.up_to) == (50, 1, (1, 1, 1), (50, 50, 50))
+    assert len(bodies) == 3
+
+
+def test_what_it_writes_is_charged_whatever_is_drafted_ahead() -> None:
+    drafts = [weak(f"step {n}", Finish.EOS if n == 2 else Finish.SEPARATOR) for n in range(3)]
+
+    def reply(body: dict[str, Any]) -> tuple[dict[str, Any], int]:
+        return choice("No" if body["messages"][-1]["content"].endswith("step 1") else "Yes"), 200
+
+    costs = []
+    for lookahead in (0, 2):
+        with replying(reply) as (url, _):
+            prm = LlmJudge(url, "m", YES_NO)
+            drafting = Scripted({n: drafts[n:] for n in range(3)})
+            rewriting = Scripted({n: [strong("other")] for n in range(3)})
+            prices = Prices(prm=Price(1.0, 10.0, 0.1))
+            limits = Limits(lookahead=lookahead)
+            router = Router(drafting, rewriting, prm, Threshold(0.5), prices=prices, limits=limits)
+
+            async def routed(router: Router, prm: LlmJudge) -> Trace:
+                trace = await router.route(QUESTION)
+                await prm.aclose()
+                return trace
+
+            trace = asyncio.run(routed(router, prm))
+        used = trace.usage[Role.PRM]
+        # Three drafts and the strong model's step, each asked about once: 50 tokens read, 1 written.
+        assert used == Usage(4, 200, 150, 4)
+        costs.append(trace.cost)
+    assert costs == [pytest.approx((50 * 1.0 + 150 * 0.1 + 4 * 10.0) / 1e6)] * 2

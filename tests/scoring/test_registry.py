@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tests.backends.fake_server import listening
+from trim.backends.base import score_steps
 from trim.config.factory import open_prm
 from trim.config.loading import load_config
 from trim.config.resolution import resolve
@@ -26,10 +27,11 @@ from trim.config.validation import fields
 from trim.errors import BackendError, ConfigError
 from trim.plugins import attribute
 from trim.protocols import Judge
+from trim.scoring.fitted import file_of
 from trim.scoring.recalibrated import RecalibrationCurve
 from trim.scoring.registry import JUDGES, JudgeFamily, open_judge, takers
 from trim.steps import StepFormat
-from trim.types import Question
+from trim.types import Question, Role, Step
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def test_others_are_refused() -> None:
 
 KEYS = [path for path in fields(PrmSettings) if path not in (("backend",), ("prices",))]
 QUESTION, STEPS = Question("What is 2 + 3?"), ("2 + 3 = 5", "#### 5")
+DRAFTS = tuple(Step(text, Role.WEAK, 4, logprob=-0.5, least_logprob=-2.0) for text in STEPS)
 
 
 @dataclass
@@ -119,6 +122,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\n\n|\s?\w+|[^\w\s]|\s"), "isolated")
     tokenizer.save(str(path / "tokenizer.json"))
+    (path / "mine.json").write_text(file_of("generic").read_text().replace('"intercept": ', '"intercept": 1'))
     return path
 
 
@@ -132,7 +136,7 @@ def observed(prm: PrmSettings, server: Server, **switches: Any) -> Any:
     async def run() -> Any:
         judge = open_prm(config)
         try:
-            return await judge.score(QUESTION, STEPS)
+            return await score_steps(judge, QUESTION, DRAFTS)
         except BackendError as error:
             return str(error)
         finally:
@@ -152,7 +156,7 @@ def changed(key: tuple[str, ...], family: JudgeFamily, url: str, folder: Path) -
     """Another value of a key; and what else has to be so that it can be seen."""
     switches: dict[tuple[str, ...], dict[str, Any]] = {("timeout",): {"delay": 0.3}, ("retries",): {"failures": 1}}
     values: dict[tuple[str, ...], Any] = {
-        ("model",): "prm-small" if family.name == "embedded" else "strong",
+        ("model",): {"embedded": "prm-small", "fitted": str(folder / "mine.json")}.get(family.name, "strong"),
         ("base_url",): f"{url}/other/v1",
         ("api_key_env",): "A_KEY_OF_THE_JUDGE",
         ("template",): "trim",
@@ -172,7 +176,7 @@ def changed(key: tuple[str, ...], family: JudgeFamily, url: str, folder: Path) -
 
 
 SITUATIONS = [(family, served) for family in JUDGES.values() for served in (True, False) if served or family.local]
-SITUATIONS = [(family, served) for family, served in SITUATIONS if family.name != "embedded" or not served]
+SITUATIONS = [(family, served) for family, served in SITUATIONS if family.keys or not served]
 
 
 @pytest.mark.parametrize("key", KEYS, ids=".".join)
@@ -195,7 +199,7 @@ def test_every_key_has_an_effect_or_is_refused(
     if key == ("base_url",) and family.keys and not served:
         change |= {"model": "m"}  # another judge: one behind a server
     elif not family.takes(".".join(key), served=served):
-        with pytest.raises(ConfigError, match=rf"\[prm.*\] {key[-1]}: .*(no effect|no address|not charged)"):
+        with pytest.raises(ConfigError, match=rf"\[prm.*\] {key[-1]}: .*(no effect|no address)"):
             Config(prm=PrmSettings(**base | change))
         return
     if key == ("timeout",):

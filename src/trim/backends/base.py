@@ -21,8 +21,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 from trim import plugins
 from trim.backends.token_counts import sound
 from trim.errors import ConfigError
-from trim.protocols import Backend, LateCounts, Probe, StepGenerator, StepStream
-from trim.types import Sampling, Step, Usage
+from trim.protocols import Backend, Judge, LateCounts, Probe, StepGenerator, StepJudge, StepStream
+from trim.types import Question, Sampling, Scores, Step, Usage
 
 _Model = TypeVar("_Model", bound=Backend)
 _Rest = ParamSpec("_Rest")
@@ -91,6 +91,13 @@ class WrappedBackend:
     async def aclose(self) -> None:
         """Close the other one."""
         await self._backend.aclose()
+
+
+async def score_steps(judge: Judge, question: Question, steps: tuple[Step, ...]) -> Scores:
+    """The judge's scores of steps; it is given as much of them as it needs."""
+    if isinstance(judge, StepJudge):
+        return await judge.score_steps(question, steps)
+    return await judge.score(question, tuple(step.content for step in steps))
 
 
 def step_stream(

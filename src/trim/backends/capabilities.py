@@ -114,3 +114,9 @@ def capabilities(backend: str) -> Capabilities:
     if backend not in BACKENDS:
         raise ConfigError(f"backend {backend!r} is not known; choose one of {', '.join(BACKENDS)}")
     return BACKENDS[backend]
+
+
+def gives_logprobs(backend: str) -> bool:
+    """Whether this kind of server gives log-probabilities; False for a kind that is not known."""
+    kind = "llama-server" if backend == "gguf" else backend
+    return kind in BACKENDS and BACKENDS[kind].logprobs

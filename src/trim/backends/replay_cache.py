@@ -7,7 +7,7 @@ came to. Without a model behind it, what is not in the record is an error: nothi
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from trim.atomic import LineFile
-from trim.backends.base import BaseBackend, BaseGenerator, step_stream
+from trim.backends.base import BaseBackend, BaseGenerator, score_steps, step_stream
 from trim.backends.token_counts import read_up_to
 from trim.errors import TraceError
 from trim.json_files import parse_json
@@ -191,15 +191,34 @@ class RecordedJudge(_Recorded):
         Raises:
             TraceError: a score is not in the record and there is no model.
         """
+        model = self.model
+        ask = None if model is None else lambda: model.score(question, steps)
+        return await self._scores(question, steps, ask)
+
+    async def score_steps(self, question: Question, steps: tuple[Step, ...]) -> Scores:
+        """See `trim.protocols.StepJudge`.
+
+        Raises:
+            TraceError: a score is not in the record and there is no model.
+        """
+        model, texts = self.model, tuple(step.content for step in steps)
+        ask = None if model is None else lambda: score_steps(model, question, steps)
+        return await self._scores(question, texts, ask)
+
+    async def _scores(
+        self, question: Question, steps: tuple[str, ...], ask: Callable[[], Awaitable[Scores]] | None
+    ) -> Scores:
         keys = [_key("prm", question.text, *steps[: index + 1]) for index in range(len(steps))]
         known = self.record.known
         if any(key not in known for key in keys):
-            if self.model is None:
+            if ask is None:
                 raise TraceError(f"{self.record.folder}: a score for question {question.id!r} is not in the record")
-            scores = await self.model.score(question, steps)
-            told = {"estimated": True} if scores.estimated else {}
-            for key, value, tokens in zip(keys, scores.values, read_up_to(scores), strict=True):
-                self.record.add(key, {"score": value, "tokens": tokens, "rereads": scores.rereads} | told)
+            scores = await ask()
+            told: dict[str, Any] = {"estimated": True} if scores.estimated else {}
+            each = zip(keys, scores.values, read_up_to(scores), strict=True)
+            for index, (key, value, tokens) in enumerate(each):
+                words = {"written": scores.written[index]} if scores.written else {}
+                self.record.add(key, {"score": value, "tokens": tokens, "rereads": scores.rereads} | told | words)
         entries = [known[key] for key in keys]
         if not entries:
             return Scores(())
@@ -207,4 +226,5 @@ class RecordedJudge(_Recorded):
         if any("rereads" not in entry for entry in entries):  # of an earlier version: tokens of the call
             return Scores(values, tokens)
         up_to, estimated = tuple(entry["tokens"] for entry in entries), "estimated" in entries[-1]
-        return Scores(values, tokens, up_to, rereads=entries[-1]["rereads"], estimated=estimated)
+        written = tuple(entry["written"] for entry in entries if "written" in entry)
+        return Scores(values, tokens, up_to, entries[-1]["rereads"], estimated, sum(written[-1:]), written)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
 
 from trim.cli.options import RAW
 from trim.config.factory import Backends, open_backends
+from trim.config.judge_names import FITTED
+from trim.config.judge_notes import judge_note
 from trim.config.loading import load_config
 from trim.config.policy import open_policy
 from trim.config.specs import identities
 from trim.errors import ConfigError
+from trim.scoring.fitted import NO_LOGPROBS
 
 if TYPE_CHECKING:
     from trim.protocols import Probe
@@ -47,6 +51,7 @@ async def _check(args: argparse.Namespace) -> int:
     if not args.json:
         for role, name in models.items():
             print(f"{role:>6}  {name}")
+        print(judge_note(config))
         print(f"policy  {policy.name}" + ("" if policy.parameter is None else f" {policy.parameter:g}"))
     found: dict[str, Probe] = {}
     async with open_backends(config) as backends:  # finds templates, keys and model folders that are not there
@@ -54,7 +59,7 @@ async def _check(args: argparse.Namespace) -> int:
             found = await probe_roles(backends)
     if args.json:
         told = {"config": str(args.config), "models": models, "policy": policy.name, "parameter": policy.parameter}
-        print(json.dumps(told | {"probes": probes_as_json(found)}))
+        print(json.dumps(told | {"judge": judge_note(config).conditions(), "probes": probes_as_json(found)}))
     else:
         print_probes(found)
     if failed := [role for role, probe in found.items() if probe.problem is not None]:
@@ -72,7 +77,12 @@ async def probe_roles(backends: Backends) -> dict[str, Probe]:
         "weak": await try_steps(backends.weak, await backends.weak.probe()),
         "strong": await try_steps(backends.strong, await backends.strong.probe()),
     }
-    return found | {"prm": await try_judge(backends.prm, await backends.prm.probe())}
+    judge = await backends.prm.probe()
+    if backends.spec.judge.backend != FITTED:
+        return found | {"prm": await try_judge(backends.prm, judge)}
+    if found["weak"].logprobs is False:
+        judge = replace(judge, problem=f"{judge.server}: {NO_LOGPROBS}")
+    return found | {"prm": replace(judge, notes=(*judge.notes, "it scores drafts by their log-probabilities"))}
 
 
 def print_probes(found: Mapping[str, Probe]) -> None:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from trim.cli.options import DEMO_SEED, accept_option, config_option, configured, count
+from trim.cli.options import DEMO_SEED, accept_option, config_option, configured, count, say_judge
 from trim.errors import ConfigError
 from trim.policies.registry import listing
 
@@ -97,6 +97,7 @@ async def _eval(args: argparse.Namespace) -> int:
     )
     if args.replay:
         plan = replay_plan(plan, args.replay, args.samples)
+    say_judge(plan.config)
     cluster = ClusterOptions(args.workers, args.address) if args.engine == "ray" else None
     run = await evaluate(plan, args.out, resume=args.resume, cluster=cluster, bar=progress)
     if run.torn:

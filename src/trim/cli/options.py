@@ -68,6 +68,18 @@ def configured(args: argparse.Namespace) -> Config:
     return load_config(config_path(args), models={role: given.get(role) for role in ("weak", "strong", "judge")})
 
 
+def say_judge(config: Config) -> None:
+    """Say on standard error which judge scores steps, how good it is known to be and what it takes; the shipped one
+    for the shipped models and classes of the user's own need no word.
+    """
+    from trim.config.judge_notes import judge_note
+    from trim.config.judges import judge_for
+    from trim.scoring.registry import JUDGES
+
+    if judge_for(config).backend in JUDGES.keys() - {"embedded"}:
+        print(judge_note(config), file=sys.stderr)
+
+
 def accept_option(parser: argparse.ArgumentParser) -> None:
     """Add `--accept`, for going on with a folder under conditions that differ."""
     parser.add_argument(

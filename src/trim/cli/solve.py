@@ -8,7 +8,7 @@ import os
 import sys
 from dataclasses import replace
 
-from trim.cli.options import amount, config_option, configured, money
+from trim.cli.options import amount, config_option, configured, money, say_judge
 from trim.config.factory import open_backends
 from trim.config.policy import open_policy
 from trim.errors import ConfigError
@@ -63,6 +63,8 @@ async def _solve(args: argparse.Namespace) -> int:
     caps = {"max_strong_tokens": args.max_strong_tokens, "max_cost": args.max_cost}
     given = {name: cap for name, cap in caps.items() if cap is not None}
     async with open_backends(config) as backends:
+        if policy.uses_scores:
+            say_judge(config)
         router = backends.router(policy, budget=replace(backends.spec.budget, **given))
         if args.json:
             trace = await router.route(question, seed=args.seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from trim import plugins
 from trim.config import local_models
+from trim.config.judge_notes import judge_note
 from trim.config.policy import calibrated, open_policy
 from trim.config.resolution import resolve
 from trim.config.specs import GeneratorSpec, RunSpec
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,8 @@ async def open_backends(config: Config) -> AsyncIterator[Backends]:
     """Load the models or connect to the servers; close them at the end."""
     config = calibrated(config)
     spec = resolve(config)
+    if warning := judge_note(config).warning:
+        logger.warning("%s", warning)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(local_models.serving(spec))
         weak, strong, judge = open_generator(spec.weak, spec), open_generator(spec.strong, spec), open_judge(spec)
@@ -159,6 +164,7 @@ def open_generator(model: GeneratorSpec, run: RunSpec) -> StepGenerator:
         return EmbeddedGenerator(model.model, model.role, run.sampling)
     if model.backend == local_models.KIND:
         model = local_models.served_generator(model)
+    from trim.backends.capabilities import gives_logprobs
     from trim.backends.client import TokenCounter
     from trim.backends.openai import OpenAIGenerator
 
@@ -180,6 +186,7 @@ def open_generator(model: GeneratorSpec, run: RunSpec) -> StepGenerator:
         headers=_headers(model),
         ask_server=not model.template,
         context=model.context,
+        logprobs=run.judge.backend == "fitted" and gives_logprobs(model.backend),
     )
 
 

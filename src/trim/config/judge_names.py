@@ -20,6 +20,8 @@ ASKED = "yes-no"
 
 _ASKING = ("yes-no", "grade", "typed")
 """Judges that any chat model can be: without a model of their own the strong one."""
+FITTED = "fitted"
+"""A judge that needs nothing but the log-probabilities of drafts; its `model` is a shipped one's name or a file."""
 
 ROLES = (Role.WEAK.value, Role.STRONG.value)
 """As `[prm] model` without an address: the model of that role judges."""
@@ -84,33 +86,37 @@ def completed_judge(table: Mapping[str, object]) -> dict[str, object]:
     return {**found, **said, **({"backend": backend} if backend else {})}
 
 
-def judging_role(backend: str, model: str, base_url: str, *, served: bool) -> Role | None:
-    """The role whose model judges; None: the judge has a model of its own.
+def judging_role(backend: str, model: str, base_url: str, *, served: bool, told: bool) -> Role | None:
+    """The role whose model judges; None: the judge has a model of its own, or none.
 
     Args:
         backend, model, base_url: of `[prm]`, as far as it says.
         served: whether the weak or the strong model is anything else than a shipped one or the user's own class.
+        told: whether the weak model's server gives log-probabilities with its drafts.
     """
     family = JUDGES.get(backend)
     if base_url or backend == "embedded" or (backend != AUTO and family is None):
         return None
     if model:
         return Role(model) if model in ROLES else None
-    if family is None or family.name in _ASKING:  # no model is named
+    if family is None:  # nothing is said
+        return Role.STRONG if served and not told else None
+    if family.name in _ASKING:  # no model is named
         return Role.STRONG if served else None
     return Role(family.local) if family.local in ROLES else None
 
 
-def judge_kind(backend: str, role: Role | None, *, served: bool) -> str:
+def judge_kind(backend: str, model: str, role: Role | None, *, served: bool, told: bool) -> str:
     """`[prm] backend`, or where it says nothing what follows from whose model judges.
 
     Args:
-        backend: of `[prm]`.
+        backend, model: of `[prm]`.
         role: that judges, if one does.
         served: whether that model is anything else than a shipped one.
+        told: whether the weak model's server gives log-probabilities with its drafts.
     """
     if backend != AUTO:
         return backend
     if role is None:
-        return "embedded"
+        return FITTED if told and (not model or model.endswith(".json")) else "embedded"
     return ASKED if served else "likelihood"

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trim.config.judge_names import judge_kind
+from trim.config.judge_names import FITTED
 from trim.config.model_names import PRESETS
 from trim.config.settings import Config, ModelSettings, PriceSettings, PrmSettings
 from trim.errors import ConfigError
-from trim.scoring.registry import JUDGES
+from trim.scoring.fitted import fitted_file
+from trim.scoring.registry import JUDGES, JudgeFamily
 from trim.types import Role
 
 
 def judge_for(config: Config) -> PrmSettings:
     """`[prm]` with all that it leaves to the models: which judge it is, and where its model is.
 
-    This is the one place where that is decided. Without `[prm]` the shipped models have the shipped PRM, and of others
-    the strong one is asked.
+    This is the one place where that is decided. Without `[prm]` the shipped models have the shipped PRM. Others have a
+    judge that was fitted on log-probabilities, for this weak model or for any, where its server gives them with its
+    drafts; where it does not, the strong model is asked.
 
     Raises:
         ConfigError: the model that is to judge is a class of the user's own.
     """
     prm, role = config.prm, config.judging_role()
+    kind = config.judge_kind()
+    if kind == FITTED:
+        return replace(prm, backend=kind, model=prm.model or fitted_file(config.weak.model).stem)
     if role is None:
-        return replace(prm, backend=judge_kind(prm.backend, None, served=False))
+        return replace(prm, backend=kind)
     model = config.weak if role is Role.WEAK else config.strong
-    kind = judge_kind(prm.backend, role, served=model.backend != "embedded")
     if model.backend == "embedded":
         return replace(prm, backend=kind, model=model.model or role.value)
     if model.backend not in PRESETS:
@@ -40,12 +44,17 @@ def judge_for(config: Config) -> PrmSettings:
         api_key_env=prm.api_key_env or model.api_key_env,
         template=model.template if prm.template == PrmSettings.template else prm.template,
         tokenizer=prm.tokenizer or model.tokenizer,
-        prices=_prices(prm.prices, model, cached="prices.cached" in family.keys),
+        prices=_prices(prm.prices, model, family),
     )
 
 
-def _prices(given: PriceSettings, model: ModelSettings, *, cached: bool) -> PriceSettings:
-    """Those of `[prm.prices]`, else of the model that judges; what a judge writes is not charged."""
+def _prices(given: PriceSettings, model: ModelSettings, family: JudgeFamily) -> PriceSettings:
+    """Those of `[prm.prices]`, else of the model that judges, as far as such a judge has them."""
     if given not in (PriceSettings(), Config().prm.prices):
         return given
-    return PriceSettings(model.prices.prompt, cached=model.prices.cached if cached else None)
+    prices = model.prices
+    return PriceSettings(
+        prices.prompt,
+        prices.completion if "prices.completion" in family.keys else 0.0,
+        prices.cached if "prices.cached" in family.keys else None,
+    )

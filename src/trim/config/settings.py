@@ -30,14 +30,15 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
-from trim.config.judge_names import AUTO, completed_judge, judge_kind, judging_role
+from trim.backends.capabilities import gives_logprobs
+from trim.config.judge_names import AUTO, FITTED, completed_judge, judge_kind, judging_role
 from trim.config.model_names import IN_PROCESS, PRESETS, completed
 from trim.config.validation import broken_rule, fields, sentence, table_of
 from trim.errors import ConfigError
 from trim.plugins import BACKENDS, SCORERS, ExtensionPoint, is_reference
 from trim.policies.registry import check
 from trim.policies.spec import PolicySpec
-from trim.scoring.registry import JUDGES, NONE, takers
+from trim.scoring.registry import JUDGES, takers
 from trim.types import Role
 
 __all__ = [
@@ -517,14 +518,26 @@ class Config(metaclass=_Table):
         if isinstance(settings, ModelSettings):
             return settings.backend in PRESETS.keys() - IN_PROCESS
         family = JUDGES.get(settings.backend)
-        if family is None or family.name == "embedded":
+        if family is None or not family.keys:
             return False
         return bool(settings.base_url or not (family.local or self.judging_role()))
 
     def judging_role(self) -> Role | None:
         """The role whose model judges; None: the judge has a model of its own."""
         prm = self.prm
-        return judging_role(prm.backend, prm.model, prm.base_url, served=bool(self.served_roles()))
+        served, told = bool(self.served_roles()), self.tells_logprobs()
+        return judging_role(prm.backend, prm.model, prm.base_url, served=served, told=told)
+
+    def judge_kind(self) -> str:
+        """`[prm] backend`, with `auto` resolved."""
+        prm, role = self.prm, self.judging_role()
+        served = role is not None and self.roles()[role].backend != "embedded"
+        return judge_kind(prm.backend, prm.model, role, served=served, told=self.tells_logprobs())
+
+    def tells_logprobs(self) -> bool:
+        """Whether the weak model's server gives log-probabilities with its drafts."""
+        kind = self.weak.backend
+        return kind in PRESETS.keys() - {"embedded"} and gives_logprobs(kind)
 
     def _check_worlds(self) -> None:
         """The shipped models know their own three tasks only: none works with a model that was not made with it."""
@@ -537,8 +550,8 @@ class Config(metaclass=_Table):
                 words = f"the shipped model does not work with {other.backend}/{other.model} as [{served[0]}]"
                 raise broken_rule(f"{words}: write [{role}] model = 'KIND/MODEL', or --{role}", role, "model")
         prm, role_of = self.prm, self.judging_role()
-        kind = judge_kind(prm.backend, role_of, served=True)
-        if role_of is None and not prm.base_url and kind in JUDGES and JUDGES[kind].local:
+        kind = self.judge_kind()
+        if role_of is None and not prm.base_url and kind in JUDGES and JUDGES[kind].local and kind != FITTED:
             named = f"the shipped judge {kind!r} does not know what {other.backend}/{other.model} writes"
             key = "backend" if prm.backend != AUTO else "model"
             advice = "write [prm] model = 'strong', or 'KIND/MODEL' of another judge, or leave [prm] out"
@@ -566,15 +579,14 @@ class Config(metaclass=_Table):
         """Whether every key of `[prm]` that is set has an effect; a class of the user's own is given all of them."""
         prm, role = self.prm, self.judging_role()
         served = bool(prm.base_url) or (role is not None and self.roles()[role].backend != "embedded")
-        family = JUDGES.get(judge_kind(prm.backend, role, served=served))
+        family = JUDGES.get(self.judge_kind())
         for path, field in fields(PrmSettings).items():
             value: object = prm
             for name in path:
                 value = vars(value)[name]
             if table_of(field) is not None or value == field.get_default(call_default_factory=True):
                 continue
-            if (key := ".".join(path)) in NONE:
-                raise broken_rule("what a judge writes is not charged", "prm", *path)
+            key = ".".join(path)
             if family is not None and not family.takes(key, served=served):
                 where = " without an address" if family.local and not served else ""
                 words = f"it has no effect with the judge {family.name!r}{where}; it is for {takers(key)}"

@@ -113,7 +113,12 @@ class JudgeSpec(BackendSpec):
     recalibration: Path | None
 
     def identity(self) -> str:
-        name = super().identity()
+        if self.backend == "fitted":
+            from trim.scoring.fitted import identity
+
+            name = identity(self.model)
+        else:
+            name = super().identity()
         return name if self.recalibration is None else f"{name} through {self.recalibration.name}"
 
 

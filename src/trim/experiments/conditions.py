@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from trim import __version__
+from trim.config.judge_notes import judge_note
 from trim.config.resolution import resolve
 from trim.config.settings import Config
 from trim.config.specs import BackendSpec
@@ -51,6 +52,7 @@ def conditions(config: Config, task: str, policies: Iterable[str] = ()) -> Condi
         "lookahead": spec.limits.lookahead,
         "prices": asdict(spec.prices),
         "policies": own,
+        "judge": judge_note(config).conditions(),
     }
 
 

@@ -8,14 +8,14 @@ The rule, for every order of policies, concurrency, lookahead, resume and replay
 - a model reads a prompt where a text does not go on from its own last one: at the start, behind another model's step,
   for another attempt. Prompt tokens that an earlier prompt of this role, or its answer, begins with are cached;
 - the judge is charged for the texts that were decided on, one call for each, in that order; a text that it has scored
-  is not scored again.
+  is not scored again. One that answers in words is charged for what it writes, and for a call about each kept step.
 
 `Ledger.usage` has what the requests really took.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from trim.backends.token_counts import as_count
@@ -31,6 +31,24 @@ class Late:
 
     start: Texts
     counts: LateCounts
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a judge takes for a text.
+
+    Args:
+        tokens: of the whole text.
+        rereads: each call reads the whole text, of which the judge's own prefix cache may hold a part; False: the judge
+            keeps what it has read, and reads only what is new.
+        written: completion tokens of a judge that answers in words; None: it does not.
+        estimated: the tokens are, such as a share of what a call for several texts read.
+    """
+
+    tokens: int = 0
+    rereads: bool = True
+    written: int | None = None
+    estimated: bool = False
 
 
 @dataclass(slots=True)
@@ -124,25 +142,28 @@ class Charges:
         account.usage.estimated = account.usage.estimated or counts.estimated
         account.estimated = False
 
-    def judge(self, texts: Texts, tokens: int, *, rereads: bool, estimated: bool = False) -> None:
+    def judge(self, texts: Texts, readings: Sequence[Reading]) -> None:
         """Charge the judge for scoring the last of these texts.
 
         Args:
             texts: kept steps, then the scored one.
-            tokens: of the whole text.
-            rereads: each call reads the whole text, of which the judge's own prefix cache may hold a part; False: the
-                judge keeps what it has read, and reads only what is new.
-            estimated: the tokens are, such as a share of what a call for several texts read.
+            readings: of each of them, what a call that ends with it takes.
         """
-        account = self._accounts[Role.PRM]
+        for count, reading in enumerate(readings, 1):
+            if count == len(readings) or reading.written is not None:
+                self._judge(texts[:count], reading)
+
+    def _judge(self, texts: Texts, reading: Reading) -> None:
+        account, tokens = self._accounts[Role.PRM], reading.tokens
         if texts in account.read:
             return
         known = min(tokens, account.known(texts))
         account.read[texts] = tokens
         account.usage.calls += 1
-        account.usage.prompt_tokens += tokens if rereads else tokens - known
-        account.usage.cached_tokens += known if rereads else 0
-        account.usage.estimated = account.usage.estimated or estimated
+        account.usage.prompt_tokens += tokens if reading.rereads else tokens - known
+        account.usage.cached_tokens += known if reading.rereads else 0
+        account.usage.completion_tokens += reading.written or 0
+        account.usage.estimated = account.usage.estimated or reading.estimated
 
     def total(self, kept: Iterable[Step]) -> dict[Role, Usage]:
         """The whole solution, of which these steps were kept."""
@@ -152,7 +173,7 @@ class Charges:
         return {
             role: replace(
                 account.usage,
-                discarded_tokens=account.discarded(tokens[role]),
+                discarded_tokens=0 if role is Role.PRM else account.discarded(tokens[role]),
                 estimated=account.usage.estimated or account.estimated,
             )
             for role, account in self._accounts.items()

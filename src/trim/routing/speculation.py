@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from trim import plugins
-from trim.backends.token_counts import read_up_to
+from trim.backends.base import score_steps
+from trim.backends.token_counts import as_count, read_up_to
 from trim.errors import BackendError, BadResponse, InputTooLong
 from trim.protocols import Judge, StepGenerator
-from trim.routing.charges import Late
+from trim.routing.charges import Late, Reading
 from trim.routing.step_reader import RoleFailed, StepReader
 from trim.routing.usage import Ledger
 from trim.steps import StepFormat
-from trim.types import Finish, Question, Role, Step, StepOptions
+from trim.types import Finish, Question, Role, Scores, Step, StepOptions
 
 
 @dataclass(slots=True)
@@ -24,9 +25,7 @@ class Drafted:
 
     step: Step
     score: float | None = None
-    read: int = 0  # tokens that the judge reads up to here
-    estimated: bool = False  # these are an estimate, such as a share of what it read for several steps
-    rereads: bool = True  # see `Scores`
+    reading: Reading = Reading()  # what the judge takes up to here
     late: list[Late] = field(default_factory=list)  # what its stream said behind it
 
 
@@ -47,6 +46,7 @@ class Drafting:
     ) -> None:
         self.steps: list[Step] = []  # kept
         self.scores: list[float] = []  # of the kept steps, as the newest call of the judge gave them
+        self._readings: list[Reading] = []  # of the same steps
         self.prm = prm
         self.attempt = 0
         self._weak = weak
@@ -108,7 +108,7 @@ class Drafting:
     def keep(self) -> None:
         """The head was kept: it continues the prefix, and what was drafted past it stays valid."""
         head = self._queue.pop(0)
-        self.replace(head.step, head.score)
+        self.replace(head.step, head.score, head.reading)
         if self._ahead is not None and self._ahead.done() and self._ahead.exception() is None:
             self._ahead = None
 
@@ -123,11 +123,12 @@ class Drafting:
         await self._close_reader()
         self._ended, self._end = False, None
 
-    def replace(self, step: Step, score: float | None = None) -> None:
+    def replace(self, step: Step, score: float | None = None, reading: Reading = Reading()) -> None:
         """After `drop`: another step (the strong model's, an earlier draft) takes the head's place. A score that is
         not known yet comes with those of the next draft.
         """
         self.steps.append(step)
+        self._readings.append(reading)
         if score is not None:
             self.scores.append(score)
         self.attempt = 0
@@ -206,7 +207,7 @@ class Drafting:
 
     def _charge_judge(self, scored: Drafted) -> None:
         texts = (*(step.content for step in self.steps), scored.step.content)
-        self._ledger.charged.judge(texts, scored.read, rereads=scored.rereads, estimated=scored.estimated)
+        self._ledger.charged.judge(texts, (*self._readings, scored.reading))
 
     async def _score_ahead(self, prm: Judge) -> None:
         """Score the head, in one call with what is drafted past it; alone, where those together are too long."""
@@ -219,13 +220,13 @@ class Drafting:
 
     async def _score(self, prm: Judge, drafts: Sequence[Drafted]) -> None:
         batch = tuple(drafts)
-        steps = (*(step.content for step in self.steps), *(drafted.step.content for drafted in batch))
+        steps = (*self.steps, *(drafted.step for drafted in batch))
         usage = self._ledger.usage[Role.PRM]
         usage.calls += 1
         started = time.perf_counter()
         try:
             with plugins.running(f"judge {prm.identity}"):
-                scores = await prm.score(self._question, steps)
+                scores = await score_steps(prm, self._question, steps)
                 values = scores.values
             if len(values) != len(steps):
                 raise BadResponse("process reward model", f"{len(values)} scores for {len(steps)} steps")
@@ -236,11 +237,20 @@ class Drafting:
         finally:
             self._ledger.busy[Role.PRM] += time.perf_counter() - started
         self._ledger.score(scores)
-        self.scores = list(values[: len(self.steps)])
-        read = read_up_to(scores)
-        for index, drafted in enumerate(batch, len(self.steps)):
-            drafted.score, drafted.read, drafted.rereads = values[index], read[index], scores.rereads
-            drafted.estimated = scores.estimated or (len(batch) > 1 and not scores.up_to)
+        kept, readings = len(self.steps), _readings(scores, shared=len(batch) > 1)
+        self.scores, self._readings = list(values[:kept]), readings[:kept]
+        for drafted, score, reading in zip(batch, values[kept:], readings[kept:], strict=True):
+            drafted.score, drafted.reading = score, reading
+
+
+def _readings(scores: Scores, *, shared: bool) -> list[Reading]:
+    """What a judge takes up to each step; `shared`: several drafts were scored in this call."""
+    estimated = scores.estimated or (shared and not scores.up_to)
+    each = scores.written if len(scores.written) == len(scores.values) else (None,) * len(scores.values)
+    return [
+        Reading(tokens, scores.rereads, None if written is None else as_count(written) or 0, estimated)
+        for tokens, written in zip(read_up_to(scores), each, strict=True)
+    ]
 
 
 def answers(form: StepFormat, step: Step, before: Sequence[Step]) -> bool:

@@ -35,10 +35,11 @@ class Ledger:
         return read
 
     def score(self, scores: Scores) -> None:
-        """Count what a judge has read."""
-        usage, tokens = self.usage[Role.PRM], as_count(scores.tokens)
+        """Count what a judge has read and written."""
+        usage, tokens, written = self.usage[Role.PRM], as_count(scores.tokens), as_count(scores.completion)
         usage.prompt_tokens += tokens or 0
-        usage.estimated = usage.estimated or scores.estimated or tokens is None
+        usage.completion_tokens += written or 0
+        usage.estimated = usage.estimated or scores.estimated or None in (tokens, written)
 
     def discard(self, role: Role, tokens: int, unread: int = 0) -> None:
         """Tokens that won't be kept: `tokens` of steps read before, `unread` of a step that was never finished."""

@@ -13,9 +13,10 @@ from numpy.typing import ArrayLike
 
 from trim.errors import ConfigError
 from trim.scoring.embedded_logprobs import EmbeddedLogprobs
+from trim.scoring.logistic_fit import fit_regression
 from trim.scoring.prompt_logprobs import LogprobJudge, LogprobSource, open_server
 from trim.scoring.registry import JudgeSettings
-from trim.stats import sigmoid, sigmoids
+from trim.stats import sigmoid
 from trim.steps import StepFormat
 from trim.types import Question, Scores
 
@@ -57,33 +58,11 @@ def fit_logistic(values: ArrayLike, labels: ArrayLike, *, ridge: float = 1e-3) -
     Raises:
         ConfigError: the lengths differ, or all labels are the same.
     """
-    x, y = np.asarray(values, float), np.asarray(labels, float)
-    if x.shape != y.shape or x.ndim != 1:
-        raise ConfigError(f"{x.shape} values for {y.shape} labels")
-    if not 0.0 < y.mean() < 1.0:
-        raise ConfigError("labels of both kinds are needed")
-    centre, scale = x.mean(), x.std() or 1.0
-    design = np.stack([(x - centre) / scale, np.ones_like(x)], axis=1)
-    penalty = np.diag([ridge * len(x), 0.0])
-    weights = np.array([0.0, np.log(y.mean() / (1.0 - y.mean()))])
-
-    def loss(weights: np.ndarray) -> float:
-        logits = design @ weights
-        return float((np.logaddexp(0.0, logits) - y * logits).sum() + weights @ penalty @ weights / 2)
-
-    for _ in range(100):
-        p = sigmoids(np.clip(design @ weights, -30.0, 30.0))
-        gradient = design.T @ (p - y) + penalty @ weights
-        hessian = (design * (p * (1.0 - p))[:, None]).T @ design + penalty + 1e-9 * np.eye(2)
-        step = np.linalg.solve(hessian, gradient)
-        if np.abs(step).max() < 1e-8:
-            break
-        # Where the labels are nearly separable a whole step overshoots, and the next one more so.
-        while loss(weights - step) > loss(weights) and np.abs(step).max() > 1e-12:
-            step /= 2
-        weights -= step
-    slope = float(weights[0] / scale)
-    return slope, float(weights[1] - slope * centre)
+    x = np.asarray(values, float)
+    if x.ndim != 1:
+        raise ConfigError(f"{x.shape} values for {np.shape(labels)} labels")
+    weights, intercept = fit_regression(x[:, None], labels, ridge=ridge)
+    return float(weights[0]), intercept
 
 
 def open_embedded(model: str = "judge") -> LikelihoodJudge:

@@ -6,18 +6,22 @@ the answer, else the value of the answer that was given. Or a typed decision: JS
 probability, for servers with structured output and no log-probabilities.
 
 What a model thinks before it answers is no answer: it is left aside, and a model that thinks may write more.
+
+What is asked stands first, and what is asked about a step is what was asked about the one before it with the step
+behind it. So a server's prefix cache (vLLM, llama-server) holds all but the new step, as long as the steps of a
+solution are asked about one after the other; those of several solutions share nothing but the instruction, and are
+asked about at the same time. Several steps in one call would need their answers in between: a chat API gives one
+answer a call.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from math import exp
 from typing import Any
 
@@ -50,19 +54,22 @@ class Form:
 
 YES_NO = Form(
     "yes-no",
-    "Is the last step of this solution correct, given the question and the steps before it? Answer Yes or No.",
+    "You are given a question and a solution as far as it is written. Is the last step of the solution correct, given "
+    "the question and the steps before it? Answer Yes or No.",
     {"yes": 1.0, "no": 0.0},
 )
 GRADE = Form(
     "grade",
-    "How good is the last step of this solution, given the question and the steps before it? Answer with one digit "
-    "from 0 (useless or wrong) to 9 (surely right and helpful).",
+    "You are given a question and a solution as far as it is written. How good is the last step of the solution, given "
+    "the question and the steps before it? Answer with one digit from 0 (useless or wrong) to 9 (surely right and "
+    "helpful).",
     {str(grade): grade / 9 for grade in range(10)},
 )
 TYPED = Form(
     "typed",
-    "Is the last step of this solution correct, given the question and the steps before it? Reply in JSON: "
-    "your answer, yes or no, and the probability that this answer is right.",
+    "You are given a question and a solution as far as it is written. Is the last step of the solution correct, given "
+    "the question and the steps before it? Reply in JSON: your answer, yes or no, and the probability that this answer "
+    "is right.",
     {"yes": 1.0, "no": 0.0},
     {
         "type": "object",
@@ -121,12 +128,13 @@ class _Said:
 @dataclass(frozen=True)
 class _Judged:
     score: float
-    tokens: int
+    read: int
+    written: int
     estimated: bool
 
 
 class LlmJudge(ServerBackend):
-    """A `Judge` from a chat model's answers; one request for each new step.
+    """A `Judge` from a chat model's answers; one request for each new step, in their order.
 
     Args:
         base_url, model, api_key, timeout, retries: see `trim.backends.client.Server`.
@@ -157,37 +165,44 @@ class LlmJudge(ServerBackend):
         self._known: OrderedDict[tuple[str, ...], _Judged] = OrderedDict()
 
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
-        """The value of each step's answer. `Scores.tokens` are those that the judge read now.
+        """The value of each step's answer. `Scores.tokens` and `completion` are what the judge read and wrote now.
 
         Raises:
             BackendError: the judge failed, or answers with something else than what it was asked for.
         """
         asked = "\n\n".join((*(f"{said.role}: {said.text}" for said in question.messages), question.text))
-        keys = [(asked, *steps[: index + 1]) for index in range(len(steps))]
-        new = [key for key in keys if key not in self._known]
-        self._known.update(zip(new, await asyncio.gather(*map(self._ask, new)), strict=True))
-        each = [self._known[key] for key in keys]
-        scores = Scores(
-            tuple(one.score for one in each),
-            sum(self._known[key].tokens for key in new),
-            up_to=tuple(accumulate(one.tokens for one in each)),
-            rereads=False,
-            estimated=any(one.estimated for one in each),
-        )
+        each: list[_Judged] = []
+        new: list[_Judged] = []
+        for index in range(len(steps)):
+            judged = self._known.get(key := (asked, *steps[: index + 1]))
+            if judged is None:
+                self._known[key] = judged = await self._ask(key)
+                new.append(judged)
+            each.append(judged)
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
-        return scores
+        return Scores(
+            tuple(one.score for one in each),
+            sum(one.read for one in new),
+            up_to=tuple(one.read for one in each),
+            estimated=any(one.estimated for one in each),
+            completion=sum(one.written for one in new),
+            written=tuple(one.written for one in each),
+        )
 
     async def _ask(self, key: tuple[str, ...]) -> _Judged:
         question, *steps = key
-        text = f"Question: {question}\n\nSolution so far:\n\n{self.steps.joiner.join(steps)}\n\n{self.form.instruction}"
+        solution = self.steps.joiner.join(steps)
+        text = f"{self.form.instruction}\n\nQuestion: {question}\n\nSolution so far:\n\n{solution}"
         system = [{"role": "system", "content": self.system}] if self.system else []
         messages = [*system, {"role": "user", "content": text}]
+        total = AnswerTotals()
         for room in dict.fromkeys((self._room, _THOUGHTS)):
             said, used = await self._request(messages, room)
+            total += used
             if not said.cut or self._answers(said):
                 break
-        judged = _Judged(self._value(said), used.prompt, used.estimated)
+        judged = _Judged(self._value(said), total.prompt, total.completion, total.estimated)
         self._room = room
         return judged
 

@@ -9,11 +9,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from trim.atomic import write_text
-from trim.backends.base import WrappedBackend
+from trim.backends.base import WrappedBackend, score_steps
 from trim.errors import ConfigError
 from trim.json_files import read_json
 from trim.protocols import Judge
-from trim.types import Question, Scores
+from trim.types import Question, Scores, Step
 
 
 @dataclass(frozen=True)
@@ -81,5 +81,11 @@ class RecalibratedJudge(WrappedBackend):
 
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
         """See `trim.protocols.Judge`."""
-        scores = await self._judge.score(question, steps)
+        return self._calibrated(await self._judge.score(question, steps))
+
+    async def score_steps(self, question: Question, steps: tuple[Step, ...]) -> Scores:
+        """See `trim.protocols.StepJudge`."""
+        return self._calibrated(await score_steps(self._judge, question, steps))
+
+    def _calibrated(self, scores: Scores) -> Scores:
         return replace(scores, values=tuple(map(self._curve, scores.values)))

@@ -45,11 +45,14 @@ class JudgeSettings(Protocol):
 EVERY = frozenset({"backend", "model", "recalibration", "on_error", "prices.prompt"})
 """Keys of `[prm]` that every judge takes; a class of the user's own is given all others too."""
 
-NONE = frozenset({"prices.completion"})
-"""Keys of `[prm]` that none takes: what a judge writes is not charged."""
-
 _SERVER = frozenset({"base_url", "api_key_env", "timeout", "retries"})
 _TEXT = _SERVER | {"template", "system", "tokenizer", "context", "prices.cached"}
+_ASKED = _SERVER | {"system", "prices.cached", "prices.completion"}
+
+_READS = "a call that reads the solution, all but the new step from the server's cache"
+_ANSWERS = f"{_READS}, and writes an answer"
+_MEASURE = "not known: measure it with trim eval-prm"
+_COIN = "a 1.5B model was a coin (step AUROC 0.52, docs/results/judges.md)"
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class JudgeFamily:
         opener: what opens it, `module:function`.
         local: the shipped model that it reads in this process where no address is given; empty: it needs a server.
         keys: of `[prm]`, those that it takes with an address, beside `EVERY`.
+        known: how good it is known to be, and where from.
+        per_step: what it takes for a step, in words.
     """
 
     name: str
@@ -69,6 +74,8 @@ class JudgeFamily:
     opener: str
     local: str = ""
     keys: frozenset[str] = frozenset()
+    known: str = _MEASURE
+    per_step: str = _READS
 
     def takes(self, key: str, *, served: bool) -> bool:
         """Whether this key of `[prm]` has an effect; `served`: there is an address."""
@@ -80,7 +87,14 @@ _HERE = "trim.scoring"
 JUDGES: Mapping[str, JudgeFamily] = {
     family.name: family
     for family in (
-        JudgeFamily("embedded", "the shipped PRM", f"{_HERE}.embedded_prm:open_judge", "prm"),
+        JudgeFamily(
+            "embedded",
+            "the shipped PRM",
+            f"{_HERE}.embedded_prm:open_judge",
+            "prm",
+            known="step AUROC 0.998 on the shipped weak model's word problems (docs/results/judges.md)",
+            per_step="the new step is read in this process",
+        ),
         JudgeFamily("likelihood", "the least likely token of a step", f"{_HERE}.likelihood:open_judge", "judge", _TEXT),
         JudgeFamily("log-probability", "mean token probability", f"{_HERE}.confidence:open_judge", "weak", _TEXT),
         JudgeFamily("entropy", "certainty about a step's first token", f"{_HERE}.confidence:open_judge", "weak", _TEXT),
@@ -91,12 +105,19 @@ JUDGES: Mapping[str, JudgeFamily] = {
             keys=_TEXT | {"step_mark", "raw_logits"},
         ),
         *(
-            JudgeFamily(name, summary, f"{_HERE}.llm_judge:open_judge", keys=_SERVER | {"system"})
-            for name, summary in (
-                ("yes-no", "a language model asked yes or no"),
-                ("grade", "a language model asked for a grade of 0 to 9"),
-                ("typed", "a language model asked for JSON"),
+            JudgeFamily(name, summary, f"{_HERE}.llm_judge:open_judge", keys=_ASKED, known=known, per_step=_ANSWERS)
+            for name, summary, known in (
+                ("yes-no", "a language model asked yes or no", f"{_MEASURE}; {_COIN}"),
+                ("grade", "a language model asked for a grade of 0 to 9", _MEASURE),
+                ("typed", "a language model asked for JSON", _MEASURE),
             )
+        ),
+        JudgeFamily(
+            "fitted",
+            "a regression on the log-probabilities of drafts",
+            f"{_HERE}.fitted:open_judge",
+            "generic",
+            per_step="no further call",
         ),
     )
 }

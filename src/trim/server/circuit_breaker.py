@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal
 
-from trim.backends.base import WrappedBackend
+from trim.backends.base import WrappedBackend, score_steps
 from trim.config.factory import Backends
 from trim.config.settings import ServeSettings
 from trim.errors import BackendError, BackendRefused, BackendUnavailable, QuotaExhausted, RateLimited
@@ -150,7 +150,14 @@ class BreakerJudge(WrappedBackend):
         """Score `steps`; see `trim.protocols.Judge`."""
         with self._breaker.call() as span:
             scores = await self._judge.score(question, steps)
-            span.set_tokens(scores.tokens, 0)
+            span.set_tokens(scores.tokens, scores.completion)
+            return scores
+
+    async def score_steps(self, question: Question, steps: tuple[Step, ...]) -> Scores:
+        """Score `steps`; see `trim.protocols.StepJudge`."""
+        with self._breaker.call() as span:
+            scores = await score_steps(self._judge, question, steps)
+            span.set_tokens(scores.tokens, scores.completion)
             return scores
 
 
