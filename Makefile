@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progre
 UV := .venv-uv/bin
 TEMPLATES := .venv-templates/bin
 
-.PHONY: help setup constraints demo local test test-pythons check format bench docs docs-check fuzz check-graders conformance test-hosted test-real test-templates test-vllm clean
+.PHONY: help setup constraints demo local test test-pythons check format bench docs docs-check fuzz test-money check-graders conformance test-hosted test-real test-templates test-vllm clean
 
 help:
 	@echo "make demo          set up, then see step routing at work (minutes)"
@@ -23,6 +23,7 @@ help:
 	@echo "make docs          the documentation, in site/"
 	@echo "make docs-check    runs every command of README and documentation (minutes)"
 	@echo "make fuzz          schemathesis, and 20,000 cases of each property; an hour, FUZZ=500 takes minutes"
+	@echo "make test-money    caps and charges over 2,000 histories of crashes and clocks, with real processes"
 	@echo "make check-graders every reference of the benchmarks against all others (743,000 pairs, 10 min)"
 	@echo "make conformance   what TRIM makes of every kind of server's answers, as a table (a minute)"
 	@echo "make test-templates chat templates against transformers (installs it in .venv-templates, without torch)"
@@ -98,7 +99,8 @@ docs-check: $(READY)
 # FUZZ: cases of each property.
 FUZZ ?= 20000
 FUZZED := tests/cli/test_damaged_files.py tests/cli/test_interruption.py tests/scoring/test_token_alignment.py \
-  tests/server/test_responses_request.py tests/server/test_schemas.py tests/server/test_settlement.py \
+  tests/server/test_reservations.py tests/server/test_responses_request.py tests/server/test_schemas.py \
+  tests/server/test_settlement.py \
   tests/test_control_tokens.py tests/test_steps.py
 
 fuzz: $(READY)
@@ -108,6 +110,12 @@ fuzz: $(READY)
 
 conformance: $(READY)
 	@$(BIN)/python -m tests.conformance docs/reference/conformance.md
+
+# HISTORIES: of requests, crashes and clocks, over real gateway processes, in parts of 50.
+HISTORIES ?= 2000
+
+test-money: $(READY)
+	@TRIM_FUZZ=$(HISTORIES) $(BIN)/python -m pytest -n auto --dist load tests/server/test_spending.py
 
 check-graders: $(READY)
 	@TRIM_GRADERS=all $(BIN)/python -m pytest tests/tasks/test_references.py

@@ -6,7 +6,7 @@ Simulated models write a step in 400 ms and put the time at which it was finishe
 process reads the clock (the system's monotonic one) when the step's event is there. The difference is what Router,
 policy, judge (instant), gateway, HTTP and the client's own reading add. Every stream that ends is followed by another,
 so that `streams` are open all the time. Then the same with models that take no time at all: the most steps per second.
-One worker process. Prints JSON.
+One worker process, with a state file and a cap, so that every request is reserved and settled. Prints JSON.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -70,13 +71,14 @@ class _Stamps:
         await self._stream.aclose()
 
 
-def backends(step_seconds: float, streams: int) -> Backends:
+def backends(step_seconds: float, streams: int, folder: str) -> Backends:
     """Simulated models under a gateway's settings."""
     ends = (0.0,) * 4 + tuple(1 / (_LONGEST - 4 - i) for i in range(_LONGEST - 4))
     seconds = step_seconds / 40
     weak = Stamped(Role.WEAK, 0.8, ends, token_seconds=seconds, block=40)
     strong = Stamped(Role.STRONG, 0.97, ends, token_seconds=seconds, block=40)
-    serve = ServeSettings(max_requests=streams, queue=streams)
+    state = str(Path(folder) / "state.db")
+    serve = ServeSettings(max_requests=streams, queue=streams, state=state, spend_per_hour=1e6)
     return Backends(replace(Config(), serve=serve), weak, strong, SimulatedPrm(0.9))
 
 
@@ -89,15 +91,15 @@ def serve(port: int, step_seconds: float, streams: int) -> None:
 
     logging.disable(logging.INFO)
 
-    async def run() -> None:
-        gateway = Gateway(backends(step_seconds, streams))
+    async def run(folder: str) -> None:
+        gateway = Gateway(backends(step_seconds, streams, folder))
         app = create_app(lambda: nullcontext(gateway))
         config = uvicorn.Config(app, port=port, log_config=None, access_log=False, ws="none", backlog=2048)
         await uvicorn.Server(config).serve()
 
     config_loop = uvicorn.Config("", loop="auto").get_loop_factory()
-    with asyncio.Runner(loop_factory=config_loop) as runner:
-        runner.run(run())
+    with TemporaryDirectory() as folder, asyncio.Runner(loop_factory=config_loop) as runner:
+        runner.run(run(folder))
 
 
 @dataclass

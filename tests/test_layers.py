@@ -146,15 +146,15 @@ def test_no_miscellaneous_modules() -> None:
 
 
 def test_the_router_is_the_only_step_loop() -> None:
-    """Only routing calls a generator's `steps`; others go through it, hand a call on (circuit breaker, replay), or try
-    two steps (probe).
+    """Only routing calls a generator's `steps`; others go through it, hand a call on (circuit breaker, allowance,
+    replay), or try two steps (probe).
     """
     callers = set()
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "steps":
                 callers.add(str(path.relative_to(SOURCE)))
-    allowed = {"server/circuit_breaker.py", "backends/replay_cache.py", "backends/probe.py"}
+    allowed = {"server/allowance.py", "server/circuit_breaker.py", "backends/replay_cache.py", "backends/probe.py"}
     assert callers <= allowed | {"routing/step_reader.py", "testing.py"}
 
 

@@ -45,9 +45,9 @@ def test_a_worker_process_gets_the_configuration_and_what_replaces_it(
     app = run.worker_app()
     assert isinstance(app, Starlette)
 
-    async def open_and_look() -> tuple[int, str, int]:
+    async def open_and_look() -> tuple[int, str, int, str]:
         async with app.router.lifespan_context(app):
             settings = app.state.gateway.settings
-            return settings.port, settings.record, settings.max_requests
+            return settings.port, settings.record, settings.max_requests, Path(settings.state).name
 
-    assert asyncio.run(open_and_look()) == (0, str(tmp_path / "traces"), 3)
+    assert asyncio.run(open_and_look()) == (0, str(tmp_path / "traces"), 3, "state.db")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict
@@ -39,7 +40,7 @@ def test_no_charge_is_lost_between_threads(open_store: OpenStore) -> None:
 
 def test_no_charge_is_lost_while_the_file_is_locked(tmp_path: Path, open_store: OpenStore) -> None:
     path = tmp_path / "state.db"
-    with serving(simulated(state=str(path), spend_per_hour=1.0)) as served:
+    with serving(simulated(state=str(path))) as served:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             first = served.post(ask()).json()["trim"]["cost"]
@@ -69,11 +70,29 @@ def test_a_file_of_version_0_1_is_read_and_continued(tmp_path: Path, open_store:
     usage = open_store(str(path), clock=lambda: 480_000 * 3600.0)
     assert usage.totals(480_000, ANONYMOUS.name) == UsageTotals(1.5, 300, 7)
     controller = TargetControllers(usage).get(Threshold(0.5), 0.3)
-    assert asdict(controller.state) == state
+    assert asdict(controller.state) == state | {"last": 0.0}
     assert list(controller.scores) == [0.5, 0.9]
     usage.charge(ANONYMOUS.name, UsageTotals(0.5, 10, 1))
     usage.close()
     assert open_store(str(path)).totals(480_000) == UsageTotals(2.0, 310, 8)
+
+
+def test_a_cap_needs_the_file(tmp_path: Path) -> None:
+    """What cannot be reserved is not spent; nothing else waits for the lock."""
+    path = tmp_path / "state.db"
+    with serving(simulated(state=str(path), spend_per_hour=1.0)) as served:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other, ThreadPoolExecutor(1) as pool:
+            other.execute("BEGIN IMMEDIATE")
+            refused = pool.submit(served.post, ask())
+            while not refused.done():
+                started = time.monotonic()
+                assert served.get("/healthz").status_code == 200
+                assert served.get("/metrics").status_code == 200
+                assert time.monotonic() - started < 0.4
+            assert (refused.result().status_code, refused.result().headers["retry-after"]) == (503, "1")
+            other.execute("ROLLBACK")
+        assert served.post(ask()).status_code == 200
+        assert served.spent(1).requests == 1
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 10**30, "much", None])

@@ -35,7 +35,7 @@ def register(serve: argparse.ArgumentParser) -> None:
     serve.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     serve.add_argument("--port", type=int, help="0: any free one (default: 8080)")
     serve.add_argument(
-        "--workers", type=count, default=1, help="processes; limits and metrics are per process (default: 1)"
+        "--workers", type=count, default=1, help="processes; queue and metrics are per process (default: 1)"
     )
     serve.add_argument("--keys", metavar="keys.toml", help="API keys (default: none needed)")
     serve.add_argument("--record", metavar="DIR", help="record traces, for trim fit and calibrate")

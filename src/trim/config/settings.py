@@ -440,6 +440,11 @@ class ServeSettings(metaclass=_Table):
     state: Text = Field(
         default="", description="SQLite file in which spend and target shares survive a restart. Empty: they do not."
     )
+    recovery: Literal["reserved", "counted"] = Field(
+        default="reserved",
+        description="What requests are charged whose process ended without settling them (kill -9): all that they had "
+        "reserved, or what was `counted` up to a tenth of a second before.",
+    )
     record: Text = Field(default="", description="Folder for traces. Empty: none are written.")
     record_mb: Number = Field(default=64.0, gt=0, description="Megabytes at which a new trace file is begun.")
     log_questions: Flag = Field(default=False, description="Whether questions are written into the log.")

@@ -1,4 +1,8 @@
-"""Admission control: rate limits of keys, a bounded queue, hard caps on spend. Clients are told when to retry."""
+"""Admission control: rate limits of keys, a bounded queue, hard caps on spend. Clients are told when to retry.
+
+Limits of keys and caps are checked and taken from in the usage store, so that they hold over all processes that share
+its file. A request with a cap is begun only once what it may spend is written there.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +10,19 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from math import isfinite
 
 from trim.config.settings import ServeSettings
+from trim.server.allowance import Allowance, written
 from trim.server.api_error import ApiError
 from trim.server.auth import ApiKey
+from trim.server.reservations import Cap, KeyLimits, Refusal
 from trim.server.usage_store import UsageStore
 
 _QUOTA = "insufficient_quota"
-_DECAY = 0.999  # of the highest cost of a request, per request
-
-
-@dataclass(frozen=True, slots=True)
-class _Cap:
-    """A cap on spend in the hours [since, until), for one key or (None) for all of them."""
-
-    limit: float | None
-    since: int
-    until: int
-    key: str | None
-    in_progress: int
-    scope: str
+_PATIENCE = 2.0  # seconds in which the usage store must be written before a request that has a cap is refused,
+_SHORT_PATIENCE = 0.2  # or one without a cap is begun all the same
+_LOCKED = "the gateway's usage store cannot be written, so caps and limits cannot be checked"
 
 
 class AdmissionControl:
@@ -35,7 +30,7 @@ class AdmissionControl:
 
     Args:
         settings: limits over all requests.
-        usage: what was spent so far.
+        usage: what was spent so far, and what is held.
     """
 
     def __init__(self, settings: ServeSettings, usage: UsageStore) -> None:
@@ -44,29 +39,63 @@ class AdmissionControl:
         self._settings = settings
         self._usage = usage
         self._slots = asyncio.Semaphore(settings.max_requests)
-        self._in_progress: dict[str, int] = {}
-        self._buckets: dict[str, tuple[float, float]] = {}  # a key's token bucket: requests left, and when that was
-        self._highest_cost = 0.0  # of a recent request
         self._mean_seconds = 1.0  # of recent requests, an exponential moving average
 
     @asynccontextmanager
-    async def enter(self, key: ApiKey) -> AsyncIterator[None]:
-        """Wait for a slot and hold it.
+    async def enter(self, key: ApiKey, allowance: Allowance) -> AsyncIterator[None]:
+        """Wait for a slot and hold it, with the allowance reserved. The caller settles or releases that.
 
         Raises:
-            ApiError: 429; says when to retry.
+            ApiError: 429; says when to retry. 503: the usage store cannot be written, which a limit needs.
         """
-        self._check(key)
-        self._in_progress[key.name] = self._in_progress.get(key.name, 0) + 1
-        try:
-            async with self._slot():
-                started = time.monotonic()
-                try:
-                    yield
-                finally:
-                    self._mean_seconds += 0.1 * (time.monotonic() - started - self._mean_seconds)
-        finally:
-            self._in_progress[key.name] -= 1
+        allowance.caps = self._caps(key)
+        await self._arrive(key, allowance)
+        async with self._slot():
+            await self._reserve(key, allowance)
+            started = time.monotonic()
+            try:
+                yield
+            finally:
+                self._mean_seconds += 0.1 * (time.monotonic() - started - self._mean_seconds)
+
+    def _caps(self, key: ApiKey) -> tuple[Cap, ...]:
+        """The caps on what a request with this key spends."""
+        settings = self._settings
+        asked = (
+            (settings.spend_per_hour, 1, None, "of the gateway for this hour"),
+            (settings.spend_per_day, 24, None, "of the gateway for this day"),
+            (key.spend_per_hour, 1, key.name, "of this key for this hour"),
+            (key.spend_per_day, 24, key.name, "of this key for this day"),
+        )
+        return tuple(
+            Cap(limit, hours, name, scope)
+            for limit, hours, name, scope in asked
+            if limit is not None and isfinite(limit)
+        )
+
+    async def _arrive(self, key: ApiKey, allowance: Allowance) -> None:
+        limits = KeyLimits(key.max_requests, key.requests_per_minute)
+        if not allowance.caps and limits == KeyLimits():
+            return
+        arrived = self._usage.arrive(allowance.id, key.name, limits, allowance.caps, allowance.needs.least)
+        refusal = await written(arrived, _UNWRITTEN)
+        if refusal is _UNWRITTEN:
+            raise ApiError(503, _LOCKED, "overloaded", kind="server_error", retry_after=1.0)
+        if refusal is not None:
+            raise self._refused(refusal, key)
+
+    async def _reserve(self, key: ApiKey, allowance: Allowance) -> None:
+        needs, caps = allowance.needs, allowance.caps
+        if not caps and self._usage.blocked:  # nothing is at stake but the record after a crash
+            return
+        reserved = self._usage.reserve(allowance.id, key.name, needs.wanted, least=needs.least, caps=caps)
+        found = await written(reserved, _UNWRITTEN, _PATIENCE if caps else _SHORT_PATIENCE)
+        if found is _UNWRITTEN and caps:
+            raise ApiError(503, _LOCKED, "overloaded", kind="server_error", retry_after=1.0)
+        if found is not _UNWRITTEN and isinstance(found, Refusal):
+            raise self._refused(found, key)
+        if isinstance(found, float):
+            allowance.granted = found
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
@@ -85,44 +114,20 @@ class AdmissionControl:
             self.running -= 1
             self._slots.release()
 
-    def _check(self, key: ApiKey) -> None:
-        self._check_spend(key)
-        if key.max_requests is not None and self._in_progress.get(key.name, 0) >= key.max_requests:
-            raise _rate_limited(f"this key may have {key.max_requests} requests at the same time", self._mean_seconds)
-        if key.requests_per_minute is None:
-            return
-        size, now = float(key.requests_per_minute), time.monotonic()
-        left, then = self._buckets.get(key.name, (size, now))
-        left = min(size, left + (now - then) * size / 60)
-        self._buckets[key.name] = (left, now)
-        if left < 1:
-            wait = (1 - left) * 60 / size if size else 60.0
-            raise _rate_limited(f"this key may send {size:g} requests a minute", wait)
-        self._buckets[key.name] = (left - 1, now)
+    def _refused(self, refusal: Refusal, key: ApiKey) -> ApiError:
+        if refusal.why == "at once":
+            return _rate_limited(f"this key may have {key.max_requests} requests at the same time", self._mean_seconds)
+        if refusal.why == "per minute":
+            return _rate_limited(f"this key may send {key.requests_per_minute:g} requests a minute", refusal.wait)
+        assert refusal.cap is not None
+        scope = refusal.cap.scope
+        if refusal.held:
+            return _rate_limited(f"the running requests may use up the budget {scope}", self._mean_seconds)
+        message = f"the budget {scope} is spent, or what is left of it is too little for this request"
+        return ApiError(429, message, _QUOTA, kind=_QUOTA, retry_after=refusal.wait)
 
-    def record_cost(self, cost: float) -> None:
-        """A request has ended and cost this much."""
-        if isfinite(cost):
-            self._highest_cost = max(cost, self._highest_cost * _DECAY)
 
-    def _check_spend(self, key: ApiKey) -> None:
-        """Reject what could exceed a cap: every running request may cost as much as the most expensive recent one."""
-        hour = self._usage.hour()
-        day = hour - hour % 24
-        everyone, own = sum(self._in_progress.values()), self._in_progress.get(key.name, 0)
-        for cap in (
-            _Cap(self._settings.spend_per_hour, hour, hour + 1, None, everyone, "of the gateway for this hour"),
-            _Cap(self._settings.spend_per_day, day, day + 24, None, everyone, "of the gateway for this day"),
-            _Cap(key.spend_per_day, day, day + 24, key.name, own, "of this key for this day"),
-        ):
-            if cap.limit is None:
-                continue
-            spent = self._usage.totals(cap.since, cap.key).cost
-            if spent >= cap.limit or spent + self._highest_cost > cap.limit:
-                wait = cap.until * 3600 - self._usage.clock()
-                raise ApiError(429, f"the budget {cap.scope} is spent", _QUOTA, kind=_QUOTA, retry_after=wait)
-            if spent + self._highest_cost * (cap.in_progress + 1) > cap.limit:
-                raise _rate_limited(f"the running requests may use up the budget {cap.scope}", self._mean_seconds)
+_UNWRITTEN = Refusal("cap")  # the usage store was not written in time
 
 
 def _rate_limited(message: str, wait: float) -> ApiError:

@@ -41,7 +41,10 @@ def create_app(opened: Callable[[], AbstractAsyncContextManager[Gateway]]) -> St
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with opened() as gateway:
             app.state.gateway = gateway
-            yield
+            try:
+                yield
+            finally:
+                await gateway.drain()
 
     routes = [
         Route("/v1/chat/completions", Endpoint(ChatRequest), methods=["POST"]),

@@ -5,7 +5,7 @@
     sha256 = "..."             # of the key; `trim key alice` prints both
     requests_per_minute = 60   # this and the following are optional
     max_requests = 4           # at the same time
-    spend_per_day = 1.5        # UTC, in the unit of the prices
+    spend_per_day = 1.5        # UTC, in the unit of the prices; spend_per_hour likewise
 
 A key has 256 random bits, so a plain hash cannot be reversed by search. A comparison takes the same time for every key.
 """
@@ -37,6 +37,7 @@ class ApiKey:
     requests_per_minute: Number | None = Field(default=None, ge=0)
     max_requests: Whole | None = Field(default=None, ge=0)
     spend_per_day: Number | None = Field(default=None, ge=0)
+    spend_per_hour: Number | None = Field(default=None, ge=0)
 
 
 ANONYMOUS = ApiKey("everybody")

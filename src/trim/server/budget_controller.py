@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, fields, replace
 from math import inf
+from typing import Any
 
 from trim.errors import ConfigError
 from trim.protocols import Policy, Tunable
@@ -30,6 +32,7 @@ _GAIN = 0.04  # of the effort, per answer and unit of share
 _CORRECTION = 100  # answers over which the accumulated error is corrected
 _SMOOTHING = 0.05  # weight of an answer in moving averages
 _LAST_PART = 0.05  # of an hour or day: what is left of the target is never spent faster than over this part of it
+_STORED_SCORES = 200
 _MAX_SCORES = 1_000  # recent ones that quantiles are taken of
 _AHEAD = (0.125, 0.25, 0.5, 0.75, 1.0)  # of the gain: how far the next answer may move the effort
 
@@ -43,7 +46,8 @@ class TargetState:
     tokens: int = 0
     answers: int = 0
     full: float = 0.0  # for spend, moving averages: an answer's cost by the strong model alone,
-    seconds: float = 0.0  # and the time between answers
+    seconds: float = 0.0  # and the time between answers, of which
+    last: float = 0.0  # the newest ended then; 0: not known
 
     @classmethod
     def restored(cls, saved: Mapping[str, object]) -> TargetState:
@@ -52,12 +56,18 @@ class TargetState:
         Raises:
             ValueError: that is no state.
         """
-        values = {field.name: saved.get(field.name) for field in fields(cls)}
+        values = {"last": 0.0} | {field.name: saved[field.name] for field in fields(cls) if field.name in saved}
         numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
-        if len(numbers) < len(values) or not all(0 <= value < inf for value in numbers.values()):
+        if len(numbers) < len(fields(cls)) or not all(0 <= value < inf for value in numbers.values()):
             raise ValueError(f"{values} is not the state of a controller")
         counts = {name: int(numbers[name]) for name in ("strong_tokens", "tokens", "answers")}
-        return cls(min(numbers["effort"], 1.0), **counts, full=numbers["full"], seconds=numbers["seconds"])
+        return cls(
+            min(numbers["effort"], 1.0),
+            **counts,
+            full=numbers["full"],
+            seconds=numbers["seconds"],
+            last=numbers["last"],
+        )
 
     def counted(self, outcome: AnswerOutcome) -> TargetState:
         """With one more answer."""
@@ -92,9 +102,22 @@ class AnswerOutcome:
     scores: Sequence[float] = ()
 
     @property
+    def usable_scores(self) -> list[float]:
+        """Those that are probabilities."""
+        return [score for score in self.scores if 0 <= score <= 1]
+
+    @property
     def sound(self) -> bool:
         """Whether these are amounts, from which something can be learnt."""
         return all(0 <= amount < inf for amount in (self.strong_tokens, self.tokens, self.cost, self.full))
+
+
+Move = Callable[[TargetState], TargetState]
+"""How an answer moves a state, whichever that is by the time at which it is moved."""
+
+
+def _stay(state: TargetState) -> TargetState:
+    return state
 
 
 class ShareController:
@@ -114,6 +137,7 @@ class ShareController:
         self.share = share
         self.state = TargetState(share)
         self.scores: deque[float] = deque(maxlen=_MAX_SCORES)
+        self.unstored = 0  # changes of the state that are not in the usage store yet
         self._policy = policy
 
     def policy(self) -> Policy:
@@ -126,16 +150,25 @@ class ShareController:
             for effort in (self.state.effort + part * _GAIN, self.state.effort - part * _GAIN):
                 yield self._policy.at_effort(min(max(effort, 0.0), 1.0), self.scores)
 
-    def update(self, outcome: AnswerOutcome) -> None:
-        """Move the effort after an answer."""
-        self.scores.extend(score for score in outcome.scores if 0 <= score <= 1)
-        if outcome.tokens <= 0 or not outcome.sound:
-            return
-        state = self.state.counted(outcome)
-        mean = state.tokens / state.answers
-        error = (state.strong_tokens - self.share * state.tokens) / mean
-        realised = outcome.strong_tokens / outcome.tokens
-        self.state = state.moved(self.share - error / _CORRECTION, realised, outcome.tokens / mean)
+    def update(self, outcome: AnswerOutcome) -> Move:
+        """Move the effort after an answer; returns how, so that others can move theirs."""
+        self.scores.extend(outcome.usable_scores)
+        move = self._move(outcome) if outcome.sound else _stay
+        self.state = move(self.state)
+        return move
+
+    def _move(self, outcome: AnswerOutcome) -> Move:
+        if outcome.tokens <= 0:
+            return _stay
+
+        def move(old: TargetState) -> TargetState:
+            state = old.counted(outcome)
+            mean = state.tokens / state.answers
+            error = (state.strong_tokens - self.share * state.tokens) / mean
+            realised = outcome.strong_tokens / outcome.tokens
+            return state.moved(self.share - error / _CORRECTION, realised, outcome.tokens / mean)
+
+        return move
 
 
 class SpendController(ShareController):
@@ -151,26 +184,30 @@ class SpendController(ShareController):
         super().__init__(policy, 0.5)
         self._targets = targets
         self._usage = usage
-        self._last_answer: float | None = None
 
-    def update(self, outcome: AnswerOutcome) -> None:
-        """Move the effort after an answer, which the usage store already counts."""
-        self.scores.extend(score for score in outcome.scores if 0 <= score <= 1)
-        if outcome.full <= 0 or not outcome.sound:
-            return
-        old, now = self.state, self._usage.clock()
-        seconds = old.seconds if self._last_answer is None else now - self._last_answer
-        self._last_answer = now
-        state = replace(
-            old.counted(outcome),
-            full=old.full + _SMOOTHING * (outcome.full - old.full) if old.answers else outcome.full,
-            # A quiet night says little about the morning: one pause counts for ten at most.
-            seconds=old.seconds + _SMOOTHING * (min(seconds, 10 * old.seconds) - old.seconds)
-            if old.seconds
-            else seconds,
-        )
-        target = self._rate(now) * state.seconds / state.full
-        self.state = state.moved(target, outcome.cost / outcome.full, outcome.full / state.full)
+    def _move(self, outcome: AnswerOutcome) -> Move:
+        """After an answer that the usage store already counts."""
+        if outcome.full <= 0:
+            return _stay
+        now = self._usage.clock()
+        rate = self._rate(now)
+
+        def move(old: TargetState) -> TargetState:
+            seconds = max(0.0, now - old.last) if old.last else old.seconds
+            state = replace(
+                old.counted(outcome),
+                full=old.full + _SMOOTHING * (outcome.full - old.full) if old.answers else outcome.full,
+                # A quiet night says little about the morning: one pause counts for ten at most.
+                seconds=old.seconds + _SMOOTHING * (min(seconds, 10 * old.seconds) - old.seconds)
+                if old.seconds
+                else seconds,
+                last=max(now, old.last),
+            )
+            return state.moved(
+                rate * state.seconds / state.full, outcome.cost / outcome.full, outcome.full / state.full
+            )
+
+        return move
 
     def _rate(self, now: float) -> float:
         """The spend per second that meets the nearest target."""
@@ -227,22 +264,50 @@ class TargetControllers:
         except ValueError as error:
             logger.warning("the controller of %s starts anew: %s", name, error)
             return
-        scores = saved.get("scores")
-        known = scores if isinstance(scores, list) else []
-        controller.scores.extend(score for score in known if isinstance(score, int | float) and 0 <= score <= 1)
+        controller.scores.extend(_scores(saved))
 
     def update(self, target: tuple[str, float | None], outcome: AnswerOutcome) -> ShareController | None:
         """Tell the controller of a target about an answer; None: it was dropped while the answer was written."""
         if (controller := self._controllers.get(target)) is None:
             return None
-        controller.update(outcome)
-        recent = [round(score, 4) for score in list(controller.scores)[-200:]]
-        self._usage.save_state(_key(*target), asdict(controller.state) | {"scores": recent})
+        move = controller.update(outcome)
+        self._share(_key(*target), controller, move, outcome)
         return controller
+
+    def _share(self, name: str, controller: ShareController, move: Move, outcome: AnswerOutcome) -> None:
+        """Store the state, with what other processes have stored since; this one goes on from all of that."""
+
+        def change(stored: dict[str, Any] | None) -> dict[str, Any]:
+            try:
+                state = TargetState.restored(stored or {})
+            except ValueError:
+                return _saved(controller.state, list(controller.scores))
+            return _saved(move(state), [*_scores(stored or {}), *outcome.usable_scores])
+
+        def adopt(changed: Future[dict[str, Any]]) -> None:
+            controller.unstored -= 1
+            if not controller.unstored:
+                controller.state = TargetState.restored(changed.result())
+
+        controller.unstored += 1
+        expected = _saved(controller.state, list(controller.scores))
+        self._usage.change_state(name, expected, change).add_done_callback(adopt)
 
     def items(self) -> list[tuple[str, ShareController]]:
         """All controllers, each with its target: a share, or `spend`."""
         return [("spend" if share is None else f"{share:g}", c) for (_, share), c in self._controllers.items()]
+
+
+def _saved(state: TargetState, scores: Sequence[float]) -> dict[str, Any]:
+    """A state as it is stored."""
+    return asdict(state) | {"scores": [round(score, 4) for score in scores[-_STORED_SCORES:]]}
+
+
+def _scores(saved: Mapping[str, object]) -> list[float]:
+    """The scores of a stored state."""
+    known = saved.get("scores")
+    found = known if isinstance(known, list) else []
+    return [score for score in found if isinstance(score, int | float) and 0 <= score <= 1]
 
 
 def _key(policy: str, share: float | None) -> str:

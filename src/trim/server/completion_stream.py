@@ -13,6 +13,7 @@ from typing import Any
 
 from trim.routing.router import Router
 from trim.routing.usage import Ledger
+from trim.server.allowance import AllowanceSpent
 from trim.types import Decision, Field, Finish, Question, Role, StopReason, Trace
 from trim.visible_text import reasons
 
@@ -77,13 +78,14 @@ class Answer:
         router: routes its steps.
         question: the question.
         seed: of this answer.
+        ledger: has the usage at any time, also if the answer fails or is cancelled.
         stops: strings that end the text.
-
-    `ledger` has the usage at any time, also if the answer fails or is cancelled.
     """
 
-    def __init__(self, router: Router, question: Question, seed: int, stops: tuple[str, ...] = ()) -> None:
-        self.ledger = Ledger()
+    def __init__(
+        self, router: Router, question: Question, seed: int, ledger: Ledger, stops: tuple[str, ...] = ()
+    ) -> None:
+        self.ledger = ledger
         self.decisions: list[Decision] = []
         self.trace: Trace | None = None
         self.finish = "stop"  # or "length", "content_filter"
@@ -99,7 +101,7 @@ class Answer:
         Raises:
             BackendError: a backend failed and there is no fallback.
         """
-        async with aclosing(self.router.stream(self._question, seed=self.seed, ledger=self.ledger)) as items:
+        async with aclosing(self._items()) as items:
             async for item in items:
                 if isinstance(item, Trace):
                     self.trace = item
@@ -117,6 +119,15 @@ class Answer:
                     return
         if rest := self._stops.rest():
             yield Delta(rest)
+
+    async def _items(self) -> AsyncGenerator[Decision | Trace, None]:
+        """What the Router gives; the answer ends, cut off, where a cap on spend leaves nothing for more."""
+        async with aclosing(self.router.stream(self._question, seed=self.seed, ledger=self.ledger)) as items:
+            try:
+                async for item in items:
+                    yield item
+            except AllowanceSpent:
+                self.finish = "length"
 
     def _delta(self, decision: Decision) -> Delta:
         """A kept step as a client gets it. Stop strings end the answer, not what was thought before it."""

@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from trim.errors import TrimError
+from trim.server.allowance import AllowanceSpent
 from trim.server.api_error import INTERNAL_ERROR, ApiError
 from trim.server.completion_stream import Answer, Delta
 from trim.server.gateway import Gateway, Job
@@ -68,7 +69,7 @@ class Endpoint:
         except ClientDisconnect:
             return
         else:
-            with gateway.request_span(job, request.headers):
+            with gateway.open_request(), gateway.request_span(job, request.headers):
                 await _Exchange(gateway, job, send).run(receive)
 
 
@@ -99,13 +100,16 @@ class _Exchange:
         job, status, started = self._job, "cancelled", time.monotonic()
         failure: ApiError | None = None
         try:
-            async with asyncio.timeout(self._gateway.settings.deadline), self._gateway.admission.enter(job.key):
+            gateway = self._gateway
+            async with asyncio.timeout(gateway.settings.deadline), gateway.admission.enter(job.key, job.allowance):
                 await self._gateway.prepare(job)
                 self._begun = True
                 await (self._stream if job.request.stream else self._whole)()
             status = "ok"
         except ApiError as error:
             failure = error
+        except AllowanceSpent as error:
+            status, failure = "failed", ApiError(429, str(error), "insufficient_quota", kind="insufficient_quota")
         except TrimError as error:
             status, failure = "failed", job.client_error(error)
         except TimeoutError:
@@ -119,6 +123,8 @@ class _Exchange:
         finally:
             if self._begun:
                 self._gateway.settle(job, status, time.monotonic() - started)
+            else:
+                self._gateway.usage.release(job.allowance.id)
         if failure is not None:
             await self._fail(failure)
 

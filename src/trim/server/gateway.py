@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from trim.backends.client import ServerBackend
+from trim.backends.token_counts import size
 from trim.config.factory import Backends, open_backends
-from trim.config.settings import Config
+from trim.config.settings import Config, PriceSettings
 from trim.errors import TrimError
 from trim.policies import AlwaysStrong, AlwaysWeak
+from trim.routing.usage import Ledger
 from trim.server.admission import AdmissionControl
+from trim.server.allowance import Account, Allowance, Needs
 from trim.server.api_error import ApiError, client_error
 from trim.server.auth import ApiKey, ApiKeys
 from trim.server.budget_controller import AnswerOutcome, TargetControllers
@@ -31,14 +35,16 @@ from trim.server.request_sampling import RequestSampling
 from trim.server.responses import ChatResponse, CompletionResponse
 from trim.server.responses_api import ResponsesResponse
 from trim.server.responses_request import ResponsesRequest
-from trim.server.schemas import BaseRequest, CompletionRequest, PassthroughRequest
+from trim.server.schemas import BaseRequest, CompletionRequest, PassthroughRequest, TrimOptions
 from trim.server.trace_recorder import Redact, TraceRecorder
 from trim.server.tracing import Attribute, SpanAttributes, Tracing
 from trim.server.usage_store import UsageStore, UsageTotals
-from trim.types import Question, Role, Trace, Usage
+from trim.types import Budget, Question, Role, Trace, Usage
 
 logger = logging.getLogger("trim.server")
 _PATIENCE = 5.0  # seconds: a server that asks to wait for longer is not waited for, its client is told
+_ASKED = 2_048  # tokens at most of the words in which a model is asked to continue or to judge
+_DRAIN_SECONDS = 5.0
 _RECENT = 50  # requests that the web page can show
 
 
@@ -51,6 +57,7 @@ class Job:
     question: Question
     choice: Choice
     response: ChatResponse
+    allowance: Allowance
 
     def client_error(self, error: TrimError) -> ApiError:
         """The error response for a failure of a backend."""
@@ -81,25 +88,34 @@ class Gateway:
     Args:
         backends: the models; `backends.config.serve` has the settings.
         redact: may rewrite or drop a trace before it is recorded.
-        clock: seconds since 1970, for the usage store.
+        clock, elapsed: for the usage store.
 
     Raises:
         ConfigError: a file in the settings cannot be used, or the configured policy cannot follow a target.
     """
 
     def __init__(
-        self, backends: Backends, redact: Redact | None = None, clock: Callable[[], float] = time.time
+        self,
+        backends: Backends,
+        redact: Redact | None = None,
+        clock: Callable[[], float] = time.time,
+        elapsed: Callable[[], float] | None = None,
     ) -> None:
         self.backends = backends
         self.settings = serve = backends.config.serve
+        self._open_requests = 0  # begun and not yet settled
+        self._none_open = asyncio.Event()
+        self._none_open.set()
         self.metrics = Metrics()
         self.tracing = Tracing()
         spec = backends.spec
         names = {Role.WEAK: spec.weak.model, Role.STRONG: spec.strong.model, Role.PRM: spec.judge.model}
         self.breakers = {r: CircuitBreaker(r, names[r], serve, self.metrics, self.tracing) for r in Role}
+        self._systems = _systems(backends.config)
         self._sampling = RequestSampling(backends, self.breakers)
         self.keys = ApiKeys(serve.keys)
-        self.usage = UsageStore(serve.state, clock)
+        _warn_of_free_models(backends.config)
+        self.usage = UsageStore(serve.state, clock, elapsed=elapsed, recovery=serve.recovery)
         with ExitStack() as on_error:  # settings that are refused leave no file open
             on_error.callback(self.usage.close)
             self.admission = AdmissionControl(serve, self.usage)
@@ -126,12 +142,15 @@ class Gateway:
             raise ApiError(400, f"a request may ask for {limit} answers at most", "invalid_value", field)
         if isinstance(request, PassthroughRequest):
             choice = _passed_through(request, choice)
-        response = self._response(request, questions, choice)
+        allowance = Allowance(self.usage, key.name, self.backends.spec.prices)
+        response = self._response(request, questions, choice, allowance)
         if self.settings.log_questions:
             logger.info("%s question: %s", response.id, "; ".join(question.text for question in questions))
-        return Job(key, request, questions[0], choice, response)
+        return Job(key, request, questions[0], choice, response, allowance)
 
-    def _response(self, request: BaseRequest, questions: list[Question], choice: Choice) -> ChatResponse:
+    def _response(
+        self, request: BaseRequest, questions: list[Question], choice: Choice, allowance: Allowance
+    ) -> ChatResponse:
         count, options, stream_options = request.count, request.trim, request.stream_options
         first = secrets.randbits(31) if request.seed is None else request.seed
         seeds = range(first, first + count)
@@ -139,7 +158,9 @@ class Gateway:
         include_usage = stream_options is not None and bool(stream_options.include_usage)
         if isinstance(request, PassthroughRequest):
             assert self.passthrough is not None
-            passed = self.passthrough.answers(request, seeds, budget=choice.budget, max_tokens=max_tokens)
+            passed = self.passthrough.answers(
+                request, seeds, budget=_shared(choice.budget, count), max_tokens=max_tokens, allowance=allowance
+            )
             return PassthroughResponse(
                 request.model,
                 passed,
@@ -149,11 +170,17 @@ class Gateway:
                 reasons=request.reasons,
             )
         backends = self._sampling.backends(request)
-        router = backends.router(
-            choice.policy, budget=choice.budget, max_tokens=max_tokens, max_steps=max_tokens, answer=None
-        )
-        stops = tuple(request.stop or ())
-        answers = [Answer(router, question, seed, stops) for question in questions for seed in seeds]
+        budget = self._budget(request, choice.budget, len(questions))
+        router = backends.router(choice.policy, budget=budget, max_tokens=max_tokens, max_steps=max_tokens, answer=None)
+        stops, answers, prompts = tuple(request.stop or ()), list[Answer](), list[int]()
+        for question in questions:
+            for seed in seeds:
+                account = Account(allowance, Ledger(), self._systems)
+                prompts.append(account.most(Role.STRONG, question, ()))
+                metered = account.metered(router, self.backends)
+                answers.append(Answer(metered, question, seed, account.ledger, stops))
+        strong = max_tokens if budget.max_strong_tokens is None else budget.max_strong_tokens
+        allowance.needs = Needs.of(allowance.prices, choice.policy, prompts, tokens=max_tokens, strong_tokens=strong)
         drafts, ignored = options is not None and bool(options.drafts), self._sampling.ignored(request)
         if isinstance(request, ResponsesRequest):
             asked = request.repeated()
@@ -203,8 +230,7 @@ class Gateway:
         response, policy = job.response, job.choice.policy
         with _logged("the charge of a request"):
             strong = sum(answer.strong_tokens for answer in response.answers)
-            self.usage.charge(job.key.name, UsageTotals(response.cost, strong, 1))
-            self.admission.record_cost(response.cost)
+            self.usage.charge(job.key.name, UsageTotals(response.cost, strong, 1), job.allowance.id)
         with _logged("the metrics of a request"):
             self.metrics.add_usage(response.usage_by_role(), response.cost)
             self.metrics.requests.labels(policy.name, status).inc()
@@ -239,6 +265,37 @@ class Gateway:
         if controller is not None and needs_preparation(job.choice.policy):
             self.preparation.ahead(controller.upcoming())
 
+    def _budget(self, request: BaseRequest, budget: Budget, questions: int) -> Budget:
+        """The budget of each answer: the request's own is for all of them, the configured one for each question."""
+        configured, options = self.backends.config.budget, request.trim or TrimOptions()
+        each = _shared(budget, request.count)
+        if options.max_strong_tokens is None and options.max_cost is None:
+            return each
+        asked = _shared(Budget(options.max_strong_tokens, options.max_cost), request.count * questions)
+        own = _shared(Budget(configured.max_strong_tokens, configured.max_cost), request.count)
+        return Budget(
+            min((cap for cap in (asked.max_strong_tokens, own.max_strong_tokens) if cap is not None), default=None),
+            min((cap for cap in (asked.max_cost, own.max_cost) if cap is not None), default=None),
+        )
+
+    @contextmanager
+    def open_request(self) -> Iterator[None]:
+        """Around a request, until it is settled."""
+        self._open_requests += 1
+        self._none_open.clear()
+        try:
+            yield
+        finally:
+            self._open_requests -= 1
+            if not self._open_requests:
+                self._none_open.set()
+
+    async def drain(self) -> None:
+        """Wait until the requests that were cancelled are settled; for some seconds at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                await self._none_open.wait()
+
     def _record(self, trace: Trace) -> None:
         """Append a trace. The answer does not fail if the disk is full."""
         if self.recorder is None:
@@ -265,6 +322,7 @@ class Gateway:
         for role, breaker in self.breakers.items():
             metrics.circuit_open.labels(role.value).set(breaker.state != "closed")
         hour = self.usage.hour()
+        metrics.spend_reserved.set(self.usage.reserved())
         for hours, window in ((1, "hour"), (24, "day")):
             metrics.spend.labels(window).set(self.usage.totals(hour // hours * hours).cost)
             if (target := self.settings.spend_targets().get(hours)) is not None:
@@ -284,14 +342,19 @@ class Gateway:
 
 
 @asynccontextmanager
-async def open_gateway(config: Config, redact: Redact | None = None) -> AsyncIterator[Gateway]:
-    """Open the models of a configuration and a gateway over them; close everything at the end."""
+async def open_gateway(
+    config: Config,
+    redact: Redact | None = None,
+    clock: Callable[[], float] = time.time,
+    elapsed: Callable[[], float] | None = None,
+) -> AsyncIterator[Gateway]:
+    """Open the models of a configuration and a gateway over them; close everything at the end. See `Gateway`."""
     async with open_backends(config) as backends:
         for backend in (backends.weak, backends.strong, backends.prm):
             backend.prepare()
             if isinstance(backend, ServerBackend):
                 backend.server.patience = _PATIENCE
-        gateway = Gateway(backends, redact)
+        gateway = Gateway(backends, redact, clock, elapsed)
         try:
             yield gateway
         finally:
@@ -305,6 +368,28 @@ def _logged(what: str) -> Iterator[None]:
         yield
     except Exception:
         logger.exception("%s was not recorded", what)
+
+
+def _warn_of_free_models(config: Config) -> None:
+    """What has no price cannot be capped."""
+    if config.serve.spend_per_hour is None and config.serve.spend_per_day is None:
+        return
+    for role, settings in config.roles().items():
+        if settings.prices == PriceSettings():
+            logger.warning("caps on spend do not count the %s model, which has no price: set [%s.prices]", role, role)
+
+
+def _systems(config: Config) -> dict[Role, int]:
+    """Tokens at most of what the configuration puts before a question, by role."""
+    roles = {Role.WEAK: config.weak, Role.STRONG: config.strong}
+    found = {role: size(each.system) + _ASKED * (each.continuation == "instruct") for role, each in roles.items()}
+    return found | {Role.PRM: size(config.prm.system) + _ASKED * (config.prm.backend in ("yes-no", "grade", "typed"))}
+
+
+def _shared(budget: Budget, answers: int) -> Budget:
+    """A budget shared evenly among answers."""
+    tokens, cost = budget.max_strong_tokens, budget.max_cost
+    return Budget(None if tokens is None else tokens // answers, None if cost is None else cost / answers)
 
 
 def _passed_through(request: PassthroughRequest, choice: Choice) -> Choice:

@@ -9,26 +9,31 @@ a stream, so that what was written before a client left is known and charged.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from trim.backends.answer_counts import AnswerCounts
 from trim.backends.openai import OpenAIGenerator
 from trim.backends.surrogates import map_texts
-from trim.backends.token_counts import read_counts
+from trim.backends.token_counts import read_counts, size
 from trim.config.factory import Backends
 from trim.errors import BackendError, BadResponse
 from trim.policies import AlwaysStrong
 from trim.prompts import ChatTemplate
+from trim.routing.usage import Ledger
+from trim.server.allowance import Account, Allowance, AllowanceSpent, Call, Needs
 from trim.server.api_error import ApiError
 from trim.server.chunk_merging import chunk_of, merge_deltas, whole_message
 from trim.server.circuit_breaker import CircuitBreaker
 from trim.server.completion_stream import Answer, Delta
 from trim.server.parameters import OPEN_SERVER_OPTIONS, OPENAI_HINTS
+from trim.server.read_ahead import ReadAhead
 from trim.server.responses import ChatResponse, Json
 from trim.server.schemas import PassthroughRequest
 from trim.types import Action, Budget, Decision, Finish, Question, Role, Step
+
+_ATTACHED = 4_096  # tokens of an image or file, which nobody knows before it is read
 
 
 class PassthroughAnswer(Answer):
@@ -38,11 +43,13 @@ class PassthroughAnswer(Answer):
         passthrough: knows the server.
         question: the text of the user's newest message.
         seed: of this answer.
+        account: pays for it.
         body: of the request to the server.
     """
 
-    def __init__(self, passthrough: Passthrough, question: Question, seed: int, body: Json) -> None:
-        super().__init__(passthrough.backends.router(AlwaysStrong()), question, seed)
+    def __init__(self, passthrough: Passthrough, question: Question, seed: int, account: Account, body: Json) -> None:
+        super().__init__(passthrough.backends.router(AlwaysStrong()), question, seed, account.ledger)
+        self._account = account
         self.whole: Json = {}  # the choice of a response that is not streamed
         self.end: Json = {}  # the part of the chunk that ended it
         self._passthrough = passthrough
@@ -58,11 +65,33 @@ class PassthroughAnswer(Answer):
         Raises:
             BackendError: the server failed, or the answer has no end.
         """
+        call = Call()
+        try:
+            await self._cover(call)
+            async with aclosing(self._parts()) as parts:
+                async for delta in parts:
+                    yield delta
+        finally:
+            self._account.allowance.end(call)
+
+    async def _cover(self, call: Call) -> None:
+        """Ask for as many tokens as the allowance of the request covers.
+
+        Raises:
+            AllowanceSpent: it covers none.
+        """
+        name = self._passthrough.model.able.max_tokens
+        tokens = await self._account.cover(call, Role.STRONG, _most_tokens(self._body), self._body[name])
+        if not tokens:
+            raise AllowanceSpent("a cap on spend leaves nothing for this request")
+        self._body |= {name: tokens}
+
+    async def _parts(self) -> AsyncGenerator[Delta, None]:
         model, used = self._passthrough.model, self.ledger.usage[Role.STRONG]
         used.calls = 1
         model.usage.calls += 1
         try:
-            async with aclosing(self._passthrough.chunks(self._body)) as chunks:
+            async with aclosing(self._passthrough.chunks(self._body)) as source, self._reading(source) as chunks:
                 async for chunk in chunks:
                     part = self._read(chunk)
                     if part is None:
@@ -94,6 +123,18 @@ class PassthroughAnswer(Answer):
         )
         self.decisions.append(Decision(step, Action.TAKE_OVER))
 
+    @asynccontextmanager
+    async def _reading(self, source: AsyncIterator[Json]) -> AsyncIterator[ReadAhead[Json]]:
+        """The chunks as fast as they come; those that nobody waits for any more are counted too."""
+        ahead = ReadAhead(source)
+        try:
+            yield ahead
+        finally:
+            await ahead.stop()
+            for chunk in ahead.unread:
+                with suppress(BadResponse):
+                    self._read(chunk)
+
     def _read(self, chunk: Json) -> Json | None:
         """Count the tokens of a chunk; returns its part of this choice, if it has one.
 
@@ -122,6 +163,13 @@ def _prompt(body: Json) -> str:
     """What the model reads, about, for counting it: images and other data left out."""
     read = {name: body[name] for name in ("messages", "tools") if name in body}
     return json.dumps(map_texts(read, lambda text: "" if text.startswith("data:") else text), ensure_ascii=False)
+
+
+def _most_tokens(body: Json) -> int:
+    """Tokens of a prompt at most: one for each byte of what is read, and so many for each image or file."""
+    parts = [part for message in body["messages"] for part in message.get("content") or () if isinstance(part, dict)]
+    others = sum(part.get("type") not in ("text", "refusal") for part in parts)
+    return size(_prompt(body)) + _ATTACHED * others
 
 
 def _texts_of(value: object) -> str:
@@ -179,7 +227,13 @@ class Passthrough:
         self._breaker = breaker
 
     def answers(
-        self, request: PassthroughRequest, seeds: Sequence[int], *, budget: Budget, max_tokens: int
+        self,
+        request: PassthroughRequest,
+        seeds: Sequence[int],
+        *,
+        budget: Budget,
+        max_tokens: int,
+        allowance: Allowance,
     ) -> list[PassthroughAnswer]:
         """The answers to a request, each by a request of its own: not every server supports `n`.
 
@@ -198,7 +252,15 @@ class Passthrough:
             raise ApiError(400, words, "invalid_value", "trim.max_strong_tokens")
         (question,) = request.questions()
         body = self._body(request, max_tokens)
-        return [PassthroughAnswer(self, question, seed, self.model.settings(seed) | body) for seed in seeds]
+        bodies = [self.model.settings(seed) | body for seed in seeds]
+        most = _most_tokens(body)
+        allowance.needs = Needs.of(
+            allowance.prices, AlwaysStrong(), [most] * len(seeds), tokens=max_tokens, strong_tokens=max_tokens
+        )
+        return [
+            PassthroughAnswer(self, question, seed, Account(allowance, Ledger()), each)
+            for seed, each in zip(seeds, bodies, strict=True)
+        ]
 
     async def chunks(self, body: Json) -> AsyncGenerator[Json, None]:
         """The chunks that the server sends, behind the circuit breaker.

@@ -51,6 +51,7 @@ class Metrics:
         self.share = gauge("strong_share", "Realised strong share, by the target that it follows", "policy", "target")
         self.effort = gauge("controller_effort", "Effort, in [0, 1], that follows a target", "policy", "target")
         self.spend = gauge("spend", "Spend in this hour or day (UTC), in the unit of the prices", "window")
+        self.spend_reserved = gauge("spend_reserved", "Spend that running requests have reserved")
         self.spend_target = gauge("spend_target", "Target spend of an hour or day", "window")
         self._calls = {role: self.backend_duration.labels(role.value) for role in Role}
         for role in Role:

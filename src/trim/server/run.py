@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypedDict
 
 import uvicorn
@@ -72,8 +73,20 @@ async def run(path: Path | None, overrides: Overrides, models: Models | None = N
 
 
 def run_workers(path: Path | None, overrides: Overrides, workers: int, models: Models | None = None) -> None:
-    """Serve with several processes until told to stop; a process that dies is replaced. Arguments as of `run`."""
-    serve = _config(path, overrides, models).serve
+    """Serve with several processes until told to stop; a process that dies is replaced. Arguments as of `run`.
+
+    They share the usage store's file; if none is configured, one that is removed at the end.
+    """
+    with TemporaryDirectory(prefix="trim-") as folder:
+        serve = _config(path, overrides, models).serve
+        if not serve.state:
+            overrides = Overrides(**overrides | {"state": str(Path(folder) / "state.db")})
+        _supervise(path, overrides, workers, models, serve)
+
+
+def _supervise(
+    path: Path | None, overrides: Overrides, workers: int, models: Models | None, serve: ServeSettings
+) -> None:
     arguments = {"config": None if path is None else str(path), "overrides": overrides, "models": models}
     os.environ[_ENVIRONMENT] = json.dumps(arguments)
     config = _uvicorn("trim.server.run:worker_app", serve, workers=workers)

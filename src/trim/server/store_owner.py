@@ -1,0 +1,67 @@
+"""Which processes use a state file now: each has a lock on a file beside it, which the system takes from it at its end,
+whatever that was.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+
+class StoreOwner:
+    """A process, this one, as a user of a state file.
+
+    Args:
+        path: of the state file; empty: it is in memory.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.name = uuid4().hex
+        self._path = path
+        self._file = os.open(self._beside(self.name), os.O_RDWR | os.O_CREAT, 0o600) if path else None
+        if self._file is not None:
+            _lock(self._file)
+
+    def has_ended(self, name: str) -> bool:
+        """Whether another process is no more. Where there are no locks, it is taken to be."""
+        try:
+            file = os.open(self._beside(name), os.O_RDWR)
+        except OSError:
+            return True
+        try:
+            return _lock(file)
+        finally:
+            os.close(file)
+
+    def remove(self, name: str) -> None:
+        """Remove the lock file of a process that has ended."""
+        with suppress(OSError):
+            self._beside(name).unlink()
+
+    def close(self) -> None:
+        """End the use of the file."""
+        if self._file is not None:
+            self.remove(self.name)
+            os.close(self._file)
+            self._file = None
+
+    def _beside(self, name: str) -> Path:
+        return Path(f"{self._path}-{name}.lock")
+
+
+def _lock(file: int) -> bool:
+    """Whether the lock could be had."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
