@@ -72,8 +72,7 @@ def test_an_unreachable_server_is_named(tmp_path: Path) -> None:
 def test_a_key_that_is_not_set_is_named(tmp_path: Path) -> None:
     config = tmp_path / "trim.toml"
     config.write_text(
-        "[weak]\nmodel = 'vllm/w'\n[strong]\nmodel = 'vllm/w@http://127.0.0.1:9'\n"
-        "api_key_env = 'TRIM_NO_SUCH_KEY'\n"
+        "[weak]\nmodel = 'vllm/w'\n[strong]\nmodel = 'vllm/w@http://127.0.0.1:9'\napi_key_env = 'TRIM_NO_SUCH_KEY'\n"
     )
     for arguments in (["solve", QUESTION, "--config", str(config)], ["config", "check", str(config)]):
         done = trim(*arguments)
