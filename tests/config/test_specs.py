@@ -34,8 +34,11 @@ WEAK = ModelSettings(
     on_error="strong",
     prices=PriceSettings(0.1, 1.0, 0.01),
 )
-STRONG = ModelSettings("sglang", "big", "http://127.0.0.1:8002/v1", system="Be brief.", tokenizer="folder")
-PRM = PrmSettings("vllm", "prm", "http://127.0.0.1:8003", on_error="weak", recalibration="some/curve.json")
+FREE = PriceSettings(0, 0)  # 0 is a price
+STRONG = ModelSettings("sglang", "big", "http://127.0.0.1:8002/v1", system="Be brief.", tokenizer="folder", prices=FREE)
+PRM = PrmSettings(
+    "vllm", "prm", "http://127.0.0.1:8003", on_error="weak", recalibration="some/curve.json", prices=PriceSettings(0)
+)
 
 
 def test_a_run_gets_every_spec_that_it_needs() -> None:

@@ -84,6 +84,19 @@ def test_a_cost_is_never_negative() -> None:
                 Price(**{name: wrong})
 
 
+def test_a_cost_without_a_price_is_not_known_and_0_is_a_price() -> None:
+    used, nothing = Usage(prompt_tokens=3, cached_tokens=1, completion_tokens=2), Usage()
+    for price in (Price(), Price(1.0), Price(completion=1.0), Price(completion=1.0, cached=1.0)):
+        assert price.of(used) is None
+        assert price.of(nothing) == 0.0
+    assert Price(0, 0).of(used) == 0.0
+    assert Price(1.0).of(Usage(prompt_tokens=3)) == pytest.approx(3e-6)
+    prices = Prices(weak=Price(1, 1), prm=Price(1))
+    assert prices.missing == ("[strong.prices] prompt", "[strong.prices] completion")
+    assert prices.of({Role.WEAK: used, Role.STRONG: nothing, Role.PRM: used}) == pytest.approx(10e-6)
+    assert prices.of({Role.WEAK: used, Role.STRONG: used, Role.PRM: used}) is None
+
+
 def test_usage_adds_up() -> None:
     total = Usage(1, 2, 1, 4, 3) + Usage(1, 20, 10, 40, 30, estimated=True)
     assert total == Usage(2, 22, 11, 44, 33, estimated=True)

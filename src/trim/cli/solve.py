@@ -45,7 +45,7 @@ def register(solve: argparse.ArgumentParser) -> None:
     )
     solve.add_argument("--parameter", type=float, help="of the policy (default: the configured or its own)")
     solve.add_argument("--max-strong-tokens", type=amount, help="hard cap on the strong model's tokens")
-    solve.add_argument("--max-cost", type=money, help="cap on the cost of strong calls, in the unit of the prices")
+    solve.add_argument("--max-cost", type=money, help="cap on the cost of the question, in dollars")
     solve.add_argument("--seed", type=int, default=0)
     solve.add_argument("--json", action="store_true", help="print the trace as JSON")
     config_option(solve)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from math import fsum
+from dataclasses import dataclass
+from math import fsum, isnan
 
 import numpy as np
 
@@ -32,8 +32,8 @@ class OperatingPoint:
     discarded_weak_tokens: float
     strong_calls: float
     prm_calls: float
-    cost: float
-    cost_per_correct: float | None  # None: nothing was answered correctly
+    cost: float | None  # dollars; None: a role that was used has no known price
+    cost_per_correct: float | None  # None: nothing was answered correctly, or the cost is not known
     seconds_p50: float
     seconds_p95: float
     questions: int
@@ -52,7 +52,7 @@ class MeasuredPoint:
 
     policy: str
     parameter: float | None
-    cost: float
+    cost: float | None
     weak_tokens: float
     strong_tokens: float
     prm_tokens: float
@@ -65,7 +65,11 @@ def measured_points(tallies: Mapping[tuple[str, float | None], Tally]) -> list[M
         MeasuredPoint(
             policy,
             parameter,
-            **{name: total / len(counted.right) for name, total in asdict(counted.measured).items()},
+            None if counted.measured.cost is None else counted.measured.cost / len(counted.right),
+            counted.measured.weak_tokens / len(counted.right),
+            counted.measured.strong_tokens / len(counted.right),
+            counted.measured.prm_tokens / len(counted.right),
+            counted.measured.cached_tokens / len(counted.right),
         )
         for (policy, parameter), counted in tallies.items()
         if counted.right
@@ -90,7 +94,8 @@ def operating_points(tallies: Mapping[tuple[str, float | None], Tally]) -> list[
             continue
         solved = proportion(counted.right, counted.questions)
         strong_tokens = float(np.mean(counted.strong_tokens))
-        cost = fsum(counted.cost) / solved.count  # the same sum in whatever order solutions were done
+        mean = fsum(counted.cost) / solved.count  # the same sum in whatever order solutions were done
+        cost = None if isnan(mean) else mean
         weak_tokens, discarded, strong_calls, prm_calls, prm_tokens = (total / solved.count for total in counted.sums)
         median, slow = np.percentile(counted.seconds, (50, 95))
         points.append(
@@ -108,7 +113,7 @@ def operating_points(tallies: Mapping[tuple[str, float | None], Tally]) -> list[
                 prm_calls=prm_calls,
                 prm_tokens=prm_tokens,
                 cost=cost,
-                cost_per_correct=cost / solved.value if solved.value > 0 else None,
+                cost_per_correct=cost / solved.value if cost is not None and solved.value > 0 else None,
                 seconds_p50=float(median),
                 seconds_p95=float(slow),
                 questions=len(set(counted.questions)),

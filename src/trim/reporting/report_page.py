@@ -19,6 +19,7 @@ from trim.metrics.breakdown import RunBreakdown, break_down
 from trim.metrics.operating_point import OperatingPoint, cheapest, point_name
 from trim.reporting.breakdown_plots import latency, positions, reliability, token_costs
 from trim.reporting.frontier_plot import frontier
+from trim.reporting.money import amount_of
 from trim.reporting.png import png
 from trim.tasks import FAMILIES
 from trim.traces import read_traces
@@ -36,9 +37,9 @@ def write_report(run: Run, title: str = "TRIM: which steps did the strong model 
     keys = {(p.policy, p.parameter) for p in shown}
     family = FAMILIES.get(settings.task.partition(":")[0])
     breakdown = break_down(read_traces(run.traces), keys, family.step_labels if family else None)
-    template = Environment(autoescape=True).from_string(
-        (files("trim.reporting") / "report.html.jinja").read_text("utf-8")
-    )
+    environment = Environment(autoescape=True)
+    environment.filters["per_thousand"] = lambda cost: amount_of(None if cost is None else 1000 * cost)
+    template = environment.from_string((files("trim.reporting") / "report.html.jinja").read_text("utf-8"))
     html = template.render(
         title=title,
         subtitle=f"Task {settings.title}, {settings.size}, seed {settings.seed}. Models: "

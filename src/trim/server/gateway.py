@@ -15,7 +15,7 @@ from typing import Any
 from trim.backends.client import ServerBackend
 from trim.config.factory import Backends, open_backends
 from trim.config.settings import Config
-from trim.errors import TrimError
+from trim.errors import ConfigError, TrimError
 from trim.policies import AlwaysStrong, AlwaysWeak
 from trim.server.admission import AdmissionControl
 from trim.server.api_error import ApiError, client_error
@@ -99,6 +99,8 @@ class Gateway:
         self.breakers = {r: CircuitBreaker(r, names[r], serve, self.metrics, self.tracing) for r in Role}
         self._sampling = RequestSampling(backends, self.breakers)
         self.keys = ApiKeys(serve.keys)
+        if self.keys.cap_spend and (missing := spec.prices.missing):
+            raise ConfigError(f"{serve.keys}: spend_per_day needs every price, and {missing[0]} is not set")
         self.usage = UsageStore(serve.state, clock)
         with ExitStack() as on_error:  # settings that are refused leave no file open
             on_error.callback(self.usage.close)
@@ -203,8 +205,9 @@ class Gateway:
         response, policy = job.response, job.choice.policy
         with _logged("the charge of a request"):
             strong = sum(answer.strong_tokens for answer in response.answers)
-            self.usage.charge(job.key.name, UsageTotals(response.cost, strong, 1))
-            self.admission.record_cost(response.cost)
+            cost = response.cost or 0.0  # one that is not known: caps need every price, so none is held to it
+            self.usage.charge(job.key.name, UsageTotals(cost, strong, 1))
+            self.admission.record_cost(cost)
         with _logged("the metrics of a request"):
             self.metrics.add_usage(response.usage_by_role(), response.cost)
             self.metrics.requests.labels(policy.name, status).inc()
@@ -233,8 +236,8 @@ class Gateway:
             return
         scores = [decision.score for decision in answer.decisions if decision.score is not None]
         alone = Usage(prompt_tokens=answer.prompt_tokens, completion_tokens=answer.tokens)
-        full = answer.router.prices.strong.of(alone)
-        outcome = AnswerOutcome(answer.strong_tokens, answer.tokens, answer.cost, full, scores)
+        full = answer.router.prices.strong.of(alone) or 0.0
+        outcome = AnswerOutcome(answer.strong_tokens, answer.tokens, answer.cost or 0.0, full, scores)
         controller = self.controllers.update(job.choice.target, outcome)
         if controller is not None and needs_preparation(job.choice.policy):
             self.preparation.ahead(controller.upcoming())
@@ -251,9 +254,10 @@ class Gateway:
     def summary(self, key: ApiKey) -> dict[str, Any]:
         """What a key has used in this hour and on this day (UTC), and its latest requests."""
         hour = self.usage.hour()
+        unknown = {"cost": None} if self.backends.spec.prices.missing else {}
         return {
-            "hour": asdict(self.usage.totals(hour, key.name)),
-            "day": asdict(self.usage.totals(hour - hour % 24, key.name)),
+            "hour": asdict(self.usage.totals(hour, key.name)) | unknown,
+            "day": asdict(self.usage.totals(hour - hour % 24, key.name)) | unknown,
             "recent": [recent.as_json() for recent in self.recent if recent.key == key.name],
         }
 

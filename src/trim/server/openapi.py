@@ -46,7 +46,7 @@ _ROLE = {"enum": ["weak", "strong"]}
 _ACTION = {"enum": [action.value for action in Action]}
 _DRAFT = {"role": _ROLE, "tokens": _INT, "estimated": _YES_NO, "score": _nullable(_NUMBER), "action": _ACTION}
 
-_USED = _object({"cost": _NUMBER, "strong_tokens": _INT, "requests": _INT})
+_USED = _object({"cost": _nullable(_NUMBER), "strong_tokens": _INT, "requests": _INT})
 
 _SCHEMAS: Json = {
     "Error": _object(
@@ -68,7 +68,7 @@ _SCHEMAS: Json = {
             "stop_reasons": _list(_nullable(_TEXT)),
             "steps": _list(_ref("Step")),
             "strong_share": _NUMBER,
-            "cost": _NUMBER,
+            "cost": _nullable(_NUMBER),
             "discarded_tokens": _INT,
             "usage": {"type": "object", "additionalProperties": _ref("RoleUsage")},
             "fallbacks": _list(_object({"choice": _INT, "step": _INT, "role": _TEXT, "to": _TEXT, "error": _TEXT})),

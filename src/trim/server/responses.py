@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from trim.server.api_error import ApiError
 from trim.server.completion_stream import Answer, Delta
-from trim.types import Decision, Draft, Role, Usage
+from trim.types import Decision, Draft, Role, Usage, total_cost
 
 Json = dict[str, Any]
 
@@ -144,7 +144,7 @@ class ChatResponse:
         trim = self.trim()
         return {
             "x-trim-strong-share": f"{trim['strong_share']:.4f}",
-            "x-trim-cost": f"{trim['cost']:.9f}",
+            "x-trim-cost": "unknown" if trim["cost"] is None else f"{trim['cost']:.9f}",
             "x-trim-weak-tokens": str(trim["usage"]["weak"]["completion_tokens"]),
             "x-trim-strong-tokens": str(trim["usage"]["strong"]["completion_tokens"]),
             "x-trim-discarded-tokens": str(trim["discarded_tokens"]),
@@ -152,9 +152,9 @@ class ChatResponse:
         }
 
     @property
-    def cost(self) -> float:
-        """The total cost so far, in the unit of the prices."""
-        return sum(answer.cost for answer in self.answers)
+    def cost(self) -> float | None:
+        """The total cost so far, in dollars; None: a price is not known."""
+        return total_cost(answer.cost for answer in self.answers)
 
     @property
     def strong_share(self) -> float:

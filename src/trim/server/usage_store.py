@@ -48,7 +48,7 @@ FROM spend WHERE typeof(hour) != 'integer' OR hour NOT BETWEEN 0 AND :hour
 
 @dataclass(frozen=True, slots=True)
 class UsageTotals:
-    """Sums over some hours. `cost` is in the unit of the prices."""
+    """Sums over some hours. `cost` is in dollars."""
 
     cost: float = 0.0
     strong_tokens: int = 0
