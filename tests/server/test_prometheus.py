@@ -29,7 +29,7 @@ def test_metrics(tmp_path: Path) -> None:
 
 def test_a_cost_without_a_price_is_unknown_everywhere() -> None:
     """The strong model has no price: what it was used for has no cost, and what the weak one did alone has."""
-    with serving(with_roles(simulated(), strong={"prices": PriceSettings()})) as served:
+    with serving(with_roles(simulated(recent_requests=True), strong={"prices": PriceSettings()})) as served:
         reply = served.post(ask(model="trim-strong"))
         weak = served.post(ask(model="trim-weak")).json()["trim"]["cost"]
         refused = served.post(ask(trim={"max_cost": 1.0}))

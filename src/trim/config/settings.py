@@ -407,6 +407,11 @@ class ServeSettings(metaclass=_Table):
     )
     record: Text = Field(default="", description="Folder for traces. Empty: none are written.")
     record_mb: Number = Field(default=64.0, gt=0, description="Megabytes at which a new trace file is begun.")
+    recent_requests: Flag = Field(
+        default=False,
+        description="Whether a gateway without keys shows everybody everybody's latest questions and the spend, at "
+        "`/v1/trim/recent` and on its page. With keys, each key sees its own.",
+    )
     log_questions: Flag = Field(default=False, description="Whether questions are written into the log.")
     breaker_failures: Whole = Field(
         default=5, ge=0, description="Failures in a row that open a backend's circuit: it is not asked for a while."

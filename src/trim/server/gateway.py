@@ -19,7 +19,7 @@ from trim.errors import ConfigError, TrimError
 from trim.policies import AlwaysStrong, AlwaysWeak
 from trim.server.admission import AdmissionControl
 from trim.server.api_error import ApiError, client_error
-from trim.server.auth import ApiKey, ApiKeys
+from trim.server.auth import ANONYMOUS, ApiKey, ApiKeys
 from trim.server.budget_controller import AnswerOutcome, TargetControllers
 from trim.server.circuit_breaker import CircuitBreaker
 from trim.server.completion_stream import Answer
@@ -252,7 +252,11 @@ class Gateway:
             logger.error("a trace was not recorded: %s", error)
 
     def summary(self, key: ApiKey) -> dict[str, Any]:
-        """What a key has used in this hour and on this day (UTC), and its latest requests."""
+        """What a key has used in this hour and on this day (UTC), and its latest requests. Without keys nobody knows
+        whose is whose: nothing, unless the settings say that everybody may see it.
+        """
+        if key is ANONYMOUS and not self.settings.recent_requests:
+            return {"hour": None, "day": None, "recent": []}
         hour = self.usage.hour()
         unknown = {"cost": None} if self.backends.spec.prices.missing else {}
         return {

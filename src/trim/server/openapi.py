@@ -104,7 +104,7 @@ _SCHEMAS: Json = {
             "total_tokens": _INT,
         }
     ),
-    "Recent": _object({"hour": _USED, "day": _USED, "recent": _list({"type": "object"})}),
+    "Recent": _object({"hour": _nullable(_USED), "day": _nullable(_USED), "recent": _list({"type": "object"})}),
     "Health": _object({"status": _TEXT, "version": _TEXT}),
     "Ready": _object({"ready": _YES_NO, "backends": {"type": "object", "additionalProperties": _TEXT}}),
 }
@@ -146,6 +146,7 @@ def document() -> Json:
         "/v1/models": _get("List models", _response("models", _ref("Models")), **_errors("401")),
         "/v1/models/{model}": _get("A model", _response("the model", _ref("Model")), **_errors("400", "401", "404")),
         "/": _get("The web page", _response("HTML", _TEXT, "text/html")),
+        "/docs": _get("Documentation of the gateway", _response("HTML", _TEXT, "text/html")),
         "/v1/trim/recent": _get(
             "What the key has used, and its latest requests",
             _response("usage and requests", _ref("Recent")),
