@@ -368,7 +368,7 @@ def test_models_that_are_named_take_the_place_of_those_in_the_file(tmp_path: Pat
     models = {"weak": "ollama/small", "strong": None, "judge": "strong"}
     config = load_config(path, {"TRIM_WEAK__SYSTEM": "Be brief."}, models)
     assert (config.weak.backend, config.weak.base_url) == ("ollama", "http://127.0.0.1:11434/v1")
-    assert (config.weak.system, config.weak.prices.completion) == ("Be brief.", 0.0)  # prices were the other model's
+    assert (config.weak.system, config.weak.prices.completion) == ("Be brief.", None)  # prices were the other model's
     assert (config.strong.backend, config.strong.on_error) == ("sglang", "weak")
     assert (config.prm.model, config.prm.on_error) == ("strong", "strong")
     assert (config.generation.max_steps, config.policy.name) == (7, "threshold+2")

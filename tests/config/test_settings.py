@@ -9,7 +9,6 @@ import pytest
 
 from trim.config.judges import judge_for
 from trim.config.settings import (
-    BudgetSettings,
     Config,
     GenerationSettings,
     ModelSettings,
@@ -86,7 +85,6 @@ def test_a_changed_copy_is_checked_too(changes: dict[str, float], message: str) 
             r"\[serve\] target_spend_per_hour: it needs every price, and \[strong.prices\] prompt is not set",
         ),
         ({"weak": ModelSettings(), "serve": ServeSettings(spend_per_day=1.0)}, r"\[serve\] spend_per_day: it needs"),
-        ({"prm": PrmSettings(), "budget": BudgetSettings(max_cost=1.0)}, r"\[prm.prices\] prompt is not set"),
         ({"policy": PolicySettings("thresold")}, r"\[policy\] name: unknown policy 'thresold'"),
         ({"policy": PolicySettings("threshold", 2.0)}, r"\[policy\] parameter: .*\[0, 1\]"),
         ({"policy": PolicySettings("threshold+5")}, r"\[policy\] name: .*max_drafts of at least 6"),

@@ -65,6 +65,13 @@ def test_a_run_gets_every_spec_that_it_needs() -> None:
     assert spec.on_error == OnError("strong", "raise", "weak")
 
 
+def test_limits_in_dollars_need_the_price_of_the_judge() -> None:
+    priced = Config(budget=BudgetSettings(max_cost=1.0))
+    assert resolve(priced).prices.missing == ()
+    with pytest.raises(ConfigError, match=r"\[prm.prices\] prompt is not set"):
+        resolve(replace(priced, prm=PrmSettings("vllm", "prm", "http://127.0.0.1:8003")))
+
+
 def test_models_that_are_not_named_are_the_shipped_ones() -> None:
     spec = resolve(Config())
     assert (spec.weak.model, spec.strong.model, spec.judge.model) == ("weak", "strong", "prm")

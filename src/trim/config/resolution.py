@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from trim.config.judges import judge_for
 from trim.config.policy import choose
 from trim.config.specs import RunSpec, generator_spec, judge_spec
+from trim.errors import ConfigError
 from trim.routing.limits import Limits, OnError
 from trim.steps import Separator, StepFormat
-from trim.types import Budget, Role, Sampling
+from trim.types import Budget, Prices, Role, Sampling
 
 if TYPE_CHECKING:
     from trim.config.settings import Config

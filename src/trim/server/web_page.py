@@ -48,7 +48,8 @@ td, th { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; }
 <code>trim-strong</code> are each model alone, <code>trim-threshold-0.8</code> is a policy at a parameter,
 <code>trim-threshold-20%</code> one that is held to a strong share. <code>GET /v1/models</code> lists them.</p>
 <p>A request may have a <code>trim</code> object: {% for name in options %}<code>{{ name }}</code>
-{{- ", " if not loop.last }}{%- endfor %}. So has each response: which model wrote which step, the strong share and the cost in dollars.</p>
+{{- ", " if not loop.last }}{%- endfor %}.
+So has each response: which model wrote which step, the strong share and the cost in dollars.</p>
 <table><thead><tr><th>request</th><th>answer</th></tr></thead><tbody>
 {% for path, methods in api.paths.items() %}{% for method, about in methods.items() %}
 <tr><td><code>{{ method | upper }} {{ path }}</code></td><td>{{ about.summary }}</td></tr>{% endfor %}{% endfor %}
