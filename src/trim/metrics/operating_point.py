@@ -9,7 +9,10 @@ from math import fsum, isnan
 import numpy as np
 
 from trim.metrics.tally import Tally
+from trim.policies.registry import Need, known
 from trim.stats import proportion
+
+_RANDOM = ("random", "random-query")
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,28 @@ def operating_points(tallies: Mapping[tuple[str, float | None], Tally]) -> list[
             )
         )
     return points
+
+
+def best_point(points: Sequence[OperatingPoint]) -> OperatingPoint | None:
+    """What a run has to show: of the policies that can be used anywhere, the cheapest point that recovers 95% of the
+    gap, else the one that recovers most. Random choice counts where there is nothing else, the two ends never.
+    """
+    routed = [p for p in points if p.pgr is not None and p.strong_share is not None and _is_usable(p.policy)]
+    routed = [p for p in routed if p.policy not in _RANDOM] or routed
+    if good := [p for p in routed if (p.pgr or 0.0) >= 0.95]:
+        return min(good, key=_spent)
+    return max(routed, key=lambda p: (p.pgr or 0.0, -_spent(p)), default=None)
+
+
+def _spent(point: OperatingPoint) -> float:
+    return (point.strong_share or 0.0) if point.cost is None else point.cost
+
+
+def _is_usable(policy: str) -> bool:
+    """Not an end, and not one that needs to know which steps or answers are right."""
+    family = known(policy)
+    knows = family is not None and (Need.STEP_LABELS in family.needs or family.name == "oracle-query")
+    return not policy.startswith("always-") and not knows
 
 
 def cheapest(points: Sequence[OperatingPoint], policy: str, pgr: float) -> OperatingPoint | None:

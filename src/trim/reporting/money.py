@@ -20,7 +20,9 @@ def amount_of(cost: float | None) -> str:
         return UNKNOWN
     if cost >= 1000:
         return f"{cost:,.0f}"
-    return f"{cost:.3f}" if cost >= 0.1 or cost <= 0 else _three_digits(cost)
+    if cost >= 1 or cost <= 0:
+        return f"{cost:.3f}"
+    return f"{cost:.4f}" if cost >= 0.001 else _three_digits(cost)
 
 
 def _three_digits(cost: float) -> str:

@@ -8,10 +8,9 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from hashlib import sha256
+from html import escape
 from importlib.resources import files
 from typing import Any
-
-from jinja2 import Environment
 
 
 def _hashed(page: str, tag: str) -> str:
@@ -43,16 +42,14 @@ td, th { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; }
 </head>
 <body>
 <h1>Documentation of this gateway</h1>
-<p>{{ api.info.title }} {{ api.info.version }}. Any OpenAI client works with this server as its base URL, with
+<p>@NAME@. Any OpenAI client works with this server as its base URL, with
 <code>/v1</code> behind it. The model <code>trim</code> routes as configured, <code>trim-weak</code> and
 <code>trim-strong</code> are each model alone, <code>trim-threshold-0.8</code> is a policy at a parameter,
 <code>trim-threshold-20%</code> one that is held to a strong share. <code>GET /v1/models</code> lists them.</p>
-<p>A request may have a <code>trim</code> object: {% for name in options %}<code>{{ name }}</code>
-{{- ", " if not loop.last }}{%- endfor %}.
+<p>A request may have a <code>trim</code> object: @OPTIONS@.
 So has each response: which model wrote which step, the strong share and the cost in dollars.</p>
 <table><thead><tr><th>request</th><th>answer</th></tr></thead><tbody>
-{% for path, methods in api.paths.items() %}{% for method, about in methods.items() %}
-<tr><td><code>{{ method | upper }} {{ path }}</code></td><td>{{ about.summary }}</td></tr>{% endfor %}{% endfor %}
+@ROUTES@
 </tbody></table>
 <p>All fields: <a href="/openapi.json">/openapi.json</a> (OpenAPI). Commands: <code>trim --help</code>.
 <a href="/">Back</a></p>
@@ -68,5 +65,14 @@ def reference_page(api: dict[str, Any], options: list[str]) -> tuple[str, str]:
         api: the OpenAPI document.
         options: what the `trim` object of a request may hold.
     """
-    page = Environment(autoescape=True).from_string(_REFERENCE).render(api=api, options=options)
+    routes = "\n".join(
+        f"<tr><td><code>{escape(method.upper())} {escape(path)}</code></td><td>{escape(about['summary'])}</td></tr>"
+        for path, methods in api["paths"].items()
+        for method, about in methods.items()
+        if "summary" in about
+    )
+    page = _REFERENCE.replace("@ROUTES@", routes).replace(
+        "@OPTIONS@", ", ".join(f"<code>{escape(name)}</code>" for name in options)
+    )
+    page = page.replace("@NAME@", escape(f"{api['info']['title']} {api['info']['version']}"))
     return page, f"default-src 'none'; style-src {_hashed(page, 'style')}; img-src data:; frame-ancestors 'none'"
