@@ -35,5 +35,5 @@ def test_a_record_stops_before_its_limit_and_goes_on(tmp_path: Path, capsys: pyt
     assert "would make 6 recorded questions" in capsys.readouterr().out
     assert not (tmp_path / "r").exists()
     assert main([*command, "--max-cost", "0.0008", "--quiet"]) == 2
-    assert "stopped at $0.000" in capsys.readouterr().err
+    assert "stopped by --max-cost 0.0008 at $0.0" in capsys.readouterr().err
     assert main([*command, "--max-cost", "1", "--quiet"]) == 0

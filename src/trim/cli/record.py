@@ -48,7 +48,7 @@ async def _record(args: argparse.Namespace) -> int:
     with file.open("rb") as lines:
         print(f"{sum(1 for _ in lines)} steps and scores of {questions} questions: {file}")
     if limit is not None and limit.reached:
-        words = f"stopped at ${limit.spent:.6g}, before --max-cost {limit.limit:g}; the same command goes on"
+        words = f"stopped by --max-cost {limit.limit:g} at ${limit.spent:.6g}; the same command goes on"
         print(f"trim: {words}, and --max-cost counts anew", file=sys.stderr)
         return 2
     return 0

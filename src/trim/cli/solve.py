@@ -55,6 +55,7 @@ def register(solve: argparse.ArgumentParser) -> None:
 async def _solve(args: argparse.Namespace) -> int:
     from trim.reporting.console import console, live, summary
     from trim.tasks.final_answers import final_answer
+    from trim.tasks.shipped_questions import note_on
     from trim.traces import to_json
 
     question = _question(args.question)
@@ -63,6 +64,8 @@ async def _solve(args: argparse.Namespace) -> int:
     caps = {"max_strong_tokens": args.max_strong_tokens, "max_cost": args.max_cost}
     given = {name: cap for name, cap in caps.items() if cap is not None}
     async with open_backends(config) as backends:
+        if note := note_on(question.text, (backends.weak.identity, backends.strong.identity)):
+            print(f"trim: {note}", file=sys.stderr)
         router = backends.router(policy, budget=replace(backends.spec.budget, **given))
         if args.json:
             trace = await router.route(question, seed=args.seed)

@@ -145,7 +145,7 @@ def _stopped(run: Run, limit: SpendLimit, points: int) -> str:
     done = sum(len(tally.questions) for tally in run.tallies.values())
     solutions = points * run.settings.questions * run.settings.samples
     return (
-        f"stopped at ${limit.spent:.6g}, before --max-cost {limit.limit:g}: {done} of {solutions} solutions are done; "
+        f"stopped by --max-cost {limit.limit:g} at ${limit.spent:.6g}: {done} of {solutions} solutions are done; "
         f"continue with a higher one and --out {run.folder} --resume"
     )
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from trim.reporting.frontier_plot import COST, frontier
 from trim.reporting.money import amount_of
 from trim.reporting.svg import STYLE, svg
 from trim.tasks import FAMILIES
+from trim.tasks.shipped_questions import note_on
 from trim.traces import read_traces
 from trim.types import Draft, Role, Trace
 
@@ -46,6 +48,7 @@ def write_report(run: Run, title: str = "TRIM: which steps did the strong model 
         + ", ".join(f"{role} {name}" for role, name in settings.models.items()),
         headline=headline(points),
         failures=run.failures,
+        foreign=foreign_note(run),
         figures=_figures(run, shown, breakdown),
         points=points,
         summaries=run.summaries(),
@@ -168,6 +171,14 @@ def headline(points: Sequence[OperatingPoint]) -> str:
         f"{alone}{point_name(best.policy, best.parameter)} solves {best.accuracy:.0%} (95% confidence interval "
         f"{low:.0%} to {high:.0%}) with {best.strong_share:.0%} of the strong model's tokens{cost}."
     )
+
+
+def foreign_note(run: Run) -> str:
+    """Says if the shipped models were asked what they were not made for, by the first questions; else empty."""
+    texts = dict.fromkeys(trace.question.text for trace in islice(read_traces(run.traces), _SHOWN_QUESTIONS))
+    foreign = sum(bool(note_on(text, run.settings.models.values())) for text in texts)
+    words = "questions are none of the three kinds of problems that the shipped models know: do not trust the figures"
+    return f"{foreign} of the first {len(texts)} {words}" if foreign else ""
 
 
 def _safe_json(rows: list[dict[str, Any]]) -> Markup:

@@ -35,6 +35,7 @@ from trim.server.schemas import BaseRequest, CompletionRequest, PassthroughReque
 from trim.server.trace_recorder import Redact, TraceRecorder
 from trim.server.tracing import Attribute, SpanAttributes, Tracing
 from trim.server.usage_store import UsageStore, UsageTotals
+from trim.tasks.shipped_questions import note_on
 from trim.types import Question, Role, Trace, Usage
 
 logger = logging.getLogger("trim.server")
@@ -157,11 +158,15 @@ class Gateway:
         stops = tuple(request.stop or ())
         answers = [Answer(router, question, seed, stops) for question in questions for seed in seeds]
         drafts, ignored = options is not None and bool(options.drafts), self._sampling.ignored(request)
+        names = (self.backends.weak.identity, self.backends.strong.identity)
+        notes = tuple(dict.fromkeys(note for question in questions if (note := note_on(question.text, names))))
         if isinstance(request, ResponsesRequest):
             asked = request.repeated()
-            return ResponsesResponse(request.model, answers, drafts=drafts, ignored=ignored, asked=asked)
+            return ResponsesResponse(request.model, answers, drafts=drafts, ignored=ignored, notes=notes, asked=asked)
         response = CompletionResponse if isinstance(request, CompletionRequest) else ChatResponse
-        return response(request.model, answers, count, drafts=drafts, include_usage=include_usage, ignored=ignored)
+        return response(
+            request.model, answers, count, drafts=drafts, include_usage=include_usage, ignored=ignored, notes=notes
+        )
 
     async def prepare(self, job: Job) -> None:
         """Returns when the first decision of a request takes no time.

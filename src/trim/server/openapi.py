@@ -73,6 +73,7 @@ _SCHEMAS: Json = {
             "usage": {"type": "object", "additionalProperties": _ref("RoleUsage")},
             "fallbacks": _list(_object({"choice": _INT, "step": _INT, "role": _TEXT, "to": _TEXT, "error": _TEXT})),
             "passthrough": _list(_TEXT),
+            "notes": _list(_TEXT),
         }
     ),
     "ChatCompletion": _completion(

@@ -27,6 +27,7 @@ class ChatResponse:
         drafts: include the texts of rejected drafts.
         include_usage: streams end with a chunk of token counts, as asked for in `stream_options`.
         ignored: fields of the request that have no effect.
+        notes: what a reader of the answers should know, in sentences.
     """
 
     model: str
@@ -35,6 +36,7 @@ class ChatResponse:
     drafts: bool = False
     include_usage: bool = False
     ignored: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
     end_of_stream: ClassVar[bytes] = b"data: [DONE]\n\n"
@@ -130,6 +132,7 @@ class ChatResponse:
             "usage": {role.value: asdict(used) for role, used in usage.items()},
             "fallbacks": fallbacks,
             "passthrough": [],
+            "notes": list(self.notes),
         }
 
     def headers(self) -> dict[str, str]:
