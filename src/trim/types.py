@@ -327,7 +327,7 @@ class Prices:
         """The total cost in dollars: weak, discarded, strong and PRM tokens, prompts included; None: a role that was
         used has no known price.
         """
-        return total_cost(price.of(usage[role]) for role, price in self.by_role.items())
+        return self.total(price.of(usage[role]) for role, price in self.by_role.items())
 
     @property
     def by_role(self) -> dict[Role, Price]:
@@ -343,15 +343,15 @@ class Prices:
             if value is None and (role is not Role.PRM or key == "prompt")
         )
 
-
-def total_cost(costs: Iterable[float | None]) -> float | None:
-    """The sum; None: one of them is not known."""
-    total = 0.0
-    for cost in costs:
-        if cost is None:
-            return None
-        total += cost
-    return total
+    @staticmethod
+    def total(costs: Iterable[float | None]) -> float | None:
+        """The sum of some costs; None: one of them is not known."""
+        total = 0.0
+        for cost in costs:
+            if cost is None:
+                return None
+            total += cost
+        return total
 
 
 @dataclass(frozen=True, slots=True)

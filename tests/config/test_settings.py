@@ -75,7 +75,7 @@ def test_a_changed_copy_is_checked_too(changes: dict[str, float], message: str) 
         ),
         (
             {
-                "strong": replace(SERVER, prices=PriceSettings(1, 0)),
+                "strong": ModelSettings(prices=PriceSettings(1, 0)),
                 "serve": ServeSettings(target_spend_per_hour=1.0),
             },
             r"\[serve\] target_spend_per_hour: .*\[strong.prices\] completion",

@@ -17,8 +17,10 @@ from trim.tasks import file_of
 Conditions = dict[str, object]
 """JSON values, in tables."""
 
-_HARMLESS = ("backend", "model", "base_url", "api_key_env", "timeout", "retries", "role", "api_key")
-_HARMLESS += ("slots", "threads")
+_HARMLESS = (
+    *("backend", "model", "base_url", "api_key_env", "timeout", "retries", "role", "api_key"),
+    *("slots", "threads"),
+)
 """Of a model's settings: what its identity says already, and what changes no result."""
 
 _TABLE = "conditions."

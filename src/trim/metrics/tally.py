@@ -11,7 +11,7 @@ from math import nan
 import numpy as np
 
 from trim.stats import FloatArray
-from trim.types import Role, Trace, total_cost
+from trim.types import Prices, Role, Trace
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ class Measured:
     def add(self, trace: Trace) -> None:
         """Count one solution; traces of earlier versions have only what was measured."""
         used = trace.measured or trace.usage
-        self.cost = total_cost((self.cost, trace.measured_cost if trace.measured else trace.cost))
+        self.cost = Prices.total((self.cost, trace.measured_cost if trace.measured else trace.cost))
         self.weak_tokens += used[Role.WEAK].completion_tokens
         self.strong_tokens += used[Role.STRONG].completion_tokens
         self.prm_tokens += used[Role.PRM].prompt_tokens

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from trim.server.api_error import ApiError
 from trim.server.completion_stream import Answer, Delta
-from trim.types import Decision, Draft, Role, Usage, total_cost
+from trim.types import Decision, Draft, Prices, Role, Usage
 
 Json = dict[str, Any]
 
@@ -157,7 +157,7 @@ class ChatResponse:
     @property
     def cost(self) -> float | None:
         """The total cost so far, in dollars; None: a price is not known."""
-        return total_cost(answer.cost for answer in self.answers)
+        return Prices.total(answer.cost for answer in self.answers)
 
     @property
     def strong_share(self) -> float:
