@@ -17,7 +17,7 @@ from trim.reporting.money import amount_of, dollars
         (inf, "unknown", "unknown"),
         (0.0, "$0.00", "0.000"),  # an explicit price of 0 is a price
         (0.00001234, "$0.0000123", "0.0000123"),
-        (0.5, "$0.500", "0.5000"),
+        (0.5, "$0.500", "0.500"),
         (1.5, "$1.50", "1.500"),
         (12345.6, "$12,345.60", "12,346"),
     ],

@@ -15,14 +15,12 @@ def dollars(cost: float | None) -> str:
 
 
 def amount_of(cost: float | None) -> str:
-    """A cost in a column whose heading has the unit, such as `1.234`, `0.0123` or `12,346`."""
+    """A cost in a column whose heading has the unit, such as `1.234`, `0.000123` or `12,346`."""
     if cost is None or not isfinite(cost):
         return UNKNOWN
     if cost >= 1000:
         return f"{cost:,.0f}"
-    if cost >= 1 or cost <= 0:
-        return f"{cost:.3f}"
-    return f"{cost:.4f}" if cost >= 0.001 else _three_digits(cost)
+    return f"{cost:.3f}" if cost >= 0.001 or cost <= 0 else _three_digits(cost)
 
 
 def _three_digits(cost: float) -> str:
