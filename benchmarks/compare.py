@@ -49,7 +49,7 @@ def total_costs(folder: Path) -> dict[int, Costs]:
     for trace in read_traces(folder / "traces.jsonl"):
         for ratio in RATIOS:
             point = found[ratio].setdefault((trace.policy, trace.parameter), {})
-            point.setdefault(trace.question.id, []).append(prices(ratio).of(trace.usage))
+            point.setdefault(trace.question.id, []).append(prices(ratio).of(trace.usage) or 0.0)
     return found
 
 

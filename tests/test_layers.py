@@ -48,7 +48,8 @@ CONFINED = {
     "onnxruntime": {"backends/onnx_engine.py"},
     "jinja2": {"reporting/report_page.py", "jinja_sandbox.py"},
     "matplotlib": {
-        f"reporting/{name}.py" for name in ("breakdown_plots", "frontier_plot", "png", "pomdp_plots", "training_plots")
+        f"reporting/{name}.py"
+        for name in ("breakdown_plots", "frontier_plot", "png", "pomdp_plots", "svg", "training_plots")
     },
     "math_verify": {"tasks/formulas.py", "tasks/grading.py"},
     "reasoning_gym": {"tasks/gsm_symbolic.py", "tasks/arithmetic_chain.py", "tasks/string_rewriting.py"},

@@ -191,7 +191,13 @@ def _sound(trace: Trace) -> Trace:
             usage.discarded_tokens,
         )
     ]
-    measures = [trace.cost, trace.measured_cost, trace.seconds, trace.parameter, *trace.phases.values()]
+    measures: list[float | None] = [
+        trace.cost,
+        trace.measured_cost,
+        trace.seconds,
+        trace.parameter,
+        *trace.phases.values(),
+    ]
     for decision in trace.decisions:
         counts.append(decision.attempt)
         measures += (decision.score, decision.kept_score)

@@ -7,6 +7,7 @@ decisions, usage and timings is a `Trace`, the one record that everything else r
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
@@ -292,23 +293,31 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Money per million tokens of one role; `cached` is the price of prompt tokens found in a prefix cache."""
+    """Dollars per million tokens of one role; None: not known, which is not 0. `cached` is the price of prompt tokens
+    found in a prefix cache.
+    """
 
-    prompt: float = 0.0
-    completion: float = 0.0
+    prompt: float | None = None
+    completion: float | None = None
     cached: float | None = None  # None: same as prompt
 
     def __post_init__(self) -> None:
-        if not all(0.0 <= price < inf for price in (self.prompt, self.completion, self.cached or 0.0)):
+        if not all(0.0 <= price < inf for price in (self.prompt, self.completion, self.cached) if price is not None):
             raise ValueError(f"a price must be a number from 0: {self}")
 
-    def of(self, usage: Usage) -> float:
-        """The cost of this usage, in the unit of the prices; never negative."""
+    def of(self, usage: Usage) -> float | None:
+        """The cost of this usage in dollars, never negative; None: some of its tokens have no known price."""
         cached = min(usage.cached_tokens, usage.prompt_tokens)
-        fresh = usage.prompt_tokens - cached
-        price = self.prompt if self.cached is None else self.cached
-        cost = (fresh * self.prompt + cached * price + usage.completion_tokens * self.completion) / 1e6
-        return max(0.0, cost)
+        total = 0.0
+        for tokens, price in (
+            (usage.prompt_tokens - cached, self.prompt),
+            (cached, self.prompt if self.cached is None else self.cached),
+            (usage.completion_tokens, self.completion),
+        ):
+            if price is None and tokens > 0:
+                return None
+            total += tokens * (price or 0.0)
+        return max(0.0, total / 1e6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,14 +328,40 @@ class Prices:
     strong: Price = Price()
     prm: Price = Price()
 
-    def of(self, usage: dict[Role, Usage]) -> float:
-        """The total cost: weak, discarded, strong and PRM tokens, prompts included."""
-        return self.weak.of(usage[Role.WEAK]) + self.strong.of(usage[Role.STRONG]) + self.prm.of(usage[Role.PRM])
+    def of(self, usage: dict[Role, Usage]) -> float | None:
+        """The total cost in dollars: weak, discarded, strong and PRM tokens, prompts included; None: a role that was
+        used has no known price.
+        """
+        return self.total(price.of(usage[role]) for role, price in self.by_role.items())
+
+    @property
+    def by_role(self) -> dict[Role, Price]:
+        return {Role.WEAK: self.weak, Role.STRONG: self.strong, Role.PRM: self.prm}
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The keys of prices that are not known, such as `[strong.prices] completion`; a judge writes nothing."""
+        return tuple(
+            f"[{role}.prices] {key}"
+            for role, price in self.by_role.items()
+            for key, value in (("prompt", price.prompt), ("completion", price.completion))
+            if value is None and (role is not Role.PRM or key == "prompt")
+        )
+
+    @staticmethod
+    def total(costs: Iterable[float | None]) -> float | None:
+        """The sum of some costs; None: one of them is not known."""
+        total = 0.0
+        for cost in costs:
+            if cost is None:
+                return None
+            total += cost
+        return total
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Hard caps for one question; None is no cap. `max_cost` is in the unit of `Prices` and counts every role."""
+    """Hard caps for one question; None is no cap. `max_cost` is in dollars and counts every role."""
 
     max_strong_tokens: int | None = None
     max_cost: float | None = None
@@ -339,10 +374,10 @@ class Trace:
     `seconds` is wall-clock; `phases` the seconds that weak, strong and PRM were each busy (they overlap under
     optimistic drafting). `usage` has an entry for every role: what the solution is charged for by rule
     (docs/explanation/evaluation.md), whatever ran beside it. The steps carry the prompt tokens that they are charged
-    for. `cost`, in the unit of the prices, is that of `usage`: the total cost. `measured` is what its requests really
-    took, with drafts that were read ahead and never decided on and what the servers' caches held; it depends on timing.
-    Without it (traces of earlier versions) `usage` was measured. `error`: what a server said when it refused to go on
-    with a solution that was ended there.
+    for. `cost`, in dollars, is that of `usage`: the total cost; None: a role that was used has no known price.
+    `measured` is what its requests really took, with drafts that were read ahead and never decided on and what the
+    servers' caches held; it depends on timing. Without it (traces of earlier versions) `usage` was measured. `error`:
+    what a server said when it refused to go on with a solution that was ended there.
     """
 
     question: Question
@@ -352,7 +387,7 @@ class Trace:
     decisions: tuple[Decision, ...]
     stop_reason: StopReason
     usage: dict[Role, Usage]
-    cost: float
+    cost: float | None
     seconds: float
     phases: dict[Role, float]
     answer: str | None = None
@@ -360,7 +395,7 @@ class Trace:
     fallbacks: tuple[Fallback, ...] = ()
     error: str | None = None
     measured: dict[Role, Usage] = field(default_factory=dict, repr=False)
-    measured_cost: float = 0.0
+    measured_cost: float | None = 0.0
 
     @property
     def failed(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -303,3 +304,37 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
         return [point["accuracy"] for point in json.loads(text)["operating_points"]]
 
     assert accuracies(done.stdout) == accuracies(whole.stdout)
+
+
+def test_a_dry_run_asks_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert main([*EVAL, "--out", str(out), "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "would make 48 solutions (0 are there): 4 operating points x 12 questions" in printed
+    assert "embedded:weak" in printed
+    assert "time: known once the first are made" in printed
+    assert not out.exists()
+
+
+def test_a_run_stops_before_its_limit_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert main([*EVAL, "--out", str(out), "--max-cost", "0.0005", "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert re.search(r"^trim: stopped by --max-cost 0\.0005 at \$0\.000\d+: \d+ of 48 solutions are done; ", error)
+    costs = [trace.measured_cost or 0 for trace in read_traces(out / "traces.jsonl")]
+    assert 0 < sum(costs) <= 0.0005 + max(costs)
+    assert main([*EVAL, "--out", str(out), "--resume", "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"would make \d+ solutions \(\d+ are there\)", printed)
+    assert re.search(r"cost: about \$0\.00", printed)
+    assert main([*EVAL, "--out", str(out), "--resume", "--max-cost", "1"]) == 0
+    progress = capsys.readouterr().err
+    assert "trim: stopped" not in progress
+    assert len(list(read_traces(out / "traces.jsonl"))) == 48
+
+
+def test_a_limit_needs_prices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "trim.toml"
+    config.write_text('[strong]\nbackend = "embedded"\n')
+    assert main([*EVAL, "--out", str(tmp_path / "out"), "--max-cost", "1", "--config", str(config)]) == 2
+    assert "--max-cost needs every price, and [strong.prices] prompt is not set" in capsys.readouterr().err

@@ -27,3 +27,13 @@ def test_recording_and_replaying_by_command(tmp_path: Path, capsys: pytest.Captu
     assert len((out / "traces.jsonl").read_text().splitlines()) == 3 * 2 * len(results["operating_points"])
     assert main([*command[:-2], str(tmp_path / "more"), "--samples", "3"]) == 2
     assert "is a record of --samples 2" in capsys.readouterr().err
+
+
+def test_a_record_stops_before_its_limit_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["record", "--questions", "6", "--out", str(tmp_path / "r")]
+    assert main([*command, "--dry-run"]) == 0
+    assert "would make 6 recorded questions" in capsys.readouterr().out
+    assert not (tmp_path / "r").exists()
+    assert main([*command, "--max-cost", "0.0008", "--quiet"]) == 2
+    assert "stopped by --max-cost 0.0008 at $0.0" in capsys.readouterr().err
+    assert main([*command, "--max-cost", "1", "--quiet"]) == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.money import dollars
 from trim.config.judges import judge_for
 from trim.config.resolution import resolve
 from trim.config.settings import Config, ModelSettings, PriceSettings, PrmSettings
@@ -26,7 +27,7 @@ def judged(backend: str = "auto", model: str = "", config: Config = SERVED, **mo
 
 def test_nothing_said() -> None:
     assert judge_for(Config()).backend == "embedded"
-    assert judge_for(Config()).prices.prompt > 0
+    assert dollars(judge_for(Config()).prices.prompt) > 0
     assert judge_for(SERVED) == PrmSettings(
         "fitted", "generic", prices=Config().prm.prices
     )  # vLLM tells log-probabilities

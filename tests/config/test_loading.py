@@ -251,6 +251,9 @@ def test_the_environment_overrides_a_file(tmp_path: Path) -> None:
         SERVERS,
         TRIM_WEAK__BASE_URL="https://elsewhere/v1",
         TRIM_WEAK__PRICES__PROMPT="3",
+        TRIM_STRONG__PRICES__PROMPT="4",
+        TRIM_STRONG__PRICES__COMPLETION="5",
+        TRIM_PRM__PRICES__PROMPT="7",
         TRIM_GENERATION__MAX_STEPS="8",
         TRIM_SERVE__LOG_QUESTIONS="true",
         TRIM_STRONG__MODEL="17",
@@ -274,7 +277,7 @@ def test_the_environment_works_without_a_file() -> None:
     assert (config.strong.prices.completion, config.strong.prices.prompt) == (9.0, Config().strong.prices.prompt)
     server = {"TRIM_WEAK__BACKEND": "vllm", "TRIM_WEAK__BASE_URL": "http://x/v1", "TRIM_WEAK__MODEL": "m"}
     server["TRIM_STRONG__MODEL"] = "openai/gpt"
-    assert load_config(None, server).weak.prices.completion == 0.0
+    assert load_config(None, server).weak.prices.completion is None  # not known, which is not 0
 
 
 def test_the_process_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,7 +368,7 @@ def test_models_that_are_named_take_the_place_of_those_in_the_file(tmp_path: Pat
     models = {"weak": "ollama/small", "strong": None, "judge": "strong"}
     config = load_config(path, {"TRIM_WEAK__SYSTEM": "Be brief."}, models)
     assert (config.weak.backend, config.weak.base_url) == ("ollama", "http://127.0.0.1:11434/v1")
-    assert (config.weak.system, config.weak.prices.completion) == ("Be brief.", 0.0)  # prices were the other model's
+    assert (config.weak.system, config.weak.prices.completion) == ("Be brief.", None)  # prices were the other model's
     assert (config.strong.backend, config.strong.on_error) == ("sglang", "weak")
     assert (config.prm.model, config.prm.on_error) == ("strong", "strong")
     assert (config.generation.max_steps, config.policy.name) == (7, "threshold+2")

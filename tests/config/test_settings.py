@@ -9,6 +9,7 @@ from datetime import date
 
 import pytest
 
+from tests.money import dollars
 from trim.config.judges import judge_for
 from trim.config.settings import (
     Config,
@@ -27,8 +28,8 @@ SERVER = ModelSettings("vllm", "m", "http://x/v1", prices=PriceSettings(1, 2))
 def test_without_anything_the_embedded_pair_at_nominal_prices() -> None:
     config = Config()
     assert config.weak.backend == config.strong.backend == judge_for(config).backend == "embedded"
-    assert config.strong.prices.completion == pytest.approx(20 * config.weak.prices.completion)
-    assert ModelSettings().prices == PriceSettings(0.0, 0.0, None)
+    assert config.strong.prices.completion == pytest.approx(20 * dollars(config.weak.prices.completion))
+    assert ModelSettings().prices == PriceSettings(None, None, None)
 
 
 def test_a_whole_number_is_a_number_and_nothing_else_is_converted() -> None:
@@ -76,9 +77,17 @@ def test_a_changed_copy_is_checked_too(changes: dict[str, float], message: str) 
             r"\[serve\] target_spend_per_day: .*target_strong_share, not both",
         ),
         (
-            {"strong": SERVER.__class__(), "serve": ServeSettings(target_spend_per_hour=1.0)},
+            {
+                "strong": ModelSettings(prices=PriceSettings(1, 0)),
+                "serve": ServeSettings(target_spend_per_hour=1.0),
+            },
             r"\[serve\] target_spend_per_hour: .*\[strong.prices\] completion",
         ),
+        (
+            {"strong": ModelSettings(), "serve": ServeSettings(target_spend_per_hour=1.0)},
+            r"\[serve\] target_spend_per_hour: it needs every price, and \[strong.prices\] prompt is not set",
+        ),
+        ({"weak": ModelSettings(), "serve": ServeSettings(spend_per_day=1.0)}, r"\[serve\] spend_per_day: it needs"),
         ({"policy": PolicySettings("thresold")}, r"\[policy\] name: unknown policy 'thresold'"),
         ({"policy": PolicySettings("threshold", 2.0)}, r"\[policy\] parameter: .*\[0, 1\]"),
         ({"policy": PolicySettings("threshold+5")}, r"\[policy\] name: .*max_drafts of at least 6"),

@@ -34,8 +34,11 @@ WEAK = ModelSettings(
     on_error="strong",
     prices=PriceSettings(0.1, 1.0, 0.01),
 )
-STRONG = ModelSettings("sglang", "big", "http://127.0.0.1:8002/v1", system="Be brief.", tokenizer="folder")
-PRM = PrmSettings("vllm", "prm", "http://127.0.0.1:8003", on_error="weak", recalibration="some/curve.json")
+FREE = PriceSettings(0, 0)  # 0 is a price
+STRONG = ModelSettings("sglang", "big", "http://127.0.0.1:8002/v1", system="Be brief.", tokenizer="folder", prices=FREE)
+PRM = PrmSettings(
+    "vllm", "prm", "http://127.0.0.1:8003", on_error="weak", recalibration="some/curve.json", prices=PriceSettings(0)
+)
 
 
 def test_a_run_gets_every_spec_that_it_needs() -> None:
@@ -60,6 +63,13 @@ def test_a_run_gets_every_spec_that_it_needs() -> None:
     assert spec.budget == Budget(300, 0.5)
     assert spec.prices.weak == Price(0.1, 1.0, 0.01)
     assert spec.on_error == OnError("strong", "raise", "weak")
+
+
+def test_limits_in_dollars_need_the_price_of_the_judge() -> None:
+    priced = Config(budget=BudgetSettings(max_cost=1.0))
+    assert resolve(priced).prices.missing == ()
+    with pytest.raises(ConfigError, match=r"\[prm.prices\] prompt is not set"):
+        resolve(replace(priced, prm=PrmSettings("vllm", "prm", "http://127.0.0.1:8003")))
 
 
 def test_models_that_are_not_named_are_the_shipped_ones() -> None:

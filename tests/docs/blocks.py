@@ -34,7 +34,7 @@ HOME = "/home/you"
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)")
 _COMMENT = re.compile(r"^\s*<!-- (?P<text>.+) -->$")
-_PROGRESS = re.compile(r"^.* ━+ *\d+/\d+ .*\n?", re.MULTILINE)
+_PROGRESS = re.compile(r"^(?:.* ━+ *\d+/\d+ .*|trim: [\d,]+ (?:of [\d,]+ done|solutions to go) .*)\n?", re.MULTILINE)
 _VARYING = (
     (re.compile(r"\b\d+(\.\d+)?(?=\s(s|ms|seconds)\b)"), "0"),
     # What was drafted ahead of the judge depends on timing, and with it the cost: the last column of tables.

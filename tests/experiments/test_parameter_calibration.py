@@ -42,6 +42,7 @@ def test_random_steps_have_the_share_of_their_rate(run: Tallies) -> None:
 
 def test_costs_are_shares_in_other_words(run: Tallies) -> None:
     cost = calibrate(run, "threshold", Target("strong_share", 0.3)).expected.cost
+    assert cost is not None
     found = calibrate(run, "threshold", Target("cost", cost))
     assert found.expected.strong_share == pytest.approx(0.3, abs=0.02)
     assert 0 < found.parameter.value < 1

@@ -39,9 +39,9 @@ def make_task() -> Task:
     )
 
 
-def make_point(policy: Policy) -> Point:
+def make_point(policy: Policy, prices: Prices = PRICES) -> Point:
     router = Router(
-        SimulatedModel(Role.WEAK, 0.8), SimulatedModel(Role.STRONG, 0.98), SimulatedPrm(0.95), policy, prices=PRICES
+        SimulatedModel(Role.WEAK, 0.8), SimulatedModel(Role.STRONG, 0.98), SimulatedPrm(0.95), policy, prices=prices
     )
     return Point(policy.name, policy.parameter, router)
 
@@ -57,11 +57,17 @@ POLICIES: list[Policy] = [
 
 
 def evaluate(
-    folder: Path, policies: list[Policy], *, resume: bool = False, questions: int = 60, samples: int = 1
+    folder: Path,
+    policies: list[Policy],
+    *,
+    resume: bool = False,
+    questions: int = 60,
+    samples: int = 1,
+    prices: Prices = PRICES,
 ) -> Run:
     run = Run(folder, replace(SETTINGS, questions=questions, samples=samples), resume=resume)
     task = make_task()
-    asyncio.run(run.add([make_point(p) for p in policies], task.questions(questions, 5), task, concurrency=8))
+    asyncio.run(run.add([make_point(p, prices) for p in policies], task.questions(questions, 5), task, concurrency=8))
     return run
 
 

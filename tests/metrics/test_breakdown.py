@@ -39,3 +39,13 @@ def test_calibration_is_of_drafts_behind_right_steps() -> None:
     assert sum(b.count * b.right for b in bins) == pytest.approx(wanted[1])
     assert bins[-1].right > 0.9 > 0.5 > bins[0].right
     assert not break_down(traces, {("always-weak", None)}, None).calibration
+
+
+def test_a_draft_that_several_policies_got_is_counted_once() -> None:
+    """The same seeds draw the same drafts at every threshold."""
+    traces = [trace for parameter in (0.3, 0.5, 0.7) for trace in record(Threshold(parameter), 60)]
+    keys: set[tuple[str, float | None]] = {("threshold", parameter) for parameter in (0.3, 0.5, 0.7)}
+    once, thrice = (break_down(some, keys, rule).calibration for some in (traces, traces * 3))
+    assert once == thrice
+    each = sum(sum(b.count for b in break_down(traces, {key}, rule).calibration) for key in keys)
+    assert 60 <= sum(b.count for b in once) < each

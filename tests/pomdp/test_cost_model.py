@@ -17,7 +17,7 @@ def test_costs_per_draft_and_per_strong_step_are_recovered() -> None:
     for trace in traces:
         usage = trace.usage[Role.STRONG]
         usage.prompt_tokens = 8 * usage.calls
-    costs = measure_cost_model(traces, Prices(Price(0, 1), Price(5, 20)))
+    costs = measure_cost_model(traces, Prices(Price(0, 1), Price(5, 20), Price(0)))
     assert costs.per_draft == pytest.approx(2.0, abs=0.1)
     assert costs.per_strong_step == pytest.approx(2.0, abs=0.1)
 
@@ -25,6 +25,8 @@ def test_costs_per_draft_and_per_strong_step_are_recovered() -> None:
 def test_prices_and_traces_are_required() -> None:
     with pytest.raises(ConfigError, match=r"strong\.prices"):
         measure_cost_model([], Prices())
+    with pytest.raises(ConfigError, match=r"\[weak.prices\] prompt is not set"):
+        measure_cost_model(record(RandomSteps(0.5), 3), Prices(strong=Price(0, 1)))
     with pytest.raises(TraceError, match="0 traces"):
         measure_cost_model([], Prices(strong=Price(0, 1)))
     with pytest.raises(ConfigError, match="negative"):

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from tests.pomdp.fit.recorded import record
 from trim.policies import Threshold
-from trim.reporting.console import lines, live, summary
+from trim.reporting.console import _Lines, duration, lines, live, summary
 from trim.types import Decision, Fallback, Role, StopReason, Trace
 
 TRACE = next(t for t in record(Threshold(0.5), 20) if any(d.rejected for d in t.decisions))
@@ -68,3 +68,22 @@ def test_estimated_counts_are_marked() -> None:
     text = summary(replace(TRACE, usage=TRACE.usage | {Role.STRONG: strong})).plain
     assert "~7 strong and" in text
     assert "~ some token counts are estimates" in text
+
+
+def test_what_is_no_terminal_gets_lines_with_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    lines = _Lines(100, lambda: now[0])
+    for _ in range(20):
+        lines("there before")
+    for _ in range(40):
+        now[0] += 1.0
+        lines("threshold 0.5")
+    printed = capsys.readouterr().err.splitlines()
+    assert printed == [
+        "trim: 25 of 100 done (threshold 0.5), about 75 s left",
+        "trim: 55 of 100 done (threshold 0.5), about 45 s left",
+    ]
+
+
+def test_times_have_the_unit_that_fits() -> None:
+    assert [duration(s) for s in (0.4, 99, 700, 9000)] == ["0 s", "99 s", "12 min", "2.5 h"]

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.money import dollars
 from tests.routing.models import (
     PRM,
     STRONG,
@@ -45,14 +46,24 @@ def test_the_strong_token_cap_is_hard(cap: int, seed: int, policy: Policy) -> No
     check_accounts(trace)
 
 
-def test_the_cost_cap_stops_strong_calls() -> None:
+def test_a_cost_cap_needs_every_price() -> None:
     prices = Prices(weak=Price(0, 1.0), strong=Price(0, 100.0))
+    with pytest.raises(ConfigError, match=r"\[prm.prices\] prompt is not set"):
+        Router(WEAK, STRONG, PRM, RandomSteps(0.9), prices=prices, budget=Budget(max_cost=1.0))
+
+
+def test_the_cost_cap_stops_strong_calls() -> None:
+    prices = Prices(weak=Price(0, 1.0), strong=Price(0, 100.0), prm=Price(0))
     free = run(Router(WEAK, STRONG, PRM, RandomSteps(0.9), prices=prices), "long question 7")
+    assert free.cost is not None
     capped = run(
         Router(WEAK, STRONG, PRM, RandomSteps(0.9), prices=prices, budget=Budget(max_cost=free.cost / 3)),
         "long question 7",
     )
-    assert capped.cost <= free.cost / 3 + prices.of(capped.usage) - prices.strong.of(capped.usage[Role.STRONG])
+    assert capped.cost is not None
+    assert capped.cost <= free.cost / 3 + dollars(prices.of(capped.usage)) - dollars(
+        prices.strong.of(capped.usage[Role.STRONG])
+    )
     assert any(d.forced for d in capped.decisions)
 
 

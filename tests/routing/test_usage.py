@@ -28,6 +28,7 @@ def test_cost_counts_every_token() -> None:
     prices = Prices(weak=Price(0, 1.0), strong=Price(0, 20.0), prm=Price(2.0))
     trace = run(Router(WEAK, STRONG, PRM, Threshold(0.6), prices=prices), "total cost")
     usage = trace.usage
+    assert trace.cost is not None
     assert trace.cost * 1e6 == pytest.approx(
         usage[Role.WEAK].completion_tokens
         + 20 * usage[Role.STRONG].completion_tokens
@@ -82,6 +83,20 @@ def test_a_cost_is_never_negative() -> None:
         for name in ("prompt", "completion", "cached"):
             with pytest.raises(ValueError, match="a price must be a number from 0"):
                 Price(**{name: wrong})
+
+
+def test_a_cost_without_a_price_is_not_known_and_0_is_a_price() -> None:
+    used, nothing = Usage(prompt_tokens=3, cached_tokens=1, completion_tokens=2), Usage()
+    for price in (Price(), Price(1.0), Price(completion=1.0), Price(completion=1.0, cached=1.0)):
+        assert price.of(used) is None
+        assert price.of(nothing) == 0.0
+    assert Price(0, 0).of(used) == 0.0
+    assert Price(1.0).of(Usage(prompt_tokens=3)) == pytest.approx(3e-6)
+    prices = Prices(weak=Price(1, 1), prm=Price(1))
+    assert prices.missing == ("[strong.prices] prompt", "[strong.prices] completion")
+    read = Usage(prompt_tokens=3)
+    assert prices.of({Role.WEAK: used, Role.STRONG: nothing, Role.PRM: read}) == pytest.approx(8e-6)
+    assert prices.of({Role.WEAK: used, Role.STRONG: used, Role.PRM: used}) is None
 
 
 def test_usage_adds_up() -> None:

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.money import dollars
 from trim.types import Prices, Role, Usage
 
 _HEAD = "HTTP/1.1 200 OK\r\ncontent-type: {}\r\nconnection: close\r\n\r\n"
@@ -41,7 +42,7 @@ class CountingUpstream:
 
     def cost(self, prices: Prices) -> float:
         """What all of that costs."""
-        return prices.of(self.used)
+        return dollars(prices.of(self.used))
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[CountingUpstream]:

@@ -12,6 +12,7 @@ from typing import Any
 import openai
 import pytest
 
+from tests.money import dollars
 from tests.server.gateway import PRM, STRONG, WEAK, Failing, Sampled, ask, serving, simulated, with_roles
 from tests.server.test_budget_controller import HOUR, Clock
 from tests.server.test_endpoints import chat
@@ -169,7 +170,9 @@ def test_token_counts_that_are_none_reach_no_book(count: Any) -> None:
             assert answer.status_code == 200
             used = answer.json()["trim"]["usage"]["weak"]
             assert (used["completion_tokens"], used["prompt_tokens"], used["estimated"]) == (0, 0, True)
-        assert served.spent(2).cost == pytest.approx(sum(recent.response.cost for recent in served.gateway.recent))
+        assert served.spent(2).cost == pytest.approx(
+            sum(dollars(recent.response.cost) for recent in served.gateway.recent)
+        )
         assert "nan" not in served.get("/metrics").text.lower()
 
 

@@ -153,7 +153,7 @@ def test_tools_whole_and_streamed(upstream: Upstream) -> None:
         assert "<|im_end|>" not in body["messages"][0]["content"]
         assert "trim" not in body
         assert served.spent(2).cost == pytest.approx(2 * reply.trim["cost"])
-        assert served.get("/v1/trim/recent").json()["recent"][0]["strong_share"] == 1.0
+        assert served.gateway.recent[0].response.strong_share == 1.0
 
 
 def test_results_of_tools_and_images_are_read_by_the_server(upstream: Upstream) -> None:

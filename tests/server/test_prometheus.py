@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.server.gateway import ask, serving, simulated
+from tests.server.gateway import ask, serving, simulated, with_roles
+from trim.config.settings import PriceSettings
 from trim.server.prometheus import Metrics
 from trim.types import Role, Usage
 
@@ -24,6 +25,24 @@ def test_metrics(tmp_path: Path) -> None:
     assert f"trim_cost_total {trim['cost']}" in text
     roles = [step["role"] for step in trim["steps"]]
     assert f'trim_steps_total{{role="weak"}} {roles.count("weak"):.1f}' in text
+
+
+def test_a_cost_without_a_price_is_unknown_everywhere() -> None:
+    """The strong model has no price: what it was used for has no cost, and what the weak one did alone has."""
+    with serving(with_roles(simulated(recent_requests=True), strong={"prices": PriceSettings()})) as served:
+        reply = served.post(ask(model="trim-strong"))
+        weak = served.post(ask(model="trim-weak")).json()["trim"]["cost"]
+        refused = served.post(ask(trim={"max_cost": 1.0}))
+        served.spent(2)
+        recent, text = served.get("/v1/trim/recent").json(), served.get("/metrics").text
+    assert reply.json()["trim"]["cost"] is None
+    assert reply.headers["x-trim-cost"] == "unknown"
+    assert weak > 0
+    assert (recent["hour"]["cost"], recent["day"]["cost"]) == (None, None)
+    assert f"trim_cost_total {weak}" in text
+    assert "trim_requests_of_unknown_cost_total 1.0" in text
+    assert refused.status_code == 400
+    assert "[strong.prices] prompt is not set" in refused.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("amount", [float("nan"), float("inf"), -4])

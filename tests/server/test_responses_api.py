@@ -213,7 +213,7 @@ def test_keys_caps_and_records_are_those_of_chats() -> None:
     with serving(simulated(WEAK, STRONG, spend_per_hour=1.5e-4)) as served:
         assert served.post({"input": "q"}, PATH).status_code == 200
         assert served.spent(1).cost > 0
-        assert served.get("/v1/trim/recent").json()["recent"][0]["question"] == "q"
+        assert served.gateway.recent[0].question == "q"
         answer = next(a for _ in range(20) if (a := served.post({"input": "q"}, PATH)).status_code != 200)
         assert (answer.status_code, answer.json()["error"]["code"]) == (429, "insufficient_quota")
         assert 'trim_requests_total{policy="threshold",status="ok"}' in served.get("/metrics").text

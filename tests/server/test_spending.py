@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from tests.money import dollars
 from tests.server.counting_upstream import Habits
 from tests.server.real_gateway import PRICES, RealGateway, real_gateway
 from trim.types import Role, Usage
@@ -31,9 +32,9 @@ POLICIES = ["trim", "trim-weak", "trim-strong", "trim-threshold-0.95"]
 _ROUNDED = 1e-9
 # What is not known of a request that is cancelled: tokens that were on their way, and whether a prompt was read.
 _CUT_OFF = {
-    Role.WEAK: PRICES.weak.of(Usage(1, 40, 0, 2)),
-    Role.STRONG: PRICES.strong.of(Usage(1, 40, 0, 2)),
-    Role.PRM: PRICES.prm.of(Usage(1, 60)),
+    Role.WEAK: dollars(PRICES.weak.of(Usage(1, 40, 0, 2))),
+    Role.STRONG: dollars(PRICES.strong.of(Usage(1, 40, 0, 2))),
+    Role.PRM: dollars(PRICES.prm.of(Usage(1, 60))),
 }
 
 
@@ -187,7 +188,7 @@ def test_sigterm_settles_what_it_cancels(gateway: RealGateway) -> None:
     gateway.wait()
     spent, held = gateway.books()
     assert held == 0
-    assert abs(gateway.cost - spent) <= 8 * PRICES.weak.of(Usage(completion_tokens=1)) + _ROUNDED
+    assert abs(gateway.cost - spent) <= 8 * dollars(PRICES.weak.of(Usage(completion_tokens=1))) + _ROUNDED
 
 
 @pytest.mark.parametrize("gateway", [(Habits(), {})], indirect=True)

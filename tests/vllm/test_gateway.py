@@ -98,18 +98,18 @@ def test_the_page_over_real_servers(servers: dict[str, VllmServer]) -> None:
         complaints: list[str] = []
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.goto(served.url)
-        page.fill("#threshold", "0.9")
+        page.locator("#sliding").wait_for()
+        page.fill("#parameter", "0.9")
         page.check("#compare")
         page.click("#ask")
-        steps = page.locator("#steps li")
+        steps = page.locator("#answers section").first.locator("li")
         steps.first.wait_for(timeout=20_000)
         assert page.locator("#status", has_text="Done").count() == 0  # the first step is there before the last one
         page.locator("#status", has_text="Done").wait_for(timeout=60_000)
         assert "####" in steps.last.inner_text()
-        assert page.locator("#steps li.strong").count() > 0
+        assert page.locator("#answers li.strong").count() > 0
         assert page.locator("#costs tbody tr").count() == 3
         page.locator("#recent tbody tr").nth(2).wait_for()
-        page.locator("#steps li.strong").first.hover()
         if folder := os.environ.get("TRIM_SCREENSHOTS"):
             page.screenshot(path=Path(folder) / "page-vllm.png", full_page=True)
         assert complaints == []

@@ -32,7 +32,7 @@ def register(calibrate: argparse.ArgumentParser) -> None:
         "--strong-share", type=float, metavar="X", help="strong tokens over those of the strong model alone"
     )
     target.add_argument("--accuracy", type=float, metavar="X", help="share of right answers")
-    target.add_argument("--cost", type=float, metavar="X", help="per question, in the unit of the prices")
+    target.add_argument("--cost", type=float, metavar="X", help="per question, in dollars")
     calibrate.add_argument("--out", type=Path, required=True, metavar="FILE.json")
     calibrate.add_argument("--json", action="store_true", help="print the file instead of text")
     calibrate.set_defaults(run=_calibrate)
@@ -50,6 +50,8 @@ async def _calibrate(args: argparse.Namespace) -> int:
 
 
 def _words(saved: SavedCalibration, policy: str, path: Path) -> str:
+    from trim.reporting.money import dollars
+
     target, parameter, expected = saved.found.target, saved.found.parameter, saved.found.expected
     held_out, realised = saved.found.held_out, saved.found.held_out.realised
     kind = target.kind.replace("_", " ")
@@ -57,7 +59,7 @@ def _words(saved: SavedCalibration, policy: str, path: Path) -> str:
     return (
         f"{kind} {target.value:g}: --policy {path}, which is {policy} at {parameter.value:.4g} (95% CI "
         f"{parameter.low:.4g} to {parameter.high:.4g}, {parameter.count} questions)\n"
-        f"expected there: accuracy {expected.accuracy:.1%}{share}, cost {expected.cost:.3g} a question\n"
+        f"expected there: accuracy {expected.accuracy:.1%}{share}, {dollars(expected.cost)} a question\n"
         f"held out: found on half of the questions ({held_out.parameter:.4g}), the other {realised.count} have "
         f"{kind} {realised.value:.4g} (95% CI {realised.low:.4g} to {realised.high:.4g})"
     )

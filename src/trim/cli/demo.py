@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from trim.cli.options import DEMO_SEED, count
+from trim.cli.run_options import bar_of, quiet_option
 from trim.config.factory import open_backends
 from trim.experiments.demonstration import instructive_question
 from trim.experiments.sweep import EvaluationPlan
@@ -28,13 +29,14 @@ def register(demo: argparse.ArgumentParser) -> None:
     demo.description = _DESCRIPTION
     demo.add_argument("--questions", type=count, default=60, help="questions of the small evaluation (default: 60)")
     demo.add_argument("--out", type=Path, default=Path("trim-demo"), help="folder for the report (default: trim-demo)")
+    quiet_option(demo)
     demo.set_defaults(run=_demo)
 
 
 async def _demo(args: argparse.Namespace) -> int:
     from trim.config.settings import Config
     from trim.experiments.evaluation import evaluate
-    from trim.reporting.console import console, live, progress, summary
+    from trim.reporting.console import console, live, summary
     from trim.reporting.run_report import print_run, write_run
     from trim.tasks import load_task
 
@@ -62,7 +64,7 @@ async def _demo(args: argparse.Namespace) -> int:
         seed=DEMO_SEED,
     )
     # A second demo continues where the first one stopped.
-    run = await evaluate(plan, args.out, task=task, resume=(args.out / "run.json").exists(), bar=progress)
+    run = await evaluate(plan, args.out, task=task, resume=(args.out / "run.json").exists(), bar=bar_of(args))
     write_run(run)
     print_run(run)
     return 0

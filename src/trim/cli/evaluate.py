@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from trim.cli.options import DEMO_SEED, accept_option, config_option, configured, count, say_judge
+from trim.cli.run_options import announce, bar_of, preview_words, run_options
 from trim.errors import ConfigError
 from trim.policies.registry import listing
 
@@ -67,15 +69,15 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=count, default=2, help="of --engine ray, a CPU each (default: 2)")
     parser.add_argument("--address", help="of a running Ray cluster (default: the environment's, else this machine)")
     parser.add_argument("--json", action="store_true", help="print results.json instead of a table")
+    run_options(parser)
     config_option(parser)
     parser.set_defaults(run=_eval, resumable=True)
 
 
 async def _eval(args: argparse.Namespace) -> int:
-    from trim.experiments.evaluation import ClusterOptions, evaluate, replay_plan
+    from trim.experiments.evaluation import ClusterOptions, evaluate, preview, replay_plan
     from trim.experiments.recording import RecordSettings
     from trim.experiments.sweep import EvaluationPlan, names
-    from trim.reporting.console import progress
     from trim.reporting.run_report import print_run, write_run
     from trim.tasks import default_count
 
@@ -99,7 +101,18 @@ async def _eval(args: argparse.Namespace) -> int:
         plan = replay_plan(plan, args.replay, args.samples)
     say_judge(plan.config)
     cluster = ClusterOptions(args.workers, args.address) if args.engine == "ray" else None
-    run = await evaluate(plan, args.out, resume=args.resume, cluster=cluster, bar=progress)
+    if args.dry_run:
+        print(preview_words(await preview(plan, args.out, resume=args.resume)))
+        return 0
+    run = await evaluate(
+        plan,
+        args.out,
+        resume=args.resume,
+        cluster=cluster,
+        bar=bar_of(args),
+        announce=partial(announce, args),
+        max_cost=args.max_cost,
+    )
     if run.torn:
         print(f"trim: {run.torn}", file=sys.stderr)
     write_run(run)
@@ -107,6 +120,9 @@ async def _eval(args: argparse.Namespace) -> int:
         print((run.folder / "results.json").read_text("utf-8"), end="")
     else:
         print_run(run)
+    if run.stopped:
+        print(f"trim: {run.stopped}", file=sys.stderr)
+        return 2
     if run.all_failed:
         print(f"trim: {run.failures}; see error in {run.traces}", file=sys.stderr)
         return 1

@@ -240,15 +240,13 @@ def _estimate(prices: Prices, trace: Trace | None) -> dict[str, object]:
         role.value: {"prompt": 1000 * used.prompt_tokens, "completion": 1000 * used.completion_tokens}
         for role, used in trace.usage.items()
     }
-    unpriced = _unpriced(prices, trace)
-    return {"tokens": tokens, "cost": None if unpriced else 1000 * trace.cost, "unpriced": unpriced, "estimate": True}
+    cost = None if trace.cost is None else 1000 * trace.cost
+    return {"tokens": tokens, "cost": cost, "unpriced": _unpriced(prices, trace), "estimate": True}
 
 
 def _unpriced(prices: Prices, trace: Trace) -> list[str]:
     """The roles that were used and have no price."""
-    each = {Role.WEAK: prices.weak, Role.STRONG: prices.strong, Role.PRM: prices.prm}
-    used = [role for role, usage in trace.usage.items() if usage.prompt_tokens or usage.completion_tokens]
-    return [role.value for role in used if each[role].prompt == each[role].completion == 0]
+    return [role.value for role, price in prices.by_role.items() if price.of(trace.usage[role]) is None]
 
 
 def _print_estimate(prices: Prices, trace: Trace) -> None:
@@ -260,14 +258,14 @@ def _print_estimate(prices: Prices, trace: Trace) -> None:
             print(f"  {role.value:>6}  {about}{used.prompt_tokens:,} thousand tokens read{written}")
     if unpriced := _unpriced(prices, trace):
         print(f"    cost  unknown: no prices for {', '.join(unpriced)}")
-    else:
-        print(f"    cost  {1000 * trace.cost:.4g} in the unit of the prices")
+    elif trace.cost is not None:
+        print(f"    cost  ${1000 * trace.cost:.4g}")
 
 
 def _print_next(path: Path, config: Config, found: dict[str, Probe]) -> None:
     for role in (Role.WEAK, Role.STRONG):
         prices = config.roles()[role.value].prices
-        if prices.prompt == prices.completion == 0:
+        if prices.prompt is None or prices.completion is None:
             print(f"missing: [{role.value}] prices, without which costs are unknown")
     for role_name, probe in found.items():
         for note in probe.notes:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trim.cli.options import count
+from trim.cli.run_options import bar_of, quiet_option
 from trim.errors import ConfigError
 from trim.types import Price, Prices
 
@@ -77,6 +78,7 @@ def register(plan: argparse.ArgumentParser) -> None:
     plan.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     plan.add_argument("--resume", action="store_true", help="continue an interrupted plan")
     plan.add_argument("--json", action="store_true", help="print results.json instead of a table")
+    quiet_option(plan)
     plan.set_defaults(run=_plan, resumable=True)
 
 
@@ -110,7 +112,7 @@ def _prices(args: argparse.Namespace) -> Prices:
 
 async def _plan(args: argparse.Namespace) -> int:
     from trim.experiments.forecast import conclusion, forecast
-    from trim.reporting.console import console, progress
+    from trim.reporting.console import console
     from trim.reporting.frontier_plot import frontier
     from trim.reporting.png import write_png
     from trim.reporting.tables import points_table
@@ -122,7 +124,7 @@ async def _plan(args: argparse.Namespace) -> int:
         questions=args.questions,
         seed=args.seed,
         resume=args.resume,
-        bar=progress,
+        bar=bar_of(args),
     )
     found, title = run.operating_points(), f"simulated, {args.questions} questions"
     write_png(frontier(found, title), args.out / "frontier.png")

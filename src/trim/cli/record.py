@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from trim.cli.options import DEMO_SEED, accept_option, config_option, configured, count
+from trim.cli.run_options import bar_of, preview_words, run_options
 
 _DESCRIPTION = """\
 Records whole solutions of both models and the steps and scores that any
@@ -27,18 +29,26 @@ def register(record: argparse.ArgumentParser) -> None:
     record.add_argument("--samples", type=count, default=1, help="solutions of each question, as for trim eval")
     record.add_argument("--out", type=Path, required=True, metavar="DIR")
     accept_option(record)
+    run_options(record)
     config_option(record)
     record.set_defaults(run=_record)
 
 
 async def _record(args: argparse.Namespace) -> int:
-    from trim.experiments.recording import RecordSettings, record
-    from trim.reporting.console import progress
+    from trim.experiments.recording import RecordSettings, record, record_limit, record_preview
     from trim.tasks import default_count
 
     config, questions = configured(args), args.questions or default_count(args.task)
     about = RecordSettings.of(config, args.task, questions, args.seed, args.samples)
-    file = await record(config, args.out, about, accept=args.accept, bar=progress)
+    if args.dry_run:
+        print(preview_words(record_preview(config, about)))
+        return 0
+    limit = None if args.max_cost is None else record_limit(config, args.max_cost)
+    file = await record(config, args.out, about, accept=args.accept, bar=bar_of(args), limit=limit)
     with file.open("rb") as lines:
         print(f"{sum(1 for _ in lines)} steps and scores of {questions} questions: {file}")
+    if limit is not None and limit.reached:
+        words = f"stopped by --max-cost {limit.limit:g} at ${limit.spent:.6g}; the same command goes on"
+        print(f"trim: {words}, and --max-cost counts anew", file=sys.stderr)
+        return 2
     return 0

@@ -45,7 +45,7 @@ def register(solve: argparse.ArgumentParser) -> None:
     )
     solve.add_argument("--parameter", type=float, help="of the policy (default: the configured or its own)")
     solve.add_argument("--max-strong-tokens", type=amount, help="hard cap on the strong model's tokens")
-    solve.add_argument("--max-cost", type=money, help="cap on the cost of strong calls, in the unit of the prices")
+    solve.add_argument("--max-cost", type=money, help="cap on the cost of the question, in dollars")
     solve.add_argument("--seed", type=int, default=0)
     solve.add_argument("--json", action="store_true", help="print the trace as JSON")
     config_option(solve)
@@ -55,6 +55,7 @@ def register(solve: argparse.ArgumentParser) -> None:
 async def _solve(args: argparse.Namespace) -> int:
     from trim.reporting.console import console, live, summary
     from trim.tasks.final_answers import final_answer
+    from trim.tasks.shipped_questions import note_on
     from trim.traces import to_json
 
     question = _question(args.question)
@@ -65,6 +66,8 @@ async def _solve(args: argparse.Namespace) -> int:
     async with open_backends(config) as backends:
         if policy.uses_scores:
             say_judge(config)
+        if note := note_on(question.text, (backends.weak.identity, backends.strong.identity)):
+            print(f"trim: {note}", file=sys.stderr)
         router = backends.router(policy, budget=replace(backends.spec.budget, **given))
         if args.json:
             trace = await router.route(question, seed=args.seed)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trim.cli.options import accept_option
+from trim.cli.run_options import bar_of, quiet_option
 from trim.errors import ConfigError
 from trim.policies.registry import saved_by
 from trim.training.trackers import TRACKERS
@@ -89,6 +90,7 @@ def register(train: argparse.ArgumentParser) -> None:
         help="log there too; needs the package of that name",
     )
     train.add_argument("--json", action="store_true", help="print what was reached as JSON")
+    quiet_option(train)
     train.set_defaults(run=_train, resumable=True)
 
 
@@ -118,7 +120,6 @@ def _actions(text: str) -> tuple[Action, ...]:
 async def _train(args: argparse.Namespace) -> int:
     from trim.config.loading import load_config
     from trim.experiments.policy_training import SIMULATED, TrainingPlan, real_sizes, train_policy
-    from trim.reporting.console import progress
     from trim.reporting.png import write_png
     from trim.reporting.training_plots import best, curves, read_metrics
 
@@ -140,7 +141,7 @@ async def _train(args: argparse.Namespace) -> int:
         concurrency=args.concurrency,
         accept=args.accept,
     )
-    alone = await train_policy(plan, args.out, resume=args.resume, tracker=args.track, bar=progress)
+    alone = await train_policy(plan, args.out, resume=args.resume, tracker=args.track, bar=bar_of(args))
     rows = read_metrics(args.out / "metrics.jsonl")
     write_png(curves(rows, alone.tokens), args.out / "curves.png")
     reached = best(rows)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from trim.config.judges import judge_for
 from trim.config.policy import choose
 from trim.config.specs import RunSpec, generator_spec, judge_spec
+from trim.errors import ConfigError
 from trim.routing.limits import Limits, OnError
 from trim.steps import Separator, StepFormat
-from trim.types import Budget, Price, Prices, Role, Sampling
+from trim.types import Budget, Prices, Role, Sampling
 
 if TYPE_CHECKING:
     from trim.config.settings import Config
@@ -26,9 +27,10 @@ def resolve(config: Config) -> RunSpec:
         ConfigError: the calibrated policy that it names cannot be read, or is for other models.
     """
     g, budget, policy, judge = config.generation, config.budget, choose(config), judge_for(config)
-    weak, strong, prm = (
-        Price(p.prompt, p.completion, p.cached) for p in (config.weak.prices, config.strong.prices, judge.prices)
-    )
+    prices = Prices(config.weak.prices.known(), config.strong.prices.known(), judge.prices.known())
+    limits = (budget.max_cost, config.serve.spend_per_hour, config.serve.spend_per_day, *config.serve.spend_targets())
+    if prices.missing and any(limit is not None for limit in limits):
+        raise ConfigError(f"limits in dollars need every price, and {prices.missing[0]} is not set (0 is a price)")
     return RunSpec(
         weak=generator_spec(config.weak, Role.WEAK),
         strong=generator_spec(config.strong, Role.STRONG),
@@ -39,7 +41,7 @@ def resolve(config: Config) -> RunSpec:
         sampling=Sampling(g.temperature, g.top_p, g.top_k, g.max_step_tokens),
         limits=Limits(g.max_steps or Limits().max_steps, g.max_drafts, g.lookahead),
         budget=Budget(budget.max_strong_tokens, budget.max_cost),
-        prices=Prices(weak, strong, prm),
+        prices=prices,
         on_error=_on_error(config),
     )
 

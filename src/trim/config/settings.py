@@ -39,7 +39,7 @@ from trim.plugins import BACKENDS, SCORERS, ExtensionPoint, is_reference
 from trim.policies.registry import check
 from trim.policies.spec import PolicySpec
 from trim.scoring.registry import JUDGES, takers
-from trim.types import Role
+from trim.types import Price, Prices, Role
 
 __all__ = [
     "BudgetSettings",
@@ -151,18 +151,32 @@ class _Table(type):
 
 @dataclass(frozen=True, config=_TABLE)
 class PriceSettings(metaclass=_Table):
-    """What tokens of a role cost, in money per million tokens; any unit, the same for all roles."""
+    """What tokens of a role cost, in dollars per million tokens. A price that is not set is not known, and neither is
+    the cost of what has it; 0 is a price.
+    """
 
-    prompt: Number = Field(default=0.0, ge=0, allow_inf_nan=False, description="Price of a million prompt tokens.")
-    completion: Number = Field(
-        default=0.0, ge=0, allow_inf_nan=False, description="Price of a million completion tokens."
+    prompt: Number | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Dollars for a million prompt tokens. Without it: not known, and so is what they cost.",
+    )
+    completion: Number | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Dollars for a million completion tokens. Without it: not known, and so is what they cost.",
     )
     cached: Number | None = Field(
         default=None,
         ge=0,
         allow_inf_nan=False,
-        description="Price of a million prompt tokens that a prefix cache held. Without it: the same as prompt.",
+        description="Dollars for a million prompt tokens that a prefix cache held. Without it: the same as prompt.",
     )
+
+    def known(self) -> Price:
+        """The prices that are set."""
+        return Price(self.prompt, self.completion, self.cached)
 
 
 # Keys that models and the judge share.
@@ -340,7 +354,9 @@ class BudgetSettings(metaclass=_Table):
         default=None, ge=0, description="Tokens that the strong model may write for one question. Without it: no cap."
     )
     max_cost: Number | None = Field(
-        default=None, ge=0, description="What one question may cost, in the unit of the prices. Without it: no cap."
+        default=None,
+        ge=0,
+        description="What one question may cost, in dollars; needs the prices of every role. Without it: no cap.",
     )
 
 
@@ -447,6 +463,11 @@ class ServeSettings(metaclass=_Table):
     )
     record: Text = Field(default="", description="Folder for traces. Empty: none are written.")
     record_mb: Number = Field(default=64.0, gt=0, description="Megabytes at which a new trace file is begun.")
+    recent_requests: Flag = Field(
+        default=False,
+        description="Whether a gateway without keys shows everybody everybody's latest questions and the spend, at "
+        "`/v1/trim/recent` and on its page. With keys, each key sees its own.",
+    )
     log_questions: Flag = Field(default=False, description="Whether questions are written into the log.")
     breaker_failures: Whole = Field(
         default=5, ge=0, description="Failures in a row that open a backend's circuit: it is not asked for a while."
@@ -511,7 +532,8 @@ class Config(metaclass=_Table):
         if serve.spend_targets() and serve.target_strong_share is not None:
             words = "the policy's parameter can hold this or target_strong_share, not both"
             raise broken_rule(words, "serve", target)
-        if serve.spend_targets() and not self.strong.prices.completion > 0:
+        self._check_money()
+        if serve.spend_targets() and not self.strong.prices.completion:
             raise broken_rule("a target spend needs [strong.prices] completion", "serve", target)
         if serve.pass_through:
             self._check_pass_through()
@@ -608,6 +630,19 @@ class Config(metaclass=_Table):
         if self.budget.max_cost is not None:
             words = "it cannot be held to [budget] max_cost; use max_strong_tokens"
             raise broken_rule(words, "serve", "pass_through")
+
+    def _check_money(self) -> None:
+        """A limit in dollars cannot be held where a price is not known."""
+        limits = [
+            (table, key)
+            for table, settings in (("budget", self.budget), ("serve", self.serve))
+            for key in ("max_cost", "spend_per_hour", "spend_per_day", "target_spend_per_hour", "target_spend_per_day")
+            if vars(settings).get(key) is not None
+        ]
+        models = Prices(self.weak.prices.known(), self.strong.prices.known(), Price(0.0))  # the judge's: in `resolve`
+        if limits and models.missing:
+            words = f"it needs every price, and {models.missing[0]} is not set (0 is a price)"
+            raise broken_rule(words, *limits[0])
 
     def _check_policy(self) -> None:
         """Whether there is such a policy with such a parameter; what files hold is seen when they are opened."""

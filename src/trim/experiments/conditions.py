@@ -19,17 +19,8 @@ Conditions = dict[str, object]
 """JSON values, in tables."""
 
 _HARMLESS = (
-    "backend",
-    "model",
-    "base_url",
-    "api_key_env",
-    "api_key",
-    "timeout",
-    "retries",
-    "role",
-    "slots",
-    "threads",
-    "headers",
+    *("backend", "model", "base_url", "api_key_env", "timeout", "retries", "role", "api_key"),
+    *("slots", "threads", "headers"),
 )
 """Of a model's settings: what its identity says already, and what changes no result."""
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from math import fsum, isnan
 from pathlib import Path
 
 from trim.atomic import write_bytes
@@ -14,9 +16,11 @@ from trim.config.specs import identities
 from trim.errors import ConfigError
 from trim.experiments.conditions import conditions
 from trim.experiments.folder_owner import owned
+from trim.experiments.preview import Preview, by_what_is_there, has_run
 from trim.experiments.ray_cluster import Cluster
 from trim.experiments.recording import RecordSettings
-from trim.experiments.run import ProgressBar, Run, Settings, no_bar
+from trim.experiments.run import Outlook, ProgressBar, Run, Settings, no_bar
+from trim.experiments.spend_limit import SpendLimit
 from trim.experiments.sweep import EvaluationPlan, open_points
 from trim.policies import PolicySpec
 from trim.tasks import Task, load_task, located
@@ -38,6 +42,8 @@ async def evaluate(
     resume: bool = False,
     cluster: ClusterOptions | None = None,
     bar: ProgressBar = no_bar,
+    announce: Callable[[Outlook], None] = lambda outlook: None,
+    max_cost: float | None = None,
 ) -> Run:
     """Solve every question at every operating point; traces and results are in the folder afterwards.
 
@@ -48,6 +54,8 @@ async def evaluate(
         resume: continue with what is in the folder.
         cluster: Ray workers that solve the questions; None: this process.
         bar: shows how many solutions there are.
+        announce: of a long run, told how long it takes and what it costs once that is measured.
+        max_cost: dollars that all of the run may cost, earlier parts included. `Run.stopped` says when it was reached.
 
     Raises:
         ConfigError: the plan names something that is not there, or the folder holds another run.
@@ -79,6 +87,7 @@ async def evaluate(
             remote = Cluster(partial(open_points, plan), workers=cluster.workers, address=cluster.address)
             stack.push_async_callback(remote.aclose)
             points = remote.points(points)
+        limit = None if max_cost is None else _limit(plan, run, max_cost)
         with bar(len(points) * plan.questions * plan.samples) as advance:
             await run.add(
                 points,
@@ -86,9 +95,59 @@ async def evaluate(
                 task,
                 concurrency=plan.concurrency,
                 progress=advance,
+                announce=announce,
+                limit=limit,
             )
+    if limit is not None and limit.reached:
+        run.stopped = _stopped(run, limit, len(points))
     run.write_results()
     return run
+
+
+async def preview(plan: EvaluationPlan, folder: Path, *, resume: bool = False) -> Preview:
+    """What `evaluate` would do with these arguments. No model is asked, and nothing is written.
+
+    Raises:
+        ConfigError: the plan names something that is not there, or the folder holds a run.
+    """
+    run = Run.open(folder) if has_run(folder) else None
+    if run is not None and not resume:
+        raise ConfigError(f"{folder} holds a run already: --resume continues it, or choose another --out")
+    async with AsyncExitStack() as stack:
+        task = load_task(plan.task)
+        stack.callback(task.close)
+        plan = replace(plan, config=plan.config.instructed(task.instruction), record=None)
+        points = await stack.enter_async_context(open_points(plan, task))
+    tallies = [] if run is None else [run.tallies[k] for p in points if (k := (p.policy, p.parameter)) in run.tallies]
+    done = sum(len(tally.questions) for tally in tallies)
+    missing = resolve(plan.config).prices.missing
+    models = tuple(f"{role}: {name}" for role, name in identities(plan.config).items())
+    about = Preview("solutions", len(points), plan.questions, plan.samples, done, models, missing[0] if missing else "")
+    if not done:
+        return about
+    calls, seconds, cost = by_what_is_there(tallies, about.to_go, plan.concurrency)
+    return replace(about, measured=done, calls=calls, seconds=seconds, cost=cost)
+
+
+def _limit(plan: EvaluationPlan, run: Run, dollars: float) -> SpendLimit:
+    """A limit on what a run may cost, of which earlier parts have used some."""
+    spec = resolve(plan.config)
+    if missing := spec.prices.missing:
+        raise ConfigError(f"--max-cost needs every price, and {missing[0]} is not set (0 is a price)")
+    if plan.replay is not None:
+        raise ConfigError("a replay asks no model: leave out --max-cost")
+    spent = fsum(tally.measured.cost or 0.0 for tally in run.tallies.values())
+    highest = max((cost for tally in run.tallies.values() for cost in tally.cost if not isnan(cost)), default=0.0)
+    return SpendLimit(dollars, spent, highest, spec.budget.max_cost)
+
+
+def _stopped(run: Run, limit: SpendLimit, points: int) -> str:
+    done = sum(len(tally.questions) for tally in run.tallies.values())
+    solutions = points * run.settings.questions * run.settings.samples
+    return (
+        f"stopped by --max-cost {limit.limit:g} at ${limit.spent:.6g}: {done} of {solutions} solutions are done; "
+        f"continue with a higher one and --out {run.folder} --resume"
+    )
 
 
 def replay_plan(plan: EvaluationPlan, record: Path, samples: int | None) -> EvaluationPlan:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date
+from math import isnan
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -33,7 +34,7 @@ _FEWEST = 40  # questions
 
 @dataclass(frozen=True)
 class Target:
-    """What to reach, a mean over questions: strong share in [0, 1], accuracy, or cost per question in prices' unit."""
+    """What to reach, a mean over questions: strong share in [0, 1], accuracy, or cost per question in dollars."""
 
     kind: Kind
     value: float
@@ -46,7 +47,7 @@ class Figures:
     accuracy: float
     strong_tokens: float
     strong_share: float | None
-    cost: float
+    cost: float | None  # dollars; None: a price is not known
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,8 @@ def calibrate(tallies: Tallies, policy: str, target: Target) -> Calibration:
     table = _Table.of(tallies, policy, target.kind)
     all_questions = np.arange(table.questions)
     wanted = table.figure(target.kind, all_questions)
+    if np.isnan(wanted).any():
+        raise ConfigError("the traces do not know their cost: set the prices of every role and run trim eval again")
     if not wanted.min() <= target.value <= wanted.max():
         raise ConfigError(
             f"{target.kind.replace('_', ' ')} {target.value:g} is out of reach: the points of {policy} go from "
@@ -162,12 +165,12 @@ def calibrate(tallies: Tallies, policy: str, target: Target) -> Calibration:
     figures = {
         kind: table.at(parameter.value, table.figure(kind, all_questions)) for kind in ("accuracy", "tokens", "cost")
     }
-    share = figures["tokens"] / table.full if table.full else None
+    share, cost = figures["tokens"] / table.full if table.full else None, figures["cost"]
     return Calibration(
         policy=policy,
         target=target,
         parameter=parameter,
-        expected=Figures(figures["accuracy"], figures["tokens"], share, figures["cost"]),
+        expected=Figures(figures["accuracy"], figures["tokens"], share, None if isnan(cost) else cost),
         held_out=_check(table, target, rng),
     )
 

@@ -18,18 +18,21 @@ from trim.atomic import write_json
 from trim.backends.replay_cache import FILE, Record, RecordedGenerator, RecordedJudge
 from trim.baselines.step_level.take_over import TakeOver
 from trim.config.factory import Backends, open_backends
+from trim.config.resolution import resolve
 from trim.config.settings import Config
 from trim.config.specs import identities
 from trim.errors import ConfigError
 from trim.experiments.conditions import check_same, differences, of_record
 from trim.experiments.folder_owner import owned
+from trim.experiments.preview import Preview
 from trim.experiments.run import ProgressBar, no_bar
+from trim.experiments.spend_limit import SpendLimit
 from trim.json_files import read_as
 from trim.policies import AlwaysStrong, AlwaysWeak, Threshold
 from trim.seeding import sample_seeds
 from trim.steps import MARKED
 from trim.tasks import load_task, located
-from trim.types import Action, Question, Role
+from trim.types import Action, Question, Role, Usage
 
 _AT_ONCE = 16  # questions
 _LOWEST = 1e-9  # a threshold that keeps every draft with a score above 0
@@ -126,7 +129,13 @@ async def open_recording(
 
 
 async def record(
-    config: Config, folder: Path, about: RecordSettings, *, accept: Collection[str] = (), bar: ProgressBar = no_bar
+    config: Config,
+    folder: Path,
+    about: RecordSettings,
+    *,
+    accept: Collection[str] = (),
+    bar: ProgressBar = no_bar,
+    limit: SpendLimit | None = None,
 ) -> Path:
     """Explore every question of a task (see `explore`), going on where an earlier call was interrupted.
 
@@ -136,6 +145,7 @@ async def record(
         about: task, questions, seed and samples.
         accept: keys of `run.json` that may differ from those of the folder's earlier part.
         bar: shows how many questions there are.
+        limit: on what this call may cost; where it is `reached`, the rest is left for another call.
 
     Returns:
         The file of steps and scores.
@@ -147,16 +157,55 @@ async def record(
         async with open_recording(config, folder, about, accept=accept) as backends:
             with bar(about.questions) as advance:
 
+                async def solve(question: Question) -> None:
+                    for seed in sample_seeds(about.seed, about.samples):
+                        await explore(backends, question, seed, task.form.answer)
+                    advance("recorded")
+
                 async def worker() -> None:
                     for question in questions:
-                        for seed in sample_seeds(about.seed, about.samples):
-                            await explore(backends, question, seed, task.form.answer)
-                        advance("recorded")
+                        if limit is None:
+                            await solve(question)
+                            continue
+                        async with limit.solution() as costs:
+                            if limit.reached:
+                                return
+                            await solve(question)
+                            costs.append(_asked(backends) - limit.spent)
 
                 await asyncio.gather(*(worker() for _ in range(min(_AT_ONCE, about.questions))))
     finally:
         task.close()
     return folder / FILE
+
+
+def _asked(backends: Backends) -> float:
+    """What the models behind a record were asked for, in dollars."""
+    used = {role: Usage() for role in Role}
+    for role, model in ((Role.WEAK, backends.weak), (Role.STRONG, backends.strong), (Role.PRM, backends.prm)):
+        behind = model.model if isinstance(model, RecordedGenerator | RecordedJudge) else model
+        if behind is not None:
+            used[role] = behind.usage
+    return backends.spec.prices.of(used) or 0.0
+
+
+def record_limit(config: Config, dollars: float) -> SpendLimit:
+    """A limit on what the asking of these models costs.
+
+    Raises:
+        ConfigError: a price is not known.
+    """
+    if missing := resolve(config).prices.missing:
+        raise ConfigError(f"--max-cost needs every price, and {missing[0]} is not set (0 is a price)")
+    return SpendLimit(dollars)
+
+
+def record_preview(config: Config, about: RecordSettings) -> Preview:
+    """What `record` would do, of a new folder. No model is asked, and nothing is written."""
+    models = tuple(f"{role}: {name}" for role, name in about.models.items())
+    missing = resolve(config).prices.missing
+    things = "recorded questions (both models alone, and what any threshold comes by)"
+    return Preview(things, 1, about.questions, about.samples, 0, models, missing[0] if missing else "")
 
 
 def without_lookahead(config: Config) -> Config:

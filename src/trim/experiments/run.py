@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
+from math import fsum, isnan
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
@@ -17,6 +20,7 @@ from trim import plugins
 from trim.atomic import write_json
 from trim.errors import ConfigError, TaskError, TraceError
 from trim.experiments.conditions import check_same, differences
+from trim.experiments.spend_limit import SpendLimit, real_cost
 from trim.json_files import read_as
 from trim.metrics.curve_summary import Summary, summarise
 from trim.metrics.operating_point import OperatingPoint, measured_points, operating_points, point_name
@@ -27,6 +31,8 @@ from trim.seeding import sample_seeds
 from trim.tasks import Task
 from trim.traces import TraceWriter, question_from_json, question_to_json, read_traces
 from trim.types import Question, Trace
+
+_MEASURED = 10  # one in so many solutions of a point at most, before the run is announced
 
 Progress = Callable[[str], None]
 """Called with a name for each thing that is done, such as a point's label for each of its solutions."""
@@ -98,6 +104,34 @@ class Settings:
             raise ConfigError(f"{path} was not written by trim eval ({error}): choose another --out") from None
 
 
+@dataclass(frozen=True)
+class Outlook:
+    """What is ahead of a run, as far as its first solutions tell.
+
+    Args:
+        points: operating points of the run.
+        solutions: that are to be made.
+        seconds: they will take.
+        cost: in dollars; None: not known.
+    """
+
+    points: int
+    solutions: int
+    seconds: float
+    cost: float | None
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the solving of all points has in common."""
+
+    task: Task
+    writer: TraceWriter
+    concurrency: int
+    progress: Progress
+    limit: SpendLimit | None
+
+
 class Run:
     """A folder with `run.json`, `traces.jsonl` and `results.json`.
 
@@ -117,6 +151,7 @@ class Run:
         self.traces = folder / "traces.jsonl"
         self.tallies: dict[tuple[str, float | None], Tally] = {}
         self.torn = ""
+        self.stopped = ""  # why the run ended early, in a sentence
         self._texts: dict[str, int] = {}  # question id -> hash of its text, of what was there
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -188,9 +223,20 @@ class Run:
         *,
         concurrency: int = 64,
         progress: Progress = lambda name: None,
+        announce: Callable[[Outlook], None] = lambda outlook: None,
+        limit: SpendLimit | None = None,
     ) -> None:
         """Solve every question at every point, as many samples of it as the settings say, skipping what is there. What
         is done when an error comes stays.
+
+        Args:
+            points: policies at parameters.
+            questions: read again for every point.
+            task: grades.
+            concurrency: questions at the same time.
+            progress: told of every solution.
+            announce: of a long run, told what is ahead once a few solutions of some points are measured.
+            limit: on what the run may cost; where it is `reached`, the rest is left for another time.
 
         Raises:
             BackendError: a model failed and the router's `on_error` says raise.
@@ -203,21 +249,53 @@ class Run:
             with TraceWriter(self.traces) as writer:
                 self.torn = str(writer.torn or "")
                 for point in points:
-                    waiting = self._waiting(point, spool, progress)
-                    await self._solve_all(point, waiting, task, writer, concurrency=concurrency, progress=progress)
+                    for _ in range(self.done(point)):
+                        progress(point.label)
+                work = _Work(task, writer, concurrency, progress, limit)
+                await self._measure(points, spool, work, announce)
+                for point in points:
+                    await self._solve_all(point, self._waiting(point, spool), work)
 
-    def _waiting(self, point: Point, spool: IO[str], progress: Progress) -> Iterator[tuple[Question, int]]:
+    def done(self, point: Point) -> int:
+        """Solutions that there are of a point."""
+        return len(self.tallies.get((point.policy, point.parameter), Tally()).questions)
+
+    async def _measure(
+        self, points: Sequence[Point], spool: IO[str], work: _Work, announce: Callable[[Outlook], None]
+    ) -> None:
+        """Solve a few questions of the first, the middle and the last point, and announce what is ahead."""
+        if not points:
+            return
+        each = self.settings.questions * self.settings.samples
+        few = min(work.concurrency, each // _MEASURED)
+        chosen = {point.label: point for point in (points[0], points[len(points) // 2], points[-1])}
+        chosen = {label: point for label, point in chosen.items() if self.done(point) + few < each} if few else {}
+        seconds, costs = [], []
+        for point in chosen.values():
+            before, started, known = self.done(point), time.monotonic(), self.cost(point)
+            await self._solve_all(point, islice(self._waiting(point, spool), few), work)
+            if count := self.done(point) - before:
+                seconds.append((time.monotonic() - started) / count)
+                costs.append((self.cost(point) - known) / count)
+        left = sum(each - self.done(point) for point in points)
+        if seconds and left > 0:
+            cost = sum(costs) / len(costs)
+            announce(
+                Outlook(len(points), left, left * sum(seconds) / len(seconds), None if isnan(cost) else left * cost)
+            )
+
+    def cost(self, point: Point) -> float:
+        """What the solutions of a point cost so far, in dollars; nan: not known."""
+        return fsum(self.tallies.get((point.policy, point.parameter), Tally()).cost)
+
+    def _waiting(self, point: Point, spool: IO[str]) -> Iterator[tuple[Question, int]]:
         """Questions and seeds of which there is no solution yet."""
         tally = self.tallies.get((point.policy, point.parameter), Tally())
         done = set(zip(tally.questions, tally.seeds, strict=True))
         spool.seek(0)
         for line in spool:
             question = question_from_json(json.loads(line))
-            for seed in self.settings.seeds:
-                if (question.id, seed) in done:
-                    progress(point.label)
-                else:
-                    yield question, seed
+            yield from ((question, seed) for seed in self.settings.seeds if (question.id, seed) not in done)
 
     def _check_questions(self, questions: Iterable[Question], spool: IO[str]) -> None:
         """Before anything is paid for, as a trace is found again by its question's id. Writes one line a question."""
@@ -231,30 +309,35 @@ class Run:
                 words = f"question {question.id!r} has another text or reference there"
                 raise ConfigError(f"{self.folder} holds another run: {words}")
 
-    async def _solve_all(
-        self,
-        point: Point,
-        waiting: Iterator[tuple[Question, int]],
-        task: Task,
-        writer: TraceWriter,
-        *,
-        concurrency: int,
-        progress: Progress,
-    ) -> None:
+    async def _solve_all(self, point: Point, waiting: Iterator[tuple[Question, int]], work: _Work) -> None:
+        limit, task = work.limit, work.task
+
+        async def solve(question: Question, seed: int) -> Trace:
+            trace = await point.solver.route(question, seed=seed)
+            with plugins.running(f"task {task.name}"):
+                answer = None if trace.failed else task.answer(trace.said)
+                right = not trace.failed and await asyncio.to_thread(task.right, answer, question)
+            trace = replace(trace, answer=answer, correct=right, policy=point.policy, parameter=point.parameter)
+            work.writer.append(trace)
+            self._count(trace)
+            work.progress(point.label)
+            return trace
+
         async def worker() -> None:
             for question, seed in waiting:
-                trace = await point.solver.route(question, seed=seed)
-                with plugins.running(f"task {task.name}"):
-                    answer = None if trace.failed else task.answer(trace.said)
-                    right = not trace.failed and await asyncio.to_thread(task.right, answer, question)
-                trace = replace(trace, answer=answer, correct=right, policy=point.policy, parameter=point.parameter)
-                writer.append(trace)
-                self._count(trace)
-                progress(point.label)
+                if limit is None:
+                    await solve(question, seed)
+                    continue
+                async with limit.solution() as costs:
+                    if limit.reached:
+                        return
+                    costs.append(real_cost(await solve(question, seed)))
 
+        if limit is not None:
+            limit.begin_point()
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(concurrency):
+                for _ in range(work.concurrency):
                     group.create_task(worker())
         except BaseExceptionGroup as failures:
             first = failures.exceptions[0]

@@ -73,25 +73,25 @@ def break_down(traces: Iterable[Trace], wanted: set[Key], labeller: Labeller | N
         traces: of a run.
         wanted: operating points to look at.
         labeller: which steps are right, if the task has a rule; drafts behind a wrong step are left out, since there
-            is no rule any more for which of them are right.
+            is no rule any more for which of them are right. A draft that several policies got is counted once.
     """
     points: dict[Key, Breakdown] = {}
-    scores: list[float] = []
-    rights: list[bool] = []
+    scored: dict[tuple[str, ...], tuple[float, bool]] = {}
     for trace in traces:
         key = (trace.policy, trace.parameter)
         if key not in wanted:
             continue
         points.setdefault(key, Breakdown()).add(trace)
         if labeller is not None and trace.policy not in _OTHER_JUDGES:
-            for score, right in _scored_drafts(trace, labeller):
-                scores.append(score)
-                rights.append(right)
-    return RunBreakdown(points, reliability(Points(np.array(scores, float), np.array(rights, float))))
+            scored.update(_scored_drafts(trace, labeller))
+    scores, rights = (np.array([each[i] for each in scored.values()], float) for i in (0, 1))
+    return RunBreakdown(points, reliability(Points(scores, rights)))
 
 
-def _scored_drafts(trace: Trace, labeller: Labeller) -> Iterator[tuple[float, bool]]:
-    """Scores of the drafts of a solution that follow right steps only, and whether each is right."""
+def _scored_drafts(trace: Trace, labeller: Labeller) -> Iterator[tuple[tuple[str, ...], tuple[float, bool]]]:
+    """Scores of the drafts of a solution that follow right steps only, and whether each is right. Each is named by its
+    question, the steps before it and its text: the same draft of several policies or samples has one score.
+    """
     kept: list[str] = []
     for decision in trace.decisions:
         drafts = [(draft.step.content, draft.score) for draft in decision.rejected]
@@ -99,7 +99,7 @@ def _scored_drafts(trace: Trace, labeller: Labeller) -> Iterator[tuple[float, bo
             drafts.append((decision.step.content, decision.score))
         for text, score in drafts:
             if score is not None:
-                yield score, labeller(trace.question, (*kept, text))[-1]
+                yield (trace.question.id, *kept, text), (score, labeller(trace.question, (*kept, text))[-1])
         kept.append(decision.step.content)
         if not labeller(trace.question, kept)[-1]:
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import nan
 
 import numpy as np
 
@@ -17,6 +18,9 @@ LEVELS = (50, 80, 95)
 """PGR in percent at which CPT is given."""
 BUDGETS = (10, 15, 20, 25, 30)
 """Strong shares in percent at which budgeted accuracy is given."""
+
+
+_UNKNOWN = Estimate(nan, nan, nan, 0)
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Summary:
         delta_ibc_best: the same of the best point.
         budgeted_accuracy: by strong share in percent: the best accuracy for that much or less.
         aiq: area under the non-decreasing convex hull of accuracy over strong share 0 to 1 (RouterBench).
-        cost_per_correct: the total cost of a correct answer at CPT95, in the unit of the prices.
+        cost_per_correct: the total cost of a correct answer at CPT95, in dollars; nan: a price is not known.
     """
 
     policy: str
@@ -112,5 +116,7 @@ def _summary(policy: str, means: Means, points: list[int]) -> Summary:
         delta_ibc_best=estimate(best_lift(share[:, points], pgr[:, points])),
         budgeted_accuracy={budget: estimate(best_within(accuracy, budget / 100)) for budget in BUDGETS},
         aiq=estimate(area(hull(accuracy))),
-        cost_per_correct=estimate(np.where(reached & (solved > 0), cost / np.maximum(solved, 1e-9), np.inf)),
+        cost_per_correct=_UNKNOWN
+        if np.isnan(means.cost[0, [0, *points]]).any()
+        else estimate(np.where(reached & (solved > 0), cost / np.maximum(solved, 1e-9), np.inf)),
     )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from math import fsum
+from dataclasses import dataclass
+from math import fsum, isnan
 
 import numpy as np
 
 from trim.metrics.tally import Tally
+from trim.policies.registry import Need, known
 from trim.stats import proportion
+
+_RANDOM = ("random", "random-query")
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,8 @@ class OperatingPoint:
     discarded_weak_tokens: float
     strong_calls: float
     prm_calls: float
-    cost: float
-    cost_per_correct: float | None  # None: nothing was answered correctly
+    cost: float | None  # dollars; None: a role that was used has no known price
+    cost_per_correct: float | None  # None: nothing was answered correctly, or the cost is not known
     seconds_p50: float
     seconds_p95: float
     questions: int
@@ -52,7 +55,7 @@ class MeasuredPoint:
 
     policy: str
     parameter: float | None
-    cost: float
+    cost: float | None
     weak_tokens: float
     strong_tokens: float
     prm_tokens: float
@@ -65,7 +68,11 @@ def measured_points(tallies: Mapping[tuple[str, float | None], Tally]) -> list[M
         MeasuredPoint(
             policy,
             parameter,
-            **{name: total / len(counted.right) for name, total in asdict(counted.measured).items()},
+            None if counted.measured.cost is None else counted.measured.cost / len(counted.right),
+            counted.measured.weak_tokens / len(counted.right),
+            counted.measured.strong_tokens / len(counted.right),
+            counted.measured.prm_tokens / len(counted.right),
+            counted.measured.cached_tokens / len(counted.right),
         )
         for (policy, parameter), counted in tallies.items()
         if counted.right
@@ -90,7 +97,8 @@ def operating_points(tallies: Mapping[tuple[str, float | None], Tally]) -> list[
             continue
         solved = proportion(counted.right, counted.questions)
         strong_tokens = float(np.mean(counted.strong_tokens))
-        cost = fsum(counted.cost) / solved.count  # the same sum in whatever order solutions were done
+        mean = fsum(counted.cost) / solved.count  # the same sum in whatever order solutions were done
+        cost = None if isnan(mean) else mean
         weak_tokens, discarded, strong_calls, prm_calls, prm_tokens = (total / solved.count for total in counted.sums)
         median, slow = np.percentile(counted.seconds, (50, 95))
         points.append(
@@ -108,7 +116,7 @@ def operating_points(tallies: Mapping[tuple[str, float | None], Tally]) -> list[
                 prm_calls=prm_calls,
                 prm_tokens=prm_tokens,
                 cost=cost,
-                cost_per_correct=cost / solved.value if solved.value > 0 else None,
+                cost_per_correct=cost / solved.value if cost is not None and solved.value > 0 else None,
                 seconds_p50=float(median),
                 seconds_p95=float(slow),
                 questions=len(set(counted.questions)),
@@ -118,6 +126,28 @@ def operating_points(tallies: Mapping[tuple[str, float | None], Tally]) -> list[
             )
         )
     return points
+
+
+def best_point(points: Sequence[OperatingPoint]) -> OperatingPoint | None:
+    """What a run has to show: of the policies that can be used anywhere, the cheapest point that recovers 95% of the
+    gap, else the one that recovers most. Random choice counts where there is nothing else, the two ends never.
+    """
+    routed = [p for p in points if p.pgr is not None and p.strong_share is not None and _is_usable(p.policy)]
+    routed = [p for p in routed if p.policy not in _RANDOM] or routed
+    if good := [p for p in routed if (p.pgr or 0.0) >= 0.95]:
+        return min(good, key=_spent)
+    return max(routed, key=lambda p: (p.pgr or 0.0, -_spent(p)), default=None)
+
+
+def _spent(point: OperatingPoint) -> float:
+    return (point.strong_share or 0.0) if point.cost is None else point.cost
+
+
+def _is_usable(policy: str) -> bool:
+    """Not an end, and not one that needs to know which steps or answers are right."""
+    family = known(policy)
+    knows = family is not None and (Need.STEP_LABELS in family.needs or family.name == "oracle-query")
+    return not policy.startswith("always-") and not knows
 
 
 def cheapest(points: Sequence[OperatingPoint], policy: str, pgr: float) -> OperatingPoint | None:

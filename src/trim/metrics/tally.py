@@ -6,18 +6,19 @@ import sys
 from array import array
 from collections.abc import MutableSequence, Sequence
 from dataclasses import dataclass, field
+from math import nan
 
 import numpy as np
 
 from trim.stats import FloatArray
-from trim.types import Role, Trace
+from trim.types import Prices, Role, Trace
 
 
 @dataclass(slots=True)
 class Measured:
     """What the requests of some solutions really took: it depends on timing, and on what ran before."""
 
-    cost: float = 0.0
+    cost: float | None = 0.0
     weak_tokens: int = 0
     strong_tokens: int = 0
     prm_tokens: int = 0
@@ -26,7 +27,7 @@ class Measured:
     def add(self, trace: Trace) -> None:
         """Count one solution; traces of earlier versions have only what was measured."""
         used = trace.measured or trace.usage
-        self.cost += trace.measured_cost if trace.measured else trace.cost
+        self.cost = Prices.total((self.cost, trace.measured_cost if trace.measured else trace.cost))
         self.weak_tokens += used[Role.WEAK].completion_tokens
         self.strong_tokens += used[Role.STRONG].completion_tokens
         self.prm_tokens += used[Role.PRM].prompt_tokens
@@ -39,7 +40,7 @@ class Tally:
 
     Args:
         questions: ids; several solutions of one question are samples of it.
-        right, strong_tokens, cost: what the bootstrap needs of each.
+        right, strong_tokens, cost: what the bootstrap needs of each; a cost that is not known is nan.
         seeds: which sample each is.
         seconds: what each took.
         sums: over all solutions, charged: weak tokens, discarded weak tokens, strong calls, PRM calls, PRM tokens.
@@ -67,7 +68,7 @@ class Tally:
         self.questions.append(sys.intern(trace.question.id))  # one text for all points
         self.right.append(bool(trace.correct))
         self.strong_tokens.append(strong.completion_tokens)
-        self.cost.append(trace.cost)
+        self.cost.append(nan if trace.cost is None else trace.cost)
         self.seeds.append(trace.seed)
         self.seconds.append(trace.seconds)
         spent = (weak.completion_tokens, weak.discarded_tokens, strong.calls, prm.calls, prm.prompt_tokens)

@@ -39,10 +39,10 @@ def measure_cost_model(traces: Iterable[Trace], prices: Prices) -> CostModel:
         prices: of the three roles.
 
     Raises:
-        ConfigError: the strong model's completion tokens have no price.
+        ConfigError: a price is not known, or that of the strong model's completion tokens is 0.
         TraceError: fewer than three traces.
     """
-    if not prices.strong.completion > 0:
+    if not prices.strong.completion:
         raise ConfigError(
             "the total cost needs a price of the strong model's completion tokens: [strong.prices] completion"
         )
@@ -51,6 +51,8 @@ def measure_cost_model(traces: Iterable[Trace], prices: Prices) -> CostModel:
         (1, sum(len(d.drafts) for d in trace.decisions), trace.usage[Role.STRONG].calls, rest.of(trace.usage))
         for trace in traces
     ]
+    if any(cost is None for *_, cost in rows):
+        raise ConfigError(f"the total cost needs every price, and {rest.missing[0]} is not set (0 is a price)")
     if len(rows) < 3:
         raise TraceError(f"costs cannot be estimated from {len(rows)} traces: at least three are needed")
     table = np.array(rows, float)

@@ -76,7 +76,7 @@ def positions(breakdowns: Mapping[tuple[str, float | None], Breakdown]) -> Figur
     axes.set_xlabel("position in the solution")
     for row, values in enumerate(share[:, :reached]):
         for column, value in enumerate(values):
-            ink = "white" if value > 0.6 else "black"
+            ink = "#fefefe" if value > 0.6 else "#010101"  # over a colour: not the ink of a dark page
             axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize="x-small", color=ink)
     axes.set_title("steps written by the strong model, in percent", fontsize="medium")
     return figure

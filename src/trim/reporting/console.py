@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,6 +14,7 @@ from rich.text import Text
 
 from trim.types import Decision, Role, Trace, Usage
 
+_AT_ONCE, _FIRST_LINE, _LINES = 0.2, 5.0, 30.0  # seconds
 COLOURS = {Role.WEAK: "yellow", Role.STRONG: "cyan"}
 
 
@@ -29,11 +32,46 @@ def console(*, stderr: bool = False) -> Console:
 
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[str], None]]:
-    """A bar on standard error, with the time that is left; to be called with a name for each thing that is done."""
+    """A bar on standard error, with the time that is left; to be called with a name for each thing that is done. What
+    is no terminal gets a line now and then instead.
+    """
+    if not console(stderr=True).is_terminal:
+        yield _Lines(total)
+        return
     columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console(stderr=True)) as bar:
         task = bar.add_task("starting", total=total)
         yield lambda name: bar.update(task, advance=1, description=name)
+
+
+class _Lines:
+    """Progress as lines, the first after a few seconds."""
+
+    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._total = total
+        self._clock = clock
+        self._started = self._begun = clock()
+        self._next = self._started + _FIRST_LINE
+        self._done = self._there = 0
+
+    def __call__(self, name: str) -> None:
+        """Count one thing that is done."""
+        self._done, now = self._done + 1, self._clock()
+        if now - self._started < _AT_ONCE:  # they were there before
+            self._there, self._begun = self._done, now
+        if now < self._next:
+            return
+        self._next = now + _LINES
+        speed = (self._done - self._there) / max(now - self._begun, 1e-9)
+        left = f", about {duration((self._total - self._done) / speed)} left" if speed else ""
+        print(f"trim: {self._done:,} of {self._total:,} done ({name}){left}", file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that fits, such as `40 s`, `12 min` or `3.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 async def live(screen: Console, items: AsyncIterator[Decision | Trace]) -> Trace:

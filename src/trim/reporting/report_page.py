@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from markupsafe import Markup
 from trim.atomic import write_text
 from trim.experiments.run import Run
 from trim.metrics.breakdown import RunBreakdown, break_down
-from trim.metrics.operating_point import OperatingPoint, cheapest, point_name
+from trim.metrics.operating_point import OperatingPoint, best_point, cheapest, point_name
 from trim.reporting.breakdown_plots import latency, positions, reliability, token_costs
-from trim.reporting.frontier_plot import frontier
-from trim.reporting.png import png
+from trim.reporting.frontier_plot import COST, frontier
+from trim.reporting.money import amount_of
+from trim.reporting.svg import STYLE, svg
 from trim.tasks import FAMILIES
+from trim.tasks.shipped_questions import note_on
 from trim.traces import read_traces
 from trim.types import Draft, Role, Trace
 
@@ -31,20 +33,22 @@ _MOST_POINTS = 12
 def write_report(run: Run, title: str = "TRIM: which steps did the strong model write?") -> Path:
     """Write the report of a run and return its path."""
     points, settings = run.operating_points(), run.settings
-    best = cheapest(points, "threshold", 0.95)
+    best = best_point(points)
     shown = _shown(points)
     keys = {(p.policy, p.parameter) for p in shown}
     family = FAMILIES.get(settings.task.partition(":")[0])
     breakdown = break_down(read_traces(run.traces), keys, family.step_labels if family else None)
-    template = Environment(autoescape=True).from_string(
-        (files("trim.reporting") / "report.html.jinja").read_text("utf-8")
-    )
+    environment = Environment(autoescape=True)
+    environment.filters["per_thousand"] = lambda cost: amount_of(None if cost is None else 1000 * cost)
+    template = environment.from_string((files("trim.reporting") / "report.html.jinja").read_text("utf-8"))
     html = template.render(
         title=title,
+        plot_style=Markup(STYLE),  # noqa: S704  # ours
         subtitle=f"Task {settings.title}, {settings.size}, seed {settings.seed}. Models: "
         + ", ".join(f"{role} {name}" for role, name in settings.models.items()),
         headline=headline(points),
         failures=run.failures,
+        foreign=foreign_note(run),
         figures=_figures(run, shown, breakdown),
         points=points,
         summaries=run.summaries(),
@@ -60,12 +64,11 @@ def write_report(run: Run, title: str = "TRIM: which steps did the strong model 
 
 @dataclass(frozen=True)
 class _Plot:
-    """A section of the report: a plot, a text for those who cannot see it, and how to read it."""
+    """A section of the report: a plot, and how to read it."""
 
     title: str
-    alt: str
     note: str
-    data: str
+    picture: Markup
 
 
 def _figures(run: Run, shown: Sequence[OperatingPoint], breakdown: RunBreakdown) -> list[_Plot]:
@@ -108,7 +111,25 @@ def _figures(run: Run, shown: Sequence[OperatingPoint], breakdown: RunBreakdown)
                 "are overconfident.",
             )
         )
-    return [_Plot(title, alt, note, base64.b64encode(png(figure)).decode()) for title, figure, alt, note in made]
+    plots = [_Plot(title, note, svg(figure, alt)) for title, figure, alt, note in made]
+    return [plots[0], *_costs(run), *plots[1:]]
+
+
+def _costs(run: Run) -> list[_Plot]:
+    """The frontier over the total cost; nothing where no cost is known."""
+    points = [p for p in run.operating_points() if p.cost is not None]
+    if not points:
+        return []
+    unknown = len(run.operating_points()) - len(points)
+    left_out = f" {unknown} points are left out: a role that they used has no price." if unknown else ""
+    figure = frontier(points, f"{run.settings.title}, {run.settings.size}", axis=COST)
+    return [
+        _Plot(
+            "Accuracy against total cost",
+            "Total cost: the tokens of all roles, prompts and rejected drafts included, at the prices set." + left_out,
+            svg(figure, "Accuracy against total cost for every policy; the tables below have the numbers."),
+        )
+    ]
 
 
 def _frontier_note(policies: Set[str]) -> str:
@@ -129,18 +150,35 @@ def _frontier_note(policies: Set[str]) -> str:
 
 
 def headline(points: Sequence[OperatingPoint]) -> str:
-    """What the run shows, in one sentence; empty if it has no such point."""
+    """What the run shows, in a sentence or two; empty if it lacks one of the models alone."""
     ends = {p.policy: p for p in points}
-    best = cheapest(points, "threshold", 0.95)
     weak, strong = ends.get("always-weak"), ends.get("always-strong")
-    if best is None or weak is None or strong is None or best.strong_share is None:
+    if weak is None or strong is None:
         return ""
+    alone = f"The weak model alone solves {weak.accuracy:.0%}, the strong model alone {strong.accuracy:.0%}. "
+    if strong.accuracy <= weak.accuracy:
+        return f"{alone}There is no gap that routing could recover."
+    best = best_point(points)
+    if best is None or best.strong_share is None:
+        return f"{alone}No policy that routes was run."
+    low, high = best.accuracy_interval
+    cost = ""
+    if best.cost is not None and strong.cost:
+        cost = f" and {best.cost / strong.cost:.0%} of its total cost"
+    elif best.cost is None or strong.cost is None:
+        cost = "; the total cost is unknown, as a price is missing"
     return (
-        f"The weak model alone solves {weak.accuracy:.0%}, the strong model alone {strong.accuracy:.0%}. "
-        f"Routing steps by their score (threshold {best.parameter:g}) solves {best.accuracy:.0%} "
-        f"(95% confidence interval {best.accuracy_interval[0]:.0%} to {best.accuracy_interval[1]:.0%}) "
-        f"with {best.strong_share:.0%} of the strong model's tokens."
+        f"{alone}{point_name(best.policy, best.parameter)} solves {best.accuracy:.0%} (95% confidence interval "
+        f"{low:.0%} to {high:.0%}) with {best.strong_share:.0%} of the strong model's tokens{cost}."
     )
+
+
+def foreign_note(run: Run) -> str:
+    """Says if the shipped models were asked what they were not made for, by the first questions; else empty."""
+    texts = dict.fromkeys(trace.question.text for trace in islice(read_traces(run.traces), _SHOWN_QUESTIONS))
+    foreign = sum(bool(note_on(text, run.settings.models.values())) for text in texts)
+    words = "questions are none of the three kinds of problems that the shipped models know: do not trust the figures"
+    return f"{foreign} of the first {len(texts)} {words}" if foreign else ""
 
 
 def _safe_json(rows: list[dict[str, Any]]) -> Markup:
@@ -155,7 +193,7 @@ def _shown(points: Sequence[OperatingPoint]) -> list[OperatingPoint]:
     """The points whose solutions are shown: both ends, the headline's, one that represents each policy, and as many
     others as fit, evenly spread.
     """
-    best = cheapest(points, "threshold", 0.95)
+    best = best_point(points)
     representatives = [
         _representative([p for p in points if p.policy == policy]) for policy in dict.fromkeys(p.policy for p in points)
     ]

@@ -6,7 +6,7 @@ from trim.experiments.run import Run
 from trim.reporting.console import console
 from trim.reporting.frontier_plot import frontier
 from trim.reporting.png import write_png
-from trim.reporting.report_page import headline, write_report
+from trim.reporting.report_page import foreign_note, headline, write_report
 from trim.reporting.tables import points_table, summary_table
 
 
@@ -30,6 +30,8 @@ def print_run(run: Run) -> None:
         screen.print(f"[bold]{words}[/bold]")
     if failed := sum(p.fallbacks for p in points):
         print(f"{failed} solutions used a fallback because a model failed (see on_error); the report marks them")
+    if note := foreign_note(run):
+        print(note)
     if run.failures:
         print(run.failures)
     print(f"Look at it: {(run.folder / 'report.html').resolve()}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
+from math import isfinite, isinf
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -11,6 +11,7 @@ from rich.text import Text
 
 from trim.metrics.curve_summary import Summary
 from trim.metrics.operating_point import OperatingPoint, point_name
+from trim.reporting.money import amount_of
 from trim.stats import Estimate
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def points_table(points: Sequence[OperatingPoint], title: str) -> Table:
             "" if p.strong_share is None else f"{p.strong_share:.0%}",
             "" if p.pgr is None else f"{p.pgr:.0%}",
             f"{mark}{p.strong_tokens:.1f}",
-            f"{mark}{1000 * p.cost:.3f}",
+            f"{mark if p.cost is not None else ''}{amount_of(None if p.cost is None else 1000 * p.cost)}",
             style="bold" if p.pgr is not None and p.pgr >= 0.95 and p.policy != "always-strong" else None,
         )
     return made
@@ -65,7 +66,7 @@ def summary_table(summaries: Sequence[Summary]) -> Table:
             *(_written(s.cpt[level].value, "%") for level in (50, 80, 95)),
             _interval(s.cpt[95].low, s.cpt[95].high),
             *(_written(figure.value) for figure in (s.apgr, s.delta_ibc, s.delta_ibc_best)),
-            _written(1000 * s.cost_per_correct.value, digits=3),
+            _per_thousand(s.cost_per_correct.value),
         )
     return made
 
@@ -172,6 +173,11 @@ def _interval(low: float, high: float) -> str:
     if not isfinite(low):
         return "none"
     return f"{100 * low:.0f}-{100 * high:.0f}%" if isfinite(high) else f">{100 * low:.0f}%"
+
+
+def _per_thousand(cost: float) -> str:
+    """Of so many dollars each; infinite: not reached."""
+    return "none" if isinf(cost) else amount_of(1000 * cost)
 
 
 def _written(value: float, unit: str = "", digits: int = 2) -> str:

@@ -24,12 +24,12 @@ class Router(Setup):
         policy: decides what happens to each draft.
         form: how solutions are cut into steps and end.
         budget: hard caps per question.
-        prices: turn usage into money.
+        prices: turn usage into money; a cost is not known where one is missing.
         limits: steps, drafts per step, lookahead.
         on_error: what follows when a role fails.
 
     Raises:
-        ConfigError: the policy uses scores, and there is no judge.
+        ConfigError: the policy uses scores, and there is no judge; the budget has a cost, and a price is missing.
 
     One Router serves any number of questions at the same time.
     """

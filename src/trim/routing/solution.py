@@ -52,6 +52,8 @@ class Setup:
     def __post_init__(self) -> None:
         if self.policy.uses_scores and self.prm is None:
             raise ConfigError(f"policy {self.policy.name} needs a process reward model")
+        if self.budget.max_cost is not None and (missing := self.prices.missing):
+            raise ConfigError(f"max_cost needs every price, and {missing[0]} is not set (0 is a price)")
 
 
 class Solution:
@@ -337,8 +339,9 @@ class Solution:
             # The prompt of the next strong request is about the question and all kept steps.
             prompt = max(usage[Role.WEAK].prompt_tokens // max(1, usage[Role.WEAK].calls), 1)
             prompt += sum(decision.step.tokens for decision in self._decisions)
-            money = budget.max_cost - prices.of(usage) - prompt * prices.strong.prompt / 1e6
-            each = prices.strong.completion / 1e6
+            spent = prices.of(usage)
+            money = -1.0 if spent is None else budget.max_cost - spent - prompt * (prices.strong.prompt or 0.0) / 1e6
+            each = (prices.strong.completion or 0.0) / 1e6
             caps.append(money / each if each > 0 else (float("inf") if money >= 0 else 0))
         finite = [cap for cap in caps if cap != float("inf")]
         return max(0, int(min(finite))) if finite else None

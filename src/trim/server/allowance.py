@@ -11,13 +11,13 @@ judge is slow.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TypeVar
 from uuid import uuid4
 
-from trim.backends.base import WrappedBackend
+from trim.backends.base import WrappedBackend, score_steps
 from trim.backends.openai import OpenAIGenerator
 from trim.backends.token_counts import size
 from trim.config.factory import Backends
@@ -70,15 +70,15 @@ class Needs:
         for prompt in prompts:
             judged = Usage(prompt_tokens=2 * (prompt + tokens))
             if drafts:
-                wanted += weak.of(Usage(prompt_tokens=prompt, completion_tokens=tokens))
-                least += weak.of(Usage(prompt_tokens=prompt, completion_tokens=first))
+                wanted += _cost(weak, Usage(prompt_tokens=prompt, completion_tokens=tokens))
+                least += _cost(weak, Usage(prompt_tokens=prompt, completion_tokens=first))
             if policy.uses_scores:
-                wanted += prm.of(judged)
-                least += prm.of(Usage(prompt_tokens=prompt + 4 * first))
+                wanted += _cost(prm, judged)
+                least += _cost(prm, Usage(prompt_tokens=prompt + 4 * first))
             if not isinstance(policy, AlwaysWeak):
-                wanted += strong.of(Usage(prompt_tokens=prompt, completion_tokens=min(tokens, strong_tokens)))
+                wanted += _cost(strong, Usage(prompt_tokens=prompt, completion_tokens=min(tokens, strong_tokens)))
             if not drafts:
-                least += strong.of(Usage(prompt_tokens=prompt, completion_tokens=min(first, strong_tokens)))
+                least += _cost(strong, Usage(prompt_tokens=prompt, completion_tokens=min(first, strong_tokens)))
         return cls(wanted, min(least, wanted))
 
 
@@ -112,7 +112,7 @@ class Allowance:
     @property
     def used(self) -> UsageTotals:
         """What all answers have used so far."""
-        cost = sum(self.prices.of(ledger.usage) for ledger in self.ledgers)
+        cost = sum(self.prices.of(ledger.usage) or 0.0 for ledger in self.ledgers)
         return UsageTotals(cost, sum(ledger.usage[Role.STRONG].completion_tokens for ledger in self.ledgers))
 
     async def cover(self, call: Call, most: float) -> float:
@@ -138,6 +138,11 @@ class Allowance:
 
     def _left(self, call: Call) -> float:
         return self.granted - self.used.cost - sum(each.held for each in self._open if each is not call)
+
+
+def _cost(price: Price, usage: Usage) -> float:
+    """Of tokens of one role; without a price nothing, as caps are refused then."""
+    return price.of(usage) or 0.0
 
 
 async def written(future: Future[_Result], otherwise: _Result, seconds: float = _PATIENCE) -> _Result:
@@ -178,9 +183,9 @@ class Account:
         if tokens is None or not allowance.caps:
             await allowance.cover(call, 0.0)
             return tokens
-        first = price.of(Usage(prompt_tokens=prompt))
-        covered = await allowance.cover(call, first + price.of(Usage(completion_tokens=tokens)))
-        each = price.of(Usage(completion_tokens=1))
+        first = _cost(price, Usage(prompt_tokens=prompt))
+        covered = await allowance.cover(call, first + _cost(price, Usage(completion_tokens=tokens)))
+        each = _cost(price, Usage(completion_tokens=1))
         if covered < first * (1 - _ROUNDED):
             return 0
         return tokens if each == 0 else min(tokens, int((covered - first) / each + _ROUNDED))
@@ -290,7 +295,7 @@ class _MeteredStream:
         step = await anext(self._stream)
         if step.prompt_tokens and not step.estimated:
             meter.account.learn(meter.role, self._prompt, step.prompt_tokens)
-        cost = meter.account.price(meter.role).of(Usage(1, step.prompt_tokens, step.cached_tokens, step.tokens))
+        cost = _cost(meter.account.price(meter.role), Usage(1, step.prompt_tokens, step.cached_tokens, step.tokens))
         self._call.held = max(0.0, self._call.held - cost)
         self._steps.append(step)
         self._prompt += size(step.text)
@@ -339,15 +344,29 @@ class MeteredJudge(WrappedBackend):
         Raises:
             AllowanceSpent: a cap leaves too little.
         """
+        return await self._covered(question, steps, lambda: self._judge.score(question, steps))
+
+    async def score_steps(self, question: Question, steps: tuple[Step, ...]) -> Scores:
+        """Score `steps`; see `trim.protocols.StepJudge`.
+
+        Raises:
+            AllowanceSpent: a cap leaves too little.
+        """
+        texts = tuple(step.content for step in steps)
+        return await self._covered(question, texts, lambda: score_steps(self._judge, question, steps))
+
+    async def _covered(
+        self, question: Question, steps: tuple[str, ...], score: Callable[[], Awaitable[Scores]]
+    ) -> Scores:
         account = self._account
         allowance, call = account.allowance, Call()
         most = account.most(Role.PRM, question, steps)
         texts = max(1, len(steps) - self._scored)
-        needed = allowance.prices.prm.of(Usage(prompt_tokens=most * texts))
+        needed = _cost(allowance.prices.prm, Usage(prompt_tokens=most * texts))
         try:
             if await allowance.cover(call, needed) < needed * (1 - _ROUNDED):
                 raise AllowanceSpent("a cap on spend leaves nothing for the judge")
-            scores = await self._judge.score(question, steps)
+            scores = await score()
         except (asyncio.CancelledError, BackendTimeout):
             self._count_unheard(most)
             raise

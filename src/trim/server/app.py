@@ -24,8 +24,8 @@ from trim.server.http_1_0 import UnframedStreams
 from trim.server.openapi import document
 from trim.server.prometheus import CONTENT_TYPE
 from trim.server.responses_request import ResponsesRequest
-from trim.server.schemas import ChatRequest, CompletionRequest
-from trim.server.web_page import PAGE, POLICY
+from trim.server.schemas import ChatRequest, CompletionRequest, TrimOptions
+from trim.server.web_page import PAGE, POLICY, reference_page
 
 PROBE_SECONDS = 5.0
 
@@ -51,6 +51,7 @@ def create_app(opened: Callable[[], AbstractAsyncContextManager[Gateway]]) -> St
         Route("/v1/completions", Endpoint(CompletionRequest), methods=["POST"]),
         Route("/v1/responses", Endpoint(ResponsesRequest), methods=["POST"]),
         Route("/", _page),
+        Route("/docs", _docs),
         Route("/v1/models", _models),
         Route("/v1/models/{model:path}", _model),
         Route("/v1/trim/recent", _recent),
@@ -88,6 +89,11 @@ async def _model(request: Request) -> Response:
 
 async def _page(request: Request) -> Response:
     return Response(PAGE, media_type="text/html", headers={"content-security-policy": POLICY})
+
+
+async def _docs(request: Request) -> Response:
+    page, policy = reference_page(document(), list(TrimOptions.model_fields))
+    return Response(page, media_type="text/html", headers={"content-security-policy": policy})
 
 
 async def _recent(request: Request) -> Response:

@@ -5,7 +5,7 @@
     sha256 = "..."             # of the key; `trim key alice` prints both
     requests_per_minute = 60   # this and the following are optional
     max_requests = 4           # at the same time
-    spend_per_day = 1.5        # UTC, in the unit of the prices; spend_per_hour likewise
+    spend_per_day = 1.5        # UTC, in dollars; spend_per_hour likewise
 
 A key has 256 random bits, so a plain hash cannot be reversed by search. A comparison takes the same time for every key.
 """
@@ -63,6 +63,11 @@ class ApiKeys:
 
     def __init__(self, path: str = "") -> None:
         self._keys = _read(Path(path)) if path else None
+
+    @property
+    def cap_spend(self) -> bool:
+        """Whether a key has a limit in dollars."""
+        return any(key.spend_per_day is not None for key in self._keys or ())
 
     def authenticate(self, authorization: str | None) -> ApiKey:
         """The key in a request's `Authorization` header.

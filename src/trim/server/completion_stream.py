@@ -163,8 +163,8 @@ class Answer:
         return sum(s.tokens for s in steps if s.field != "content" or s.reasoning or reasons(s.text))
 
     @property
-    def cost(self) -> float:
-        """The total cost so far, in the unit of the prices."""
+    def cost(self) -> float | None:
+        """The total cost so far, in dollars; None: a price is not known."""
         return self.router.prices.of(self.ledger.usage)
 
     @property

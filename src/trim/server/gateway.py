@@ -16,14 +16,14 @@ from typing import Any
 from trim.backends.client import ServerBackend
 from trim.backends.token_counts import size
 from trim.config.factory import Backends, open_backends
-from trim.config.settings import Config, PriceSettings
-from trim.errors import TrimError
+from trim.config.settings import Config
+from trim.errors import ConfigError, TrimError
 from trim.policies import AlwaysStrong, AlwaysWeak
 from trim.routing.usage import Ledger
 from trim.server.admission import AdmissionControl
 from trim.server.allowance import Account, Allowance, Needs
 from trim.server.api_error import ApiError, client_error
-from trim.server.auth import ApiKey, ApiKeys
+from trim.server.auth import ANONYMOUS, ApiKey, ApiKeys
 from trim.server.budget_controller import AnswerOutcome, TargetControllers
 from trim.server.circuit_breaker import CircuitBreaker
 from trim.server.completion_stream import Answer
@@ -39,6 +39,7 @@ from trim.server.schemas import BaseRequest, CompletionRequest, PassthroughReque
 from trim.server.trace_recorder import Redact, TraceRecorder
 from trim.server.tracing import Attribute, SpanAttributes, Tracing
 from trim.server.usage_store import UsageStore, UsageTotals
+from trim.tasks.shipped_questions import note_on
 from trim.types import Budget, Question, Role, Trace, Usage
 
 logger = logging.getLogger("trim.server")
@@ -114,7 +115,9 @@ class Gateway:
         self._systems = _systems(backends.config)
         self._sampling = RequestSampling(backends, self.breakers)
         self.keys = ApiKeys(serve.keys)
-        _warn_of_free_models(backends.config)
+        if self.keys.cap_spend and (missing := spec.prices.missing):
+            words = "spend_per_hour and spend_per_day need every price"
+            raise ConfigError(f"{serve.keys}: {words}, and {missing[0]} is not set")
         self.usage = UsageStore(serve.state, clock, elapsed=elapsed, recovery=serve.recovery)
         with ExitStack() as on_error:  # settings that are refused leave no file open
             on_error.callback(self.usage.close)
@@ -182,11 +185,15 @@ class Gateway:
         strong = max_tokens if budget.max_strong_tokens is None else budget.max_strong_tokens
         allowance.needs = Needs.of(allowance.prices, choice.policy, prompts, tokens=max_tokens, strong_tokens=strong)
         drafts, ignored = options is not None and bool(options.drafts), self._sampling.ignored(request)
+        names = (self.backends.weak.identity, self.backends.strong.identity)
+        notes = tuple(dict.fromkeys(note for question in questions if (note := note_on(question.text, names))))
         if isinstance(request, ResponsesRequest):
             asked = request.repeated()
-            return ResponsesResponse(request.model, answers, drafts=drafts, ignored=ignored, asked=asked)
+            return ResponsesResponse(request.model, answers, drafts=drafts, ignored=ignored, notes=notes, asked=asked)
         response = CompletionResponse if isinstance(request, CompletionRequest) else ChatResponse
-        return response(request.model, answers, count, drafts=drafts, include_usage=include_usage, ignored=ignored)
+        return response(
+            request.model, answers, count, drafts=drafts, include_usage=include_usage, ignored=ignored, notes=notes
+        )
 
     async def prepare(self, job: Job) -> None:
         """Returns when the first decision of a request takes no time.
@@ -230,7 +237,8 @@ class Gateway:
         response, policy = job.response, job.choice.policy
         with _logged("the charge of a request"):
             strong = sum(answer.strong_tokens for answer in response.answers)
-            self.usage.charge(job.key.name, UsageTotals(response.cost, strong, 1), job.allowance.id)
+            cost = response.cost or 0.0  # one that is not known: caps need every price, so none is held to it
+            self.usage.charge(job.key.name, UsageTotals(cost, strong, 1), job.allowance.id)
         with _logged("the metrics of a request"):
             self.metrics.add_usage(response.usage_by_role(), response.cost)
             self.metrics.requests.labels(policy.name, status).inc()
@@ -259,8 +267,8 @@ class Gateway:
             return
         scores = [decision.score for decision in answer.decisions if decision.score is not None]
         alone = Usage(prompt_tokens=answer.prompt_tokens, completion_tokens=answer.tokens)
-        full = answer.router.prices.strong.of(alone)
-        outcome = AnswerOutcome(answer.strong_tokens, answer.tokens, answer.cost, full, scores)
+        full = answer.router.prices.strong.of(alone) or 0.0
+        outcome = AnswerOutcome(answer.strong_tokens, answer.tokens, answer.cost or 0.0, full, scores)
         controller = self.controllers.update(job.choice.target, outcome)
         if controller is not None and needs_preparation(job.choice.policy):
             self.preparation.ahead(controller.upcoming())
@@ -306,11 +314,16 @@ class Gateway:
             logger.error("a trace was not recorded: %s", error)
 
     def summary(self, key: ApiKey) -> dict[str, Any]:
-        """What a key has used in this hour and on this day (UTC), and its latest requests."""
+        """What a key has used in this hour and on this day (UTC), and its latest requests. Without keys nobody knows
+        whose is whose: nothing, unless the settings say that everybody may see it.
+        """
+        if key is ANONYMOUS and not self.settings.recent_requests:
+            return {"hour": None, "day": None, "recent": []}
         hour = self.usage.hour()
+        unknown = {"cost": None} if self.backends.spec.prices.missing else {}
         return {
-            "hour": asdict(self.usage.totals(hour, key.name)),
-            "day": asdict(self.usage.totals(hour - hour % 24, key.name)),
+            "hour": asdict(self.usage.totals(hour, key.name)) | unknown,
+            "day": asdict(self.usage.totals(hour - hour % 24, key.name)) | unknown,
             "recent": [recent.as_json() for recent in self.recent if recent.key == key.name],
         }
 
@@ -368,15 +381,6 @@ def _logged(what: str) -> Iterator[None]:
         yield
     except Exception:
         logger.exception("%s was not recorded", what)
-
-
-def _warn_of_free_models(config: Config) -> None:
-    """What has no price cannot be capped."""
-    if config.serve.spend_per_hour is None and config.serve.spend_per_day is None:
-        return
-    for role, settings in config.roles().items():
-        if settings.prices == PriceSettings():
-            logger.warning("caps on spend do not count the %s model, which has no price: set [%s.prices]", role, role)
 
 
 def _systems(config: Config) -> dict[Role, int]:

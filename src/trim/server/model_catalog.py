@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, replace
 
 from trim.config.policy import check_drafts, choose, open_policy
+from trim.config.resolution import resolve
 from trim.config.settings import Config
 from trim.config.specs import identities
 from trim.errors import ConfigError
@@ -97,6 +98,9 @@ class Models:
         tokens = [cap for cap in (options.max_strong_tokens, limits.max_strong_tokens) if cap is not None]
         costs = [cap for cap in (options.max_cost, limits.max_cost) if cap is not None]
         budget = Budget(min(tokens, default=None), min(costs, default=None))
+        if costs and (missing := resolve(self._config).prices.missing):
+            words = f"trim.max_cost: the gateway does not know every price ({missing[0]} is not set)"
+            raise ApiError(400, words, "invalid_value", "trim.max_cost")
         where = "model" if model != "trim" else "trim"
         try:
             policy = self._build(asked)

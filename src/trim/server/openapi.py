@@ -46,7 +46,7 @@ _ROLE = {"enum": ["weak", "strong"]}
 _ACTION = {"enum": [action.value for action in Action]}
 _DRAFT = {"role": _ROLE, "tokens": _INT, "estimated": _YES_NO, "score": _nullable(_NUMBER), "action": _ACTION}
 
-_USED = _object({"cost": _NUMBER, "strong_tokens": _INT, "requests": _INT})
+_USED = _object({"cost": _nullable(_NUMBER), "strong_tokens": _INT, "requests": _INT})
 
 _SCHEMAS: Json = {
     "Error": _object(
@@ -68,11 +68,12 @@ _SCHEMAS: Json = {
             "stop_reasons": _list(_nullable(_TEXT)),
             "steps": _list(_ref("Step")),
             "strong_share": _NUMBER,
-            "cost": _NUMBER,
+            "cost": _nullable(_NUMBER),
             "discarded_tokens": _INT,
             "usage": {"type": "object", "additionalProperties": _ref("RoleUsage")},
             "fallbacks": _list(_object({"choice": _INT, "step": _INT, "role": _TEXT, "to": _TEXT, "error": _TEXT})),
             "passthrough": _list(_TEXT),
+            "notes": _list(_TEXT),
         }
     ),
     "ChatCompletion": _completion(
@@ -104,7 +105,7 @@ _SCHEMAS: Json = {
             "total_tokens": _INT,
         }
     ),
-    "Recent": _object({"hour": _USED, "day": _USED, "recent": _list({"type": "object"})}),
+    "Recent": _object({"hour": _nullable(_USED), "day": _nullable(_USED), "recent": _list({"type": "object"})}),
     "Health": _object({"status": _TEXT, "version": _TEXT}),
     "Ready": _object({"ready": _YES_NO, "backends": {"type": "object", "additionalProperties": _TEXT}}),
 }
@@ -146,6 +147,7 @@ def document() -> Json:
         "/v1/models": _get("List models", _response("models", _ref("Models")), **_errors("401")),
         "/v1/models/{model}": _get("A model", _response("the model", _ref("Model")), **_errors("400", "401", "404")),
         "/": _get("The web page", _response("HTML", _TEXT, "text/html")),
+        "/docs": _get("Documentation of the gateway", _response("HTML", _TEXT, "text/html")),
         "/v1/trim/recent": _get(
             "What the key has used, and its latest requests",
             _response("usage and requests", _ref("Recent")),

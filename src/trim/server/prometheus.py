@@ -41,7 +41,8 @@ class Metrics:
         self.steps = counter("steps", "Kept steps by the role that wrote them", "role")
         self.rejected_drafts = counter("rejected_drafts", "Drafts that were not kept")
         self.tokens = counter("tokens", "Tokens by role and kind", "role", "kind")
-        self.cost = counter("cost", "Total cost, in the unit of the prices")
+        self.cost = counter("cost", "Total cost in dollars, of requests whose cost is known")
+        self.unknown_cost = counter("requests_of_unknown_cost", "Requests that used a model without a price")
         self.fallbacks = counter("fallbacks", "Fallbacks by the role that failed", "role")
         self.backend_duration = seconds("backend_call_duration", "Duration of a backend call", _STEP_SECONDS, "role")
         self.backend_errors = counter("backend_errors", "Failed backend calls by role and kind", "role", "kind")
@@ -50,9 +51,9 @@ class Metrics:
         )
         self.share = gauge("strong_share", "Realised strong share, by the target that it follows", "policy", "target")
         self.effort = gauge("controller_effort", "Effort, in [0, 1], that follows a target", "policy", "target")
-        self.spend = gauge("spend", "Spend in this hour or day (UTC), in the unit of the prices", "window")
-        self.spend_reserved = gauge("spend_reserved", "Spend that running requests have reserved")
-        self.spend_target = gauge("spend_target", "Target spend of an hour or day", "window")
+        self.spend = gauge("spend", "Spend in this hour or day (UTC) in dollars, as far as it is known", "window")
+        self.spend_reserved = gauge("spend_reserved", "Spend in dollars that running requests have reserved")
+        self.spend_target = gauge("spend_target", "Target spend of an hour or day in dollars", "window")
         self._calls = {role: self.backend_duration.labels(role.value) for role in Role}
         for role in Role:
             self.circuit_open.labels(role.value).set(0)
@@ -65,7 +66,7 @@ class Metrics:
         """Count a failed backend call."""
         self.backend_errors.labels(role.value, type(error).__name__).inc()
 
-    def add_usage(self, usage: dict[Role, Usage], cost: float) -> None:
+    def add_usage(self, usage: dict[Role, Usage], cost: float | None) -> None:
         """Count the tokens and the cost of a request that has ended."""
         for role, used in usage.items():
             kinds = {
@@ -77,7 +78,9 @@ class Metrics:
             for kind, amount in kinds.items():
                 if _is_amount(amount):
                     self.tokens.labels(role.value, kind).inc(amount)
-        if _is_amount(cost):
+        if cost is None:
+            self.unknown_cost.inc()
+        elif _is_amount(cost):
             self.cost.inc(cost)
 
     def text(self) -> bytes:

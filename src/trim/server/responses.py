@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from trim.server.api_error import ApiError
 from trim.server.completion_stream import Answer, Delta
-from trim.types import Decision, Draft, Role, Usage
+from trim.types import Decision, Draft, Prices, Role, Usage
 
 Json = dict[str, Any]
 
@@ -27,6 +27,7 @@ class ChatResponse:
         drafts: include the texts of rejected drafts.
         include_usage: streams end with a chunk of token counts, as asked for in `stream_options`.
         ignored: fields of the request that have no effect.
+        notes: what a reader of the answers should know, in sentences.
     """
 
     model: str
@@ -35,6 +36,7 @@ class ChatResponse:
     drafts: bool = False
     include_usage: bool = False
     ignored: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
     end_of_stream: ClassVar[bytes] = b"data: [DONE]\n\n"
@@ -130,6 +132,7 @@ class ChatResponse:
             "usage": {role.value: asdict(used) for role, used in usage.items()},
             "fallbacks": fallbacks,
             "passthrough": [],
+            "notes": list(self.notes),
         }
 
     def headers(self) -> dict[str, str]:
@@ -144,7 +147,7 @@ class ChatResponse:
         trim = self.trim()
         return {
             "x-trim-strong-share": f"{trim['strong_share']:.4f}",
-            "x-trim-cost": f"{trim['cost']:.9f}",
+            "x-trim-cost": "unknown" if trim["cost"] is None else f"{trim['cost']:.9f}",
             "x-trim-weak-tokens": str(trim["usage"]["weak"]["completion_tokens"]),
             "x-trim-strong-tokens": str(trim["usage"]["strong"]["completion_tokens"]),
             "x-trim-discarded-tokens": str(trim["discarded_tokens"]),
@@ -152,9 +155,9 @@ class ChatResponse:
         }
 
     @property
-    def cost(self) -> float:
-        """The total cost so far, in the unit of the prices."""
-        return sum(answer.cost for answer in self.answers)
+    def cost(self) -> float | None:
+        """The total cost so far, in dollars; None: a price is not known."""
+        return Prices.total(answer.cost for answer in self.answers)
 
     @property
     def strong_share(self) -> float:

@@ -71,7 +71,7 @@ DELETE FROM reservations WHERE typeof(hour) != 'integer' OR hour NOT BETWEEN 0 A
 
 @dataclass(frozen=True, slots=True)
 class UsageTotals:
-    """Sums over some hours. `cost` is in the unit of the prices."""
+    """Sums over some hours. `cost` is in dollars."""
 
     cost: float = 0.0
     strong_tokens: int = 0

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 
+from tests.money import dollars
 from tests.pomdp.fit.recorded import PRICES, STRONG_MODEL, WEAK_MODEL
 from trim.baselines.query_level.cascade import Agreement, Asking, AutoMix, PrmCascade
 from trim.baselines.query_level.solvers import (
@@ -106,7 +107,7 @@ def test_a_cascade_pays_for_the_answer_that_it_rejects() -> None:
             continue
         rejected += 1
         assert chosen.text == other.text
-        assert chosen.cost == pytest.approx(one.cost + other.cost)
+        assert chosen.cost == pytest.approx(dollars(one.cost) + dollars(other.cost))
         usage = chosen.usage[Role.WEAK]
         assert usage.discarded_tokens == usage.completion_tokens == one.usage[Role.WEAK].completion_tokens
         assert chosen.usage[Role.PRM].calls == one.usage[Role.PRM].calls > 0
@@ -135,7 +136,7 @@ def test_automix_counts_agreeing_samples_and_their_cost() -> None:
         assert (chosen.text == one.text) or count < 3
         usage = chosen.usage[Role.WEAK]
         assert usage.calls == 5  # the answer and four votes
-        assert chosen.cost > one.cost
+        assert dollars(chosen.cost) > dollars(one.cost)
         assert usage.discarded_tokens > 0
 
 
@@ -187,5 +188,5 @@ def test_costs_add_up() -> None:
     weak, strong = solve(alone(), QUESTIONS[:2])
     both = with_costs_of(strong, [weak, weak])
     assert both.seconds == pytest.approx(strong.seconds + 2 * weak.seconds)
-    assert both.cost == pytest.approx(strong.cost + 2 * weak.cost)
+    assert both.cost == pytest.approx(dollars(strong.cost) + 2 * dollars(weak.cost))
     assert with_costs_of(strong, []) == strong

@@ -20,7 +20,7 @@ STRONG = WEAK * AFTER_RIGHT + (1 - WEAK) * AFTER_WRONG
 HAZARD = tuple(1 / (LONGEST - t) for t in range(1, LONGEST))  # lengths are uniform on 1 to LONGEST
 
 ENDS = StepFormat().has_answer
-PRICES = Prices(weak=Price(0, 1), strong=Price(0, 20))
+PRICES = Prices(weak=Price(0, 1), strong=Price(0, 20), prm=Price(0))
 
 
 WEAK_MODEL = SimulatedModel(Role.WEAK, WEAK, even_lengths(LONGEST))

@@ -15,7 +15,7 @@ from trim import seeding
 from trim.errors import ConfigError, TraceError
 from trim.policies.spec import PolicySpec
 from trim.protocols import Solver
-from trim.types import Question, Role, Trace, Usage
+from trim.types import Prices, Question, Role, Trace, Usage
 
 if TYPE_CHECKING:
     from trim.policies.artifacts import Models
@@ -165,9 +165,9 @@ def with_costs_of(trace: Trace, others: Sequence[Trace]) -> Trace:
     return replace(
         trace,
         usage=_with(trace.usage, [other.usage for other in others]),
-        cost=trace.cost + sum(other.cost for other in others),
+        cost=Prices.total(one.cost for one in (trace, *others)),
         measured=_with(trace.measured, [other.measured for other in others]),
-        measured_cost=trace.measured_cost + sum(other.measured_cost for other in others),
+        measured_cost=Prices.total(one.measured_cost for one in (trace, *others)),
         seconds=trace.seconds + sum(other.seconds for other in others),
         phases={role: sum(one.phases[role] for one in (trace, *others)) for role in trace.phases},
         fallbacks=(*(fallback for other in others for fallback in other.fallbacks), *trace.fallbacks),
