@@ -93,8 +93,10 @@ def test_a_long_run_is_announced_and_counted_once(tmp_path: Path) -> None:
     )
     (outlook,) = told
     assert outlook.points == len(POLICIES)
-    assert outlook.solutions == 60 * len(POLICIES) - 3 * 6
+    assert outlook.solutions == 60 * len(POLICIES) - 2 * 6
     assert outlook.seconds > 0
     assert outlook.cost is not None
     assert outlook.cost > 0
     assert len(steps) == 60 * len(POLICIES)
+    wanted = [(p.policy, p.parameter) for p in points]
+    assert list(run.tallies) == list(Run.open(tmp_path).tallies) == wanted

@@ -263,15 +263,16 @@ class Run:
     async def _measure(
         self, points: Sequence[Point], spool: IO[str], work: _Work, announce: Callable[[Outlook], None]
     ) -> None:
-        """Solve a few questions of the first, the middle and the last point, and announce what is ahead."""
+        """Solve a few questions of the first two points, which are the models alone where they are among them, and
+        announce what is ahead. In the order of the points, which stays that of the results.
+        """
         if not points:
             return
         each = self.settings.questions * self.settings.samples
         few = min(work.concurrency, each // _MEASURED)
-        chosen = {point.label: point for point in (points[0], points[len(points) // 2], points[-1])}
-        chosen = {label: point for label, point in chosen.items() if self.done(point) + few < each} if few else {}
+        chosen = [point for point in points[:2] if self.done(point) + few < each] if few else []
         seconds, costs = [], []
-        for point in chosen.values():
+        for point in chosen:
             before, started, known = self.done(point), time.monotonic(), self.cost(point)
             await self._solve_all(point, islice(self._waiting(point, spool), few), work)
             if count := self.done(point) - before:
