@@ -110,7 +110,7 @@ def _passthrough(
         prices = PriceSettings(prompt=1.0, completion=10.0, cached=0.5)
         weak = ModelSettings("vllm", "small", f"{url}/v1", retries=0, prices=prices)
         strong = replace(weak, backend=backend, model="big", continuation=continuation, tokenizer=COUNTER)
-        prm = PrmSettings("vllm", "prm", url, retries=0)
+        prm = PrmSettings("vllm", "prm", url, retries=0, prices=PriceSettings(0.0))
         config = Config(weak, strong, prm, budget=budget, serve=ServeSettings(pass_through=True, **serve))
         with serving(lambda: open_gateway(config)) as served:
             yield served

@@ -55,6 +55,6 @@ def _prices(given: PriceSettings, model: ModelSettings, family: JudgeFamily) -> 
     prices = model.prices
     return PriceSettings(
         prices.prompt,
-        prices.completion if "prices.completion" in family.keys else 0.0,
+        prices.completion if "prices.completion" in family.keys else None,
         prices.cached if "prices.cached" in family.keys else None,
     )

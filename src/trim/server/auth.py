@@ -67,7 +67,7 @@ class ApiKeys:
     @property
     def cap_spend(self) -> bool:
         """Whether a key has a limit in dollars."""
-        return any(key.spend_per_day is not None for key in self._keys or ())
+        return any(limit is not None for key in self._keys or () for limit in (key.spend_per_day, key.spend_per_hour))
 
     def authenticate(self, authorization: str | None) -> ApiKey:
         """The key in a request's `Authorization` header.
