@@ -71,7 +71,7 @@ class Judge(BaseBackend):
         self.spec = spec
 
     async def score(self, question, steps):
-        return Scores((0.5,) * len(steps))
+        return Scores(tuple(0.4 if "12" in step else 0.5 for step in steps))
 
 class Writer(BaseGenerator):
     def __init__(self, spec):

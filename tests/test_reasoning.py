@@ -168,7 +168,7 @@ def test_clients_get_reasoning_in_the_field_that_it_came_in(stream: bool) -> Non
 
 
 def test_nothing_but_reasoning() -> None:
-    events = [delta(reasoning_content="Hm.\n\n"), delta(reasoning_content="Hm."), delta("length"), usage(4)]
+    events = [delta(reasoning_content="Hm.\n\n"), delta(reasoning_content="Hm."), delta("stop"), usage(4)]
     trace = run(Router(generator(W, events), Scripted({}), None, Always(Action.CONTINUE)))
     assert (trace.text, trace.reasoning) == ("", "Hm.\n\nHm.")
     assert sum(one.tokens for one in trace.steps) == 4

@@ -6,6 +6,10 @@ import os
 import subprocess
 import sys
 
+SOLVABLE = (
+    "A loaf of sourdough at the bakery costs $8. biscuits cost $5 each. How much more do 10 loaves of sourdough cost "
+    "than 10 biscuits?"
+)
 QUESTION = "Tom has 3 boxes of 12 pens and 5 loose pens. How many pens does he have?"
 
 

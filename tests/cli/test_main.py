@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.process import QUESTION, trim
+from tests.cli.process import QUESTION, SOLVABLE, trim
 from trim.cli.main import COMMANDS, main
 
 
@@ -135,7 +135,7 @@ def test_a_terminal_without_unicode_gets_escapes(variables: dict[str, str], tmp_
 
 
 def test_output_that_nobody_reads_is_no_error() -> None:
-    for arguments in (["--help"], ["solve", QUESTION, "--policy", "always-weak"], ["config", "--help"]):
+    for arguments in (["--help"], ["solve", SOLVABLE, "--policy", "always-weak"], ["config", "--help"]):
         process = subprocess.Popen(
             [sys.executable, "-m", "trim", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
@@ -149,6 +149,6 @@ def test_output_that_nobody_reads_is_no_error() -> None:
 
 def test_output_that_cannot_be_written_is_one_sentence() -> None:
     with Path("/dev/full").open("w") as full:
-        command = [sys.executable, "-m", "trim", "solve", QUESTION, "--policy", "always-weak"]
+        command = [sys.executable, "-m", "trim", "solve", SOLVABLE, "--policy", "always-weak"]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, "trim: No space left on device\n")

@@ -21,7 +21,6 @@ def test_a_described_pair(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main([*PAIR, "--strong-price", "10", "--weak-price", "0", "--prm-price", "0", "--out", str(out)]) == 0
     captured = capsys.readouterr()
     assert "of the way from" in " ".join(captured.out.split())
-    assert "100%" in captured.err or "0:00:00" in captured.err
     results = json.loads((out / "results.json").read_text())
     points = results["operating_points"]
     assert list(dict.fromkeys(p["policy"] for p in points)) == [

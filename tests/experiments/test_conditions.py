@@ -21,12 +21,12 @@ CONFIG = Config(weak=SERVER, strong=SERVER, prm=PrmSettings("vllm", "m", "http:/
     ("changed", "words"),
     [
         (replace(CONFIG, weak=replace(SERVER, system="Be brief.")), {"weak.system": "none -> Be brief."}),
-        (replace(CONFIG, strong=replace(SERVER, template="trim")), {"strong.template": "chatml -> trim"}),
+        (replace(CONFIG, strong=replace(SERVER, template="trim")), {"strong.template": "none -> trim"}),
         (replace(CONFIG, weak=replace(SERVER, continuation="chat")), {"weak.continuation": "completions -> chat"}),
         (replace(CONFIG, prm=replace(CONFIG.prm, step_mark="<x>")), {"prm.step_mark": "<extra_0> -> <x>"}),
         (
             replace(CONFIG, strong=replace(SERVER, prices=PriceSettings(1.0))),
-            {"prices.strong.prompt": "0.0 -> 1.0"},
+            {"prices.strong.prompt": "none -> 1.0"},
         ),
         (replace(CONFIG, generation=GenerationSettings(lookahead=0)), {"lookahead": "1 -> 0"}),
         (replace(CONFIG, weak=replace(SERVER, timeout=5.0, retries=1, on_error="strong", api_key_env="K")), {}),

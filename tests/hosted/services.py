@@ -154,9 +154,9 @@ class Served:
     def says(self, body: Json, *, chat: bool) -> list[str]:
         """What the model writes: the rest of the solution, or a judgement."""
         text = body["messages"][-1]["content"] if chat else body["prompt"]
-        solution, judged, _ = text.partition("Is the last step")
-        if judged:  # the second step is never right
-            return ["No" if solution.rstrip().endswith(STEPS[1].strip()) else "Yes"]
+        if "Is the last step" in text:  # the second step is never right
+            _, _, after = text.rpartition(STEPS[0].strip())
+            return ["No" if STEPS[1].strip() in after and STEPS[2].strip() not in after else "Yes"]
         continues = (chat and body["messages"][-1]["role"] == "assistant") or (not chat and self.service.raw)
         if not chat and not self.service.raw:
             return ["It seems that you have shared a prompt with special tokens."]

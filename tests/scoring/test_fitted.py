@@ -21,7 +21,7 @@ from trim.scoring.fitted import SHIPPED, FittedJudge, FittedModel, file_of, fitt
 from trim.scoring.recalibrated import RecalibratedJudge, RecalibrationCurve
 from trim.stats import sigmoid
 from trim.testing import check_judge
-from trim.types import Action, Finish, Question, Role, Scores, Step, Trace
+from trim.types import Action, Finish, Price, Prices, Question, Role, Scores, Step, Trace
 
 QUESTION = Question("What is 3 + 4?")
 SAID: dict[str, Any] = {
@@ -34,6 +34,8 @@ SAID: dict[str, Any] = {
     "measured": [],
     "date": "2026-11-30",
 }
+
+FREE = Prices(Price(0, 0), Price(0, 0), Price(0, 0))
 
 
 def written(path: Path, **changes: Any) -> Path:
@@ -93,7 +95,9 @@ def test_a_recalibrated_one_is_given_the_steps_too(tmp_path: Path) -> None:
 def routed(path: Path, drafts: list[Step], rewritten: Step, lookahead: int) -> Trace:
     weak_model = Scripted({index: drafts[index:] for index in range(len(drafts))})
     strong_model = Scripted({index: [rewritten] for index in range(len(drafts))})
-    return run(Router(weak_model, strong_model, judge(path), Threshold(0.45), limits=Limits(lookahead=lookahead)))
+    return run(
+        Router(weak_model, strong_model, judge(path), Threshold(0.45), prices=FREE, limits=Limits(lookahead=lookahead))
+    )
 
 
 @pytest.mark.parametrize("lookahead", [0, 1, 3])

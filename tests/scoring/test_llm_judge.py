@@ -308,7 +308,7 @@ def test_what_it_writes_is_charged_whatever_is_drafted_ahead() -> None:
             prm = LlmJudge(url, "m", YES_NO)
             drafting = Scripted({n: drafts[n:] for n in range(3)})
             rewriting = Scripted({n: [strong("other")] for n in range(3)})
-            prices = Prices(prm=Price(1.0, 10.0, 0.1))
+            prices = Prices(Price(0, 0), Price(0, 0), Price(1.0, 10.0, 0.1))
             limits = Limits(lookahead=lookahead)
             router = Router(drafting, rewriting, prm, Threshold(0.5), prices=prices, limits=limits)
 

@@ -64,18 +64,18 @@ async def _solve(args: argparse.Namespace) -> int:
     caps = {"max_strong_tokens": args.max_strong_tokens, "max_cost": args.max_cost}
     given = {name: cap for name, cap in caps.items() if cap is not None}
     async with open_backends(config) as backends:
-        if policy.uses_scores:
-            say_judge(config)
         if note := note_on(question.text, (backends.weak.identity, backends.strong.identity)):
             print(f"trim: {note}", file=sys.stderr)
         router = backends.router(policy, budget=replace(backends.spec.budget, **given))
         if args.json:
             trace = await router.route(question, seed=args.seed)
             print(json.dumps(to_json(replace(trace, answer=final_answer(trace.said)))))
-            return 0
-        screen = console()
-        trace = await live(screen, router.stream(question, seed=args.seed))
-        screen.print(summary(replace(trace, answer=final_answer(trace.said))))
+        else:
+            screen = console()
+            trace = await live(screen, router.stream(question, seed=args.seed))
+            screen.print(summary(replace(trace, answer=final_answer(trace.said))))
+    if policy.uses_scores:
+        say_judge(config)
     return 0
 
 

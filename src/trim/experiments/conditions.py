@@ -111,7 +111,7 @@ def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
 
 
 def _shown(value: object) -> str:
-    text = "none" if value is None else str(value)
+    text = "none" if value in (None, "") else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

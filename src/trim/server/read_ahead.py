@@ -1,5 +1,5 @@
 """Reads what a server sends as fast as it comes, for a reader that may be slower: a server writes on, and is paid for
-it, whether or not somebody has use for it yet. What is read ahead is limited by what the server was asked to write.
+it, whether or not somebody has use for it yet. A reader that is far behind is waited for.
 """
 
 from __future__ import annotations
@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import replace
 from typing import Generic, Self, TypeVar
 
@@ -15,6 +14,8 @@ from trim.protocols import LateCounts, StepStream
 from trim.types import Step
 
 _Item = TypeVar("_Item")
+_MOST = 1_000_000  # characters, about, that are read ahead
+_CHUNK = 200  # characters of a chunk, about
 
 
 class ReadAhead(Generic[_Item]):
@@ -28,6 +29,8 @@ class ReadAhead(Generic[_Item]):
         self.unread: deque[_Item] = deque()
         self._source = source
         self._arrived = asyncio.Event()
+        self._taken = asyncio.Event()
+        self._ahead = 0
         self._reading: asyncio.Task[None] | None = None
 
     def __aiter__(self) -> Self:
@@ -42,20 +45,39 @@ class ReadAhead(Generic[_Item]):
                 raise StopAsyncIteration
             self._arrived.clear()
             await self._arrived.wait()
-        return self.unread.popleft()
+        item = self.unread.popleft()
+        self._ahead -= self._size(item)
+        self._taken.set()
+        return item
 
     async def stop(self) -> None:
-        """Read no more."""
-        if self._reading is not None:
-            self._reading.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await self._reading
+        """Read no more. Returns, or is cancelled, only when nothing reads any more."""
+        reading, cancelled = self._reading, False
+        if reading is None:
+            return
+        reading.cancel()
+        while not reading.done():
+            try:
+                await asyncio.wait([reading])
+            except asyncio.CancelledError:
+                cancelled = True
+        if cancelled:
+            raise asyncio.CancelledError
+        if not reading.cancelled():
+            reading.exception()  # was for a reader that has left
+
+    def _size(self, item: _Item) -> int:
+        return _CHUNK
 
     async def _read(self) -> None:
         try:
             async for item in self._source:
                 self.unread.append(item)
+                self._ahead += self._size(item)
                 self._arrived.set()
+                while self._ahead > _MOST:
+                    self._taken.clear()
+                    await self._taken.wait()
         finally:
             self._arrived.set()
 
@@ -81,5 +103,10 @@ class StepsAhead(ReadAhead[Step]):
 
     async def aclose(self) -> None:
         """Stop reading, cancel the request upstream."""
-        await self.stop()
-        await self._stream.aclose()
+        try:
+            await self.stop()
+        finally:
+            await self._stream.aclose()
+
+    def _size(self, item: Step) -> int:
+        return len(item.text)
