@@ -64,7 +64,7 @@ def judge_note(config: Config) -> JudgeNote:
     warning = ""
     if auto and family.name == ASKED:
         warning = (
-            f"no [prm], and {config.weak.backend} gives no log-probabilities with drafts: the strong model is asked "
-            f"about each step ({family.known}); better is a PRM, or a weak model behind vLLM, SGLang or llama.cpp"
+            f"no [prm], and {config.weak.backend} gives no log-probabilities: the strong model is asked about each "
+            "step; a PRM, or a weak model behind vLLM, SGLang or llama.cpp, judges better"
         )
     return JudgeNote(judge_name, why, family.known, family.per_step, warning)
