@@ -21,8 +21,9 @@ from trim.cli.main import main
 TIMES = int(os.environ.get("TRIM_INTERRUPTIONS", "5"))
 EVAL = ["eval", "--questions", "6", "--policies", "always-weak,threshold", "--parameters", "threshold=0.5"]
 START = """
-import sys
+import signal, sys
 from trim.cli.main import main  # a small module without imports; before it Python itself starts
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal, also where these tests ignore it
 open(sys.argv.pop(1), "w").close()
 sys.exit(main())
 """
@@ -90,6 +91,8 @@ def test_an_interruption_that_python_drops_is_repeated(number: signal.Signals) -
     script = f"""
 import asyncio, os, signal, time
 from trim.cli.main import main
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 class Finalised:
     def __del__(self):
