@@ -63,8 +63,11 @@ class CountingUpstream:
                 await self._whole(writer, {"object": "list", "data": [{"id": "weak"}, {"id": "strong"}]})
             elif "pooling" in head.split("\r\n")[0]:
                 await self._score(writer, body)
-            else:
+            elif "completions" in head.split("\r\n")[0]:
                 await self._write(reader, writer, body)
+            else:  # a tokenizer is not among what it serves
+                writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                await writer.drain()
 
     async def _whole(self, writer: asyncio.StreamWriter, body: Any) -> None:
         text = json.dumps(body)
