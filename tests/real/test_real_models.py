@@ -1,7 +1,7 @@
 """A real open model behind llama.cpp's own server: what it writes reaches the caller byte for byte, counted right.
 
 `make test-real` fetches the model and runs this folder; a plain `pytest` leaves it out. TRIM_REAL_WEAK names another
-GGUF file of a ChatML model.
+GGUF file.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def served(server: LlamaServer) -> Iterator[Served]:
 def _direct(server: LlamaServer, question: str) -> str:
     """The server's own answer."""
     body = {
-        "prompt": load_template("chatml").render(question),
+        "prompt": load_template(str(FILE)).render(question),
         "max_tokens": TOKENS,
         "temperature": 0.0,
         "top_p": 1.0,
