@@ -242,3 +242,26 @@ def test_headers_query_and_the_place_of_the_key() -> None:
         assert request.headers["api-key"] == "sk-secret"
         assert request.headers["x-title"] == "t"
         assert "authorization" not in request.headers
+
+
+def test_what_is_asked_beside_the_api_has_the_same_headers() -> None:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse
+    from starlette.routing import Route
+
+    async def answer(request: Request) -> JSONResponse:
+        return JSONResponse({name: request.headers.get(name) for name in ("api-key", "x-title", "authorization")})
+
+    async def ask(url: str) -> list[dict[str, object]]:
+        server = Server(
+            "weak", url, "m", api_key="sk-secret", headers={"X-Title": "t"}, key_header="api-key", retries=0
+        )
+        try:
+            return [await server.ask("/props"), await server.ask("/props", {"content": "x"})]
+        finally:
+            await server.aclose()
+
+    with listening(Starlette(routes=[Route("/props", answer, methods=["GET", "POST"])])) as url:
+        expected = {"api-key": "sk-secret", "x-title": "t", "authorization": None}
+        assert asyncio.run(ask(f"{url}/v1")) == [expected, expected]

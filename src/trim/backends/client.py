@@ -299,15 +299,15 @@ class Server:
         """
         from openai import Timeout
 
-        url, timeout = self._url(path), Timeout(min(self._timeout, _SIDE_TIMEOUT))
+        url = self._url(path)
+        options: RequestOptions = {**self._options(), "timeout": Timeout(min(self._timeout, _SIDE_TIMEOUT))}
         for _ in range(2):
             try:
                 async with self.errors():
                     if body is None:
-                        answer: object = await self.client.get(url, cast_to=object, options={"timeout": timeout})
+                        answer: object = await self.client.get(url, cast_to=object, options=options)
                     else:
-                        text = whole_texts(body)
-                        answer = await self.client.post(url, body=text, cast_to=object, options={"timeout": timeout})
+                        answer = await self.client.post(url, body=whole_texts(body), cast_to=object, options=options)
             except BackendError as error:
                 if not error.retryable:
                     break
