@@ -24,6 +24,7 @@ LAYERS = [
         "atomic",
         "answer_marks",
         "control_tokens",
+        "file_locks",
         "jinja_sandbox",
         "json_files",
     ],

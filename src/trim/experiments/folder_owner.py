@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from trim.errors import ConfigError
+from trim.file_locks import try_lock
 from trim.json_files import checked, parse_json
 
 FILE = ".owner.json"
@@ -71,7 +71,7 @@ def _locked(path: Path) -> int:
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            alone = _lock(file)
+            alone = try_lock(file)
             if alone is None or _is(file, path):
                 earlier = _read(file)
                 if alone is False or (earlier and (alone is None or earlier.host != platform.node())):
@@ -83,21 +83,6 @@ def _locked(path: Path) -> int:
             os.close(file)
             raise
         os.close(file)  # its owner removed it in this moment
-
-
-def _lock(file: int) -> bool | None:
-    """Whether the lock could be had; None: there are no locks on this system or disk."""
-    if sys.platform == "win32":
-        return None
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
 
 
 def _is(file: int, path: Path) -> bool:

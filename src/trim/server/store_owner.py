@@ -5,10 +5,11 @@ whatever that was.
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
+
+from trim.file_locks import try_lock
 
 
 class StoreOwner:
@@ -23,7 +24,7 @@ class StoreOwner:
         self._path = path
         self._file = os.open(self._beside(self.name), os.O_RDWR | os.O_CREAT, 0o600) if path else None
         if self._file is not None:
-            _lock(self._file)
+            try_lock(self._file)
 
     def has_ended(self, name: str) -> bool:
         """Whether another process is no more. Where there are no locks, it is taken to be."""
@@ -32,7 +33,7 @@ class StoreOwner:
         except OSError:
             return True
         try:
-            return _lock(file)
+            return try_lock(file) is not False
         finally:
             os.close(file)
 
@@ -50,18 +51,3 @@ class StoreOwner:
 
     def _beside(self, name: str) -> Path:
         return Path(f"{self._path}-{name}.lock")
-
-
-def _lock(file: int) -> bool:
-    """Whether the lock could be had."""
-    if sys.platform == "win32":
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
