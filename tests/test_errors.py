@@ -5,11 +5,15 @@ from __future__ import annotations
 import ast
 import json
 import tomllib
+import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from trim.errors import ConfigError, MissingExtra
+from trim.errors import BadResponse, ConfigError, MissingExtra, TrimError
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -68,3 +72,15 @@ def test_what_cannot_be_read_is_said_without_python(tmp_path: Path, content: str
     with pytest.raises(OSError, match=r"policy\.json") as missing:
         (tmp_path / "policy.json").read_text()
     assert "(it has no policy.json)" in str(ConfigError.reading(tmp_path, "not a policy", missing.value))
+
+
+@given(st.text(), st.sampled_from([TrimError, ConfigError, lambda text: BadResponse(text, text, text)]))
+def test_an_error_is_one_line_without_control_characters(text: str, kind: Callable[[str], TrimError]) -> None:
+    """Names in damaged or made-up files break no line of a log, and say nothing to a terminal."""
+    shown = str(kind(f"no model called {text}; name another"))
+    assert len(shown.splitlines()) == 1
+    assert not any(unicodedata.category(character) == "Cc" for character in shown)
+
+
+def test_line_breaks_and_terminal_commands_in_a_name_are_shown_as_spaces() -> None:
+    assert str(ConfigError("no policy called a\nb\x1b[2J\u2028c d")) == "no policy called a b [2J c d"

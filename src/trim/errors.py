@@ -27,10 +27,16 @@ from pathlib import Path
 from typing import Self
 
 _LONGEST = 300  # characters of what another library or a damaged file has to say
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")  # line breaks, and what terminals take as commands
 
 
 class TrimError(Exception):
-    """Base of all errors that TRIM raises on purpose."""
+    """Base of all errors that TRIM raises on purpose. As text it is one line without control characters, whatever the
+    files, models and servers are called that it speaks of.
+    """
+
+    def __str__(self) -> str:
+        return _CONTROL.sub(" ", super().__str__())
 
     @classmethod
     def reading(cls, path: str | Path, expected: str, error: Exception, *, kind: str = "file") -> Self:

@@ -110,10 +110,12 @@ class Artifact:
             there = f"a {str(found[1])[:40]} policy of schema {str(found[0])[:40]}"
             raise ConfigError(f"{folder} holds {there}, not {kind} of schema {SCHEMA}")
         if models is not None and not models.same(provenance.models):
-            problem = f"{folder} was made for {provenance.models}, not for {models}; fit one for these models"
+            problem = ConfigError(
+                f"{folder} was made for {provenance.models}, not for {models}; fit one for these models"
+            )
             if on_mismatch == "raise":
-                raise ConfigError(problem)
-            warnings.warn(problem, stacklevel=2)
+                raise problem
+            warnings.warn(str(problem), stacklevel=2)
         return artifact
 
 
