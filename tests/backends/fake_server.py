@@ -42,7 +42,7 @@ class Habits:
     # In every chunk if asked for, "timings": likewise, as llama-server; "end": in a last chunk, "zeros": the same, and
     # 0 before; "none".
     usage: str = "running"
-    tell: str | None = "stop_reason"  # the field that names the stop string
+    tell: str | None = "stop_reason"  # the field that names the stop string; "verbose": among what `verbose` asks for
     keep_stop: bool = False
     done: bool = True  # close streams with [DONE]
     repeat: bool = False  # begin chat replies with the partial answer
@@ -163,7 +163,10 @@ class _App:
             zeros = {"usage": dict.fromkeys(usage, 0)} if habits.usage == "zeros" else {}
             if habits.usage == "timings" and body.get("timings_per_token"):
                 zeros = {"timings": {"prompt_n": read - 2, "cache_n": 2, "predicted_n": written}}
-            yield {"id": "1", "choices": [choice], **({"usage": usage} if running else zeros)}
+            event = {"id": "1", "choices": [choice], **({"usage": usage} if running else zeros)}
+            if "__verbose" in choice:
+                event["__verbose"] = {"stopping_word": choice.pop("__verbose")}
+            yield event
         if habits.usage not in ("none", "timings") and (options.get("include_usage") or not body["stream"]):
             yield {"id": "1", "choices": [], "usage": usage | {"prompt_tokens_details": {"cached_tokens": 2}}}
 
@@ -176,9 +179,11 @@ class _App:
         rest = tokens(solution[begun:])
         stop, limit = body.get("stop"), body.get("max_tokens") or body.get("max_completion_tokens", 16)
         told: dict[str, Any] = {} if habits.tell is None else {habits.tell: None}
+        if habits.tell == "verbose":
+            told = {"__verbose": ""} if body.get("verbose") else {}
         if stop and stop[0] in rest and rest.index(stop[0]) < limit:
             end = rest.index(stop[0])
-            told = {} if habits.tell is None else {habits.tell: stop[0]}
+            told = told and {name: stop[0] for name in told}
             return rest[: end + habits.keep_stop], {"finish_reason": "stop"} | told
         if len(rest) >= limit:
             return rest[:limit], {"finish_reason": "length"} | told

@@ -98,7 +98,7 @@ def test_without_running_counts_or_tokenizer_each_step_is_a_request() -> None:
 
 def test_where_a_stop_looks_like_the_end_none_is_sent(counter: TokenCounter) -> None:
     with serving(tell=None, usage="none") as habits:
-        steps = steps_of(habits, limit=1, backend="llama-server", tokenizer=counter)
+        steps = steps_of(habits, limit=1, backend="lm-studio", tokenizer=counter)
         assert [step.text for step in steps] == [STEPS[0]]
         assert steps[0].finish is Finish.SEPARATOR
         assert "stop" not in habits.requests[0]
@@ -183,6 +183,32 @@ def test_a_llama_server_counts_in_every_chunk_also_in_an_answer_that_is_cut_off(
         assert EXACT[0] < generator.usage.completion_tokens < sum(EXACT[:2])
         assert not generator.usage.estimated
         assert len(habits.requests) == 1
+
+
+@pytest.mark.parametrize("tell", ["verbose", None])
+def test_a_llama_server_ends_a_single_step_itself_so_that_no_token_goes_uncounted(tell: str | None) -> None:
+    """One that says which stop string it was; an older one is taken for it once, and cut from then on."""
+    with serving(usage="timings", tell=tell) as habits:
+        generator = model(habits, backend="llama-server")
+
+        async def run() -> list[Step]:
+            steps = list[Step]()
+            for _ in STEPS:
+                stream = generator.steps(QUESTION, tuple(step.text for step in steps), StepOptions(limit=1))
+                steps += [step async for step in stream]
+                await stream.aclose()
+            await generator.aclose()
+            return steps
+
+        steps = asyncio.run(run())
+        assert tuple(step.text for step in steps) == STEPS
+        assert [("stop" in body, "verbose" in body) for body in habits.requests] == (
+            [(True, True)] * 3 if tell else [(True, True), (False, False), (False, False)]
+        )
+        if tell:
+            assert [step.tokens for step in steps] == EXACT
+            assert generator.usage.completion_tokens == sum(EXACT)
+            assert not habits.cancelled
 
 
 def test_extras_go_only_to_servers_that_know_them(counter: TokenCounter) -> None:

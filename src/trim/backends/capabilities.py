@@ -29,8 +29,8 @@ class Capabilities:
         repeats_prefix: its chat replies begin with the partial answer that they continue; None: some do, each is tried.
         stream: answers in chunks.
         stop: `stops` says that the text ended at a stop string and at which ("tells", as `stop_reason` or
-            `matched_stop`); the stop string stays in the text ("keeps"); neither, so that a stop looks like the end of
-            the solution and none may be sent ("hides").
+            `matched_stop`); it says so among what `verbose` asks for ("verbose"); the stop string stays in the text
+            ("keeps"); none of these, so that a stop looks like the end of the solution and none may be sent ("hides").
         usage: token counts at the end of a stream, on request (`stream_options.include_usage`).
         running_usage: token counts in every chunk (`stream_options.continuous_usage_stats`).
         timings: the same, with `timings_per_token`.
@@ -51,7 +51,7 @@ class Capabilities:
     chat: ChatContinuation = "none"
     repeats_prefix: bool | None = False
     stream: bool = True
-    stop: Literal["tells", "keeps", "hides"] = "hides"
+    stop: Literal["tells", "verbose", "keeps", "hides"] = "hides"
     usage: bool = True
     running_usage: bool = False
     timings: bool = False
@@ -77,6 +77,7 @@ BACKENDS: dict[str, Capabilities] = {
     "llama-server": Capabilities(
         chat="trailing",
         repeats_prefix=None,
+        stop="verbose",
         timings=True,
         top_k=True,
         logprobs=True,

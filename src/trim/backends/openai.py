@@ -254,6 +254,8 @@ class OpenAIGenerator(ServerBackend):
                 body |= {"add_generation_prompt": False, "continue_final_message": True}
         if stop:
             body["stop"] = [self.form.stop]
+            if able.stop == "verbose":
+                body["verbose"] = True
         return body
 
     async def send(self, body: dict[str, Any]) -> Answer:
@@ -374,6 +376,8 @@ class _Stream:
         if steps:
             self._begun, self._parts = None, 0
         self._model.stop_is_kept = self._model.stop_is_kept or assembler.stop_was_kept
+        if self._model.able.stop == "verbose" and assembler.stop_was_untold:  # an older llama-server
+            self._model.can_stop = False
         if assembler.unfinished is not None:
             await self._go_on(assembler.unfinished)
         elif assembler.done:

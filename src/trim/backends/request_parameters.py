@@ -18,7 +18,15 @@ from trim.errors import ConfigError
 logger = logging.getLogger("trim.backends")
 
 _SAMPLING = ("temperature", "top_p", "top_k")
-_OPTIONAL = (*_SAMPLING, "min_p", "seed", "stream_options", "timings_per_token", "return_tokens_as_token_ids")
+_OPTIONAL = (
+    *_SAMPLING,
+    "min_p",
+    "seed",
+    "stream_options",
+    "timings_per_token",
+    "verbose",
+    "return_tokens_as_token_ids",
+)
 """What may be left out without another answer being asked for; a text, a limit or a stop string never is."""
 
 _LIMITS = ("max_tokens", "max_completion_tokens")

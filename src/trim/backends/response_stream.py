@@ -74,6 +74,7 @@ def read_chunk(raw: dict[str, Any]) -> Chunk:
     reasoning_field: Field = "reasoning" if named else "reasoning_content"
     reasoning = message.get(reasoning_field)
     told = [choice[name] for name in ("stop_reason", "matched_stop") if name in choice]
+    told += [word for word in [(raw.get("__verbose") or {}).get("stopping_word")] if word is not None]
     stop = next((value for value in told if isinstance(value, str)), None)  # a number there is an end token's id
     return replace(
         chunk,

@@ -139,6 +139,11 @@ class Assembler:
         return self._terms.stop and self.given > 0 and self._last.finish == "stop" and not self._last.told
 
     @property
+    def stop_was_untold(self) -> bool:
+        """Whether the answer has ended at the stop string or of itself, and the server has not said which."""
+        return self._terms.stop and self._last.finish == "stop" and not self._last.told
+
+    @property
     def pending_tokens(self) -> int:
         """Tokens read that belong to no step yet."""
         return self._counts.pending
