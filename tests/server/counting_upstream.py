@@ -59,15 +59,22 @@ class CountingUpstream:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             length = next((int(line[15:]) for line in head.lower().split("\r\n") if line[:15] == "content-length:"), 0)
             body = json.loads(await reader.readexactly(length)) if length else {}
-            if head.startswith("GET"):
-                await self._whole(writer, {"object": "list", "data": [{"id": "weak"}, {"id": "strong"}]})
-            elif "pooling" in head.split("\r\n")[0]:
-                await self._score(writer, body)
-            elif "completions" in head.split("\r\n")[0]:
-                await self._write(reader, writer, body)
-            else:  # a tokenizer is not among what it serves
-                writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-                await writer.drain()
+            await self.answer(head, body, reader, writer)
+
+    async def answer(
+        self, head: str, body: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Answer a request."""
+        path = head.partition("\r\n")[0]
+        if path.startswith("GET"):
+            await self._whole(writer, {"object": "list", "data": [{"id": "weak"}, {"id": "strong"}]})
+        elif "pooling" in path:
+            await self._score(writer, body)
+        elif "completions" in path:
+            await self._write(reader, writer, body)
+        else:  # a tokenizer is not among what it serves
+            writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            await writer.drain()
 
     async def _whole(self, writer: asyncio.StreamWriter, body: Any) -> None:
         text = json.dumps(body)

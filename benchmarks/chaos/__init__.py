@@ -1,0 +1,1 @@
+"""The gateway under attack; see `benchmarks.chaos.__main__`."""
