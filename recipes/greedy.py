@@ -24,9 +24,9 @@ from recipes.evaluate import RESULTS, hardware
 from recipes.model import Model, read_model
 from recipes.pretrain import TARGET
 from recipes.tokenizer import Encoder
-from trim.backends.client import TokenCounter
 from trim.backends.onnx import EmbeddedGenerator
 from trim.backends.openai import OpenAIGenerator
+from trim.backends.token_counter import TokenCounter
 from trim.policies import AlwaysWeak
 from trim.prompts import load_template
 from trim.protocols import StepGenerator

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trim.backends.client import TokenCounter
+from trim.backends.token_counter import TokenCounter
 
 
 @pytest.fixture(scope="session")

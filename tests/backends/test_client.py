@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from tests.backends.fake_server import Habits, serving
-from trim.backends.client import Server, TokenCounter
+from trim.backends.client import Server
 from trim.errors import (
     BackendError,
     BackendRefused,
@@ -88,16 +88,6 @@ def test_a_client_belongs_to_its_event_loop() -> None:
         return server.client
 
     assert asyncio.run(client()) is not asyncio.run(client())
-
-
-def test_a_counter_needs_a_tokenizer_that_can_be_read(counter: TokenCounter, tmp_path: Path) -> None:
-    assert counter.count("one two") == 2
-    assert counter.encode("one two")[1] == [(0, 3), (3, 7)]
-    with pytest.raises(ConfigError, match="no such file"):
-        TokenCounter(tmp_path)
-    (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(ConfigError, match="cannot be read"):
-        TokenCounter(tmp_path)
 
 
 AMBIENT = {

@@ -12,8 +12,8 @@ import pytest
 
 from tests.backends.fake_server import SOLUTION, STEPS, Habits, serving, tokens
 from trim.backends.capabilities import BACKENDS, Capabilities
-from trim.backends.client import TokenCounter
 from trim.backends.openai import OpenAIGenerator
+from trim.backends.token_counter import TokenCounter
 from trim.errors import (
     BackendRefused,
     BackendTimeout,

@@ -18,10 +18,10 @@ from tests.conformance.kinds import KINDS
 from tests.conformance.scripted_server import Answering, scripted_server
 from trim.backends.base import BaseBackend, BaseGenerator, step_stream
 from trim.backends.capabilities import Continuation
-from trim.backends.client import TokenCounter
 from trim.backends.onnx import EmbeddedGenerator
 from trim.backends.openai import OpenAIGenerator
 from trim.backends.probe import describe, try_judge, try_steps
+from trim.backends.token_counter import TokenCounter
 from trim.errors import BackendUnavailable
 from trim.prompts import load_template
 from trim.protocols import Probe

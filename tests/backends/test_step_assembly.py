@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from trim.backends.answer_counts import AnswerTotals
-from trim.backends.client import TokenCounter
 from trim.backends.step_assembly import Assembler, Begun, Chunk, Terms
+from trim.backends.token_counter import TokenCounter
 from trim.backends.token_counts import TextCounter, TokenCounts
 from trim.errors import BackendUnavailable
 from trim.steps import StepFormat

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trim.backends.client import TokenCounter
+from trim.backends.token_counter import TokenCounter
 from trim.backends.token_counts import MOST, TextCounter, TokenCounts, as_count, log_wrong, read_counts, size
 
 

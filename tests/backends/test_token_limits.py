@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trim.backends.client import TokenCounter
+from trim.backends.token_counter import TokenCounter
 from trim.backends.token_counts import TextCounter
 from trim.backends.token_limits import TokenLimits
 from trim.errors import InputTooLong, OutputTooLong

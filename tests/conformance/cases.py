@@ -14,8 +14,9 @@ from typing import Any
 
 from tests.conformance.kinds import DONE, Kind, event
 from tests.conformance.scripted_server import Answering, Reply, Script, ScriptedServer, said
-from trim.backends.client import Server, TokenCounter
+from trim.backends.client import Server
 from trim.backends.openai import OpenAIGenerator
+from trim.backends.token_counter import TokenCounter
 from trim.errors import (
     BackendError,
     BackendTimeout,

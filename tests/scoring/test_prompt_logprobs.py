@@ -19,8 +19,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tests.backends.fake_server import listening, serving
-from trim.backends.client import TokenCounter
 from trim.backends.probe import describe
+from trim.backends.token_counter import TokenCounter
 from trim.errors import BackendRefused, BadResponse, InputTooLong
 from trim.prompts import load_template
 from trim.protocols import Probe

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.backends.fake_server import Habits, serving, tokens
-from trim.backends.client import TokenCounter
 from trim.backends.probe import describe
+from trim.backends.token_counter import TokenCounter
 from trim.errors import BackendRefused, BackendUnavailable, BadResponse, InputTooLong, TrimError
 from trim.prompts import load_template
 from trim.scoring.vllm_prm import VllmPrm

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tests.vllm.conftest import CONTEXT, VllmServer
-from trim.backends.client import TokenCounter
 from trim.backends.onnx import EmbeddedGenerator
 from trim.backends.openai import OpenAIGenerator
 from trim.backends.probe import describe
+from trim.backends.token_counter import TokenCounter
 from trim.errors import BackendError, BackendUnavailable, InputTooLong
 from trim.policies import AlwaysStrong, AlwaysWeak, Threshold
 from trim.prompts import load_template

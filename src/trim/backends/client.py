@@ -1,5 +1,4 @@
-"""What models behind servers share: the openai SDK's client, retries, errors that name the server, and a local token
-counter.
+"""What models behind servers share: the openai SDK's client, retries, and errors that name the server.
 
 What may go away by itself is tried again: refused and reset connections, timeouts, 408, 409, 429 and 5xx, with
 exponential backoff and jitter, or after the time that the server asks for. An error under a status of 200 and an
@@ -16,7 +15,6 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, urljoin, urlsplit, urlunsplit
 
@@ -24,7 +22,7 @@ from trim.backends.environment import ApiKey, check_connections, usable_key
 from trim.backends.event_stream import EventStream, Source
 from trim.backends.request_parameters import RequestParameters
 from trim.backends.server_errors import backend_error, html_words, is_html, reply_of, shortened, told_error
-from trim.backends.surrogates import whole_text, whole_texts
+from trim.backends.surrogates import whole_texts
 from trim.backends.token_counts import as_count
 from trim.errors import (
     BackendError,
@@ -454,32 +452,6 @@ class ServerBackend:
     async def aclose(self) -> None:
         """Close all connections."""
         await self.server.aclose()
-
-
-class TokenCounter:
-    """Counts tokens with a local `tokenizer.json` (a file or the folder that holds it)."""
-
-    def __init__(self, path: str | Path) -> None:
-        from tokenizers import Tokenizer
-
-        file = Path(path) / "tokenizer.json" if Path(path).is_dir() else Path(path)
-        if not file.is_file():
-            raise ConfigError(f"tokenizer {path!r}: no such file")
-        try:
-            self._tokenizer: Any = Tokenizer.from_file(str(file))
-        except Exception as error:  # the library raises plain Exception
-            raise ConfigError(f"tokenizer {path!r} cannot be read: {error}") from None
-
-    def count(self, text: str) -> int:
-        """Tokens of a text, special tokens in it included."""
-        return len(self._tokenizer.encode(whole_text(text), add_special_tokens=False).ids)
-
-    def encode(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """Token ids as a server would make them (with those that the tokenizer adds), and the characters
-        [start, end) that each stands for.
-        """
-        encoding = self._tokenizer.encode(text)
-        return list(encoding.ids), list(encoding.offsets)
 
 
 def _key_hint(key: str | None) -> str:

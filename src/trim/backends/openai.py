@@ -23,12 +23,13 @@ from typing import Any
 
 from trim.backends.answer_counts import AnswerTotals
 from trim.backends.capabilities import Capabilities, Continuation, capabilities
-from trim.backends.client import ServerBackend, TokenCounter
+from trim.backends.client import ServerBackend
 from trim.backends.prefix_repetition import Head, PrefixRepetition
 from trim.backends.probe import PROBED, try_generator
 from trim.backends.response_stream import Answer, whole
 from trim.backends.server_facts import ServerFacts
 from trim.backends.step_assembly import Assembler, Begun, Chunk, Terms
+from trim.backends.token_counter import TokenCounter
 from trim.backends.token_counts import TextCounter, size
 from trim.backends.token_limits import TokenLimits
 from trim.errors import (

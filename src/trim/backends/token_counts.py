@@ -165,7 +165,7 @@ def log_wrong(server: str, counts: TokenCounts) -> None:
 
 
 class Tokenizer(Protocol):
-    """Counts the tokens of a text, as `trim.backends.client.TokenCounter` does."""
+    """Counts the tokens of a text, as `trim.backends.token_counter.TokenCounter` does."""
 
     def count(self, text: str) -> int: ...
 

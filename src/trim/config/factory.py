@@ -165,8 +165,8 @@ def open_generator(model: GeneratorSpec, run: RunSpec) -> StepGenerator:
     if model.backend == local_models.KIND:
         model = local_models.served_generator(model)
     from trim.backends.capabilities import gives_logprobs
-    from trim.backends.client import TokenCounter
     from trim.backends.openai import OpenAIGenerator
+    from trim.backends.token_counter import TokenCounter
 
     return OpenAIGenerator(
         model.base_url,

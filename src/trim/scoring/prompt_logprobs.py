@@ -11,7 +11,8 @@ from typing import Protocol, TypeVar
 
 from trim.backends.answer_counts import AnswerTotals
 from trim.backends.base import WrappedBackend
-from trim.backends.client import ServerBackend, TokenCounter
+from trim.backends.client import ServerBackend
+from trim.backends.token_counter import TokenCounter
 from trim.backends.token_counts import log_wrong, read_counts
 from trim.errors import BackendError, BackendRefused, BackendUnavailable, BadResponse, InputTooLong
 from trim.prompts import ChatTemplate, load_template

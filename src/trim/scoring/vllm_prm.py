@@ -13,7 +13,8 @@ from itertools import accumulate
 from math import inf
 
 from trim.backends.answer_counts import share_out, whole_answer
-from trim.backends.client import ServerBackend, TokenCounter
+from trim.backends.client import ServerBackend
+from trim.backends.token_counter import TokenCounter
 from trim.backends.token_counts import TextCounter
 from trim.errors import BackendError, BackendRefused, BadResponse, InputTooLong
 from trim.prompts import STEP_MARK, ChatTemplate, load_template
