@@ -8,11 +8,16 @@ llama.cpp's server tells the log-probabilities of what a model writes, never of 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
 from ctypes import POINTER, c_bool, c_char_p, c_float, c_int8, c_int32, c_uint32, c_void_p
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from trim.stats import FloatArray
+
+TOP = (5, 20)  # likeliest tokens: what services tell at most of a text completion and of a chat
 _WINDOW = 256  # tokens read at a time: their distributions are held in memory
 
 
@@ -53,6 +58,21 @@ _API = {  # name: result, arguments
 }
 
 
+@dataclass(frozen=True, slots=True)
+class ReadToken:
+    """How likely a model found a token of a text.
+
+    Args:
+        logprob: its log-probability (nats).
+        entropy: of the whole distribution that it stands in (nats).
+        top_entropies: by k, what is known of the entropy from the k likeliest tokens (nats): all others count as one.
+    """
+
+    logprob: float
+    entropy: float
+    top_entropies: dict[int, float]
+
+
 class GivenText:
     """A model that reads text and says how likely each token was.
 
@@ -91,27 +111,20 @@ class GivenText:
         count = self._c.llama_tokenize(self._vocab, data, len(data), ids, len(ids), False, special)
         return list(ids[:count])
 
-    def logprobs(self, ids: list[int], start: int) -> tuple[list[float], list[float]]:
-        """Log-probability (nats) of each token from `start` on, and the entropy of the distribution it stands in."""
+    def read(self, ids: list[int], start: int) -> list[ReadToken]:
+        """What the model finds each token from `start` on."""
         self._c.llama_memory_clear(self._c.llama_get_memory(self._context), True)
-        found: list[float] = []
-        entropies: list[float] = []
+        found: list[ReadToken] = []
         for first in range(0, len(ids) - 1, _WINDOW):
             window = ids[first : min(first + _WINDOW, len(ids) - 1)]
             wanted = [i for i in range(len(window)) if first + i + 1 >= start]
             self._fill(window, first, set(wanted))
             if code := self._c.llama_decode(self._context, self._batch):
                 raise SystemExit(f"llama_decode: {code}")
-            if not wanted:
-                continue
-            logits = np.ctypeslib.as_array(self._c.llama_get_logits(self._context), (len(wanted), self._size))
-            for row, i in zip(logits, wanted, strict=True):
-                shifted = row - row.max()
-                chances = np.exp(shifted)
-                total = chances.sum()
-                found.append(float(shifted[ids[first + i + 1]] - np.log(total)))
-                entropies.append(float(np.log(total) - (chances * shifted).sum() / total))
-        return found, entropies
+            if wanted:
+                logits = np.ctypeslib.as_array(self._c.llama_get_logits(self._context), (len(wanted), self._size))
+                found += _read(logits, [ids[first + i + 1] for i in wanted])
+        return found
 
     def _fill(self, window: list[int], first: int, wanted: set[int]) -> None:
         batch = self._batch
@@ -120,3 +133,17 @@ class GivenText:
             batch.token[i], batch.pos[i], batch.n_seq_id[i] = token, first + i, 1
             batch.seq_id[i][0] = 0
             batch.logits[i] = i in wanted
+
+
+def _read(logits: FloatArray, ids: list[int]) -> Iterator[ReadToken]:
+    for row, token in zip(logits, ids, strict=True):
+        logprobs = row - row.max()
+        logprobs -= np.log(np.exp(logprobs).sum())
+        whole = -float((np.exp(logprobs) * logprobs).sum())
+        yield ReadToken(float(logprobs[token]), whole, {k: _top_entropy(logprobs, k) for k in TOP})
+
+
+def _top_entropy(logprobs: FloatArray, k: int) -> float:
+    top = np.partition(logprobs, -k)[-k:].astype(float)
+    rest = max(1.0 - float(np.exp(top).sum()), 0.0)
+    return -float((np.exp(top) * top).sum()) - (rest * float(np.log(rest)) if rest else 0.0)

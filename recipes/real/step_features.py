@@ -19,11 +19,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from recipes.real.given_text import GivenText
+from recipes.real.given_text import TOP, GivenText
 
 TABLE = Path(__file__).with_name("step_features.csv")
 _SYSTEM = "Please reason step by step, and put your final answer within \\boxed{}."
-_MOST = {"gsm8k": 400, "math": 200}  # solutions; GSM8K is read first to two thirds
+_MOST = {"gsm8k": 400, "math": 400}  # solutions; GSM8K is read first to two thirds
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +35,34 @@ class Row:
         solution: its id in ProcessBench.
         index: of the step, from 0.
         correct: 0 for the first wrong step; later ones have no label and no row.
+        last: 1 for the last step of the solution.
         tokens: of the step and the separator behind it.
         mean, least: log-probability (nats) of these tokens, and of the least likely one.
-        mean_entropy, most_entropy: of the distributions that they stand in (nats).
+        mean_entropy, most_entropy, first_entropy: of the distributions that they stand in (nats), over the tokens, of
+            the most uncertain, and of the first.
+        uncertain: share of the tokens whose entropy is above 1 nat.
+        mean_top5, most_top5, uncertain_top5: the same from the 5 likeliest tokens alone, all others counted as one.
+        mean_top20, most_top20, uncertain_top20: from the 20 likeliest.
     """
 
     model: str
     solution: str
     index: int
     correct: int
+    last: int
     tokens: int
     mean: float
     least: float
     mean_entropy: float
     most_entropy: float
+    first_entropy: float
+    uncertain: float
+    mean_top5: float
+    most_top5: float
+    uncertain_top5: float
+    mean_top20: float
+    most_top20: float
+    uncertain_top20: float
 
 
 def solutions(folder: Path) -> list[dict[str, Any]]:
@@ -76,14 +90,27 @@ def read(model: GivenText, name: str, solution: dict[str, Any]) -> list[Row]:
         ends.append(len(ids))
     if len(ids) > model.context:
         return []
-    logprobs, entropies = model.logprobs(ids, start)
+    tokens = model.read(ids, start)
     rows = []
     for index, (begin, end) in enumerate(zip([start, *ends], ends, strict=False)):
-        own, spread = logprobs[begin - start : end - start], entropies[begin - start : end - start]
-        numbers = (sum(own) / len(own), min(own), sum(spread) / len(spread), max(spread))
+        own = tokens[begin - start : end - start]
+        logprobs, entropies = [token.logprob for token in own], [token.entropy for token in own]
+        numbers = [_mean(logprobs), min(logprobs), _mean(entropies), max(entropies), entropies[0], _uncertain(entropies)]
+        for k in TOP:
+            known = [token.top_entropies[k] for token in own]
+            numbers += [_mean(known), max(known), _uncertain(known)]
         rounded = (round(number, 4) for number in numbers)
-        rows.append(Row(name, solution["id"], index, int(index != label), len(own), *rounded))
+        last = int(index + 1 == len(steps))
+        rows.append(Row(name, solution["id"], index, int(index != label), last, len(own), *rounded))
     return rows
+
+
+def _mean(numbers: list[float]) -> float:
+    return sum(numbers) / len(numbers)
+
+
+def _uncertain(entropies: list[float]) -> float:
+    return _mean([float(entropy > 1.0) for entropy in entropies])
 
 
 def load(table: Path = TABLE) -> list[Row]:

@@ -183,7 +183,7 @@ class _App:
             told = {"__verbose": ""} if body.get("verbose") else {}
         if stop and stop[0] in rest and rest.index(stop[0]) < limit:
             end = rest.index(stop[0])
-            told = told and {name: stop[0] for name in told}
+            told = told and dict.fromkeys(told, stop[0])
             return rest[: end + habits.keep_stop], {"finish_reason": "stop"} | told
         if len(rest) >= limit:
             return rest[:limit], {"finish_reason": "length"} | told
