@@ -16,6 +16,7 @@ from trim.config.settings import ServeSettings
 from trim.server.allowance import Allowance, written
 from trim.server.api_error import ApiError
 from trim.server.auth import ApiKey
+from trim.server.prometheus import Metrics
 from trim.server.reservations import Cap, KeyLimits, Refusal
 from trim.server.usage_store import UsageStore
 
@@ -31,13 +32,15 @@ class AdmissionControl:
     Args:
         settings: limits over all requests.
         usage: what was spent so far, and what is held.
+        metrics: have how many run and wait.
     """
 
-    def __init__(self, settings: ServeSettings, usage: UsageStore) -> None:
+    def __init__(self, settings: ServeSettings, usage: UsageStore, metrics: Metrics) -> None:
         self.queued = 0
         self.running = 0
         self._settings = settings
         self._usage = usage
+        self._metrics = metrics
         self._slots = asyncio.Semaphore(settings.max_requests)
         self._mean_seconds = 1.0  # of recent requests, an exponential moving average
 
@@ -102,17 +105,23 @@ class AdmissionControl:
         if self._slots.locked() and self.queued >= self._settings.queue:
             wait = self._mean_seconds * (self.queued + 1) / self._settings.max_requests
             raise ApiError(429, "the queue is full", "overloaded", kind="rate_limit_error", retry_after=wait)
-        self.queued += 1
+        self._count(queued=1)
         try:
             await self._slots.acquire()
         finally:
-            self.queued -= 1
-        self.running += 1
+            self._count(queued=-1)
+        self._count(running=1)
         try:
             yield
         finally:
-            self.running -= 1
+            self._count(running=-1)
             self._slots.release()
+
+    def _count(self, *, queued: int = 0, running: int = 0) -> None:
+        self.queued += queued
+        self.running += running
+        self._metrics.queued.set(self.queued)
+        self._metrics.in_progress.set(self.running)
 
     def _refused(self, refusal: Refusal, key: ApiKey) -> ApiError:
         if refusal.why == "at once":

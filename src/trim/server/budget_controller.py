@@ -295,7 +295,13 @@ class TargetControllers:
 
     def items(self) -> list[tuple[str, ShareController]]:
         """All controllers, each with its target: a share, or `spend`."""
-        return [("spend" if share is None else f"{share:g}", c) for (_, share), c in self._controllers.items()]
+        return [(target_name(target), controller) for target, controller in self._controllers.items()]
+
+
+def target_name(target: tuple[str, float | None]) -> str:
+    """What a target is in metrics: the share, or `spend`."""
+    share = target[1]
+    return "spend" if share is None else f"{share:g}"
 
 
 def _saved(state: TargetState, scores: Sequence[float]) -> dict[str, Any]:

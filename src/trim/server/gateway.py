@@ -24,7 +24,7 @@ from trim.server.admission import AdmissionControl
 from trim.server.allowance import Account, Allowance, Needs
 from trim.server.api_error import ApiError, client_error
 from trim.server.auth import ANONYMOUS, ApiKey, ApiKeys
-from trim.server.budget_controller import AnswerOutcome, TargetControllers
+from trim.server.budget_controller import AnswerOutcome, ShareController, TargetControllers, target_name
 from trim.server.circuit_breaker import CircuitBreaker
 from trim.server.completion_stream import Answer
 from trim.server.model_catalog import Choice, Models
@@ -121,7 +121,7 @@ class Gateway:
         self.usage = UsageStore(serve.state, clock, elapsed=elapsed, recovery=serve.recovery)
         with ExitStack() as on_error:  # settings that are refused leave no file open
             on_error.callback(self.usage.close)
-            self.admission = AdmissionControl(serve, self.usage)
+            self.admission = AdmissionControl(serve, self.usage, self.metrics)
             self.controllers = TargetControllers(self.usage, serve.spend_targets())
             self.models = Models(backends.config, self.controllers)
             self.preparation = PolicyPreparation(self.metrics.preparation.observe)
@@ -270,8 +270,15 @@ class Gateway:
         full = answer.router.prices.strong.of(alone) or 0.0
         outcome = AnswerOutcome(answer.strong_tokens, answer.tokens, answer.cost or 0.0, full, scores)
         controller = self.controllers.update(job.choice.target, outcome)
-        if controller is not None and needs_preparation(job.choice.policy):
+        if controller is None:
+            return
+        self._show(controller, target_name(job.choice.target))
+        if needs_preparation(job.choice.policy):
             self.preparation.ahead(controller.upcoming())
+
+    def _show(self, controller: ShareController, target: str) -> None:
+        """The metrics of a controller."""
+        self.metrics.set_controller(controller.policy().name, target, controller.state.share, controller.state.effort)
 
     def _budget(self, request: BaseRequest, budget: Budget, questions: int) -> Budget:
         """The budget of each answer: the request's own is for all of them, the configured one for each question."""
@@ -330,8 +337,6 @@ class Gateway:
     def scrape(self) -> bytes:
         """The metrics, in the text format of Prometheus."""
         metrics = self.metrics
-        metrics.in_progress.set(self.admission.running)
-        metrics.queued.set(self.admission.queued)
         for role, breaker in self.breakers.items():
             metrics.circuit_open.labels(role.value).set(breaker.state != "closed")
         hour = self.usage.hour()
@@ -340,10 +345,9 @@ class Gateway:
             metrics.spend.labels(window).set(self.usage.totals(hour // hours * hours).cost)
             if (target := self.settings.spend_targets().get(hours)) is not None:
                 metrics.spend_target.labels(window).set(target)
-        for followed, controller in self.controllers.items():
-            labels = (controller.policy().name, followed)
-            metrics.share.labels(*labels).set(controller.state.share)
-            metrics.effort.labels(*labels).set(controller.state.effort)
+        if not metrics.shared:  # else the process that has moved one last has set it
+            for followed, controller in self.controllers.items():
+                self._show(controller, followed)
         return metrics.text()
 
     def close(self) -> None:

@@ -1,17 +1,47 @@
-"""The metrics at `/metrics`, for Prometheus. They count this process; several processes are several targets."""
+"""The metrics at `/metrics`, for Prometheus.
+
+They count this process. Worker processes that are started under `shared_by_processes` count together, each in files of
+its own in one folder, and every worker answers for all of them. Counters of a worker that has ended stay.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import isfinite
+from pathlib import Path
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from trim.errors import BackendError
 from trim.types import Role, Usage
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _STEP_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # the client reads this variable when it is imported
 _REQUEST_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+
+@contextmanager
+def shared_by_processes(folder: Path) -> Iterator[None]:
+    """The processes that are started meanwhile count together, in files in a folder, which is made."""
+    folder.mkdir()
+    before = os.environ.get(_FOLDER)
+    os.environ[_FOLDER] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ[_FOLDER]
+        if before is not None:
+            os.environ[_FOLDER] = before
+
+
+def forget(process: int, folder: Path) -> None:
+    """A process that counted with others has ended: nothing is in progress there any more."""
+    mark_process_dead(process, str(folder))
 
 
 class Metrics:
@@ -19,20 +49,23 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        self.shared = bool(os.environ.get(_FOLDER))
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"trim_{name}", text, labels, registry=registry)
 
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(f"trim_{name}", text, labels, registry=registry)
+        def gauge(
+            name: str, text: str, *labels: str, of_all: Literal["livesum", "livemostrecent"] = "livemostrecent"
+        ) -> Gauge:
+            return Gauge(f"trim_{name}", text, labels, registry=registry, multiprocess_mode=of_all)
 
         def seconds(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(f"trim_{name}_seconds", text, labels, buckets=buckets, registry=registry)
 
         self.requests = counter("requests", "Requests by policy and outcome", "policy", "status")
         self.rejected = counter("requests_rejected", "Requests answered with an error, by HTTP status", "status")
-        self.in_progress = gauge("requests_in_progress", "Requests that are being answered")
-        self.queued = gauge("requests_queued", "Requests that wait in the queue")
+        self.in_progress = gauge("requests_in_progress", "Requests that are being answered", of_all="livesum")
+        self.queued = gauge("requests_queued", "Requests that wait in the queue", of_all="livesum")
         self.duration = seconds("request_duration", "Duration of a request", _REQUEST_SECONDS)
         self.first_step = seconds("time_to_first_step", "Time to the first step of a stream", _STEP_SECONDS)
         self.preparation = seconds(
@@ -66,6 +99,11 @@ class Metrics:
         """Count a failed backend call."""
         self.backend_errors.labels(role.value, type(error).__name__).inc()
 
+    def set_controller(self, policy: str, target: str, share: float, effort: float) -> None:
+        """What the controller of a target has come to."""
+        self.share.labels(policy, target).set(share)
+        self.effort.labels(policy, target).set(effort)
+
     def add_usage(self, usage: dict[Role, Usage], cost: float | None) -> None:
         """Count the tokens and the cost of a request that has ended."""
         for role, used in usage.items():
@@ -85,7 +123,10 @@ class Metrics:
 
     def text(self) -> bytes:
         """The response of `/metrics`."""
-        return generate_latest(self.registry)
+        registry = self.registry
+        if self.shared:
+            MultiProcessCollector(registry := CollectorRegistry())
+        return generate_latest(registry)
 
 
 def _is_amount(value: float) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -21,6 +22,7 @@ from trim.errors import ConfigError
 from trim.server.app import create_app
 from trim.server.gateway import Gateway, open_gateway
 from trim.server.http_1_0 import VersionedProtocol
+from trim.server.prometheus import forget, shared_by_processes
 
 _ENVIRONMENT = "TRIM_SERVE"  # the variable by which worker processes get their arguments
 
@@ -75,22 +77,39 @@ async def run(path: Path | None, overrides: Overrides, models: Models | None = N
 def run_workers(path: Path | None, overrides: Overrides, workers: int, models: Models | None = None) -> None:
     """Serve with several processes until told to stop; a process that dies is replaced. Arguments as of `run`.
 
-    They share the usage store's file; if none is configured, one that is removed at the end.
+    They share the usage store's file; if none is configured, one that is removed at the end. What one of them says at
+    `/metrics` is of all. Each takes its part of `max_requests` and of the `queue`.
     """
-    with TemporaryDirectory(prefix="trim-") as folder:
+    with TemporaryDirectory(prefix="trim-") as folder, shared_by_processes(Path(folder) / "metrics"):
         serve = _config(path, overrides, models).serve
         if not serve.state:
             overrides = Overrides(**overrides | {"state": str(Path(folder) / "state.db")})
-        _supervise(path, overrides, workers, models, serve)
+        arguments = {"config": None if path is None else str(path), "overrides": overrides, "models": models}
+        os.environ[_ENVIRONMENT] = json.dumps(arguments | {"workers": workers})
+        config = _uvicorn("trim.server.run:worker_app", serve, workers=workers)
+        Supervisor(config, [config.bind_socket()], Path(folder) / "metrics").run()
 
 
-def _supervise(
-    path: Path | None, overrides: Overrides, workers: int, models: Models | None, serve: ServeSettings
-) -> None:
-    arguments = {"config": None if path is None else str(path), "overrides": overrides, "models": models}
-    os.environ[_ENVIRONMENT] = json.dumps(arguments)
-    config = _uvicorn("trim.server.run:worker_app", serve, workers=workers)
-    Multiprocess(config, sockets=[config.bind_socket()]).run()
+class Supervisor(Multiprocess):
+    """Starts the worker processes, and others for those that die.
+
+    Args:
+        config: of each.
+        sockets: that all of them listen at.
+        metrics: the folder in which they count.
+    """
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], metrics: Path) -> None:
+        super().__init__(config, sockets)
+        self._metrics = metrics
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace those that have died."""
+        before = {process.pid for process in self.processes}
+        super().keep_subprocess_alive()
+        for ended in before - {process.pid for process in self.processes}:
+            if ended is not None:
+                forget(ended, self._metrics)
 
 
 def worker_app() -> Starlette:
@@ -98,7 +117,14 @@ def worker_app() -> Starlette:
     arguments = json.loads(os.environ[_ENVIRONMENT])
     path = Path(arguments["config"]) if arguments["config"] else None
     config = _config(path, arguments["overrides"], arguments["models"])
-    return create_app(lambda: open_gateway(config))
+    part = replace(config, serve=_part(config.serve, arguments["workers"]))
+    return create_app(lambda: open_gateway(part))
+
+
+def _part(serve: ServeSettings, workers: int) -> ServeSettings:
+    """One worker's part of the limits that each process keeps by itself."""
+    requests, queue = max(1, serve.max_requests // workers), -(-serve.queue // workers)
+    return replace(serve, max_requests=requests, queue=queue)
 
 
 def _config(path: Path | None, overrides: Overrides, models: Models | None) -> Config:
