@@ -44,6 +44,7 @@ name = "threshold"
 parameter = {threshold}
 [serve]
 port = {port}
+deadline = 900  # seconds: eight solutions at once on two cores
 max_requests = {streams}
 """
 
