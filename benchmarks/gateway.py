@@ -116,7 +116,10 @@ async def one(port: int, number: int, seen: Seen) -> None:
     messages = [{"role": "user", "content": f"question {number}"}]
     body = json.dumps({"model": "trim-threshold-0.5", "stream": True, "seed": number, "messages": messages}).encode()
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = (
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
     writer.write(head.encode() + body)
     done = False
     try:

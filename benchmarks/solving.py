@@ -85,7 +85,10 @@ async def post(port: int, body: dict[str, object]) -> tuple[asyncio.StreamReader
     """Send a request."""
     data = json.dumps(body | {"messages": [{"role": "user", "content": "q"}]}).encode()
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len(data)}\r\n\r\n"
+    head = (
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
+        f"content-type: application/json\r\nconnection: close\r\ncontent-length: {len(data)}\r\n\r\n"
+    )
     writer.write(head.encode() + data)
     return reader, writer
 

@@ -73,7 +73,7 @@ async def ask(gateway: Gateway, model: str) -> list[httpx.Response]:
     app.state.gateway = gateway
     answers: dict[int, httpx.Response] = {}
     numbers = iter(range(_REQUESTS))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
 
         async def worker() -> None:
             for number in numbers:

@@ -16,7 +16,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 # From the bottom up: each may import those on the lines above it. Those on one line don't import each other.
 LAYERS = [
-    ["visible_text"],
+    ["visible_text", "private_files"],
     [
         "types",
         "errors",

@@ -8,6 +8,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from trim.private_files import make_file
+
 
 def write_text(path: Path, text: str) -> None:
     """Replace a file's content by a text, in UTF-8; half a surrogate pair becomes an escape. See `write_bytes`."""
@@ -57,12 +59,13 @@ class LineFile:
     """A file that whole lines are appended to by this process alone. What `append` has returned from survives a kill.
 
     Args:
-        path: made where it is not there.
+        path: made where it is not there; nobody else can read it.
         size: bytes of it that stay; None: all.
     """
 
     def __init__(self, path: Path, size: int | None = None) -> None:
         self._path = path
+        make_file(path)
         self._file = path.open("ab", buffering=0)
         if size is not None:
             self._file.truncate(size)

@@ -46,9 +46,9 @@ def test_it_serves_and_stops(tmp_path: Path) -> None:
 
 def _read_a_stream_as_an_old_client(port: int) -> None:
     body = json.dumps(ask("2 + 2?", stream=True)).encode()
-    head = f"POST /v1/chat/completions HTTP/1.0\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    head = "POST /v1/chat/completions HTTP/1.0\r\ncontent-type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
-        connection.sendall(head + body)
+        connection.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
         answer = b"".join(iter(lambda: connection.recv(65_536), b""))
     assert b"transfer-encoding" not in answer.lower()
     assert b"content-length" not in answer.lower()  # sent as it was written

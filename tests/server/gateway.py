@@ -87,7 +87,8 @@ class Served:
     def post(self, body: Any = None, path: str = "/v1/chat/completions", **options: Any) -> httpx.Response:
         """`POST` a body."""
         kind = {"content": body} if isinstance(body, bytes) else {"json": body}
-        return self.client.post(self.url + path, **kind, **options)
+        headers = {"content-type": "application/json"} | dict(options.pop("headers", {}))
+        return self.client.post(self.url + path, headers=headers, **kind, **options)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         return self.client.get(self.url + path, **options)

@@ -19,6 +19,7 @@ def main() -> None:
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     serve.start(http_options={"host": "127.0.0.1", "port": PORT})
     serve.run(gateway({}))
+    kind = {"content-type": "application/json"}
     body = {"model": "trim-weak", "seed": 1, "messages": [{"role": "user", "content": "What is 17 * 3?"}]}
     with httpx.Client(base_url=f"http://127.0.0.1:{PORT}", timeout=60) as client:
         whole = client.post("/v1/chat/completions", json=body).json()
@@ -32,7 +33,7 @@ def main() -> None:
             "health": client.get("/healthz").status_code,
             "answer": whole["trim"]["policy"],
             "stream": text == whole["choices"][0]["message"]["content"],
-            "refused": client.post("/v1/chat/completions", content=b"{").status_code,
+            "refused": client.post("/v1/chat/completions", content=b"{", headers=kind).status_code,
         }
         try:
             client.post("/v1/chat/completions", json=body | {"model": "trim-strong", "n": 8}, timeout=0.1)

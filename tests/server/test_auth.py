@@ -9,7 +9,7 @@ import pytest
 from tests.server.gateway import ask, serving, simulated
 from trim.cli.main import main
 from trim.errors import ConfigError
-from trim.server.auth import ApiKeys
+from trim.server.auth import ApiKeys, hash_key
 
 
 def key_file(folder: Path, capsys: pytest.CaptureFixture[str], **limits: object) -> tuple[str, str]:
@@ -66,3 +66,29 @@ def test_what_is_wrong_in_a_file_of_keys_is_named(tmp_path: Path, text: str, wor
     with pytest.raises(ConfigError) as error:
         ApiKeys(str(tmp_path / "keys.toml"))
     assert words in str(error.value)
+
+
+def test_a_key_sees_its_own_requests_only(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.toml"
+    keys.write_text("".join(f'[[key]]\nname = "{k}"\nsha256 = "{hash_key(k)}"\n' for k in ("anna", "ben")))
+    for seen_by_all in (False, True):  # which is about gateways without keys
+        with serving(simulated(keys=str(keys), recent_requests=seen_by_all, max_tokens=60)) as served:
+            served.post(ask("asked by anna"), headers=bearer("anna"))
+            served.post(ask("asked by ben"), headers=bearer("ben"))
+            served.spent(2)
+            for key, other in (("anna", "ben"), ("ben", "anna")):
+                told = served.get("/v1/trim/recent", headers=bearer(key))
+                assert [recent["question"] for recent in told.json()["recent"]] == [f"asked by {key}"]
+                assert told.json()["day"]["requests"] == 1
+                assert other not in told.text
+            for headers in ({}, bearer("carl")):
+                assert served.get("/v1/trim/recent", headers=headers).status_code == 401
+
+
+def test_without_keys_nobody_sees_requests_unless_asked() -> None:
+    for shown, count in ((False, 0), (True, 1)):
+        with serving(simulated(recent_requests=shown, max_tokens=60)) as served:
+            served.post(ask("asked by somebody"))
+            served.spent(1)
+            for headers in ({}, bearer("anna")):
+                assert len(served.get("/v1/trim/recent", headers=headers).json()["recent"]) == count

@@ -1,17 +1,22 @@
-"""Web pages of other origins: only those that are configured."""
+"""Browsers: only pages and names that are configured, and no request that a page could send without asking first."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from starlette.routing import BaseRoute, Route
 
 from tests.server.gateway import Served, ask, serving, simulated
 from trim.config.loading import load_config
 from trim.config.settings import ServeSettings
 from trim.errors import ConfigError
+from trim.server.app import create_app
 from trim.server.auth import generate_key, hash_key
+from trim.server.gateway import Gateway
 
 PAGE = "https://chat.example.org"
 PREFLIGHT = {
@@ -91,3 +96,115 @@ def test_in_a_file_and_in_the_environment(tmp_path: Path) -> None:
         path.write_text(f"[serve]\ncors_origins = {wrong}\n")
         with pytest.raises(ConfigError, match=r"cors_origins = .* must be a list of strings"):
             load_config(path)
+
+
+def test_hosts_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "trim.toml"
+    path.write_text('[serve]\nallowed_hosts = ["Trim.example", "*.trim.example", "2001:db8::1", "*"]\n')
+    assert load_config(path).serve.allowed_hosts == ("trim.example", "*.trim.example", "2001:db8::1", "*")
+
+
+@pytest.mark.parametrize("host", ["http://a.org", "a.org:80", "a.org/", "", "*a.org", "a.*", "a b", "[::1]", ".a.org"])
+def test_what_is_no_host_is_refused(host: str) -> None:
+    with pytest.raises(ConfigError, match=r"allowed_hosts: .* is no host: write"):
+        ServeSettings(allowed_hosts=(host,))
+
+
+# What a page can make a browser send to any address without asking it first, and what a script of another kind may.
+SIMPLE = [
+    None,
+    "text/plain",
+    "text/plain;charset=UTF-8",
+    "application/x-www-form-urlencoded",
+    "multipart/form-data; boundary=x",
+    "",
+    "application",
+    "text/json",
+    "application/jsonp",
+    "text/plain; application/json",
+    "application/json, text/plain",
+]
+
+
+@pytest.fixture(scope="module")
+def open_gateway() -> Iterator[Served]:
+    with serving(simulated(max_tokens=60, recent_requests=True)) as running:
+        yield running
+
+
+def routes() -> list[BaseRoute]:
+    return create_app(lambda: nullcontext(Gateway(simulated()))).routes
+
+
+def posted(served: Served, kind: str | None, path: str = "/v1/chat/completions", **headers: str) -> tuple[int, str]:
+    """The status and the error's code."""
+    given = headers if kind is None else headers | {"content-type": kind}
+    answer = served.client.post(served.url + path, content=json.dumps(ask()).encode(), headers=given)
+    return answer.status_code, answer.json().get("error", {}).get("code", "")
+
+
+@pytest.mark.parametrize("kind", SIMPLE)
+def test_a_body_that_is_not_said_to_be_json_is_refused(open_gateway: Served, kind: str | None) -> None:
+    paths = [
+        route.path.replace("{model:path}", "trim")
+        for route in routes()
+        if isinstance(route, Route) and (route.methods or set()) - {"GET", "HEAD"}
+    ]
+    assert len(paths) >= 3
+    for path in paths:
+        assert posted(open_gateway, kind, path) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json", "Application/JSON", "application/json; charset=utf-8", "application/json;x=y"]
+)
+def test_json_is_taken(open_gateway: Served, kind: str) -> None:
+    assert posted(open_gateway, kind) == (200, "")
+
+
+def test_two_content_types_are_none(open_gateway: Served) -> None:
+    headers = [("content-type", "application/json"), ("content-type", "text/plain")]
+    answer = open_gateway.client.post(
+        f"{open_gateway.url}/v1/chat/completions", content=json.dumps(ask()).encode(), headers=headers
+    )
+    assert answer.status_code == 415
+
+
+def test_a_page_elsewhere_changes_nothing(open_gateway: Served) -> None:
+    json_kind = "application/json"
+    for page in ("https://evil.example", "null", "http://localhost.evil.example", "http://8.8.8.8:8080"):
+        assert posted(open_gateway, json_kind, origin=page) == (403, "origin_not_allowed")
+    for site in ("cross-site", "same-site"):
+        assert posted(open_gateway, json_kind, **{"sec-fetch-site": site}) == (403, "origin_not_allowed")
+    for page in (open_gateway.url, "http://localhost:5173"):
+        assert posted(open_gateway, json_kind, origin=page, **{"sec-fetch-site": "same-origin"}) == (200, "")
+    assert posted(open_gateway, json_kind, **{"sec-fetch-site": "none"}) == (200, "")
+    assert open_gateway.gateway.metrics.rejected.labels(403)._value.get() >= 6
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/trim/recent", "/v1/models", "/metrics", "/openapi.json", "/nothing"])
+def test_a_name_that_was_made_to_resolve_here_reads_nothing(open_gateway: Served, path: str) -> None:
+    for host in ("evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.nip.io", "", "[::1"):
+        answer = open_gateway.get(path, headers={"host": host})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "host_not_allowed"), host
+        assert "question" not in answer.text
+    assert open_gateway.get(path, headers={"host": "localhost:9000"}).status_code in (200, 404)
+
+
+def test_nor_does_it_send_anything(open_gateway: Served) -> None:
+    kind, host = "application/json", "evil.example:8080"
+    assert posted(open_gateway, kind, host=host, origin=f"http://{host}") == (403, "host_not_allowed")
+    assert posted(open_gateway, kind, host=host) == (403, "host_not_allowed")
+
+
+def test_load_balancers_may_use_any_name(open_gateway: Served) -> None:
+    for path in ("/healthz", "/readyz"):
+        assert open_gateway.get(path, headers={"host": "10-0-0-7.pod.cluster.local"}).status_code == 200
+
+
+def test_a_configured_name() -> None:
+    with serving(simulated(max_tokens=60, allowed_hosts=("trim.example",))) as served:
+        page = {"host": "trim.example", "origin": "https://trim.example"}
+        assert posted(served, "application/json", **page) == (200, "")
+        assert served.get("/v1/models", headers={"host": "trim.example:443"}).status_code == 200
+        assert posted(served, "application/json", host="other.example") == (403, "host_not_allowed")

@@ -181,7 +181,10 @@ def test_a_client_that_does_not_read_is_waited_for() -> None:
         with socket.create_connection((host, int(port))) as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             body = httpx.Request("POST", served.url, json=ask(stream=True, model="trim-weak")).content
-            head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+            head = (
+                "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
+                f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+            )
             connection.sendall(head.encode() + body)
             time.sleep(0.5)
             assert weak.open == 1  # it has more to say, and waits

@@ -25,7 +25,7 @@ def exchange(
     host, port = served.url.removeprefix("http://").split(":")
     content = json.dumps(body).encode()
     request = (
-        f"POST /v1/chat/completions HTTP/{version}\r\nhost: x\r\nconnection: close\r\n"
+        f"POST /v1/chat/completions HTTP/{version}\r\nhost: localhost\r\nconnection: close\r\n"
         f"content-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
     ).encode() + content
     parts, times = [], []

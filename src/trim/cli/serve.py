@@ -36,6 +36,9 @@ def register(serve: argparse.ArgumentParser) -> None:
     serve.add_argument("--port", type=int, help="0: any free one (default: 8080)")
     serve.add_argument("--workers", type=count, default=1, help="processes that serve together (default: 1)")
     serve.add_argument("--keys", metavar="keys.toml", help="API keys (default: none needed)")
+    serve.add_argument(
+        "--insecure", action="store_true", default=None, help="allow a --host that other machines reach, without keys"
+    )
     serve.add_argument("--record", metavar="DIR", help="record traces, for trim fit and calibrate")
     serve.add_argument("--state", metavar="FILE", help="SQLite file that keeps spend and target shares over restarts")
     serve.set_defaults(run=_serve)

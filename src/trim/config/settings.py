@@ -68,6 +68,17 @@ def _checked_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
 Origins = Annotated[tuple[Text, ...], AfterValidator(_checked_origins)]
 
 
+def _checked_hosts(hosts: tuple[str, ...]) -> tuple[str, ...]:
+    for host in hosts:
+        if not re.fullmatch(r"\*|(\*\.)?[A-Za-z0-9_-][A-Za-z0-9._-]*|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*", host):
+            words = "write 'trim.example.org', '*.example.org' or an address, without http:// and port, or '*' for all"
+            raise broken_rule(f"{host!r} is no host: {words}")
+    return tuple(host.lower().removesuffix(".") for host in hosts)
+
+
+Hosts = Annotated[tuple[Text, ...], AfterValidator(_checked_hosts)]
+
+
 def _checked_body(text: str) -> str:
     """Of `extra_body`; raises what the sentence of an error is made from."""
     if given := set(_object(text)) & {"model", "messages", "prompt", "stream"}:
@@ -451,7 +462,16 @@ class ServeSettings(metaclass=_Table):
     cors_origins: Origins = Field(
         default=(),
         description="Origins (`https://chat.example.org`) whose pages may call the gateway from a browser; `*`: all. "
-        "Empty: none.",
+        "Empty: none but its own and those of this machine.",
+    )
+    allowed_hosts: Hosts = Field(
+        default=(),
+        description="Names by which clients reach the gateway (`trim.example.org`, `*.example.org`; `*`: any), besides "
+        "`localhost`, addresses of loopback and `host`. Requests with another name in their `Host` are refused.",
+    )
+    insecure: Flag = Field(
+        default=False,
+        description="Whether a gateway without `keys` may listen where other machines reach it, as with `--insecure`.",
     )
     state: Text = Field(
         default="", description="SQLite file in which spend and target shares survive a restart. Empty: they do not."

@@ -118,10 +118,11 @@ def _response(words: str, schema: Json, media: str = "application/json") -> Json
 _ERRORS = {
     "400": "the request is not valid; `param` names the field",
     "401": "no API key, or an unknown one",
+    "403": "the `Host` is no name of the gateway, or the page at `Origin` may not send requests",
     "404": "no such model",
     "408": "the body took too long",
     "413": "the body is too long, as sent or decompressed",
-    "415": "the body is compressed in a way that is not known",
+    "415": "`Content-Type` is not application/json, or the body is compressed in a way that is not known",
     "429": "a limit or a budget is reached; `Retry-After` says when to retry",
     "502": "a backend failed, or its response is not valid",
     "503": "a backend cannot be reached",
@@ -144,14 +145,16 @@ def document() -> Json:
         "/v1/chat/completions": {"post": chat},
         "/v1/completions": {"post": text},
         "/v1/responses": {"post": response},
-        "/v1/models": _get("List models", _response("models", _ref("Models")), **_errors("401")),
-        "/v1/models/{model}": _get("A model", _response("the model", _ref("Model")), **_errors("400", "401", "404")),
-        "/": _get("The web page", _response("HTML", _TEXT, "text/html")),
-        "/docs": _get("Documentation of the gateway", _response("HTML", _TEXT, "text/html")),
+        "/v1/models": _get("List models", _response("models", _ref("Models")), **_errors("401", "403")),
+        "/v1/models/{model}": _get(
+            "A model", _response("the model", _ref("Model")), **_errors("400", "401", "403", "404")
+        ),
+        "/": _get("The web page", _response("HTML", _TEXT, "text/html"), **_errors("403")),
+        "/docs": _get("Documentation of the gateway", _response("HTML", _TEXT, "text/html"), **_errors("403")),
         "/v1/trim/recent": _get(
             "What the key has used, and its latest requests",
             _response("usage and requests", _ref("Recent")),
-            **_errors("401"),
+            **_errors("401", "403"),
         ),
         "/healthz": _get("Whether the process is alive", _response("alive", _ref("Health"))),
         "/readyz": _get(
@@ -159,8 +162,8 @@ def document() -> Json:
             _response("they do", _ref("Ready")),
             **{"503": _response("one does not", _ref("Ready"))},
         ),
-        "/metrics": _get("Metrics for Prometheus", _response("metrics", _TEXT, "text/plain")),
-        "/openapi.json": _get("This document", _response("OpenAPI 3.1", {"type": "object"})),
+        "/metrics": _get("Metrics for Prometheus", _response("metrics", _TEXT, "text/plain"), **_errors("403")),
+        "/openapi.json": _get("This document", _response("OpenAPI 3.1", {"type": "object"}), **_errors("403")),
     }
     paths["/v1/models/{model}"]["parameters"] = [name]
     return {

@@ -1,4 +1,4 @@
-"""The body of a request, read within a time and a size, and decompressed."""
+"""The body of a request: JSON that says so, read within a time and a size, and decompressed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
     """The body of a request.
 
     Raises:
-        ApiError: 413, it is longer than `max_bytes`, as sent or decompressed; 408, it takes too long; 415 or 400, it is
-            compressed in another way than it says or than is known.
+        ApiError: 413, it is longer than `max_bytes`, as sent or decompressed; 408, it takes too long; 415, it does not
+            say that it is JSON; 415 or 400, it is compressed in another way than it says or than is known.
         ClientDisconnect: the client left.
     """
+    _check_type(request.headers.getlist("content-type"))
     body = bytearray()
     try:
         async with asyncio.timeout(_SECONDS):
@@ -35,6 +36,15 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
     for encoding in reversed([name for name in encodings if name not in ("", "identity")]):
         text = decompressed(text, encoding, max_bytes)
     return text
+
+
+def _check_type(types: list[str]) -> None:
+    """Whether a body says that it is JSON: a web page of another origin sends nothing else without asking first."""
+    kinds = [kind.partition(";")[0].strip().lower() for kind in types]
+    if not kinds or any(kind != "application/json" for kind in kinds):
+        said = f"not {kinds[0][:50]!r}" if kinds and kinds[0] else "and there is none"
+        words = f"Content-Type must be application/json, {said}"
+        raise ApiError(415, words, "unsupported_media_type")
 
 
 def decompressed(body: bytes, encoding: str, max_bytes: int) -> bytes:

@@ -20,6 +20,7 @@ from trim.config.loading import load_config
 from trim.config.settings import Config, ServeSettings
 from trim.errors import ConfigError
 from trim.server.app import create_app
+from trim.server.exposure import check_exposure
 from trim.server.gateway import Gateway, open_gateway
 from trim.server.http_1_0 import VersionedProtocol
 from trim.server.prometheus import forget, shared_by_processes
@@ -35,6 +36,7 @@ class Overrides(TypedDict, total=False):
     keys: str
     record: str
     state: str
+    insecure: bool
 
 
 Models = Mapping[str, str | None]
@@ -50,10 +52,11 @@ async def run(path: Path | None, overrides: Overrides, models: Models | None = N
         models: in place of its models.
 
     Raises:
-        ConfigError: the configuration is not valid, a backend cannot be opened, or the address is taken.
+        ConfigError: the configuration is not valid, a backend cannot be opened, or the address is taken or needs keys.
     """
     config = _config(path, overrides, models)
     serve = config.serve
+    check_exposure(serve)
     async with AsyncExitStack() as stack:  # opened before the server starts: then an error is one sentence
         gateway = await stack.enter_async_context(open_gateway(config))
         opened = stack.pop_all()
@@ -82,6 +85,7 @@ def run_workers(path: Path | None, overrides: Overrides, workers: int, models: M
     """
     with TemporaryDirectory(prefix="trim-") as folder, shared_by_processes(Path(folder) / "metrics"):
         serve = _config(path, overrides, models).serve
+        check_exposure(serve)
         if not serve.state:
             overrides = Overrides(**overrides | {"state": str(Path(folder) / "state.db")})
         arguments = {"config": None if path is None else str(path), "overrides": overrides, "models": models}

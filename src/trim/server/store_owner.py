@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from trim.file_locks import try_lock
+from trim.private_files import make_file
 
 
 class StoreOwner:
@@ -22,7 +23,9 @@ class StoreOwner:
     def __init__(self, path: str) -> None:
         self.name = uuid4().hex
         self._path = path
-        self._file = os.open(self._beside(self.name), os.O_RDWR | os.O_CREAT, 0o600) if path else None
+        if path:
+            make_file(self._beside(self.name))
+        self._file = os.open(self._beside(self.name), os.O_RDWR) if path else None
         if self._file is not None:
             try_lock(self._file)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trim.errors import ConfigError
+from trim.private_files import make_folder
 from trim.traces import TraceWriter
 from trim.types import Trace
 
@@ -38,7 +39,7 @@ class TraceRecorder:
         self._path = folder
         self._number = 0
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         except OSError as error:
             raise ConfigError(f"[serve] record {folder}: {error.strerror or error}") from None
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from trim.errors import ConfigError
+from trim.private_files import make_file, make_folder, make_private
 from trim.server.reservations import (
     ADD,
     SCHEMA,
@@ -125,8 +126,10 @@ class UsageStore:
         owner: StoreOwner | None = None
         try:
             if path:
-                Path(path).parent.mkdir(parents=True, exist_ok=True)
-                Path(path).touch(0o600)  # and nobody else's to read, if it is new
+                make_folder(Path(path).parent)
+                make_file(Path(path))  # SQLite gives the files that it makes beside it the same mode
+                for end in ("-wal", "-shm"):
+                    make_private(Path(path + end))
             self._owner = owner = StoreOwner(path)
             self._rows = Reservations(self._owner.name)
             self._db = _connect(path, 10 * _BUSY_SECONDS)
