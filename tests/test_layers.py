@@ -27,6 +27,7 @@ LAYERS = [
         "file_locks",
         "jinja_sandbox",
         "json_files",
+        "off_loop",
     ],
     ["seeding", "plugins", "model_files", "structures"],
     ["gguf_head"],
