@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trim import control_tokens
+from trim import control_tokens, text_search
 from trim.control_tokens import in_template, is_control, neutralise
 
 CASES = int(environ.get("TRIM_FUZZ", "200"))
@@ -89,7 +89,7 @@ def test_the_parts_that_a_text_is_searched_in_make_no_difference(
     monkeypatch: pytest.MonkeyPatch, tokens: list[str], text: str, size: int
 ) -> None:
     whole = neutralise(text, tokens)
-    monkeypatch.setattr(control_tokens, "_PART", size)
+    monkeypatch.setattr(text_search, "PART", size)
     assert neutralise(text, tokens) == whole
 
 

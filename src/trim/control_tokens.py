@@ -8,11 +8,13 @@ everybody can still read. A zero-width character would not do: normalisers of so
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from typing import TypeAlias
+
+from trim.text_search import PART, matches
 
 _BREAKS = " ·•"  # what is put into a token: the first of these that is in none
 # Left out of the wildcards below, so that a break put into a token never completes another.
@@ -41,7 +43,6 @@ _MARKUP = re.compile(  # added tokens of some tokenizers (Gemma's) that are ordi
     r"thead|tr|u|ul)>"
 )
 
-_PART = 16_384  # characters that are searched at once: other threads get their turn between two parts
 _LONGEST = 200  # characters of a token of the common model families at most
 
 _Tree: TypeAlias = dict[str, "_Tree"]
@@ -61,22 +62,15 @@ def neutralise(text: str, also: Iterable[str] = (), *, common: bool = True, cont
     """
     rules = _rules(tuple(dict.fromkeys(also)), common, content)
     if rules.singles is not None:
-        text = "".join(rules.singles.sub(rules.single, part) for part in _parts(text))
+        parts = (text[start : start + PART] for start in range(0, len(text), PART))
+        text = "".join(rules.singles.sub(rules.single, part) for part in parts)
     if rules.tokens is None:
         return text
     pieces, begin = [], 0
-    for start in range(0, len(text), _PART):
-        end = start + _PART
-        for found in rules.tokens.finditer(text, start, end + rules.longest):
-            if found.start() >= end:
-                break
-            pieces.append(text[begin : found.end()])
-            begin = found.end()
+    for found in matches(rules.tokens, text, rules.longest):
+        pieces.append(text[begin : found.end()])
+        begin = found.end()
     return rules.mark.join((*pieces, text[begin:]))
-
-
-def _parts(text: str) -> Iterator[str]:
-    return (text[start : start + _PART] for start in range(0, len(text), _PART))
 
 
 @dataclass(frozen=True, slots=True)
