@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re._parser as sre_parse  # type: ignore[import-not-found]
 import time
 from os import environ
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from trim import control_tokens, text_search
 from trim.control_tokens import in_template, is_control, neutralise
 
 CASES = int(environ.get("TRIM_FUZZ", "200"))
@@ -75,6 +77,25 @@ def test_any_tokens(tokens: list[str], text: str) -> None:
     if all(len(token) > 1 for token in tokens):  # only breaks were added
         left = iter(clean)
         assert all(char in left for char in text)
+
+
+@settings(max_examples=CASES, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.sampled_from(TOKENS), max_size=6),
+    st.lists(st.sampled_from(PIECES), max_size=10).map("".join),
+    st.integers(1, 5),
+)
+def test_the_parts_that_a_text_is_searched_in_make_no_difference(
+    monkeypatch: pytest.MonkeyPatch, tokens: list[str], text: str, size: int
+) -> None:
+    whole = neutralise(text, tokens)
+    monkeypatch.setattr(text_search, "PART", size)
+    assert neutralise(text, tokens) == whole
+
+
+def test_no_common_token_is_longer_than_what_is_looked_at() -> None:
+    patterns = [*control_tokens._TURNS, *control_tokens._CONTENT]
+    assert max(sre_parse.parse(pattern).getwidth()[1] for pattern in patterns) < control_tokens._LONGEST
 
 
 @given(st.text(alphabet="abc <>_0 \n[]/é中"))

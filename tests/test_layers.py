@@ -16,6 +16,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 # From the bottom up: each may import those on the lines above it. Those on one line don't import each other.
 LAYERS = [
+    ["text_search"],
     ["visible_text", "private_files"],
     [
         "types",
@@ -27,6 +28,7 @@ LAYERS = [
         "file_locks",
         "jinja_sandbox",
         "json_files",
+        "off_loop",
     ],
     ["seeding", "plugins", "model_files", "structures"],
     ["gguf_head"],

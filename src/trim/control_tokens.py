@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from typing import TypeAlias
+
+from trim.text_search import PART, matches
 
 _BREAKS = " ·•"  # what is put into a token: the first of these that is in none
 # Left out of the wildcards below, so that a break put into a token never completes another.
@@ -23,7 +26,7 @@ _TURNS = (  # marks that open or close something in the common model families
     r"<(?:turn|channel|tool|tool_call|tool_response|image|audio|video)\|>",
     rf"\[[|｜][^|｜\[\]{_NO}]{{1,60}}[|｜]\]",  # [|endofturn|]
     r"</?s>|<(?i:pad|bos|eos|unk|mask|sop|eop|cls|sep)(?:_TOKEN)?>|\[(?:PAD|BOS|EOS|UNK|CLS|SEP)\]",
-    r"<(?:extra_|extra_id_|unused|SPECIAL_|special_|reserved_)\d+>|\[UNUSED_TOKEN_\d+\]",
+    r"<(?:extra_|extra_id_|unused|SPECIAL_|special_|reserved_)\d{1,20}>|\[UNUSED_TOKEN_\d{1,20}\]",
     r"<(?:start|end)_of_[a-z]{1,20}>|\[[gs]?MASK\]|<seed:[a-z_:]{1,40}>",
     r"<</?SYS>>|\[/?(?:INST|SYS|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS|TOOL_CONTENT|MODEL_SETTINGS)\]",
     r"\[(?:TOOL_CALLS|CALL_ID|ARGS|IMG|IMG_BREAK|IMG_END|AUDIO|BEGIN_AUDIO|PREFIX|MIDDLE|SUFFIX)\]",
@@ -40,6 +43,8 @@ _MARKUP = re.compile(  # added tokens of some tokenizers (Gemma's) that are ordi
     r"thead|tr|u|ul)>"
 )
 
+_LONGEST = 200  # characters of a token of the common model families at most
+
 _Tree: TypeAlias = dict[str, "_Tree"]
 
 
@@ -55,17 +60,37 @@ def neutralise(text: str, also: Iterable[str] = (), *, common: bool = True, cont
         common: break the control tokens of the common model families.
         content: of these, break also the marks that stand inside answers, such as `<think>`.
     """
-    singles, tokens = _rules(tuple(dict.fromkeys(also)), common, content)
-    if singles is not None:
-        text = singles[0].sub(singles[1], text)
-    return text if tokens is None else tokens[0].sub(tokens[1], text)
+    rules = _rules(tuple(dict.fromkeys(also)), common, content)
+    if rules.singles is not None:
+        parts = (text[start : start + PART] for start in range(0, len(text), PART))
+        text = "".join(rules.singles.sub(rules.single, part) for part in parts)
+    if rules.tokens is None:
+        return text
+    pieces, begin = [], 0
+    for found in matches(rules.tokens, text, rules.longest):
+        pieces.append(text[begin : found.end()])
+        begin = found.end()
+    return rules.mark.join((*pieces, text[begin:]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """How control tokens are broken.
+
+    `singles`: tokens of one character, in place of which `single` is put. `tokens`: the first character of a longer
+    one, behind which `mark` is put; `longest`: characters of such a token at most.
+    """
+
+    singles: re.Pattern[str] | None
+    single: str
+    tokens: re.Pattern[str] | None
+    mark: str
+    longest: int
 
 
 @lru_cache(maxsize=64)
-def _rules(
-    also: tuple[str, ...], common: bool, content: bool
-) -> tuple[tuple[re.Pattern[str], str] | None, tuple[re.Pattern[str], str] | None]:
-    """Patterns and what they are replaced by: for tokens of one character, and for the first character of longer ones.
+def _rules(also: tuple[str, ...], common: bool, content: bool) -> _Rules:
+    """The rules for these tokens.
 
     A look-ahead finds every token's beginning, those of overlapping tokens included, so each token that was in the text
     has a break in it; and a break makes no token, because it is in none.
@@ -75,17 +100,20 @@ def _rules(
     unused = chain(_BREAKS, map(chr, range(0x2460, 0x2500)))
     mark = next((char for char in unused if char not in characters), "\ufffd")
     single = {token for token in also if len(token) == 1}
-    singles = None
-    if single:
-        visible = any(not char.isspace() for char in single) and "\ufffd" not in characters
-        pattern = re.compile("[" + "".join(map(re.escape, sorted(single))) + "]")
-        singles = (pattern, "\ufffd" if visible else mark)
+    visible = any(not char.isspace() for char in single) and "\ufffd" not in characters
+    singles = re.compile(_class(single)) if single else None
     patterns = [*(_TURNS if common else ()), *(_CONTENT if common and content else ())]
+    firsts = {token[0] for token in longer} | (set("<[") if patterns else set())
     if longer:
         patterns.insert(0, _alternatives(longer))
-    if not patterns:
-        return singles, None
-    return singles, (re.compile(f"(?=(?:{'|'.join(patterns)}))(.)", re.DOTALL), rf"\g<1>{mark}")
+    # The character comes first and what it must begin is looked at from behind it: so the search skips all others.
+    begins = f"{_class(firsts)}(?<=(?=(?:{'|'.join(patterns)})).)" if patterns else ""
+    tokens = re.compile(begins, re.DOTALL) if begins else None
+    return _Rules(singles, "\ufffd" if visible else mark, tokens, mark, max(_LONGEST, *map(len, longer), 0))
+
+
+def _class(characters: Iterable[str]) -> str:
+    return "[" + "".join(map(re.escape, sorted(characters))) + "]"
 
 
 def _alternatives(tokens: Iterable[str]) -> str:

@@ -83,6 +83,11 @@ class Question:
     reference_steps: tuple[str, ...] = ()
     messages: tuple[Message, ...] = ()
 
+    @property
+    def length(self) -> int:
+        """Characters of the text and the conversation."""
+        return len(self.text) + sum(len(message.text) for message in self.messages)
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

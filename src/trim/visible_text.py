@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import re
 
+from trim.text_search import matches
+
 # Reasoning: from its opening to its closing mark. A template may have opened it before the text starts.
 _OPEN = r"<(?:think|thinking|thought|reasoning)>|\[THINK\]|<\|channel\|>analysis<\|message\|>"
-_CLOSE = r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]|<\|channel\|>final<\|message\|>"
-_REASONING = re.compile(rf"({_OPEN})|({_CLOSE})")
+_MARKS = (  # opening and closing ones; each begins with one of two characters, so that the search skips all others
+    r"<(?:(?P<ends>/)?(?:think|thinking|thought|reasoning)>|\|channel\|>(?:analysis|(?P<final>final))<\|message\|>)"
+    r"|\[(?P<ends_>/)?THINK\]"
+)
+_REASONING = re.compile(_MARKS)  # a closing mark has a group
+_LONGEST = 40  # characters of a mark at most
 _END = re.compile(
     r"<[|｜](?:im_end|end|endoftext|end_of_text|eo[tm]_id|end[_▁]of[_▁](?:turn|sentence)|eos)[|｜]>"
     r"|</s>|<eos>|<end_of_turn>|\[EOS\]"
@@ -23,12 +29,13 @@ def visible(text: str, *, reasoning: bool = False) -> str:
         reasoning: it begins inside reasoning that was opened before.
     """
     kept, start, inside = [], 0, reasoning
-    for mark in _REASONING.finditer(text):
-        if not inside and mark[1]:
+    for mark in matches(_REASONING, text, _LONGEST):
+        opens = not mark.lastgroup
+        if not inside and opens:
             kept.append(text[start : mark.start()])
         elif not inside:  # opened before the text starts
             kept.clear()
-        inside, start = bool(mark[1]), mark.end()
+        inside, start = opens, mark.end()
     if not inside:
         kept.append(text[start:])
     parts = (_TOKEN.sub("", part) for part in _END.split("".join(kept)))
@@ -38,8 +45,8 @@ def visible(text: str, *, reasoning: bool = False) -> str:
 def reasons(text: str, *, reasoning: bool = False) -> bool:
     """Whether a text ends inside reasoning. `reasoning`: it begins there."""
     inside = reasoning
-    for mark in _REASONING.finditer(text):
-        inside = bool(mark[1])
+    for mark in matches(_REASONING, text, _LONGEST):
+        inside = not mark.lastgroup  # it is no closing one
     return inside
 
 
@@ -56,7 +63,7 @@ def unopened(text: str) -> str | None:
 
 def closing(text: str) -> str:
     """What closes the reasoning that was opened last in a text."""
-    opened = [mark[1] for mark in _REASONING.finditer(text) if mark[1]]
+    opened = [mark[0] for mark in matches(_REASONING, text, _LONGEST) if not mark.lastgroup]
     mark = opened[-1] if opened else "<think>"
     close = "<|channel|>final<|message|>" if mark.startswith("<|") else f"{mark[0]}/{mark[1:]}"
     return f"\n{close}\n\n"

@@ -134,7 +134,7 @@ class _Stream:
     def _pieces(self) -> list[list[int]]:
         """The prompt, then each kept step with the token of its blank line, if it was not cut at its limit."""
         tokens, goes_on = self._model.tokens, False
-        pieces = tokens.pieces(self._question, self._kept, tokens.blank)
+        pieces = self._model.pieces(self._question, self._kept, tokens.blank)
         for index, step in enumerate(self._kept, 1):
             cut = not step[-1:].isspace()
             if cut or goes_on:

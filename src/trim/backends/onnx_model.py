@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from trim.backends.onnx_engine import Array, Cache, Engine, Job
-from trim.errors import ConfigError
+from trim.errors import ConfigError, InputTooLong
 from trim.protocols import Probe
 from trim.types import Message, Question, Usage
 
@@ -62,6 +62,11 @@ class Tokens:
         if found is None:
             raise ConfigError(f"{folder}/tokenizer.json has no token {token!r}")
         return int(found)
+
+    @cached_property
+    def longest(self) -> int:
+        """Characters of a token at most."""
+        return max(map(len, self._tokenizer.get_vocab()))
 
     def encode(self, text: str) -> list[int]:
         """Ids of plain text."""
@@ -163,6 +168,18 @@ class OnnxModel:
     async def probe(self, *, quick: bool = False) -> Probe:
         """It was loaded, so it is there."""
         return Probe(self.identity, reachable=True, context=self.engine.context)
+
+    def pieces(self, question: Question, steps: tuple[str, ...], after: int) -> list[list[int]]:
+        """See `Tokens.pieces`. What cannot fit is refused before it is read: that would take long.
+
+        Raises:
+            InputTooLong: the question has more characters than the context can have.
+        """
+        length = len(question.text) + sum(len(said.text) for said in question.messages if said.role != "system")
+        if length > self.engine.context * self.tokens.longest:
+            words = f"a question of {length} characters, the context is {self.engine.context} tokens"
+            raise InputTooLong(self.identity, words, limit=self.engine.context)
+        return self.tokens.pieces(question, steps, after)
 
     async def read(self, question: Question, pieces: list[list[int]], picks: list[list[int]]) -> Reading:
         """The outputs at `picks` (see `Job`) of the pieces that the cache has no note on yet."""

@@ -16,9 +16,8 @@ import asyncio
 import copy
 import random
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from trim.backends.answer_counts import AnswerTotals
@@ -41,6 +40,7 @@ from trim.errors import (
     InputTooLong,
     OutputTooLong,
 )
+from trim.off_loop import off_loop
 from trim.prompts import ChatTemplate
 from trim.protocols import LateCounts, Probe, StepStream
 from trim.reasoning import fed
@@ -332,6 +332,8 @@ class _Stream:
         )
 
     async def __anext__(self) -> Step:
+        if self._ready:  # a large chunk has thousands of steps: other streams go on between two of them
+            await asyncio.sleep(0)
         while not self._ready:
             if self._ended:
                 raise StopAsyncIteration
@@ -361,9 +363,13 @@ class _Stream:
         if chunk is None and not self._assembler.finished:
             await self._resume(BadResponse(self._model.server.name, "the answer ended in the middle"))
         elif chunk is None:
-            await self._take([*self._assembler.feed(Chunk(self._head.rest())), *self._assembler.end()])
+            rest = Chunk(self._head.rest())
+            length = self._assembler.length + len(rest.text)
+            steps = await off_loop(length, self._assembler.feed, rest)
+            await self._take([*steps, *await off_loop(length, self._assembler.end)])
         else:
-            await self._take(self._assembler.feed(replace(chunk, text=self._head.feed(chunk.text))))
+            chunk = replace(chunk, text=self._head.feed(chunk.text))
+            await self._take(await off_loop(chunk.length, self._assembler.feed, chunk))
 
     async def _take(self, steps: list[Step]) -> None:
         """Queue finished steps; at the end of an answer decide whether another is needed."""
@@ -423,12 +429,9 @@ class _Stream:
         left = 1 if model.one_by_one else self._left()
         stop = left == 1 and model.can_stop
         wanted = self._room(left)
-        prompt = model.prompt(self._question, prefix)
-        index = len(self._kept) + len(self._steps)
-        attempt = 0 if self._steps else options.attempt
-        seed = request_seed(options.seed, index, attempt, self._question.text)
         repeats = bool(prefix) and await model.repetition.known(model)
-        body = partial(model.body, self._question, prefix, stop=stop, seed=seed)
+        length = self._question.length + len(prefix)
+        prompt, body = await off_loop(length, self._request, prefix, stop=stop, wanted=wanted)
         try:
             ask = await self._send(body, prompt, wanted)
         except InputTooLong:
@@ -448,22 +451,35 @@ class _Stream:
             model.text_counter,
             ask,
             model.stop_is_kept,
-            reasoning=reasons(prompt if model.continuation == "completions" else prefix),
+            reasoning=await off_loop(length, reasons, prompt if model.continuation == "completions" else prefix),
         )
         self._assembler = Assembler(terms, self._begun)
 
-    async def _send(self, body: Callable[..., dict[str, Any]], prompt: str, wanted: int) -> int:
+    def _request(self, prefix: str, *, stop: bool, wanted: int) -> tuple[str, dict[str, Any]]:
+        """The text that the model is to continue, and the request for so many tokens more."""
+        model, options, question = self._model, self._options, self._question
+        index = len(self._kept) + len(self._steps)
+        attempt = 0 if self._steps else options.attempt
+        seed = request_seed(options.seed, index, attempt, question.text)
+        body = model.body(question, prefix, max_tokens=wanted, stop=stop, seed=seed)
+        written = body.get("prompt")
+        return written if isinstance(written, str) else model.prompt(question, prefix), body
+
+    async def _send(self, body: dict[str, Any], prompt: str, wanted: int) -> int:
         """Send a request for so many tokens, or as many as fit; how many that are."""
         model = self._model
-        ask = model.limits.fitting(prompt, wanted)
+        name = "max_tokens" if "prompt" in body else model.able.max_tokens
+        ask = await off_loop(len(prompt), model.limits.fitting, prompt, wanted)
+        if model.counter is not None:  # now, as its tokens may be wanted where nobody can wait for them
+            await off_loop(len(prompt), model.text_counter.count, prompt)
         try:
-            self._answer = await model.send(body(max_tokens=ask))
+            self._answer = await model.send(body | {name: ask})
         except (InputTooLong, OutputTooLong) as refusal:
-            fewer = model.limits.fewer(refusal, prompt, ask)
+            fewer = await off_loop(len(prompt), model.limits.fewer, refusal, prompt, ask)
             if fewer is None:
                 raise
             ask = fewer
-            self._answer = await model.send(body(max_tokens=ask))
+            self._answer = await model.send(body | {name: ask})
         return ask
 
     async def _resume(self, error: BackendError) -> None:

@@ -15,6 +15,7 @@ from trim.backends.capabilities import Capabilities
 from trim.backends.client import Server
 from trim.backends.token_counts import as_count
 from trim.errors import BackendError, ConfigError
+from trim.off_loop import off_loop
 from trim.prompts import ChatTemplate, served_template
 from trim.types import Message, Question
 
@@ -82,8 +83,8 @@ class ServerFacts:
         template = self.template
         if not isinstance(template, RenderedTemplate):
             return
-        chat = template.conversation(question.text, question.messages)
-        key = _key(chat)
+        chat = await off_loop(question.length, template.conversation, question.text, question.messages)
+        key = await off_loop(question.length, _key, chat)
         if key in template.heads:
             return
         text = await self._rendered(chat, template)

@@ -32,6 +32,11 @@ class Chunk:
     told: bool = False
     logprobs: tuple[float, ...] | None = None
 
+    @property
+    def length(self) -> int:
+        """Characters of its texts."""
+        return len(self.text) + len(self.reasoning) + len(self.refusal)
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -127,6 +132,11 @@ class Assembler:
         self._held: list[_Piece] = []  # a finished step that waits for the count at the end of the answer
         if begun is not None:
             self._cutter.feed(begun.text)
+
+    @property
+    def length(self) -> int:
+        """Characters of the step that is not complete."""
+        return self._cutter.length
 
     @property
     def finished(self) -> bool:

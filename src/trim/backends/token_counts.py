@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from math import ceil, isfinite
 from typing import Final, Protocol
 
+from trim.off_loop import LARGE
 from trim.types import Scores, Step
 
 logger = logging.getLogger("trim.backends")
@@ -23,6 +24,9 @@ MOST: Final = 10_000_000
 _NUMBER = re.compile(r"\s*[+-]?\d{1,18}(\.\d{0,18})?([eE][+-]?\d{1,2})?\s*", re.ASCII)
 _BYTES = 4.0  # of a token, until a server's own totals say more
 _EVIDENCE = 64  # tokens of such totals that are enough to go by
+_KNOWN = 8  # large texts whose tokens are remembered
+_PLENTY = 8  # characters of a token: no ordinary text has so many
+_MERGED = 16  # tokens that may be one where a text that is cut goes on
 _LOGGED: set[str] = set()  # servers whose wrong counts were logged
 
 # Where the counts stand: vLLM, OpenAI (chat, then Responses), Anthropic, DeepSeek, Moonshot, llama-server, Ollama.
@@ -180,6 +184,7 @@ class TextCounter:
 
     def __init__(self, tokenizer: Tokenizer | None = None) -> None:
         self._tokenizer = tokenizer
+        self._large: dict[str, int] = {}  # tokens of the last large texts: a prompt is counted more than once
         self._bytes = 0
         self._tokens = 0
 
@@ -188,9 +193,24 @@ class TextCounter:
         if not text:
             return 0
         if self._tokenizer is not None:
-            return max(1, self._tokenizer.count(text.encode("utf-8", "replace").decode()))
+            return self._tokenized(text, self._tokenizer)
         each = self._bytes / self._tokens if self._tokens >= _EVIDENCE else _BYTES
         return ceil(size(text) / min(max(each, 1.0), 16.0))
+
+    def far_exceeds(self, text: str, tokens: int) -> bool:
+        """Whether a part of a large text has more tokens than so many already: then the rest need not be counted."""
+        begin = text[: max(LARGE, tokens * _PLENTY)]
+        return len(begin) < len(text) and self.count(begin) > tokens + _MERGED
+
+    def _tokenized(self, text: str, tokenizer: Tokenizer) -> int:
+        if (known := self._large.get(text)) is not None:
+            return known
+        count = max(1, tokenizer.count(text.encode("utf-8", "replace").decode()))
+        if len(text) >= LARGE:
+            while len(self._large) >= _KNOWN:
+                self._large.pop(next(iter(self._large)), None)
+            self._large[text] = count
+        return count
 
     def learn(self, size: int, tokens: int) -> None:
         """A whole answer of `size` bytes had so many tokens, as its server says."""

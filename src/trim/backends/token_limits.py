@@ -44,6 +44,9 @@ class TokenLimits:
         wanted = wanted if self._completion is None else min(wanted, self._completion)
         if self._context is None:
             return wanted
+        if self._exact and self._counter.far_exceeds(prompt, self._context):
+            words = f"the prompt has far more tokens than the context {self._context}"
+            raise InputTooLong(self._server, words, limit=self._context)
         used = self._counter.count(prompt)
         if used >= self._context and self._exact:
             words = f"the prompt has {used} tokens, the context {self._context}"

@@ -37,7 +37,7 @@ class EmbeddedLogprobs(OnnxModel):
 
         Steps that were asked for before are not read again: the cache's notes hold this by where a piece ends.
         """
-        pieces = self.tokens.pieces(question, steps, self.tokens.blank)
+        pieces = self.pieces(question, steps, self.tokens.blank)
         reading = await self.read(question, pieces, [list(range(len(piece))) for piece in pieces])
         notes, ends = reading.notes, reading.ends
         for i, outputs in reading.outputs.items():

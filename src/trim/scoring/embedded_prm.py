@@ -23,7 +23,7 @@ class EmbeddedPrm(OnnxModel):
 
     async def score(self, question: Question, steps: tuple[str, ...]) -> Scores:
         """One score per step; steps that were scored before are not read again."""
-        pieces = self.tokens.pieces(question, steps, self.tokens.mark)
+        pieces = self.pieces(question, steps, self.tokens.mark)
         reading = await self.read(question, pieces, [[], *([len(piece) - 1] for piece in pieces[1:])])
         reading.notes.update((reading.ends[index], rows[0]) for index, rows in reading.outputs.items())
         at_marks = [reading.notes[end] for end in reading.ends[1:]]

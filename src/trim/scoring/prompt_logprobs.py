@@ -15,6 +15,7 @@ from trim.backends.client import ServerBackend
 from trim.backends.token_counter import TokenCounter
 from trim.backends.token_counts import log_wrong, read_counts
 from trim.errors import BackendError, BackendRefused, BackendUnavailable, BadResponse, InputTooLong
+from trim.off_loop import off_loop
 from trim.prompts import ChatTemplate, load_template
 from trim.protocols import Backend, Probe
 from trim.scoring.logprob_reply import ReplyToken, read_tokens
@@ -153,15 +154,10 @@ class OpenAILogprobs(ServerBackend):
         """The tokens of each step, at least one, by its index."""
         if not steps:
             return []
-        head = self.template.head(question.text, question.messages)
-        text = StepText.of(head, tuple(map(self.template.clean, steps)), self.form.joiner)
-        prompt, spans = self._encoded(text.text)
+        length = question.length + sum(map(len, steps))
+        text, prompt, spans = await off_loop(length, self._laid_out, question, steps)
         tokens = await self._ask(prompt, top)
-        if spans and [token.number for token in tokens[: len(spans)]] == prompt:
-            owners = text.owners(spans)
-        else:
-            found = self._joined(text, tokens, len(spans))
-            owners = text.owners(spans) if spans else found
+        owners = await off_loop(length, self._owners, text, prompt, spans, tokens)
         result: list[list[ReplyToken]] = [[] for _ in steps]
         for token, possible in zip(tokens, owners, strict=False):
             if len(possible) > 1:
@@ -189,6 +185,23 @@ class OpenAILogprobs(ServerBackend):
             return read.owners(places)
         words = f"{len(tokens)} tokens whose texts do not join to the text that was sent"
         raise BadResponse(self.server.name, words, hint)
+
+    def _laid_out(
+        self, question: Question, steps: tuple[str, ...]
+    ) -> tuple[StepText, str | list[int], list[Places]]:
+        """What the model reads, the prompt to send, and where its tokens stand if that is known before."""
+        head = self.template.head(question.text, question.messages)
+        text = StepText.of(head, tuple(map(self.template.clean, steps)), self.form.joiner)
+        return text, *self._encoded(text.text)
+
+    def _owners(
+        self, text: StepText, prompt: str | list[int], spans: list[Places], tokens: list[ReplyToken]
+    ) -> list[Owners]:
+        """The steps that each token may belong to."""
+        if spans and [token.number for token in tokens[: len(spans)]] == prompt:
+            return text.owners(spans)
+        found = self._joined(text, tokens, len(spans))
+        return text.owners(spans) if spans else found
 
     def _encoded(self, text: str) -> tuple[str | list[int], list[Places]]:
         """The prompt to send, and where its tokens stand if that is known before."""

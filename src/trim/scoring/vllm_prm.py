@@ -17,6 +17,7 @@ from trim.backends.client import ServerBackend
 from trim.backends.token_counter import TokenCounter
 from trim.backends.token_counts import TextCounter
 from trim.errors import BackendError, BackendRefused, BadResponse, InputTooLong
+from trim.off_loop import off_loop
 from trim.prompts import STEP_MARK, ChatTemplate, load_template
 from trim.protocols import Probe
 from trim.scoring.registry import JudgeSettings
@@ -91,8 +92,9 @@ class VllmPrm(ServerBackend):
         """
         if not steps:
             return Scores(())
-        text, ends = self._laid_out(question, steps)
-        self._check_length(text)
+        length = question.length + sum(map(len, steps))
+        text, ends = await off_loop(length, self._laid_out, question, steps)
+        await off_loop(length, self._check_length, text)
         waiting = _Waiting(text, ends, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._start()
@@ -125,6 +127,8 @@ class VllmPrm(ServerBackend):
 
     def _check_length(self, text: str) -> None:
         if self.counter is not None and self.context is not None:
+            if self._text_counter.far_exceeds(text, self.context):
+                raise InputTooLong(self.server.name, f"far more tokens than the context {self.context}")
             tokens = len(self.counter.encode(text)[0])
             if tokens > self.context:
                 raise InputTooLong(self.server.name, f"{tokens} tokens, the context is {self.context}")
@@ -181,7 +185,7 @@ class VllmPrm(ServerBackend):
             raise BadResponse(self.server.name, f"/pooling answered {len(answer['data'])} of {len(batch)} texts")
         counts = share_out(read.prompt, [len(text) for text in texts])
         return [
-            self._scores(waiting, row, count, estimated=read.estimated)
+            await off_loop(len(waiting.text), self._scores, waiting, row, count, estimated=read.estimated)
             for row, waiting, count in zip(map(rows.__getitem__, range(len(batch))), batch, counts, strict=True)
         ]
 

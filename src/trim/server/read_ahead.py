@@ -39,6 +39,8 @@ class ReadAhead(Generic[_Item]):
     async def __anext__(self) -> _Item:
         if self._reading is None:
             self._reading = asyncio.create_task(self._read())
+        if self.unread:  # thousands, perhaps: others go on between two of them
+            await asyncio.sleep(0)
         while not self.unread:
             if self._reading.done():
                 self._reading.result()
