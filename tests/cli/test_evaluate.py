@@ -320,9 +320,9 @@ def test_a_run_stops_before_its_limit_and_goes_on(tmp_path: Path, capsys: pytest
     out = tmp_path / "out"
     assert main([*EVAL, "--out", str(out), "--max-cost", "0.0005", "--quiet"]) == 2
     error = capsys.readouterr().err
-    assert re.search(r"^trim: stopped by --max-cost 0\.0005 at \$0\.000\d+: \d+ of 48 solutions are done; ", error)
+    assert re.search(r"^trim: stopped by --max-cost 0\.0005 at \$0\.000\d+: \d+ of 48 solutions are done[;,] ", error)
     costs = [trace.measured_cost or 0 for trace in read_traces(out / "traces.jsonl")]
-    assert 0 < sum(costs) <= 0.0005 + max(costs)
+    assert 0 < sum(costs) <= 0.0005
     assert main([*EVAL, "--out", str(out), "--resume", "--dry-run"]) == 0
     printed = capsys.readouterr().out
     assert re.search(r"would make \d+ solutions \(\d+ are there\)", printed)

@@ -3,72 +3,134 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import random
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.experiments.test_run import POLICIES, SETTINGS, evaluate, make_point, make_task
-from trim.experiments.run import Outlook, Run
-from trim.experiments.spend_limit import SpendLimit
+from tests.experiments.test_run import POLICIES, PRICES, SETTINGS, evaluate, make_point, make_task
+from trim.backends.base import BaseBackend
+from trim.config.settings import Config, ModelSettings
+from trim.errors import ConfigError
+from trim.experiments.run import Outlook, Point, Run
+from trim.experiments.spend_limit import Call, SpendLimit, SpendReached, limited
+from trim.routing.router import Router
 from trim.traces import read_traces
+from trim.types import Price
 
 
-async def spend(costs: list[list[float]], limit: SpendLimit, concurrency: int) -> tuple[float, float]:
-    """Solutions of several points with these costs: what they cost in all, and the most that was running at once."""
-    spent = running = most = 0.0
+class Counted(BaseBackend):
+    """A model whose tokens cost a dollar."""
 
-    async def worker(waiting: list[float]) -> None:
-        nonlocal spent, running, most
-        while waiting:
-            cost = waiting.pop()
-            async with limit.solution() as told:
-                if limit.reached:
-                    return
-                running += 1
-                most = max(most, running)
-                for _ in range(rng.randrange(4)):
+    def cost(self, dollars: float) -> None:
+        self.usage.completion_tokens += round(dollars)
+
+
+def limit_of(dollars: float) -> tuple[SpendLimit, Counted]:
+    limit, model = SpendLimit(dollars), Counted()
+    limit.count(model, Price(0.0, 1e6))
+    return limit, model
+
+
+def test_what_is_held_is_not_spent_by_another_call() -> None:
+    async def use() -> list[float]:
+        limit, model = limit_of(10.0)
+        first, second = Call(), Call()
+        assert await limit.cover(first, 7.0, 1.0) == 7.0
+        waiting = asyncio.create_task(limit.cover(second, 5.0, 5.0))
+        await asyncio.sleep(0)
+        assert not waiting.done()  # the first may cost less
+        model.cost(2.0)
+        limit.end(first)
+        return [await waiting, limit.spent]
+
+    assert asyncio.run(use()) == [5.0, 2.0]
+
+
+def test_where_nothing_runs_a_call_gets_what_is_left_or_nothing() -> None:
+    async def use() -> float:
+        limit, model = limit_of(10.0)
+        idle, call = Call(), Call()
+        await limit.cover(idle, 4.0, 4.0)
+        limit.rest(idle)  # a stream whose reader does something else
+        assert await limit.cover(call, 9.0, 1.0) == 6.0
+        model.cost(6.0)
+        limit.end(call)
+        with pytest.raises(SpendReached):
+            await limit.cover(call, 9.0, 1.0)
+        return limit.spent
+
+    assert asyncio.run(use()) == 6.0
+
+
+def test_solutions_begin_one_by_one_at_first_and_not_where_they_may_be_broken_off() -> None:
+    async def use(dollars: float) -> tuple[int, int]:
+        limit, model = limit_of(dollars)
+        running = most = done = 0
+        waiting = iter(range(100))
+
+        async def worker() -> None:
+            nonlocal running, most, done
+            for _ in waiting:
+                async with limit.solution() as costs:
+                    if limit.reached:
+                        return
+                    running += 1
+                    most = max(most, running)
                     await asyncio.sleep(0)
-                running -= 1
-                spent += cost
-                told.append(cost)
+                    model.cost(1.0)
+                    costs.append(1.0)
+                    running, done = running - 1, done + 1
 
-    rng = random.Random(1)
-    for point in costs:
         limit.begin_point()
-        waiting = [*point]
-        await asyncio.gather(*(worker(waiting) for _ in range(concurrency)))
-    return spent, most
+        await asyncio.gather(*(worker() for _ in range(16)))
+        return most, done
+
+    assert asyncio.run(use(1000.0)) == (16, 100)
+    most, done = asyncio.run(use(20.0))
+    assert done in (19, 20)
+    assert most < 16
 
 
-@pytest.mark.parametrize("seed", range(int(os.environ.get("TRIM_FUZZ", "60"))))
-def test_a_run_exceeds_its_limit_by_less_than_one_solution(seed: int) -> None:
-    rng = random.Random(seed)
-    costs = [[mean * rng.lognormvariate(0.0, 0.5) for _ in range(60)] for mean in (0.05, 1.0, 0.3)]
-    limit = rng.uniform(0.0, 1.2) * sum(map(sum, costs))
-    spent, _ = asyncio.run(spend(costs, SpendLimit(limit), rng.choice((1, 4, 64))))
-    assert spent <= limit + max(map(max, costs))
+def test_what_unfinished_parts_have_cost_is_remembered(tmp_path: Path) -> None:
+    def part(cost: float) -> float:
+        with limited(Config(), 10.0, tmp_path) as limit:
+            assert limit is not None
+            model = Counted()
+            limit.count(model, Price(0.0, 1e6))
+            model.cost(cost)
+            return limit.spent
+
+    assert [part(2.0), part(3.0)] == [2.0, 5.0]
+    assert json.loads((tmp_path / "spend.json").read_text()) == {"dollars": 5.0}
+    with limited(Config(), 10.0, tmp_path) as limit:
+        assert limit is not None
+        limit.resume(7.0, 1.0)
+        assert limit.spent == 7.0
+    (tmp_path / "spend.json").write_text("[]")
+    with pytest.raises(ConfigError, match="it does not say what the run has cost"), limited(Config(), 10.0, tmp_path):
+        pass
 
 
-def test_below_the_limit_everything_runs_and_at_once() -> None:
-    spent, most = asyncio.run(spend([[1.0] * 100], SpendLimit(1000.0), 16))
-    assert (spent, most) == (100.0, 16)
-
-
-def test_a_known_worst_case_is_never_exceeded() -> None:
-    for concurrency in (1, 8):
-        spent, _ = asyncio.run(spend([[0.01] * 5 + [1.0] * 20], SpendLimit(7.5, worst=1.0), concurrency))
-        assert spent <= 7.5
+def test_a_limit_needs_every_price() -> None:
+    unpriced = Config(weak=ModelSettings())
+    with (
+        pytest.raises(ConfigError, match=r"--max-cost needs every price, and \[weak.prices\] prompt is not set"),
+        limited(unpriced, 1.0),
+    ):
+        pass
+    with limited(unpriced, None) as limit:
+        assert limit is None
 
 
 def test_a_run_stops_in_time_and_goes_on_with_a_higher_limit(tmp_path: Path) -> None:
     whole = sum(trace.measured_cost or 0 for trace in read_traces(evaluate(tmp_path / "all", POLICIES).traces))
-    task, points, settings = make_task(), [make_point(p) for p in POLICIES], replace(SETTINGS, questions=60)
+    task, settings = make_task(), replace(SETTINGS, questions=60)
 
     def part(limit: SpendLimit) -> tuple[float, int]:
         run = Run(tmp_path / "parts", settings, resume=True)
+        points = [counted(make_point(policy), limit) for policy in POLICIES]
         asyncio.run(run.add(points, task.questions(60, 5), task, concurrency=8, limit=limit))
         costs = [trace.measured_cost or 0 for trace in read_traces(run.traces)]
         return sum(costs), len(costs)
@@ -81,6 +143,15 @@ def test_a_run_stops_in_time_and_goes_on_with_a_higher_limit(tmp_path: Path) -> 
     second = SpendLimit(2 * whole, spent)
     assert part(second)[1] == 60 * len(POLICIES) > done
     assert not second.reached
+
+
+def counted(point: Point, limit: SpendLimit) -> Point:
+    router = point.solver
+    assert isinstance(router, Router)
+    for model, price in ((router.weak, PRICES.weak), (router.strong, PRICES.strong), (router.prm, PRICES.prm)):
+        assert model is not None
+        limit.count(model, price)
+    return point
 
 
 def test_a_long_run_is_announced_and_counted_once(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from tests.server.gateway import PRM, STRONG, WEAK, ask, serving, simulated
 from trim.policies import AlwaysStrong, AlwaysWeak, Threshold
-from trim.server.allowance import Needs, most_tokens
-from trim.types import Message, Price, Prices, Question
+from trim.server.allowance import Needs
+from trim.types import Price, Prices
 
 PRICES = Prices(weak=Price(1e6, 2e6), strong=Price(1e7, 1e7), prm=Price(1e6))
 
@@ -21,11 +21,6 @@ def test_needs_are_those_of_all_answers_and_all_roles() -> None:
     assert both.wanted == 10 + 200 + 2 * (10 + 100) + 10 * (10 + 20)
     assert both.least == 10 + 128 + 10 + 4 * 64
     assert Needs.of(Prices(), Threshold(0.5), [10], tokens=100, strong_tokens=20) == Needs(0.0, 0.0)
-
-
-def test_a_question_has_at_most_as_many_tokens_as_bytes_and_what_stands_around_them() -> None:
-    question = Question("é?", messages=(Message("system", "abc"), Message("user", "d")))
-    assert most_tokens(question) == 3 + 3 + 1 + 4 * 64
 
 
 @pytest.mark.parametrize("stream", [False, True])

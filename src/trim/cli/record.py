@@ -35,7 +35,8 @@ def register(record: argparse.ArgumentParser) -> None:
 
 
 async def _record(args: argparse.Namespace) -> int:
-    from trim.experiments.recording import RecordSettings, record, record_limit, record_preview
+    from trim.experiments.recording import RecordSettings, record, record_preview
+    from trim.experiments.spend_limit import limited
     from trim.tasks import default_count
 
     config, questions = configured(args), args.questions or default_count(args.task)
@@ -43,12 +44,11 @@ async def _record(args: argparse.Namespace) -> int:
     if args.dry_run:
         print(preview_words(record_preview(config, about)))
         return 0
-    limit = None if args.max_cost is None else record_limit(config, args.max_cost)
-    file = await record(config, args.out, about, accept=args.accept, bar=bar_of(args), limit=limit)
+    with limited(config, args.max_cost, args.out) as limit:
+        file = await record(config, args.out, about, accept=args.accept, bar=bar_of(args), limit=limit)
     with file.open("rb") as lines:
         print(f"{sum(1 for _ in lines)} steps and scores of {questions} questions: {file}")
     if limit is not None and limit.reached:
-        words = f"stopped by --max-cost {limit.limit:g} at ${limit.spent:.6g}; the same command goes on"
-        print(f"trim: {words}, and --max-cost counts anew", file=sys.stderr)
+        print(f"trim: {limit.words}; the same command with a higher one goes on", file=sys.stderr)
         return 2
     return 0

@@ -24,7 +24,7 @@ def run_options(parser: argparse.ArgumentParser) -> None:
         "--dry-run", action="store_true", help="say what would run, how long and at what cost, and ask no server"
     )
     parser.add_argument(
-        "--max-cost", type=money, metavar="X", help="stop before the run costs more than X dollars; --resume goes on"
+        "--max-cost", type=money, metavar="X", help="hard limit: the run never costs more than X dollars; --resume goes on"
     )
     quiet_option(parser)
 

@@ -18,7 +18,7 @@ AUTO = "auto"
 ASKED = "yes-no"
 """How a model that is no PRM judges, unless `[prm] backend` says otherwise."""
 
-_ASKING = ("yes-no", "grade", "typed")
+ASKING = ("yes-no", "grade", "typed")
 """Judges that any chat model can be: without a model of their own the strong one."""
 FITTED = "fitted"
 """A judge that needs nothing but the log-probabilities of drafts; its `model` is a shipped one's name or a file."""
@@ -101,7 +101,7 @@ def judging_role(backend: str, model: str, base_url: str, *, served: bool, told:
         return Role(model) if model in ROLES else None
     if family is None:  # nothing is said
         return Role.STRONG if served and not told else None
-    if family.name in _ASKING:  # no model is named
+    if family.name in ASKING:  # no model is named
         return Role.STRONG if served else None
     return Role(family.local) if family.local in ROLES else None
 

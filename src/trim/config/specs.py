@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from trim.backends.gguf_hub import is_hub_name
+from trim.backends.token_counts import size
+from trim.config.judge_names import ASKING
 from trim.config.judges import judge_for
 from trim.gguf_head import gguf_fingerprint
 from trim.policies.spec import PolicySpec
+from trim.routing.cost_bounds import ASKED
 from trim.routing.limits import Limits, OnError
 from trim.scoring.registry import JUDGES
 from trim.steps import StepFormat
@@ -142,6 +145,14 @@ class RunSpec:
     def judges_shipped_texts(self) -> bool:
         """Whether a judge on a server has nothing to judge but what the shipped models write."""
         return bool(self.judge.base_url) and {self.weak.backend, self.strong.backend} == {"embedded"}
+
+    def system_tokens(self) -> dict[Role, int]:
+        """Tokens at most of what stands before a question besides its template, by role."""
+        models = {Role.WEAK: self.weak, Role.STRONG: self.strong}
+        found = {
+            role: size(one.system or "") + ASKED * (one.continuation != "completions") for role, one in models.items()
+        }
+        return found | {Role.PRM: size(self.judge.system or "") + ASKED * (self.judge.backend in ASKING)}
 
 
 def identities(config: Config) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from math import fsum, isnan
+from math import fsum
 from pathlib import Path
 
 from trim.atomic import write_bytes
@@ -20,7 +20,7 @@ from trim.experiments.preview import Preview, by_what_is_there, has_run
 from trim.experiments.ray_cluster import Cluster
 from trim.experiments.recording import RecordSettings
 from trim.experiments.run import Outlook, ProgressBar, Run, Settings, no_bar
-from trim.experiments.spend_limit import SpendLimit
+from trim.experiments.spend_limit import SpendLimit, limited
 from trim.experiments.sweep import EvaluationPlan, open_points
 from trim.policies import PolicySpec
 from trim.tasks import Task, load_task, located
@@ -55,13 +55,17 @@ async def evaluate(
         cluster: Ray workers that solve the questions; None: this process.
         bar: shows how many solutions there are.
         announce: of a long run, told how long it takes and what it costs once that is measured.
-        max_cost: dollars that all of the run may cost, earlier parts included. `Run.stopped` says when it was reached.
+        max_cost: dollars that all of the run may cost, earlier parts included, and never more. `Run.stopped` says when
+            it was reached.
 
     Raises:
         ConfigError: the plan names something that is not there, or the folder holds another run.
         BackendError: a model failed and its `on_error` says raise. What is done stays; `resume` continues.
     """
     async with AsyncExitStack() as stack:
+        if max_cost is not None and (plan.replay is not None or cluster is not None):
+            words = "a replay asks no model" if plan.replay is not None else "--engine ray has no common count of costs"
+            raise ConfigError(f"{words}: leave out --max-cost")
         stack.enter_context(owned(folder))
         if task is None:
             task = load_task(plan.task)
@@ -69,7 +73,8 @@ async def evaluate(
         task.prepare()
         config, recorded = plan.config.instructed(task.instruction), folder / "traces.jsonl"
         plan = replace(plan, config=config, recorded=recorded if resume else None)
-        points = await stack.enter_async_context(open_points(plan, task))
+        limit = stack.enter_context(limited(config, max_cost, folder))
+        points = await stack.enter_async_context(open_points(plan, task, limit))
         generation = generation_settings(plan.config) | ({"scored": True} if plan.score else {})
         settings = Settings(
             located(plan.task),
@@ -87,7 +92,9 @@ async def evaluate(
             remote = Cluster(partial(open_points, plan), workers=cluster.workers, address=cluster.address)
             stack.push_async_callback(remote.aclose)
             points = remote.points(points)
-        limit = None if max_cost is None else _limit(plan, run, max_cost)
+        if limit is not None:
+            costs = (cost for tally in run.tallies.values() for cost in tally.cost)
+            limit.resume(fsum(tally.measured.cost or 0.0 for tally in run.tallies.values()), max(costs, default=0.0))
         with bar(len(points) * plan.questions * plan.samples) as advance:
             await run.add(
                 points,
@@ -129,23 +136,12 @@ async def preview(plan: EvaluationPlan, folder: Path, *, resume: bool = False) -
     return replace(about, measured=done, calls=calls, seconds=seconds, cost=cost)
 
 
-def _limit(plan: EvaluationPlan, run: Run, dollars: float) -> SpendLimit:
-    """A limit on what a run may cost, of which earlier parts have used some."""
-    spec = resolve(plan.config)
-    if missing := spec.prices.missing:
-        raise ConfigError(f"--max-cost needs every price, and {missing[0]} is not set (0 is a price)")
-    if plan.replay is not None:
-        raise ConfigError("a replay asks no model: leave out --max-cost")
-    spent = fsum(tally.measured.cost or 0.0 for tally in run.tallies.values())
-    highest = max((cost for tally in run.tallies.values() for cost in tally.cost if not isnan(cost)), default=0.0)
-    return SpendLimit(dollars, spent, highest, spec.budget.max_cost)
-
-
 def _stopped(run: Run, limit: SpendLimit, points: int) -> str:
     done = sum(len(tally.questions) for tally in run.tallies.values())
     solutions = points * run.settings.questions * run.settings.samples
+    left = f", {limit.broken_off} were broken off" if limit.broken_off else ""
     return (
-        f"stopped by --max-cost {limit.limit:g} at ${limit.spent:.6g}: {done} of {solutions} solutions are done; "
+        f"{limit.words}: {done} of {solutions} solutions are done{left}; "
         f"continue with a higher one and --out {run.folder} --resume"
     )
 

@@ -12,9 +12,12 @@ from trim import plugins
 from trim.baselines.query_level.solvers import WEAK_SAMPLE, Remembered, WholeSolutions
 from trim.config.factory import Backends, open_prm
 from trim.config.policy import choose, open_sweep, strong_judge
+from trim.config.resolution import resolve
 from trim.config.specs import identities
 from trim.errors import ConfigError
+from trim.experiments.metered_models import metered_judge
 from trim.experiments.run import Point
+from trim.experiments.spend_limit import SpendLimit
 from trim.policies import FAMILIES, AlwaysStrong, AlwaysWeak, PolicyFamily, PolicySpec
 from trim.policies.artifacts import Models
 from trim.policies.fixed import scored
@@ -36,6 +39,7 @@ class PolicyPoints:
         questions: gives those of the run: no policy may have been trained on them.
         names: all policies that were asked for.
         stack: closes what is opened.
+        limit: on what calls cost; covers those of judges that are opened here.
     """
 
     backends: Backends
@@ -43,6 +47,7 @@ class PolicyPoints:
     questions: Callable[[], Iterable[Question]]
     names: Sequence[str]
     stack: AsyncExitStack
+    limit: SpendLimit | None = None
     _strong_judge: Judge | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -135,8 +140,11 @@ class PolicyPoints:
             return None
         if self._strong_judge is None:
             config = self.backends.config
-            self._strong_judge = open_prm(replace(config, prm=strong_judge(config)))
-            self.stack.push_async_callback(self._strong_judge.aclose)
+            config = replace(config, prm=strong_judge(config))
+            judge, spec = open_prm(config), resolve(config)
+            self.stack.push_async_callback(judge.aclose)
+            price = self.backends.spec.prices.strong
+            self._strong_judge = judge if self.limit is None else metered_judge(judge, price, spec, self.limit)
         return self._strong_judge
 
 

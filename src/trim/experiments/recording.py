@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import math
 from collections.abc import AsyncIterator, Collection
@@ -24,6 +25,7 @@ from trim.config.specs import identities
 from trim.errors import ConfigError
 from trim.experiments.conditions import check_same, differences, of_record
 from trim.experiments.folder_owner import owned
+from trim.experiments.metered_models import metered
 from trim.experiments.preview import Preview
 from trim.experiments.run import ProgressBar, no_bar
 from trim.experiments.spend_limit import SpendLimit
@@ -32,7 +34,7 @@ from trim.policies import AlwaysStrong, AlwaysWeak, Threshold
 from trim.seeding import sample_seeds
 from trim.steps import MARKED
 from trim.tasks import load_task, located
-from trim.types import Action, Question, Role, Usage
+from trim.types import Action, Question, Role
 
 _AT_ONCE = 16  # questions
 _LOWEST = 1e-9  # a threshold that keeps every draft with a score above 0
@@ -108,7 +110,12 @@ async def open_replay(config: Config, folder: Path, accept: Collection[str] = ()
 
 @asynccontextmanager
 async def open_recording(
-    config: Config, folder: Path, about: RecordSettings, *, accept: Collection[str] = ()
+    config: Config,
+    folder: Path,
+    about: RecordSettings,
+    *,
+    accept: Collection[str] = (),
+    limit: SpendLimit | None = None,
 ) -> AsyncIterator[Backends]:
     """The configured models; what they say is kept in a folder, and nothing is asked for that is there already.
 
@@ -117,6 +124,7 @@ async def open_recording(
         folder: a new one, or one of the same settings.
         about: what is recorded.
         accept: keys of `run.json` that may differ from those of the folder's earlier part.
+        limit: on what is asked for.
 
     Raises:
         ConfigError: the folder holds something else, or another process works in it.
@@ -125,7 +133,7 @@ async def open_recording(
         about.open(folder, accept)
         with Record(folder) as record:
             async with open_backends(without_lookahead(config)) as backends:
-                yield recording(backends, record)
+                yield recording(metered(backends, limit), record)
 
 
 async def record(
@@ -154,13 +162,15 @@ async def record(
     questions, config = iter(task.stream(about.questions, about.seed)), config.instructed(task.instruction)
     about = replace(about, conditions=of_record(config, about.task))
     try:
-        async with open_recording(config, folder, about, accept=accept) as backends:
+        async with open_recording(config, folder, about, accept=accept, limit=limit) as backends:
             with bar(about.questions) as advance:
 
                 async def solve(question: Question) -> None:
                     for seed in sample_seeds(about.seed, about.samples):
                         await explore(backends, question, seed, task.form.answer)
                     advance("recorded")
+
+                count = itertools.count(1)
 
                 async def worker() -> None:
                     for question in questions:
@@ -170,34 +180,14 @@ async def record(
                         async with limit.solution() as costs:
                             if limit.reached:
                                 return
+                            begun = next(count)
                             await solve(question)
-                            costs.append(_asked(backends) - limit.spent)
+                            costs.append(limit.spent / begun)  # the mean of those at the same time
 
                 await asyncio.gather(*(worker() for _ in range(min(_AT_ONCE, about.questions))))
     finally:
         task.close()
     return folder / FILE
-
-
-def _asked(backends: Backends) -> float:
-    """What the models behind a record were asked for, in dollars."""
-    used = {role: Usage() for role in Role}
-    for role, model in ((Role.WEAK, backends.weak), (Role.STRONG, backends.strong), (Role.PRM, backends.prm)):
-        behind = model.model if isinstance(model, RecordedGenerator | RecordedJudge) else model
-        if behind is not None:
-            used[role] = behind.usage
-    return backends.spec.prices.of(used) or 0.0
-
-
-def record_limit(config: Config, dollars: float) -> SpendLimit:
-    """A limit on what the asking of these models costs.
-
-    Raises:
-        ConfigError: a price is not known.
-    """
-    if missing := resolve(config).prices.missing:
-        raise ConfigError(f"--max-cost needs every price, and {missing[0]} is not set (0 is a price)")
-    return SpendLimit(dollars)
 
 
 def record_preview(config: Config, about: RecordSettings) -> Preview:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,9 +12,11 @@ from trim.config.factory import Backends, open_backends
 from trim.config.policy import open_policy
 from trim.config.settings import Config
 from trim.errors import ConfigError
+from trim.experiments.metered_models import metered
 from trim.experiments.policy_points import PolicyPoints
 from trim.experiments.recording import RecordSettings, open_recording, open_replay
 from trim.experiments.run import Point
+from trim.experiments.spend_limit import SpendLimit
 from trim.policies import FAMILIES, AlwaysStrong, AlwaysWeak, PolicySpec
 from trim.tasks import Task, load_task
 from trim.traces import read_traces
@@ -54,14 +56,20 @@ class EvaluationPlan:
     record: Path | None = None
     accept: tuple[str, ...] = ()
 
-    def open_models(self) -> AbstractAsyncContextManager[Backends]:
-        """The models, or the records that stand for them."""
+    @asynccontextmanager
+    async def open_models(self, limit: SpendLimit | None = None) -> AsyncIterator[Backends]:
+        """The models, or the records that stand for them; calls are covered by a limit, if there is one."""
         if self.replay is not None:
-            return open_replay(self.config, self.replay, self.accept)
-        if self.record is not None:
+            async with open_replay(self.config, self.replay, self.accept) as backends:
+                yield backends
+        elif self.record is not None:
             about = RecordSettings.of(self.config, self.task, self.questions, self.seed, self.samples)
-            return open_recording(self.config, self.record, about, accept=self.accept)
-        return open_backends(self.config)
+            recording = open_recording(self.config, self.record, about, accept=self.accept, limit=limit)
+            async with recording as backends:
+                yield backends
+        else:
+            async with open_backends(self.config) as backends:
+                yield metered(backends, limit)
 
 
 def names(policies: str) -> tuple[str, ...]:
@@ -70,20 +78,23 @@ def names(policies: str) -> tuple[str, ...]:
 
 
 @asynccontextmanager
-async def open_points(plan: EvaluationPlan, task: Task | None = None) -> AsyncIterator[list[Point]]:
+async def open_points(
+    plan: EvaluationPlan, task: Task | None = None, limit: SpendLimit | None = None
+) -> AsyncIterator[list[Point]]:
     """The operating points, weak and strong first, over models that are closed at the end.
 
     Args:
         plan: what was asked for.
         task: the plan's, where it is open already.
+        limit: on what the models' calls cost.
     """
     async with AsyncExitStack() as stack:
         if task is None:
             task = load_task(plan.task)
             stack.callback(task.close)
-        backends = await stack.enter_async_context(plan.open_models())
+        backends = await stack.enter_async_context(plan.open_models(limit))
         questions = partial(task.stream, plan.questions, plan.seed)
-        makes = PolicyPoints(backends, task, questions, plan.policies, stack)
+        makes = PolicyPoints(backends, task, questions, plan.policies, stack, limit)
         points = _points(plan, makes)
         if plan.recorded is not None and plan.recorded.exists():
             makes.remember(read_traces(plan.recorded))

@@ -24,6 +24,7 @@ from trim.config.factory import Backends
 from trim.errors import BackendTimeout, TrimError
 from trim.policies import AlwaysWeak
 from trim.protocols import Backend, Judge, LateCounts, Policy, StepGenerator, StepStream
+from trim.routing.cost_bounds import AROUND, most_of_steps, most_tokens
 from trim.routing.router import Router
 from trim.routing.usage import Ledger
 from trim.server.read_ahead import StepsAhead
@@ -32,8 +33,6 @@ from trim.server.usage_store import UsageStore, UsageTotals
 from trim.types import Price, Prices, Question, Role, Sampling, Scores, Step, StepOptions, Usage
 
 _Result = TypeVar("_Result")
-_AROUND = 64  # tokens that a template puts around a message, at most
-_BETWEEN = 4  # tokens between two steps, such as a mark, at most
 _BYTES = 4.0  # of a token, where nothing is known
 _LEAST_STRONG = 128  # tokens below which a strong step is not begun, if the draft can stay instead
 _LEAST = 16  # tokens below which no text is begun
@@ -173,7 +172,7 @@ class Account:
 
     def most(self, role: Role, question: Question, texts: Sequence[str]) -> int:
         """Tokens of a prompt at most."""
-        return most_tokens(question) + self._systems[role] + sum(size(text) + _BETWEEN for text in texts)
+        return most_tokens(question) + self._systems[role] + most_of_steps(texts)
 
     async def cover(self, call: Call, role: Role, prompt: int, tokens: int | None) -> int | None:
         """How many of these tokens the allowance covers, behind a prompt of at most so many; None: as many as the model
@@ -203,7 +202,7 @@ class Account:
     def estimate(self, role: Role, most: int) -> int:
         """Tokens of a prompt of so many at most."""
         known = self._bytes[role] and self._tokens[role]
-        return max(1, round(most * self._tokens[role] / self._bytes[role] if known else (most - _AROUND) / _BYTES))
+        return max(1, round(most * self._tokens[role] / self._bytes[role] if known else (most - AROUND) / _BYTES))
 
     def metered(self, router: Router, opened: Backends) -> Router:
         """A router whose models spend no more than the allowance.
@@ -218,12 +217,6 @@ class Account:
             strong=MeteredGenerator(router.strong, Role.STRONG, self, opened.strong),
             prm=None if router.prm is None else MeteredJudge(router.prm, self),
         )
-
-
-def most_tokens(question: Question) -> int:
-    """Tokens of a question with its conversation at most, whatever a template puts around it."""
-    texts = [question.text, *(message.text for message in question.messages)]
-    return sum(map(size, texts)) + _AROUND * (1 + len(texts))
 
 
 class MeteredGenerator(WrappedBackend):

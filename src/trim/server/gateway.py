@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from trim.backends.client import ServerBackend
-from trim.backends.token_counts import size
 from trim.config.factory import Backends, open_backends
 from trim.config.settings import Config
 from trim.errors import ConfigError, TrimError
@@ -44,7 +43,6 @@ from trim.types import Budget, Question, Role, Trace, Usage
 
 logger = logging.getLogger("trim.server")
 _PATIENCE = 5.0  # seconds: a server that asks to wait for longer is not waited for, its client is told
-_ASKED = 2_048  # tokens at most of the words in which a model is asked to continue or to judge
 _DRAIN_SECONDS = 5.0
 _RECENT = 50  # requests that the web page can show
 
@@ -112,7 +110,7 @@ class Gateway:
         spec = backends.spec
         names = {Role.WEAK: spec.weak.model, Role.STRONG: spec.strong.model, Role.PRM: spec.judge.model}
         self.breakers = {r: CircuitBreaker(r, names[r], serve, self.metrics, self.tracing) for r in Role}
-        self._systems = _systems(backends.config)
+        self._systems = spec.system_tokens()
         self._sampling = RequestSampling(backends, self.breakers)
         self.keys = ApiKeys(serve.keys)
         if self.keys.cap_spend and (missing := spec.prices.missing):
@@ -385,13 +383,6 @@ def _logged(what: str) -> Iterator[None]:
         yield
     except Exception:
         logger.exception("%s was not recorded", what)
-
-
-def _systems(config: Config) -> dict[Role, int]:
-    """Tokens at most of what the configuration puts before a question, by role."""
-    roles = {Role.WEAK: config.weak, Role.STRONG: config.strong}
-    found = {role: size(each.system) + _ASKED * (each.continuation == "instruct") for role, each in roles.items()}
-    return found | {Role.PRM: size(config.prm.system) + _ASKED * (config.prm.backend in ("yes-no", "grade", "typed"))}
 
 
 def _shared(budget: Budget, answers: int) -> Budget:
