@@ -5,6 +5,7 @@
     +-- MissingExtra             a package is needed; says what to install
     +-- TaskError                a data set or question is unusable
     +-- TraceError               a trace file cannot be read
+    +-- SpendReached             a limit on what a run costs leaves nothing for another call
     +-- PluginError              a policy, judge or task of your own raised an error or breaks its contract; names it
     +-- BackendError             a model server failed; names role and server, says whether a retry may help
         +-- BackendTimeout       no answer in time
@@ -92,6 +93,10 @@ class TaskError(TrimError):
 
 class TraceError(TrimError):
     """A trace file cannot be read or belongs to something else."""
+
+
+class SpendReached(TrimError):
+    """A limit on what a run costs leaves nothing for another call."""
 
 
 class PluginError(TrimError):

@@ -28,3 +28,9 @@ def test_the_demo_shows_a_problem_and_an_evaluation_and_goes_on(
     lines = (tmp_path / "traces.jsonl").read_text()
     assert main(["demo", "--questions", "2", "--out", str(tmp_path)]) == 0
     assert (tmp_path / "traces.jsonl").read_text() == lines
+
+
+def test_a_dry_run_asks_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--questions", "2", "--out", str(tmp_path / "out"), "--dry-run"]) == 0
+    assert "would make 18 solutions (0 are there): 9 operating points x 2 questions" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()

@@ -71,3 +71,24 @@ def test_invalid_data_for_judging_is_refused(tmp_path: Path, capsys: pytest.Capt
     ):
         assert main(["eval-prm", *arguments]) == 2
         assert words in capsys.readouterr().err
+
+
+def test_a_dry_run_and_a_limit(labelled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    judge = ["--judge", "vllm/my-prm@http://127.0.0.1:9"]
+    assert main(["eval-prm", str(labelled), *judge, "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "would make 24 scored solutions (0 are there): 1 judge x 24 solutions" in printed
+    assert "model calls: about 24" in printed
+    assert main(["eval-prm", str(labelled), "--scorers", "embedded,likelihood", "--dry-run"]) == 0
+    assert "2 judges x 24 solutions" in (printed := capsys.readouterr().out)
+    assert "cost: about $0.00" in printed
+    assert main(["eval-prm", str(labelled), "--max-cost", "0.00001"]) == 2
+    assert "stopped by --max-cost 1e-05 at $" in capsys.readouterr().err
+    assert main(["eval-prm", str(labelled), *judge, "--max-cost", "1"]) == 2
+    assert "--max-cost needs every price, and [prm.prices] prompt is not set" in capsys.readouterr().err
+
+
+def test_models_may_be_named_for_a_judge_that_reads_them(labelled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    named = ["--weak", "vllm/small@http://127.0.0.1:9", "--strong", "vllm/big@http://127.0.0.1:9", "--judge", "strong"]
+    assert main(["eval-prm", str(labelled), *named, "--dry-run"]) == 0
+    assert "judge: yes-no:big at http://127.0.0.1:9/v1" in capsys.readouterr().out

@@ -53,6 +53,23 @@ def test_fit_with_scores_from_labelled_solutions(run: Path, tmp_path: Path) -> N
     assert counts == {"CORRECT": 35 * 6, "RECOVERABLE": 35, "LOST": 35}
 
 
+def test_a_dry_run_says_what_is_asked(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit = ["fit", "pomdp", str(run), "--out", str(tmp_path / "fit"), "--dry-run"]
+    assert main(fit) == 0
+    assert "would fit a policy to 1 trace file; no model is asked" in capsys.readouterr().out
+    file = tmp_path / "processbench.jsonl"
+    file.write_text(json.dumps({"problem": "Calculate 1 + 1.", "steps": ["1 + 1 = 2", "#### 2"], "label": -1}))
+    assert main([*fit, "--observation", str(file), "--judge", "embedded"]) == 0
+    assert "1 judge x 1 solutions" in (printed := capsys.readouterr().out)
+    assert "judge: embedded:prm" in printed
+    assert main([*fit[:-1], "--observation", str(file), "--max-cost", "0.0000001"]) == 2
+    assert "stopped by --max-cost 1e-07 at $0" in capsys.readouterr().err
+    assert not (tmp_path / "fit" / "policy.json").exists()
+    assert main(["fit", "router", "classifier", str(run), "--out", str(tmp_path / "router"), "--dry-run"]) == 0
+    assert "would train classifier on 150 questions; no model is asked" in capsys.readouterr().out
+    assert not (tmp_path / "router").exists()
+
+
 def test_a_sweep_of_prices_covers_cheap_and_dear(fitted: Path) -> None:
     policies = open_sweep(Config(), f"pomdp={fitted}")
     prices = [policy.parameter or 0 for policy in policies]

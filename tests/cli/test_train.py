@@ -127,3 +127,35 @@ def test_arguments_are_checked(capsys: pytest.CaptureFixture[str], options: list
     with pytest.raises(SystemExit):
         main(["train", "agg", *options, "--out", "x"])
     assert message in capsys.readouterr().err
+
+
+def test_a_dry_run_says_what_it_takes_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "agg"
+    assert main(["train", "agg", "--source", "embedded", *SMALL, "--out", str(out), "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "would make 40 solutions to learn from (0 are there): 50 questions, and 5 held out" in printed
+    assert "weak: embedded:weak" in printed
+    assert not out.exists()
+    assert main(["train", "agg", *SMALL, "--out", str(out), "--dry-run"]) == 0
+    assert "simulated models" in capsys.readouterr().out
+
+
+def test_a_limit_ends_a_training_before_it_is_exceeded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="needs the train extra")
+    few = ["train", "agg", "--source", "embedded", *SMALL, "--out", str(tmp_path / "agg")]
+    assert main([*few, "--max-cost", "0.0002"]) == 2
+    assert "stopped by --max-cost 0.0002 at $" in (said := capsys.readouterr().err)
+    assert f"continue with: --out {tmp_path / 'agg'} --resume" in said
+    assert 0 < json.loads((tmp_path / "agg" / "spend.json").read_text())["dollars"] <= 0.0002
+    assert main(["train", "agg", *SMALL, "--out", str(tmp_path / "other"), "--max-cost", "1"]) == 2
+    assert "--max-cost goes with models: simulated ones cost nothing" in capsys.readouterr().err
+
+
+def test_models_may_be_named_in_place_of_a_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    named = ["--weak", "vllm/small@http://127.0.0.1:9", "--strong", "vllm/big@http://127.0.0.1:9", "--judge", "strong"]
+    assert main(["train", "agg", *SMALL, *named, "--out", str(tmp_path / "agg"), "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "strong: vllm:big at http://127.0.0.1:9/v1" in printed
+    assert "cost: unknown: [weak.prices] prompt is not set" in printed
+    assert main(["train", "agg", *named, "--source", "embedded", "--out", str(tmp_path / "agg")]) == 2
+    assert "--source config needs --config trim.toml or --weak and --strong" in capsys.readouterr().err

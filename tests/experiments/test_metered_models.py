@@ -18,8 +18,9 @@ from trim.backends.response_stream import Answer
 from trim.config.resolution import resolve
 from trim.config.settings import BudgetSettings, Config, GenerationSettings, ModelSettings, PriceSettings, PrmSettings
 from trim.config.specs import RunSpec
+from trim.errors import SpendReached
 from trim.experiments.metered_models import metered_generator, metered_judge
-from trim.experiments.spend_limit import SpendLimit, SpendReached
+from trim.experiments.spend_limit import SpendLimit
 from trim.policies import AlwaysStrong, AlwaysWeak, RandomSteps, Threshold
 from trim.protocols import Judge, Policy, StepGenerator
 from trim.routing.router import Router

@@ -11,13 +11,12 @@ import pytest
 
 from tests.experiments.test_run import POLICIES, PRICES, SETTINGS, evaluate, make_point, make_task
 from trim.backends.base import BaseBackend
-from trim.config.settings import Config, ModelSettings
-from trim.errors import ConfigError
+from trim.errors import ConfigError, SpendReached
 from trim.experiments.run import Outlook, Point, Run
-from trim.experiments.spend_limit import Call, SpendLimit, SpendReached, limited
+from trim.experiments.spend_limit import Call, SpendLimit, limited
 from trim.routing.router import Router
 from trim.traces import read_traces
-from trim.types import Price
+from trim.types import Price, Prices
 
 
 class Counted(BaseBackend):
@@ -95,7 +94,7 @@ def test_solutions_begin_one_by_one_at_first_and_not_where_they_may_be_broken_of
 
 def test_what_unfinished_parts_have_cost_is_remembered(tmp_path: Path) -> None:
     def part(cost: float) -> float:
-        with limited(Config(), 10.0, tmp_path) as limit:
+        with limited(PRICES, 10.0, tmp_path) as limit:
             assert limit is not None
             model = Counted()
             limit.count(model, Price(0.0, 1e6))
@@ -104,17 +103,17 @@ def test_what_unfinished_parts_have_cost_is_remembered(tmp_path: Path) -> None:
 
     assert [part(2.0), part(3.0)] == [2.0, 5.0]
     assert json.loads((tmp_path / "spend.json").read_text()) == {"dollars": 5.0}
-    with limited(Config(), 10.0, tmp_path) as limit:
+    with limited(PRICES, 10.0, tmp_path) as limit:
         assert limit is not None
         limit.resume(7.0, 1.0)
         assert limit.spent == 7.0
     (tmp_path / "spend.json").write_text("[]")
-    with pytest.raises(ConfigError, match="it does not say what the run has cost"), limited(Config(), 10.0, tmp_path):
+    with pytest.raises(ConfigError, match="it does not say what the run has cost"), limited(PRICES, 10.0, tmp_path):
         pass
 
 
 def test_a_limit_needs_every_price() -> None:
-    unpriced = Config(weak=ModelSettings())
+    unpriced = Prices(Price(), PRICES.strong, PRICES.prm)
     with (
         pytest.raises(ConfigError, match=r"--max-cost needs every price, and \[weak.prices\] prompt is not set"),
         limited(unpriced, 1.0),

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from trim.cli.options import DEMO_SEED, count
-from trim.cli.run_options import bar_of, quiet_option
+from trim.cli.run_options import bar_of, dry_run_option, preview_words, quiet_option
 from trim.config.factory import open_backends
+from trim.config.settings import Config
 from trim.experiments.demonstration import instructive_question
 from trim.experiments.sweep import EvaluationPlan
 from trim.policies import AlwaysWeak, Threshold
@@ -29,18 +30,35 @@ def register(demo: argparse.ArgumentParser) -> None:
     demo.description = _DESCRIPTION
     demo.add_argument("--questions", type=count, default=60, help="questions of the small evaluation (default: 60)")
     demo.add_argument("--out", type=Path, default=Path("trim-demo"), help="folder for the report (default: trim-demo)")
+    dry_run_option(demo)
     quiet_option(demo)
     demo.set_defaults(run=_demo)
 
 
+def _plan(questions: int) -> EvaluationPlan:
+    """The small evaluation, of the shipped models."""
+    return EvaluationPlan(
+        config=Config(),
+        task="gsm_symbolic",
+        policies=("always-weak", "always-strong", "random", "threshold"),
+        parameters=("random=0.25,0.5,0.75", "threshold=0.2,0.5,0.8,0.93"),
+        questions=questions,
+        seed=DEMO_SEED,
+    )
+
+
 async def _demo(args: argparse.Namespace) -> int:
-    from trim.config.settings import Config
-    from trim.experiments.evaluation import evaluate
+    from trim.experiments.evaluation import evaluate, preview
+    from trim.experiments.preview import has_run
     from trim.reporting.console import console, live, summary
     from trim.reporting.run_report import print_run, write_run
     from trim.tasks import load_task
 
-    screen, config, task = console(), Config(), load_task("gsm_symbolic")
+    plan = _plan(args.questions)
+    if args.dry_run:
+        print(preview_words(await preview(plan, args.out, resume=has_run(args.out))))
+        return 0
+    screen, config, task = console(), plan.config, load_task(plan.task)
     screen.print(
         "[bold]One problem.[/bold] The [yellow]weak[/yellow] model drafts each step, the process reward model scores"
     )
@@ -55,14 +73,6 @@ async def _demo(args: argparse.Namespace) -> int:
         answer = task.answer(trace.said)
         screen.print(summary(replace(trace, answer=answer, correct=task.right(answer, question))))
     screen.print(f"\n[bold]Now {args.questions} problems[/bold] with different policies.")
-    plan = EvaluationPlan(
-        config=config,
-        task=task.name,
-        policies=("always-weak", "always-strong", "random", "threshold"),
-        parameters=("random=0.25,0.5,0.75", "threshold=0.2,0.5,0.8,0.93"),
-        questions=args.questions,
-        seed=DEMO_SEED,
-    )
     # A second demo continues where the first one stopped.
     run = await evaluate(plan, args.out, task=task, resume=(args.out / "run.json").exists(), bar=bar_of(args))
     write_run(run)

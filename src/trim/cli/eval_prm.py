@@ -5,18 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from trim.cli.options import count, judge_option
-from trim.config.loading import load_config
+from trim.cli.options import config_option, configured, count
+from trim.cli.run_options import bar_of, preview_words, run_options
 from trim.config.settings import Config
 from trim.config.specs import identities
 from trim.errors import ConfigError
-from trim.experiments.judge_evaluation import recalibrate, score_solutions, with_judge
-from trim.experiments.labelled_solutions import LabelledSolution, labelled_solutions
-from trim.metrics.judge_quality import quality
+from trim.experiments.judge_evaluation import judge_prices, judging_preview, recalibrate, score_solutions, with_judge
+from trim.experiments.labelled_solutions import labelled_solutions
+from trim.experiments.spend_limit import limited
+from trim.metrics.judge_quality import Judged, quality
 from trim.reporting.console import console
 from trim.reporting.tables import quality_table, scorers_table
 
@@ -39,8 +41,7 @@ def register(judge: argparse.ArgumentParser) -> None:
     judge.add_argument(
         "data", type=Path, help="ProcessBench-format JSONL, or a folder of trim eval whose task has a rule for steps"
     )
-    judge.add_argument("--config", type=Path, metavar="trim.toml", help="whose [prm] (default: the embedded one)")
-    judge_option(judge)
+    config_option(judge, "whose [prm] (default: ./trim.toml if there is one, else the embedded one)")
     judge.add_argument(
         "--scorers",
         metavar="BACKEND[=MODEL],...",
@@ -54,6 +55,7 @@ def register(judge: argparse.ArgumentParser) -> None:
     )
     judge.add_argument("--out", type=Path, metavar="FILE.json", help="for the curve: [prm] recalibration = FILE.json")
     judge.add_argument("--json", action="store_true", help="print all figures as JSON")
+    run_options(judge)
     judge.set_defaults(run=_judge)
 
 
@@ -64,20 +66,31 @@ async def _judge(args: argparse.Namespace) -> int:
         raise ConfigError("--scorers compares; recalibrate one scorer at a time")
     if not 0.0 <= args.threshold <= 1.0:
         raise ConfigError(f"--threshold must lie in [0, 1], not {args.threshold}")
-    config, solutions = (
-        load_config(args.config, models={"judge": args.judge}),
-        labelled_solutions(args.data)[: args.solutions],
-    )
+    config, solutions = configured(args), labelled_solutions(args.data)[: args.solutions]
+    names = [name.strip() for name in args.scorers.split(",")] if args.scorers else []
+    judges = {name: with_judge(config, name) for name in names} or {"": config}
+    if args.dry_run:
+        print(preview_words(judging_preview([*judges.values()], solutions)))
+        return 0
+    with bar_of(args)(len(judges) * len(solutions)) as advance, ExitStack() as stack:
+        # All of them together have one limit.
+        limits = [stack.enter_context(limited(judge_prices(one), args.max_cost)) for one in judges.values()]
+        scored = {
+            name: await score_solutions(one, solutions, limit=limits[0], progress=advance)
+            for name, one in judges.items()
+        }
     try:
-        await (_compare if args.scorers else _one)(config, solutions, args)
+        if names:
+            _compare(scored, args)
+        else:
+            _one(config, scored[""], args)
     except ValueError as error:
         raise ConfigError(f"{args.data}: {error}") from None
     return 0
 
 
-async def _one(config: Config, solutions: Sequence[LabelledSolution], args: argparse.Namespace) -> None:
+def _one(config: Config, judged: Sequence[Judged], args: argparse.Namespace) -> None:
     """The configured judge, and a curve for it where one is wanted."""
-    judged = await score_solutions(config, solutions)
     found = quality(judged, args.threshold)
     if args.json:
         print(json.dumps(asdict(found), indent=1))
@@ -93,10 +106,9 @@ async def _one(config: Config, solutions: Sequence[LabelledSolution], args: argp
         )
 
 
-async def _compare(config: Config, solutions: Sequence[LabelledSolution], args: argparse.Namespace) -> None:
+def _compare(scored: Mapping[str, Sequence[Judged]], args: argparse.Namespace) -> None:
     """Several judges in one table."""
-    chosen = {name: with_judge(config, name) for name in map(str.strip, args.scorers.split(","))}
-    found = {name: quality(await score_solutions(one, solutions), args.threshold) for name, one in chosen.items()}
+    found = {name: quality(judged, args.threshold) for name, judged in scored.items()}
     if args.json:
         print(json.dumps({name: asdict(figures) for name, figures in found.items()}, indent=1))
     else:

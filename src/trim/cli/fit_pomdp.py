@@ -6,6 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
+from trim.cli.options import config_option, named
+from trim.cli.run_options import preview_words, run_options, without_models
+
 _DESCRIPTION = """\
 Estimates everything that planning needs from traces of your own pair and
 writes the policy.
@@ -38,39 +41,42 @@ def register(pomdp: argparse.ArgumentParser) -> None:
         help="scores by state from here: points (.json), or ProcessBench (.jsonl), scored by the configured PRM",
     )
     pomdp.add_argument("--price", type=float, help="saved as the default (default: a step costs 0.05 correct answers)")
-    pomdp.add_argument(
-        "--config",
-        type=Path,
-        metavar="trim.toml",
-        help="models of traces without a run.json; the PRM for --observation; the prices for --total-cost",
-    )
+    config_option(pomdp, "models of traces without a run.json; the PRM for --observation; prices for --total-cost")
     pomdp.add_argument(
         "--total-cost",
         action="store_true",
         help="plan for the total cost: weak, PRM and prompt tokens at the prices set",
     )
     pomdp.add_argument("--json", action="store_true", help="print the estimates as JSON")
+    run_options(pomdp)
     pomdp.set_defaults(run=_fit)
 
 
 async def _fit(args: argparse.Namespace) -> int:
-    from trim.config.loading import load_config
     from trim.experiments.folder_owner import owned
-    from trim.experiments.pomdp_fit import fit_pomdp
+    from trim.experiments.pomdp_fit import fit_pomdp, observation_preview
     from trim.experiments.recorded_runs import Recorded
     from trim.reporting.console import console
     from trim.reporting.pomdp_plots import write_fit_plots
     from trim.reporting.tables import fit_table
 
+    config = named(args)
+    if args.dry_run:
+        found = observation_preview(args.observation, config)
+        files = len(Recorded.of(args.traces).files)
+        words = f"fit a policy to {files} trace file{'s' if files > 1 else ''}"
+        print(without_models(words) if found is None else preview_words(found))
+        return 0
     with owned(args.out):
         fitted = await fit_pomdp(
             Recorded.of(args.traces),
             task=args.task,
             labels=args.labels,
             observation=args.observation,
-            config=load_config(args.config) if args.config else None,
+            config=config,
             price=args.price,
             total_cost=args.total_cost,
+            max_cost=args.max_cost,
         )
         fitted.save(args.out)
         plots = write_fit_plots(fitted.policy, fitted.estimates, args.out)

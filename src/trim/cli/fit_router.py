@@ -6,7 +6,9 @@ import argparse
 from datetime import date
 from pathlib import Path
 
-from trim.config.loading import load_config
+from trim.cli.options import config_option, named
+from trim.cli.run_options import dry_run_option, preview_words, without_models
+from trim.experiments.preview import Preview
 from trim.experiments.recorded_runs import Recorded
 from trim.policies.registry import saved_by
 
@@ -35,8 +37,19 @@ def register(router: argparse.ArgumentParser) -> None:
         help="questions as vectors: hashed-ngrams (default), sentence-transformers:MODEL, or 'MODEL at http://.../v1'",
     )
     router.add_argument("--task", help="of the traces (default: the one that they were recorded on)")
-    router.add_argument("--config", type=Path, metavar="trim.toml", help="models of traces without a run.json")
+    dry_run_option(router)
+    config_option(router, "models of traces without a run.json")
     router.set_defaults(run=_fit)
+
+
+def _preview(args: argparse.Namespace, questions: int) -> str:
+    """What there is to do: a server is asked for vectors only where an embedder is one."""
+    if " at http" not in args.embedder:
+        return without_models(f"train {args.kind} on {questions:,} questions")
+    price, embedder = "the price of the embedder", (f"embedder: {args.embedder}",)
+    return preview_words(
+        Preview("vectors", 1, questions, 1, 0, embedder, price, calls=questions, parts="one a question")
+    )
 
 
 async def _fit(args: argparse.Namespace) -> int:
@@ -47,10 +60,13 @@ async def _fit(args: argparse.Namespace) -> int:
     from trim.experiments.folder_owner import owned
     from trim.policies.artifacts import Provenance
 
+    recorded = Recorded.of(args.traces)
+    models = recorded.models(named(args))
+    rows = examples(recorded.traces())
+    if args.dry_run:
+        print(_preview(args, len(rows)))
+        return 0
     with owned(args.out):
-        recorded = Recorded.of(args.traces)
-        models = recorded.models(load_config(args.config) if args.config else None)
-        rows = examples(recorded.traces())
         provenance = Provenance(models, recorded.task(args.task), date.today().isoformat(), len(rows))
         if args.kind == meta_verifier.KIND:
             made = meta_verifier.MetaVerifier.fit(rows)

@@ -132,7 +132,7 @@ class _Invocation:
         """Run the command, and turn errors of TRIM into one sentence."""
         import asyncio
 
-        from trim.errors import BackendError, TrimError
+        from trim.errors import BackendError, SpendReached, TrimError
 
         try:
             args = self._parse()
@@ -140,7 +140,7 @@ class _Invocation:
         except TrimError as error:
             if self.debug:
                 raise
-            return self._say(str(error), resumable=isinstance(error, BackendError))
+            return self._say(str(error), resumable=isinstance(error, BackendError | SpendReached))
 
     def _parse(self) -> argparse.Namespace:
         from trim.cli.renamed import refuse_renamed

@@ -17,14 +17,17 @@ DEFAULT = Path("trim.toml")
 _EXAMPLES = {"weak": "ollama/qwen2.5:1.5b", "strong": "openai/gpt-4.1-mini"}
 
 
-def config_option(parser: argparse.ArgumentParser) -> None:
-    """Add `--config`, a file of models and limits, and the models that may be named without one; see `configured`."""
-    parser.add_argument(
-        "--config",
-        type=Path,
-        metavar="trim.toml",
-        help="models and limits (default: ./trim.toml if there is one, else the embedded pair)",
-    )
+_CONFIG = "models and limits (default: ./trim.toml if there is one, else the embedded pair)"
+
+
+def config_option(parser: argparse.ArgumentParser, words: str = _CONFIG) -> None:
+    """Add `--config`, a file of models and limits, and the models that may be named without one; see `configured`.
+
+    Args:
+        parser: of a command.
+        words: the help of `--config`.
+    """
+    parser.add_argument("--config", type=Path, metavar="trim.toml", help=words)
     for role in ("weak", "strong"):
         parser.add_argument(
             f"--{role}",
@@ -66,6 +69,16 @@ def configured(args: argparse.Namespace) -> Config:
 
     given = vars(args)
     return load_config(config_path(args), models={role: given.get(role) for role in ("weak", "strong", "judge")})
+
+
+def named(args: argparse.Namespace) -> Config | None:
+    """The same for a command that needs none: None where neither a file nor a model is named.
+
+    Raises:
+        ConfigError: a file, a key or a name is wrong.
+    """
+    given = vars(args)
+    return configured(args) if any(given.get(key) for key in ("config", "weak", "strong", "judge")) else None
 
 
 def say_judge(config: Config) -> None:

@@ -35,6 +35,7 @@ def register(record: argparse.ArgumentParser) -> None:
 
 
 async def _record(args: argparse.Namespace) -> int:
+    from trim.config.resolution import resolve
     from trim.experiments.recording import RecordSettings, record, record_preview
     from trim.experiments.spend_limit import limited
     from trim.tasks import default_count
@@ -44,7 +45,7 @@ async def _record(args: argparse.Namespace) -> int:
     if args.dry_run:
         print(preview_words(record_preview(config, about)))
         return 0
-    with limited(config, args.max_cost, args.out) as limit:
+    with limited(resolve(config).prices, args.max_cost, args.out) as limit:
         file = await record(config, args.out, about, accept=args.accept, bar=bar_of(args), limit=limit)
     with file.open("rb") as lines:
         print(f"{sum(1 for _ in lines)} steps and scores of {questions} questions: {file}")

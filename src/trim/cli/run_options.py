@@ -18,13 +18,21 @@ def quiet_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress and no estimates on standard error")
 
 
-def run_options(parser: argparse.ArgumentParser) -> None:
-    """Add `--dry-run`, `--max-cost` and `--quiet`."""
+def dry_run_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--dry-run`."""
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would run, how long and at what cost, and ask no server"
     )
+
+
+def run_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--dry-run`, `--max-cost` and `--quiet`."""
+    dry_run_option(parser)
     parser.add_argument(
-        "--max-cost", type=money, metavar="X", help="hard limit: the run never costs more than X dollars; --resume goes on"
+        "--max-cost",
+        type=money,
+        metavar="X",
+        help="hard limit: the run never costs more than X dollars; --resume goes on",
     )
     quiet_option(parser)
 
@@ -52,18 +60,28 @@ def announce(args: argparse.Namespace, outlook: Outlook) -> None:
     )
 
 
+def _parts(found: Preview) -> str:
+    samples = f" x {found.samples} samples" if found.samples > 1 else ""
+    return f"{found.points} operating points x {found.questions:,} questions{samples}"
+
+
+def without_models(task: str) -> str:
+    """What `--dry-run` prints where no model has anything to do."""
+    return f"would {task}; no model is asked, and nothing costs money\nNothing was written."
+
+
 def preview_words(found: Preview) -> str:
     """What `--dry-run` prints."""
     from trim.reporting.console import duration
     from trim.reporting.money import dollars
 
     lines = [
-        f"would make {found.to_go:,} {found.things} ({found.done:,} are there): {found.points} operating points x "
-        f"{found.questions:,} questions" + (f" x {found.samples} samples" if found.samples > 1 else ""),
+        f"would make {found.to_go:,} {found.things} ({found.done:,} are there): {found.parts or _parts(found)}",
         *found.models,
     ]
     if found.calls is not None:
-        lines.append(f"model calls: about {found.calls:,.0f} (estimated by the {found.measured} that are there)")
+        by = f" (estimated by the {found.measured:,} that are there)" if found.measured else ""
+        lines.append(f"model calls: about {found.calls:,.0f}{by}")
     else:
         lines.append(f"model calls: at least {found.to_go:,}; how many is known from the first answers on")
     time = "known once the first are made" if found.seconds is None else f"about {duration(found.seconds)}"

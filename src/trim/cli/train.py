@@ -8,8 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trim.cli.options import accept_option
-from trim.cli.run_options import bar_of, quiet_option
+from trim.cli.options import DEFAULT, accept_option, config_option, configured, named
+from trim.cli.run_options import bar_of, preview_words, run_options
 from trim.errors import ConfigError
 from trim.policies.registry import saved_by
 from trim.training.trackers import TRACKERS
@@ -30,7 +30,7 @@ sources:
   simulate   simulated models: the textbook pair, or what `trim fit pomdp`
              measured (--from DIR). Minutes.
   embedded   the shipped pair (--task)
-  config     the models of --config
+  config     the models of --config, or of --weak, --strong and --judge
 
 examples:
   trim train agg --source simulate --out policies/agg
@@ -48,9 +48,13 @@ def register(train: argparse.ArgumentParser) -> None:
     train.add_argument(
         "kind", choices=saved_by("trim train"), help="agg reads a few figures, seq the scores of all steps"
     )
-    train.add_argument("--source", choices=("simulate", "embedded", "config"), default="simulate")
+    train.add_argument(
+        "--source",
+        choices=("simulate", "embedded", "config"),
+        help="default: config if a configuration or models are named, else simulate",
+    )
     train.add_argument("--from", dest="fit", type=Path, metavar="DIR", help="simulate: what `trim fit pomdp` wrote")
-    train.add_argument("--config", type=Path, metavar="trim.toml", help="config: models and limits")
+    config_option(train, "config: models and limits")
     train.add_argument("--task", default="gsm_symbolic", help="a family, or a JSONL file (default: gsm_symbolic)")
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the policy")
     train.add_argument("--resume", action="store_true", help="continue an interrupted training")
@@ -90,7 +94,7 @@ def register(train: argparse.ArgumentParser) -> None:
         help="log there too; needs the package of that name",
     )
     train.add_argument("--json", action="store_true", help="print what was reached as JSON")
-    quiet_option(train)
+    run_options(train)
     train.set_defaults(run=_train, resumable=True)
 
 
@@ -118,19 +122,20 @@ def _actions(text: str) -> tuple[Action, ...]:
 
 
 async def _train(args: argparse.Namespace) -> int:
-    from trim.config.loading import load_config
-    from trim.experiments.policy_training import SIMULATED, TrainingPlan, real_sizes, train_policy
+    from trim.experiments.policy_training import SIMULATED, TrainingPlan, real_sizes, train_policy, training_preview
     from trim.reporting.png import write_png
     from trim.reporting.training_plots import best, curves, read_metrics
 
     given = {name: value for name in _SIZES if (value := getattr(args, name)) is not None}
-    sizes = SIMULATED if args.source == "simulate" else real_sizes(args.task)
+    config = configured(args) if args.source == "config" and DEFAULT.is_file() else named(args)
+    source = args.source or ("simulate" if config is None else "config")
+    sizes = SIMULATED if source == "simulate" else real_sizes(args.task)
     plan = TrainingPlan(
         args.kind,
-        args.source,
+        source,
         replace(sizes, **given),
         fit=args.fit,
-        config=load_config(args.config) if args.config else None,
+        config=config,
         task=args.task,
         record=args.record,
         start=args.start,
@@ -140,7 +145,11 @@ async def _train(args: argparse.Namespace) -> int:
         seed=args.seed,
         concurrency=args.concurrency,
         accept=args.accept,
+        max_cost=args.max_cost,
     )
+    if args.dry_run:
+        print(preview_words(training_preview(plan, args.out)))
+        return 0
     alone = await train_policy(plan, args.out, resume=args.resume, tracker=args.track, bar=bar_of(args))
     rows = read_metrics(args.out / "metrics.jsonl")
     write_png(curves(rows, alone.tokens), args.out / "curves.png")

@@ -73,7 +73,7 @@ async def evaluate(
         task.prepare()
         config, recorded = plan.config.instructed(task.instruction), folder / "traces.jsonl"
         plan = replace(plan, config=config, recorded=recorded if resume else None)
-        limit = stack.enter_context(limited(config, max_cost, folder))
+        limit = stack.enter_context(limited(resolve(config).prices, max_cost, folder))
         points = await stack.enter_async_context(open_points(plan, task, limit))
         generation = generation_settings(plan.config) | ({"scored": True} if plan.score else {})
         settings = Settings(

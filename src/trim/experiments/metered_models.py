@@ -10,7 +10,8 @@ from trim.backends.openai import OpenAIGenerator
 from trim.config.factory import Backends
 from trim.config.judge_names import ASKING
 from trim.config.specs import RunSpec
-from trim.experiments.spend_limit import Call, SpendLimit, SpendReached
+from trim.errors import SpendReached
+from trim.experiments.spend_limit import Call, SpendLimit
 from trim.protocols import Judge, LateCounts, StepGenerator, StepStream
 from trim.routing.cost_bounds import cost_of, most_of_steps, most_tokens
 from trim.types import Finish, Price, Question, Role, Sampling, Scores, Step, StepOptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import partial
@@ -16,14 +16,18 @@ from typing import TYPE_CHECKING, Literal
 from trim.atomic import write_json
 from trim.config.factory import open_backends
 from trim.config.loading import load_config
+from trim.config.resolution import resolve
 from trim.config.settings import Config
 from trim.config.specs import identities
 from trim.errors import ConfigError, MissingExtra, TaskError
 from trim.experiments.conditions import check_same, conditions, differences, of_record
 from trim.experiments.folder_owner import owned
+from trim.experiments.metered_models import metered
+from trim.experiments.preview import Preview
 from trim.experiments.recording import RecordSettings, open_recording
 from trim.experiments.run import ProgressBar, no_bar
-from trim.json_files import read_json
+from trim.experiments.spend_limit import limited, spent_in
+from trim.json_files import parse_json, read_json
 from trim.policies import AlwaysStrong
 from trim.policies.artifacts import Artifact, Models, Provenance
 from trim.policies.learned.features import PriceRange
@@ -110,6 +114,7 @@ class TrainingPlan:
         seed: of questions, weights and sampling.
         concurrency: questions at the same time.
         accept: keys of a `run.json` or `training.json` that may differ from those of the folder's earlier part.
+        max_cost: dollars that all parts of the training may cost; None: no limit.
 
     Raises:
         ConfigError: parts that don't go together, or a number out of range.
@@ -129,6 +134,7 @@ class TrainingPlan:
     seed: int = 0
     concurrency: int = 64
     accept: tuple[str, ...] = ()
+    max_cost: float | None = None
 
     def __post_init__(self) -> None:
         if self.concurrency < 1:
@@ -137,10 +143,12 @@ class TrainingPlan:
             raise ConfigError(f"--weak-price must be a number from 0, not {self.weak_price}")
         if self.source == "simulate" and self.record:
             raise ConfigError("--record goes with models: simulated ones cost nothing")
+        if self.source == "simulate" and self.max_cost is not None:
+            raise ConfigError("--max-cost goes with models: simulated ones cost nothing")
         if self.source != "simulate" and self.fit:
             raise ConfigError(f"--from goes with --source simulate, not {self.source}")
-        if self.source != "simulate" and (self.source == "config") is not (self.config is not None):
-            raise ConfigError("--source config needs --config trim.toml, and only it has one")
+        if (self.source == "config") is not (self.config is not None):
+            raise ConfigError("--source config needs --config trim.toml or --weak and --strong, and only it has them")
 
 
 @dataclass(frozen=True)
@@ -179,6 +187,7 @@ async def train_policy(
     Raises:
         MissingExtra: torch is not installed.
         ConfigError: the folder holds another training, or what the plan names is not there.
+        SpendReached: it would cost more than it may. `resume` with a higher limit goes on.
     """
     if find_spec("torch") is None:
         raise MissingExtra("torch", "train")
@@ -188,7 +197,7 @@ async def train_policy(
     sizes = plan.sizes
     async with AsyncExitStack() as stack:
         stack.enter_context(owned(folder))
-        opened = await stack.enter_async_context(_open(plan))
+        opened = await stack.enter_async_context(_open(plan, folder))
         alone = await _strong_alone(opened.source)
         prices = plan.prices or price_range(alone.step_tokens)
         settings = PpoSettings(
@@ -215,7 +224,7 @@ async def train_policy(
 
 
 @asynccontextmanager
-async def _open(plan: TrainingPlan) -> AsyncIterator[_Opened]:
+async def _open(plan: TrainingPlan, folder: Path) -> AsyncIterator[_Opened]:
     """Simulated models, or real ones with questions that neither they nor any test have seen."""
     sizes = plan.sizes
     if plan.source == "simulate":
@@ -228,22 +237,51 @@ async def _open(plan: TrainingPlan) -> AsyncIterator[_Opened]:
         return
     config, count = plan.config or load_config(None), sizes.questions + sizes.validation
     task = load_task(plan.task, "validation")
-    try:
+    with closing(task), limited(resolve(config).prices, plan.max_cost, folder) as limit:
         task.prepare()
         drawn = task.questions(count, plan.seed)
         if plan.record:
             asked = of_record(config, plan.task)
             about = RecordSettings(f"training on {plan.task}", count, plan.seed, identities(config), conditions=asked)
-            models_of = open_recording(config, plan.record, about, accept=plan.accept)
+            models_of = open_recording(config, plan.record, about, accept=plan.accept, limit=limit)
         else:
             models_of = open_backends(config)
-        async with models_of as backends:
+        async with models_of as opened:
+            backends = opened if plan.record else metered(opened, limit)
             training, held_out = drawn[sizes.validation :], drawn[: sizes.validation]
             router = partial(backends.router, answer=task.form.answer)
             source = Source(task, training, held_out, router, plan.concurrency)
             yield _Opened(source, Models(**identities(config)), plan.task)
-    finally:
-        task.close()
+
+
+def training_preview(plan: TrainingPlan, folder: Path) -> Preview:
+    """What `train_policy` would do, by the speed of the updates that are in the folder. No model is asked, and nothing
+    is written.
+    """
+    sizes, things = plan.sizes, "solutions to learn from"
+    parts = f"{sizes.questions:,} questions, and {sizes.validation:,} held out, which the strong model solves first"
+    done, seconds = _progress(folder / "metrics.jsonl")
+    about = Preview(things, 1, sizes.episodes, 1, done, (), "", measured=done, parts=parts)
+    about = replace(about, seconds=seconds / done * about.to_go if done else None)
+    if plan.source == "simulate":
+        return replace(about, models=("simulated models",), calls=0, cost=0.0)
+    config = plan.config or load_config(None)
+    missing = resolve(config).prices.missing
+    models = tuple(f"{role}: {name}" for role, name in identities(config).items())
+    spent = spent_in(folder)
+    cost = None if missing or not done or not spent else spent / done * about.to_go
+    return replace(about, models=models, unpriced=missing[0] if missing else "", cost=cost)
+
+
+def _progress(metrics: Path) -> tuple[int, float]:
+    """Solutions that a training has learnt from, and its seconds so far."""
+    if not metrics.is_file():
+        return 0, 0.0
+    try:
+        last = parse_json(metrics.read_text("utf-8").splitlines()[-1])
+        return int(last["episodes"]), float(last["seconds"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ConfigError.reading(metrics, "not the metrics of a training", error) from None
 
 
 async def _strong_alone(source: Source) -> StrongAlone:

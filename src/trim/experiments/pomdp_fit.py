@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -19,8 +20,12 @@ from trim.config.resolution import resolve
 from trim.config.settings import Config
 from trim.config.specs import identities
 from trim.errors import ConfigError
+from trim.experiments.judge_evaluation import judge_prices, judging_preview
 from trim.experiments.labelled_solutions import LabelledSolution, read_processbench
+from trim.experiments.metered_models import metered
+from trim.experiments.preview import Preview
 from trim.experiments.recorded_runs import Recorded
+from trim.experiments.spend_limit import limited
 from trim.policies.artifacts import Models, Provenance
 from trim.policies.pomdp import PomdpPolicy
 from trim.pomdp import STATES, read_points
@@ -69,6 +74,7 @@ async def fit_pomdp(
     config: Config | None = None,
     price: float | None = None,
     total_cost: bool = False,
+    max_cost: float | None = None,
 ) -> FittedPomdp:
     """Estimate everything that planning needs from traces of a pair of models.
 
@@ -80,15 +86,17 @@ async def fit_pomdp(
         config: models of traces that don't say whose they are, the PRM that scores `observation`, and the prices.
         price: of a strong token in correct answers, saved as the policy's default; None: see DEFAULT_STEP_COST.
         total_cost: plan for the tokens of all models at the prices set, prompts included.
+        max_cost: dollars that scoring `observation` may cost.
 
     Raises:
+        SpendReached: it would cost more.
         ConfigError: traces of different models or tasks, or a task without a rule.
         TraceError: a file cannot be read, or there are too few data.
     """
     models, opened = recorded.models(config), recorded.load_task(task)
     settings = config or load_config(None)
     try:
-        points = await _observation(observation, settings, models) if observation else None
+        points = await _observation(observation, settings, models, max_cost) if observation else None
         found = fit(recorded.traces(), _labeller(labels, opened), opened.form.has_answer, points=points)
     finally:
         opened.close()
@@ -108,7 +116,14 @@ def _labeller(labels: Labels, task: Task) -> Labeller:
     return lambda trace: label(trace) if trace.question.reference_steps else None
 
 
-async def _observation(path: Path, config: Config, models: Models) -> Mapping[str, FloatArray]:
+def observation_preview(path: Path | None, config: Config | None) -> Preview | None:
+    """What scoring a file of `fit_pomdp` takes; None: no model is asked."""
+    if path is None or path.suffix != ".jsonl":
+        return None
+    return judging_preview([config or load_config(None)], read_processbench(path))
+
+
+async def _observation(path: Path, config: Config, models: Models, max_cost: float | None) -> Mapping[str, FloatArray]:
     """Scores by state from a file of points, or from labelled solutions that the configured PRM scores."""
     if path.suffix != ".jsonl":
         return read_points(path)
@@ -116,7 +131,9 @@ async def _observation(path: Path, config: Config, models: Models) -> Mapping[st
         raise ConfigError(f"the traces were scored by {models.prm}: --config must name it to score {path}")
     rows = read_processbench(path)
     found: dict[str, list[tuple[float, float]]] = {state: [] for state in STATES}
-    async with open_backends(config) as backends:
+    async with AsyncExitStack() as stack:
+        limit = stack.enter_context(limited(judge_prices(config), max_cost))
+        backends = metered(await stack.enter_async_context(open_backends(config)), limit)
         slots = asyncio.Semaphore(_SCORED_AT_ONCE)
 
         async def score(row: LabelledSolution) -> None:

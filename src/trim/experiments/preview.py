@@ -24,6 +24,7 @@ class Preview:
         measured: things that the estimates are from.
         calls, seconds, cost: of what is to go, in dollars and seconds; None: nothing is there to estimate it by, or a
             price is missing.
+        parts: what they are made of, in words; empty: points, questions and samples.
     """
 
     things: str
@@ -37,6 +38,7 @@ class Preview:
     calls: float | None = None
     seconds: float | None = None
     cost: float | None = None
+    parts: str = ""
 
     @property
     def to_go(self) -> int:

@@ -11,20 +11,14 @@ from math import fsum
 from pathlib import Path
 
 from trim.atomic import write_json
-from trim.config.resolution import resolve
-from trim.config.settings import Config
-from trim.errors import ConfigError, TrimError
+from trim.errors import ConfigError, SpendReached
 from trim.protocols import Backend
-from trim.types import Price, Trace
+from trim.types import Price, Prices, Trace
 
 FILE = "spend.json"
 """In the folder of a run with a limit: what all of its parts have cost, unfinished solutions included."""
 
 _ROUNDED = 1e-12
-
-
-class SpendReached(TrimError):
-    """The limit leaves nothing for another call."""
 
 
 @dataclass(eq=False)
@@ -157,11 +151,11 @@ class SpendLimit:
 
 
 @contextmanager
-def limited(config: Config, dollars: float | None, folder: Path | None = None) -> Iterator[SpendLimit | None]:
+def limited(prices: Prices, dollars: float | None, folder: Path | None = None) -> Iterator[SpendLimit | None]:
     """The limit of `--max-cost`; None: there is none. What the run has cost is in its folder afterwards.
 
     Args:
-        config: has the prices.
+        prices: of the models that are asked.
         dollars: that all of the run may cost, earlier parts included.
         folder: of the run, once it is there; None: it has none.
 
@@ -171,9 +165,9 @@ def limited(config: Config, dollars: float | None, folder: Path | None = None) -
     if dollars is None:
         yield None
         return
-    if missing := resolve(config).prices.missing:
+    if missing := prices.missing:
         raise ConfigError(f"--max-cost needs every price, and {missing[0]} is not set (0 is a price)")
-    limit = SpendLimit(dollars, _earlier(folder))
+    limit = SpendLimit(dollars, spent_in(folder))
     try:
         yield limit
     finally:
@@ -181,7 +175,12 @@ def limited(config: Config, dollars: float | None, folder: Path | None = None) -
             write_json(folder / FILE, {"dollars": limit.spent})
 
 
-def _earlier(folder: Path | None) -> float:
+def spent_in(folder: Path | None) -> float:
+    """What the parts of a run with a limit have cost so far, in dollars.
+
+    Raises:
+        ConfigError: the folder's file is damaged.
+    """
     path = None if folder is None else folder / FILE
     if path is None or not path.exists():
         return 0.0
