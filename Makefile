@@ -70,7 +70,7 @@ local: $(READY)
 	@echo '    "Natalia sold clips to 48 friends in April, and half as many in May. How many did she sell altogether?"'
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n auto --dist loadfile
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist worksteal
 
 test-pythons:
 	@.ci/test-pythons

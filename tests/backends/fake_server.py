@@ -6,9 +6,11 @@ import asyncio
 import json
 import math
 import re
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -267,17 +269,57 @@ def listening(app: Starlette, *, grace: int = 0, http: Any = "auto") -> Iterator
     `http`: uvicorn's name of a protocol, or its class.
     """
     config = uvicorn.Config(app, port=0, log_level="critical", ws="none", timeout_graceful_shutdown=grace, http=http)
-    server = uvicorn.Server(config)
+    server = _Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    limit = time.monotonic() + 20
-    while not server.started:
-        assert thread.is_alive() and time.monotonic() < limit, "the server did not start"
-        time.sleep(0.01)
     try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        yield f"http://127.0.0.1:{server.port()}"
     finally:
-        server.should_exit = True
-        server.force_exit = not grace
+        server.stop()
         thread.join(20)
         assert not thread.is_alive(), "the server did not stop"
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn in a thread, without the tenths of a second that it waits at each end: hundreds of tests start one."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._opened: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    def port(self) -> int:
+        """Where it listens, once it does."""
+        self._opened.result(20)
+        return int(self.servers[0].sockets[0].getsockname()[1])
+
+    def stop(self) -> None:
+        """End it."""
+        loop, closing = self._opened.result(20)
+        loop.call_soon_threadsafe(closing.set)
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            super().run(sockets)
+        finally:
+            if not self._opened.done():
+                self._opened.set_exception(RuntimeError("the server did not start"))
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        closing = asyncio.Event()
+        self._opened.set_result((asyncio.get_running_loop(), closing))
+        await closing.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        grace, state = self.config.timeout_graceful_shutdown or 0, self.server_state
+        for server in self.servers:
+            server.close()
+        for connection in list(state.connections):
+            connection.shutdown()
+        limit = time.monotonic() + max(grace, 0.1)
+        while (state.connections or state.tasks) and time.monotonic() < limit:
+            await asyncio.sleep(0.002)
+        for task in state.tasks:
+            task.cancel()
+        if grace:
+            await self.lifespan.shutdown()

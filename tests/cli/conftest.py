@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
@@ -19,6 +20,23 @@ from trim.policies.artifacts import Models, Provenance
 from trim.policies.pomdp import PomdpPolicy
 from trim.protocols import Policy
 from trim.traces import TraceWriter
+
+
+@pytest.fixture
+def drawn() -> None:
+    """For a test of figures: they are drawn."""
+
+
+@pytest.fixture(autouse=True)
+def blank_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of all other tests stay blank: to draw a report's takes over a second."""
+
+    def blank(figure: object, file: IO[Any], *, format: str, **options: object) -> None:
+        file.write("<svg></svg>" if format == "svg" else b"PNG")
+
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr("matplotlib.figure.Figure.savefig", blank)
+
 
 POLICIES: list[Policy] = [
     AlwaysWeak(),

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.backends.fake_server import serving
-from tests.cli.process import trim
+from tests.cli.process import Running, trim
 from trim.cli.main import main
 from trim.errors import PluginError
 from trim.traces import read_traces
@@ -32,6 +30,7 @@ EVAL = [
 ]
 
 
+@pytest.mark.usefixtures("drawn")
 def test_eval_writes_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert main([*EVAL, "--out", str(out), "--json"]) == 0
@@ -52,20 +51,15 @@ def test_sweeps_have_at_least_nine_parameters() -> None:
 
 
 def test_a_killed_evaluation_is_resumed_exactly(tmp_path: Path) -> None:
-    options = ["--questions", "24", "--policies", "always-weak,always-strong,random", "--parameters", "random=0.5"]
+    options = ["--questions", "10", "--policies", "always-weak,always-strong,random", "--parameters", "random=0.5"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert trim("eval", *options, "--out", str(whole)).returncode == 0
     traces = cut / "traces.jsonl"
-    running = subprocess.Popen(
-        [sys.executable, "-m", "trim", "eval", *options, "--out", str(cut)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    running = Running.start(tmp_path, "eval", *options, "--out", str(cut))
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (traces.exists() and traces.read_bytes().count(b"\n") > 20):
-        time.sleep(0.02)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
+    while time.monotonic() < deadline and not (traces.exists() and traces.read_bytes().count(b"\n") > 8):
+        time.sleep(0.005)
+    assert running.end(signal.SIGKILL).returncode == -signal.SIGKILL
     done = trim("eval", *options, "--out", str(cut), "--resume")
     assert done.returncode == 0, done.stderr
 
@@ -79,7 +73,7 @@ def test_a_killed_evaluation_is_resumed_exactly(tmp_path: Path) -> None:
         }
 
     assert answers(cut) == answers(whole)
-    assert len(answers(cut)) == 72
+    assert len(answers(cut)) == 30
 
 
 def test_an_interrupted_evaluation_says_how_to_resume(tmp_path: Path) -> None:
@@ -280,16 +274,12 @@ def test_a_missing_extra_is_said_before_anything_is_asked(
 
 def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
     """Files that cannot grow beyond a size stand for the disk."""
-    limited = "import resource, sys\nfrom trim.cli.main import main\n"
-    limited += "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2)\nsys.exit(main())"
     out = tmp_path / "out"
     command = ["eval", "--questions", "6", "--policies", "always-weak,always-strong", "--out", str(out), "--json"]
     whole = trim(*command[:-2], str(tmp_path / "whole"), "--json")
     for size in (10, 200, 9_000, 40_000):  # the lock, the settings, a trace, the report
         again = ["--resume"] if size > 9_000 else []
-        done = subprocess.run(
-            [sys.executable, "-c", limited, str(size), *command, *again], capture_output=True, text=True, check=False
-        )
+        done = trim(*command, *again, file_size=size)
         assert done.returncode == 2, (size, done.stdout, done.stderr)
         last = done.stderr.splitlines()[-1]
         if size > 10:

@@ -1,7 +1,7 @@
 """A gateway in a process of its own that can be killed at any moment, in front of a counting upstream.
 
-Processes are forked from one that has imported everything, so that a start takes milliseconds. The listening socket
-belongs to the test: clients that come while no gateway runs wait. The test also has the hands of its clocks.
+The listening socket belongs to the test: clients that come while no gateway runs wait. The test also has the hands of
+its clocks.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import multiprocessing
 import os
 import signal
 import socket
@@ -26,6 +25,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.forked import forked
 from tests.server.counting_upstream import CountingUpstream, Habits
 from trim.config.settings import (
     Config,
@@ -115,9 +115,7 @@ class RealGateway:
         """Start a process, unless one runs."""
         if self.process is None:
             self.turn(*self.ahead)
-            arguments = (self.config, self.listening, self.folder / "hands", self.folder / "log")
-            self.process = multiprocessing.get_context("forkserver").Process(target=serve, args=arguments)
-            self.process.start()
+            self.process = forked(serve, self.config, self.listening, self.folder / "hands", self.folder / "log")
 
     def end(self, number: int = signal.SIGKILL) -> None:
         """End it by a signal."""
@@ -196,7 +194,6 @@ class RealGateway:
 @contextmanager
 def real_gateway(folder: Path, habits: Habits | None = None, **settings: Any) -> Iterator[RealGateway]:
     """A gateway under these `[serve]` settings, not started yet."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload([f"{__package__}.preloaded"])
     with _loop() as loop, socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(("127.0.0.1", 0))

@@ -258,12 +258,14 @@ PATHOLOGICAL = [
 ]  # fmt: skip
 
 
-def test_pathological_answers_end_within_a_minute(grader: Grader) -> None:
+def test_pathological_answers_end_within_a_minute(grader: Grader, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(PATHOLOGICAL) >= 50
     assert grader.right(r"\frac{14}{6}", r"\frac{7}{3}")  # the worker is up
     started = time.monotonic()
+    monkeypatch.setattr(grader, "time_limit", 0.3)
     for answer in PATHOLOGICAL:
         assert grader.right(answer, r"\frac{7}{3}") is False
+    monkeypatch.undo()
     assert time.monotonic() - started < 60
     assert grader.right(r"\frac{14}{6}", r"\frac{7}{3}")
     assert grader.timeouts > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cache
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
@@ -72,6 +73,7 @@ def _check_proxy(name: str, value: str) -> None:
         raise ConfigError(f"{name} names a SOCKS proxy, which needs a package: pip install socksio, or unset it")
 
 
+@cache  # reading a hundred certificates takes 20 ms
 def _check_certificates(path: str) -> None:
     import ssl
 

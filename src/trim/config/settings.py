@@ -126,8 +126,12 @@ def _or_own(point: ExtensionPoint) -> WrapValidator:
     """Lets a name of the user's own pass beside the choices: an entry point, `MODULE:NAME` or `FILE.py:NAME`."""
 
     def check(value: object, choices: ValidatorFunctionWrapHandler) -> object:
-        own = isinstance(value, str) and (is_reference(value) or value in point.names())
-        return value if own else choices(value)
+        try:
+            return choices(value)
+        except ValidationError:  # only now: to look through what is installed takes time
+            if isinstance(value, str) and (is_reference(value) or value in point.names()):
+                return value
+            raise
 
     return WrapValidator(check)
 
