@@ -124,9 +124,13 @@ class BackendError(TrimError):
 
 
 class BackendTimeout(BackendError):
-    """No answer in time."""
+    """No answer in time. `told`: the server itself says so; else it has said nothing."""
 
     retryable = True
+
+    def __init__(self, server: str, problem: str, hint: str = "", *, told: bool = False) -> None:
+        super().__init__(server, problem, hint)
+        self.told = told
 
 
 class BackendUnavailable(BackendError):

@@ -12,6 +12,7 @@ import pytest
 
 from trim.backends import event_stream
 from trim.backends.event_stream import EventStream, Source
+from trim.backends.silence import Silence
 from trim.errors import BackendError, BackendTimeout, BackendUnavailable, BadResponse, InputTooLong
 
 BEATS: list[bytes | float] = [0.02, b": keep-alive\n\n"]
@@ -46,7 +47,8 @@ def read(*pieces: bytes | float | Exception, timeout: float = 5.0) -> list[dict[
         pass
 
     async def run() -> list[dict[str, Any]]:
-        source = Source("weak model m", "POST http://h/v1/completions", timeout, "sk-secret-1", broken)
+        opened = Silence(timeout, timeout).request(0)
+        source = Source("weak model m", "POST http://h/v1/completions", opened, "sk-secret-1", broken)
         return [value async for value in EventStream(source, body(), close)]
 
     return asyncio.run(run())

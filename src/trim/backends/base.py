@@ -93,6 +93,13 @@ class WrappedBackend:
         await self._backend.aclose()
 
 
+def innermost(backend: Backend) -> Backend:
+    """What does the work, behind whatever wraps it."""
+    while isinstance(backend, WrappedBackend):
+        backend = backend._backend
+    return backend
+
+
 async def score_steps(judge: Judge, question: Question, steps: tuple[Step, ...]) -> Scores:
     """The judge's scores of steps; it is given as much of them as it needs."""
     if isinstance(judge, StepJudge):

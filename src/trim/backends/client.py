@@ -15,6 +15,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, urljoin, urlsplit, urlunsplit
 
@@ -22,6 +23,7 @@ from trim.backends.environment import ApiKey, check_connections, usable_key
 from trim.backends.event_stream import EventStream, Source
 from trim.backends.request_parameters import RequestParameters
 from trim.backends.server_errors import backend_error, html_words, is_html, reply_of, shortened, told_error
+from trim.backends.silence import Request, Silence, length_of
 from trim.backends.surrogates import whole_texts
 from trim.backends.token_counts import as_count
 from trim.errors import (
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _SIDE_TIMEOUT = 10.0  # seconds for what is only good to know
+_CONNECT_TIMEOUT = 5.0  # seconds
+_LEAST = 16  # tokens: what asks for fewer says nothing of how long others take
 _VERSION = re.compile(r"(.*/)?v\d\w*(/openai)?")  # what the path of an API usually ends with
 _LISTED = 8  # names of models in an error
 _UNREACHABLE = "is it running, is base_url right? trim init finds the servers of this machine"
@@ -61,12 +65,13 @@ class Server:
         base_url: the API's address, for generators with its `/v1`; what stands behind a `?` goes with every request.
         model: the name that the server knows the model by.
         api_key: the key, if one is needed.
-        timeout: seconds without content after which a request is given up.
+        timeout: seconds without content after which a request is given up, at most: see `trim.backends.silence`.
         retries: how often a request is tried again before it counts as failed.
         omit: parameters that the model refuses: they are left out of requests for text.
         extra_body: what these requests say besides, such as `{"provider": {"order": ["x"]}}`.
         headers: what all requests carry besides.
         key_header: the header for the key; empty: `Authorization`, or as the address needs it.
+        first_timeout: the same until an answer begins; None: `timeout`.
 
     What a server refuses of a request is learnt from its refusal, see `trim.backends.request_parameters`.
 
@@ -89,6 +94,7 @@ class Server:
         extra_body: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
         key_header: str = "",
+        first_timeout: float | None = None,
     ) -> None:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -111,6 +117,7 @@ class Server:
         self._key_header = key_header
         self._headers = dict(headers or {})
         self._timeout = timeout
+        self.silence = Silence(timeout if first_timeout is None else first_timeout, timeout)
         self._retries = retries
         self._client: AsyncOpenAI | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -126,7 +133,7 @@ class Server:
             client = AsyncOpenAI(
                 api_key=self._key,
                 base_url=self._base_url,
-                timeout=Timeout(self._timeout, connect=min(self._timeout, 10.0)),
+                timeout=Timeout(self._longest, connect=min(self._longest, _CONNECT_TIMEOUT)),
                 max_retries=0,  # see `_answered`
                 default_query=self._query,
             )
@@ -135,6 +142,11 @@ class Server:
                 client._custom_headers = {}
             self._client = client
         return self._client
+
+    @property
+    def _longest(self) -> float:
+        """Seconds that a request may wait for anything."""
+        return max(self.silence.first, self.silence.between)
 
     def _options(self) -> RequestOptions:
         """The headers of every request."""
@@ -178,11 +190,12 @@ class Server:
             options = self._options()
             return self.client.post(url, body=fitted, cast_to=object, options=options, stream=True, stream_cls=kind)
 
+        begin = partial(self.silence.request, length_of(body), measured=_asks_for_text(body))
         try:
-            opened = await self._answered(lambda: self._fitted(path, body, send))
+            opened, request = await self._answered(begin, lambda: self._fitted(path, body, send))
         except BackendError as error:
             raise await self.explained(error) from None
-        source = Source(self.name, f"POST {_public(url)}", self._timeout, self._key, self._translate)
+        source = Source(self.name, f"POST {_public(url)}", request, self._key, self._translate)
         return EventStream(source, opened.response.aiter_bytes(), opened.response.aclose)
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -202,7 +215,10 @@ class Server:
         def send(fitted: dict[str, Any]) -> Awaitable[object]:
             return self.client.post(url, body=fitted, cast_to=object, options=self._options())
 
-        answer = await self._answered(lambda: self._fitted(path, body, send))
+        begin = partial(self.silence.request, length_of(body), measured=_asks_for_text(body))
+        answer, request = await self._answered(begin, lambda: self._fitted(path, body, send))
+        request.heard()
+        request.end()
         if isinstance(answer, str):
             answer = self._parsed(answer, url)
         if not isinstance(answer, dict):
@@ -252,17 +268,24 @@ class Server:
                     raise
                 sent = fitted
 
-    async def _answered(self, send: Callable[[], Awaitable[T]]) -> T:
-        """What a request gives, tried again where that may help."""
-        tries = 0
+    async def _answered(self, begin: Callable[[], Request], send: Callable[[], Awaitable[T]]) -> tuple[T, Request]:
+        """What a request gives, tried again where that may help, and the request, which is still open. After silence it
+        is tried again only within the time that a first one may wait.
+        """
+        tries, over = 0, self.silence.clock() + self._longest
         while True:
+            request = begin()
             try:
-                async with self.errors():
-                    return await send()
+                async with request.within(self.name), self.errors():
+                    return await send(), request
             except BackendError as error:
+                request.failed(error)
                 pause = self._pause(error, tries)
-                if pause is None:
+                if pause is None or (isinstance(error, BackendTimeout) and self.silence.clock() >= over):
                     raise
+            except BaseException:
+                request.end()
+                raise
             tries += 1
             await asyncio.sleep(pause)
 
@@ -282,7 +305,9 @@ class Server:
     async def models(self) -> tuple[tuple[str, ...], int | None]:
         """Names of the models that the server offers, and our model's context in tokens where it says so."""
         url = f"{self._with_version()}/models"
-        answer: Any = await self._answered(lambda: self.client.get(url, cast_to=object, options=self._options()))
+        begin = partial(Silence(side := min(self._longest, _SIDE_TIMEOUT), side).request, 0)
+        answer: Any
+        answer, _ = await self._answered(begin, lambda: self.client.get(url, cast_to=object, options=self._options()))
         try:
             # Gemini lists `models/NAME` and takes NAME.
             entries = {str(entry["id"]).removeprefix("models/"): entry for entry in answer["data"]}
@@ -298,7 +323,7 @@ class Server:
         from openai import Timeout
 
         url = self._url(path)
-        options: RequestOptions = {**self._options(), "timeout": Timeout(min(self._timeout, _SIDE_TIMEOUT))}
+        options: RequestOptions = {**self._options(), "timeout": Timeout(min(self._longest, _SIDE_TIMEOUT))}
         for _ in range(2):
             try:
                 async with self.errors():
@@ -307,7 +332,7 @@ class Server:
                     else:
                         answer = await self.client.post(url, body=whole_texts(body), cast_to=object, options=options)
             except BackendError as error:
-                if not error.retryable:
+                if not error.retryable or isinstance(error, BackendTimeout):
                     break
             else:
                 return answer if isinstance(answer, dict) else {}
@@ -373,7 +398,9 @@ class Server:
         import openai
 
         if isinstance(error, openai.APITimeoutError):
-            return BackendTimeout(self.name, f"no answer within {self._timeout:g} s", "its load, or raise timeout")
+            if isinstance(error.__cause__, Exception) and "ConnectTimeout" in type(error.__cause__).__name__:
+                return BackendTimeout(self.name, "the connection was not made in time", _UNREACHABLE)
+            return BackendTimeout(self.name, f"no answer within {self._longest:g} s", "its load, or raise timeout")
         if isinstance(error, openai.APIConnectionError):
             return BackendUnavailable(self.name, "cannot be reached", _UNREACHABLE)
         if isinstance(error, openai.APIStatusError):
@@ -381,7 +408,7 @@ class Server:
         if type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2"):
             words = shortened(str(error), self._key)
             if "Timeout" in type(error).__name__:
-                return BackendTimeout(self.name, f"fell silent for {self._timeout:g} s in the middle of an answer")
+                return BackendTimeout(self.name, f"fell silent for {self._longest:g} s in the middle of an answer")
             return BackendUnavailable(self.name, f"the connection broke: {words}")
         if isinstance(error, (ValueError, openai.OpenAIError)):
             return BadResponse(self.name, f"an answer that cannot be read: {shortened(str(error), self._key)}")
@@ -403,7 +430,8 @@ class ServerBackend:
 
     Args:
         kind: what `identity` begins with.
-        role, base_url, model, api_key, timeout, retries, omit, extra_body, headers, key_header: see `Server`.
+        role, base_url, model, api_key, timeout, retries, omit, extra_body, headers, key_header, first_timeout: see
+            `Server`.
     """
 
     def __init__(
@@ -420,6 +448,7 @@ class ServerBackend:
         extra_body: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
         key_header: str = "",
+        first_timeout: float | None = None,
     ) -> None:
         self.server = Server(
             role,
@@ -432,6 +461,7 @@ class ServerBackend:
             extra_body=extra_body,
             headers=headers,
             key_header=key_header,
+            first_timeout=first_timeout,
         )
         self.identity = f"{kind}:{model} at {base_url}"
         self.usage = Usage()
@@ -459,6 +489,12 @@ def _key_hint(key: str | None) -> str:
     if not key:
         return "it wants a key: name the environment variable that holds it in api_key_env"
     return f"check the key in {key.variable}" if isinstance(key, ApiKey) else "check the key that api_key_env names"
+
+
+def _asks_for_text(body: Mapping[str, object]) -> bool:
+    """Whether a request asks for more than a sign of life."""
+    most = body.get("max_tokens", body.get("max_completion_tokens"))
+    return not isinstance(most, int) or most >= _LEAST
 
 
 def context_of(entry: object) -> int | None:

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from trim.backends.server_errors import Reply, backend_error, describe, html_words, is_html, shortened, told_error
+from trim.backends.silence import Request
 from trim.backends.sse import Event, EventDecoder
 from trim.backends.surrogates import SurrogateJoiner, whole_texts
-from trim.errors import BackendError, BackendTimeout, BadResponse
+from trim.errors import BackendError, BadResponse
 
 _KEEP_ALIVES = ("ping", "keepalive", "keep-alive", "heartbeat")
 _FIELDS = ("data", "event", "id", "retry", ":")
@@ -32,14 +33,14 @@ class Source:
     Args:
         server: how errors call it.
         request: method and address, for errors.
-        timeout: seconds without content after which the answer is given up.
+        opened: the request, which says how long the server may be silent.
         key: kept out of errors.
         translate: makes an error of `trim.errors` of what the HTTP library raises.
     """
 
     server: str
     request: str
-    timeout: float
+    opened: Request
     key: str
     translate: Callable[[Exception], BackendError | None]
 
@@ -73,10 +74,11 @@ class EventStream:
 
     async def close(self) -> None:
         """Cancel the request upstream if it is still running."""
+        self._source.opened.end()
         await self._cancel()
 
     async def _read(self) -> AsyncGenerator[dict[str, Any], None]:
-        self._wait(self._source.timeout)
+        self._wait(self._source.opened.left)
         head = await self._head()
         if head[:1] in (b"{", b"[", b"<"):
             whole = await self._whole(head)
@@ -179,7 +181,8 @@ class EventStream:
         self._ended = self._ended or ended
         new = {name: entry for name, entry in value.items() if name not in ("id", "created")}
         if said or new != self._before:
-            self._wait(min(self._source.timeout, _AFTERWARDS) if self._ended else self._source.timeout)
+            limit = self._source.opened.heard(text=said)
+            self._wait(min(limit, _AFTERWARDS) if self._ended else limit)
         self._before = {} if said else new
 
     def _wait(self, seconds: float) -> None:
@@ -195,8 +198,9 @@ class EventStream:
         except TimeoutError:
             if self._ended:
                 return b""
-            words = f"no content for {self._source.timeout:g} s in the middle of an answer"
-            raise BackendTimeout(self._source.server, words, "its load, or raise timeout") from None
+            silent = self._source.opened.silent(self._source.server)
+            self._source.opened.failed(silent)
+            raise silent from None
         except Exception as error:
             translated = self._source.translate(error)
             if translated is None:

@@ -72,7 +72,7 @@ class OpenAIGenerator(ServerBackend):
         continuation: how a partial solution is continued.
         tokenizer: counts tokens where the server does not; the model's own. Without one, they are estimated.
         api_key: the server's key, if it has one.
-        timeout: seconds without content after which a request is given up.
+        timeout, first_timeout: seconds without content after which a request is given up, and until its answer begins.
         retries: how often a request is tried again before it counts as failed.
         context: tokens that the model can read; None: as the server says, if it does.
         max_tokens: completion tokens of one request at most. Where a step is longer, another request goes on with it.
@@ -109,6 +109,7 @@ class OpenAIGenerator(ServerBackend):
         extra_body: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
         ask_server: bool = False,
+        first_timeout: float | None = None,
     ) -> None:
         self.able = capabilities(backend) if isinstance(backend, str) else backend
         super().__init__(
@@ -123,6 +124,7 @@ class OpenAIGenerator(ServerBackend):
             extra_body=extra_body,
             headers=headers,
             key_header=self.able.key_header,
+            first_timeout=first_timeout,
         )
         self.role = role
         self._continuation: Continuation = continuation

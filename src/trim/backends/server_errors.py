@@ -228,7 +228,7 @@ def backend_error(server: str, reply: Reply, hide: str = "") -> BackendError:
     if known is not None:
         return known
     if status == 408:
-        return BackendTimeout(server, problem)
+        return BackendTimeout(server, problem, told=True)
     if status in (200, 409) or status >= 500:
         return BackendUnavailable(server, problem, retry_after=reply.retry_after)
     hints = {401: "check api_key_env", 403: "check api_key_env", 404: "check model and base_url"}

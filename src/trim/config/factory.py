@@ -180,6 +180,7 @@ def open_generator(model: GeneratorSpec, run: RunSpec) -> StepGenerator:
         tokenizer=None if model.tokenizer is None else TokenCounter(model.tokenizer),
         api_key=model.api_key or _api_key(model.api_key_env, model.role.value),
         timeout=model.timeout,
+        first_timeout=model.first_timeout,
         retries=model.retries,
         omit=model.omit,
         extra_body=json.loads(model.extra_body or "{}"),

@@ -40,7 +40,7 @@ _LARGEST = 1_000_000
 _OVERRIDE = re.compile(r"TRIM_(?P<path>\w*__\w*)")
 
 
-_OF_THE_RUN = {"weak": ("system", "timeout", "retries", "on_error"), "prm": ("on_error",)}
+_OF_THE_RUN = {"weak": ("system", "timeout", "first_timeout", "retries", "on_error"), "prm": ("on_error",)}
 _OF_THE_RUN["strong"] = _OF_THE_RUN["weak"]
 """Keys of a table that stay when another model takes the place of its model; the others are about that one."""
 

@@ -205,7 +205,12 @@ _TEMPLATE = Field(
     description="Chat template: a family, a folder with the tokenizer files, a `.jinja` or a `.gguf` file. Empty: the "
     "server's own where it tells (llama-server, vLLM), else the family that the model's name suggests.",
 )
-_TIMEOUT = Field(default=60.0, gt=0, description="Seconds that a request may take between two chunks of its answer.")
+_TIMEOUT = Field(
+    default=60.0,
+    gt=0,
+    description="Seconds that the server may be silent before a request is given up; keep-alives are silence. Shorter "
+    "once its own times are known, see [time limits](../how-to/use-the-gateway.md#a-backend-that-hangs).",
+)
 _RETRIES = Field(default=3, ge=0, description="How often a failed request is sent again.")
 
 
@@ -257,6 +262,9 @@ class ModelSettings(metaclass=_Table):
         "`${NAME}` is an environment variable; the values stand in no log and no result.",
     )
     timeout: Number = _TIMEOUT
+    first_timeout: Number | None = Field(
+        default=None, gt=0, description="The same until an answer begins. Without it: `timeout`."
+    )
     retries: Whole = _RETRIES
     on_error: Literal["raise", "weak", "strong"] = Field(
         default="raise",
@@ -497,7 +505,9 @@ class ServeSettings(metaclass=_Table):
         default=5, ge=0, description="Failures in a row that open a backend's circuit: it is not asked for a while."
     )
     breaker_cooldown: Number = Field(
-        default=10.0, ge=0, description="Seconds before a backend with an open circuit is tried."
+        default=1.0,
+        ge=0,
+        description="Seconds between two trials of a backend with an open circuit, each a request for one token.",
     )
 
     def spend_targets(self) -> dict[int, float]:

@@ -37,7 +37,7 @@ class BackendSpec:
         template: chat template's family, or a folder.
         tokenizer: folder of one, for servers that do not count tokens; None: they do.
         system: system prompt, or None.
-        timeout: seconds.
+        timeout: seconds of silence after which a request is given up, at most.
         retries: of a failed request.
         api_key: of a server that this process has started.
     """
@@ -86,6 +86,7 @@ class GeneratorSpec(BackendSpec):
         omit: parameters that requests leave out.
         extra_body: what requests say besides, as a JSON object; empty: nothing.
         headers: what requests carry besides, as a JSON object; `${NAME}` stands for an environment variable.
+        first_timeout: seconds until an answer begins; None: `timeout`.
     """
 
     role: Role
@@ -97,6 +98,7 @@ class GeneratorSpec(BackendSpec):
     omit: tuple[str, ...] = ()
     extra_body: str = ""
     headers: str = ""
+    first_timeout: float | None = None
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,7 @@ def generator_spec(settings: ModelSettings, role: Role) -> GeneratorSpec:
         omit=settings.omit,
         extra_body=settings.extra_body,
         headers=settings.headers,
+        first_timeout=settings.first_timeout,
     )
 
 

@@ -19,7 +19,7 @@ Conditions = dict[str, object]
 """JSON values, in tables."""
 
 _HARMLESS = (
-    *("backend", "model", "base_url", "api_key_env", "timeout", "retries", "role", "api_key"),
+    *("backend", "model", "base_url", "api_key_env", "timeout", "first_timeout", "retries", "role", "api_key"),
     *("slots", "threads", "headers"),
 )
 """Of a model's settings: what its identity says already, and what changes no result."""

@@ -153,8 +153,19 @@ class VllmPrm(ServerBackend):
 
     async def _settle(self, batch: list[_Waiting]) -> None:
         """Send a batch and hand out what comes back, error or scores."""
+        request = asyncio.ensure_future(self._request(batch))
+
+        def left(_: asyncio.Future[Scores]) -> None:
+            if all(waiting.future.done() for waiting in batch):
+                request.cancel()  # a server that hangs keeps nobody else waiting
+
+        for waiting in batch:
+            waiting.future.add_done_callback(left)
         try:
-            scores = await self._request(batch)
+            await asyncio.wait([request])
+            if request.cancelled():
+                return
+            scores = request.result()
         except BackendRefused as error:
             if len(batch) == 1:
                 _fail(batch[0], error)
@@ -162,6 +173,7 @@ class VllmPrm(ServerBackend):
             for waiting in batch:  # one text is at fault (too long): the others still get their scores
                 await self._settle([waiting])
         except BaseException as error:
+            request.cancel()
             for waiting in batch:
                 _fail(waiting, error)
             if not isinstance(error, Exception):

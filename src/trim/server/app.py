@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -15,7 +14,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from trim import __version__
-from trim.protocols import Backend
 from trim.server.api_error import INTERNAL_ERROR, ApiError
 from trim.server.cross_origin import CrossOrigin
 from trim.server.endpoints import Endpoint, error_response
@@ -106,25 +104,13 @@ async def _healthz(request: Request) -> Response:
 
 
 async def _readyz(request: Request) -> Response:
-    """Whether every backend answers. One with a fallback (`on_error`) may be down."""
+    """Whether every backend works. One with a fallback (`on_error`) may be down."""
     gateway = _gateway(request)
     roles = gateway.backends.config.roles()
-    models = (gateway.backends.weak, gateway.backends.strong, gateway.backends.prm)
-    problems = await asyncio.gather(*(_problem(model) for model in models))
-    found = dict(zip(roles, problems, strict=True))
+    found = {role.value: problem for role, problem in (await gateway.problems(PROBE_SECONDS)).items()}
     ready = all(problem is None or roles[role].on_error != "raise" for role, problem in found.items())
     body = {"ready": ready, "backends": {role: problem or "ok" for role, problem in found.items()}}
     return JSONResponse(body, 200 if ready else 503)
-
-
-async def _problem(backend: Backend) -> str | None:
-    """Why a backend cannot be reached; None: it can."""
-    try:
-        async with asyncio.timeout(PROBE_SECONDS):
-            found = await backend.probe(quick=True)
-    except TimeoutError:
-        return f"{backend.identity}: no answer within {PROBE_SECONDS:g} s"
-    return None if found.reachable else found.problem or f"{backend.identity} cannot be reached"
 
 
 async def _metrics(request: Request) -> Response:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from trim.backends.base import innermost
 from trim.backends.client import ServerBackend
 from trim.config.factory import Backends, open_backends
 from trim.config.settings import Config
@@ -26,6 +27,7 @@ from trim.server.auth import ANONYMOUS, ApiKey, ApiKeys
 from trim.server.budget_controller import AnswerOutcome, ShareController, TargetControllers, target_name
 from trim.server.circuit_breaker import CircuitBreaker
 from trim.server.completion_stream import Answer
+from trim.server.health_check import HealthCheck, judging, silence_of, writing
 from trim.server.model_catalog import Choice, Models
 from trim.server.passthrough import Passthrough, PassthroughResponse
 from trim.server.policy_preparation import PolicyPreparation, Priority, needs_preparation
@@ -45,6 +47,9 @@ logger = logging.getLogger("trim.server")
 _PATIENCE = 5.0  # seconds: a server that asks to wait for longer is not waited for, its client is told
 _DRAIN_SECONDS = 5.0
 _RECENT = 50  # requests that the web page can show
+_CHECKS = "health checks"  # by this name they are in the usage store
+_SHARE_OF_DEADLINE = 1 / 3  # for which a backend may be silent at most,
+_SHORTEST_SILENCE = 5.0  # if that is not less than so many seconds
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ class Gateway:
         self.tracing = Tracing()
         spec = backends.spec
         names = {Role.WEAK: spec.weak.model, Role.STRONG: spec.strong.model, Role.PRM: spec.judge.model}
-        self.breakers = {r: CircuitBreaker(r, names[r], serve, self.metrics, self.tracing) for r in Role}
+        self.breakers = {role: self._breaker(role, names[role]) for role in Role}
         self._systems = spec.system_tokens()
         self._sampling = RequestSampling(backends, self.breakers)
         self.keys = ApiKeys(serve.keys)
@@ -127,6 +132,38 @@ class Gateway:
             self.recent: deque[RecentRequest] = deque(maxlen=_RECENT)
             self.recorder = TraceRecorder(Path(serve.record), serve.record_mb * 1e6, redact) if serve.record else None
             on_error.pop_all()
+
+    def _breaker(self, role: Role, name: str) -> CircuitBreaker:
+        """The circuit breaker of a role's backend, with its health check."""
+        opened, spec = self.backends, self.backends.spec
+        if role is Role.PRM:
+            backend, call, timeout = opened.prm, judging(opened.prm), spec.judge.timeout
+        else:
+            weak = role is Role.WEAK
+            model, timeout = (opened.weak, spec.weak.timeout) if weak else (opened.strong, spec.strong.timeout)
+            backend, call = model, writing(model, role)
+        silence = silence_of(backend, timeout)
+        check = HealthCheck(backend, call, self._charge_check, silence)
+        return CircuitBreaker(role, name, self.settings, self.metrics, self.tracing, silence=silence, check=check)
+
+    def _charge_check(self, ledger: Ledger) -> None:
+        """A health check has used this: it is in the spend of the gateway, and is nobody's request."""
+        if not any(used.calls for used in ledger.usage.values()):
+            return
+        cost = self.backends.spec.prices.of(ledger.usage)
+        self.metrics.add_usage(ledger.usage, cost)
+        strong = ledger.usage[Role.STRONG].completion_tokens
+        self.usage.charge(_CHECKS, UsageTotals(cost or 0.0, strong, 0))
+
+    async def problems(self, seconds: float) -> dict[Role, str | None]:
+        """What is wrong with each backend, found in so many seconds; None: it works."""
+        roles = list(self.breakers)
+        found = await asyncio.gather(*(self._problem(self.breakers[role], seconds) for role in roles))
+        return dict(zip(roles, found, strict=True))
+
+    async def _problem(self, breaker: CircuitBreaker, seconds: float) -> str | None:
+        """One with an open circuit is tried by the circuit breaker."""
+        return breaker.problem or await breaker.check.problem(seconds)
 
     def job(self, key: ApiKey, request: BaseRequest) -> Job:
         """Choose the policy and the budget of a request.
@@ -336,7 +373,8 @@ class Gateway:
         """The metrics, in the text format of Prometheus."""
         metrics = self.metrics
         for role, breaker in self.breakers.items():
-            metrics.circuit_open.labels(role.value).set(breaker.state != "closed")
+            metrics.set_circuit(role, breaker.state)
+            metrics.silence.labels(role.value).set(breaker.silence.waited)
         hour = self.usage.hour()
         metrics.spend_reserved.set(self.usage.reserved())
         for hours, window in ((1, "hour"), (24, "day")):
@@ -349,7 +387,9 @@ class Gateway:
         return metrics.text()
 
     def close(self) -> None:
-        """Close the files and stop preparing policies."""
+        """Close the files, stop preparing policies and checking backends."""
+        for breaker in self.breakers.values():
+            breaker.close()
         if self.recorder is not None:
             self.recorder.close()
         self.usage.close()
@@ -367,8 +407,10 @@ async def open_gateway(
     async with open_backends(config) as backends:
         for backend in (backends.weak, backends.strong, backends.prm):
             backend.prepare()
-            if isinstance(backend, ServerBackend):
-                backend.server.patience = _PATIENCE
+            inner = innermost(backend)
+            if isinstance(inner, ServerBackend):
+                inner.server.patience = _PATIENCE
+                inner.server.silence.shorten(max(_SHORTEST_SILENCE, config.serve.deadline * _SHARE_OF_DEADLINE))
         gateway = Gateway(backends, redact, clock, elapsed)
         try:
             yield gateway

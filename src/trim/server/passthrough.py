@@ -18,7 +18,7 @@ from trim.backends.openai import OpenAIGenerator
 from trim.backends.surrogates import map_texts
 from trim.backends.token_counts import read_counts, size
 from trim.config.factory import Backends
-from trim.errors import BackendError, BadResponse
+from trim.errors import BadResponse
 from trim.policies import AlwaysStrong
 from trim.prompts import ChatTemplate
 from trim.routing.usage import Ledger
@@ -277,12 +277,10 @@ class Passthrough:
             yield first
             while True:
                 try:
-                    chunk = await anext(chunks)
+                    with self._breaker.watch():
+                        chunk = await anext(chunks)
                 except StopAsyncIteration:
                     return
-                except BackendError as error:
-                    self._breaker.record_failure(error)
-                    raise
                 yield chunk
 
     def _body(self, request: PassthroughRequest, max_tokens: int) -> Json:

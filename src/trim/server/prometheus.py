@@ -82,6 +82,12 @@ class Metrics:
         self.circuit_open = gauge(
             "backend_circuit_open", "1 while the circuit of a backend is open or half-open", "role"
         )
+        self.circuit_state = gauge(
+            "backend_circuit_state", "1 for the state of the circuit: closed, open or half-open", "role", "state"
+        )
+        self.silence = gauge(
+            "backend_silence_seconds", "Seconds in which requests have waited without a word of the backend", "role"
+        )
         self.share = gauge("strong_share", "Realised strong share, by the target that it follows", "policy", "target")
         self.effort = gauge("controller_effort", "Effort, in [0, 1], that follows a target", "policy", "target")
         self.spend = gauge("spend", "Spend in this hour or day (UTC) in dollars, as far as it is known", "window")
@@ -89,7 +95,13 @@ class Metrics:
         self.spend_target = gauge("spend_target", "Target spend of an hour or day in dollars", "window")
         self._calls = {role: self.backend_duration.labels(role.value) for role in Role}
         for role in Role:
-            self.circuit_open.labels(role.value).set(0)
+            self.set_circuit(role, "closed")
+
+    def set_circuit(self, role: Role, state: str) -> None:
+        """Say which state the circuit of a backend is in."""
+        self.circuit_open.labels(role.value).set(state != "closed")
+        for each in ("closed", "open", "half-open"):
+            self.circuit_state.labels(role.value, each).set(each == state)
 
     def call_succeeded(self, role: Role, duration: float) -> None:
         """Count a backend call, in seconds."""
