@@ -272,7 +272,7 @@ class Server:
         """What a request gives, tried again where that may help, and the request, which is still open. After silence it
         is tried again only within the time that a first one may wait.
         """
-        tries, over = 0, self.silence.clock() + self._longest
+        tries, over = 0, self.silence.clock() + 0.9 * self._longest
         while True:
             request = begin()
             try:

@@ -125,6 +125,7 @@ class CircuitBreaker:
         finally:
             if probing:
                 self._probing = False
+                self.tell()
 
     @contextmanager
     def watch(self) -> Iterator[None]:
@@ -158,7 +159,13 @@ class CircuitBreaker:
             self._last = error
             self._open_until = self.silence.clock() + self._cooldown
             self._try_again()
+            self.tell()
         self._metrics.call_failed(self.role, error)
+
+    def tell(self) -> None:
+        """Say in the metrics how the backend is."""
+        self._metrics.set_circuit(self.role, self.state)
+        self._metrics.silence.labels(self.role.value).set(self.silence.waited)
 
     def close(self) -> None:
         """Stop trying."""
@@ -185,11 +192,14 @@ class CircuitBreaker:
         while True:
             await asyncio.sleep(max(self._cooldown, _SHORTEST_PAUSE))
             self._probing = True
+            self.tell()
             works = await self.check.works()
             self._probing = False
             if works:
                 self._failures = 0
                 self.silence.spoke()
+            self.tell()
+            if works:
                 return
 
 

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,11 +144,12 @@ class Gateway:
             model, timeout = (opened.weak, spec.weak.timeout) if weak else (opened.strong, spec.strong.timeout)
             backend, call = model, writing(model, role)
         silence = silence_of(backend, timeout)
-        check = HealthCheck(backend, call, self._charge_check, silence)
+        check = HealthCheck(backend, call, partial(self._checked, role), silence)
         return CircuitBreaker(role, name, self.settings, self.metrics, self.tracing, silence=silence, check=check)
 
-    def _charge_check(self, ledger: Ledger) -> None:
-        """A health check has used this: it is in the spend of the gateway, and is nobody's request."""
+    def _checked(self, role: Role, ledger: Ledger, works: bool) -> None:
+        """A health check has ended. What it has used is in the spend of the gateway, and is nobody's request."""
+        self.metrics.health_checked(role, works=works)
         if not any(used.calls for used in ledger.usage.values()):
             return
         cost = self.backends.spec.prices.of(ledger.usage)
@@ -372,9 +374,8 @@ class Gateway:
     def scrape(self) -> bytes:
         """The metrics, in the text format of Prometheus."""
         metrics = self.metrics
-        for role, breaker in self.breakers.items():
-            metrics.set_circuit(role, breaker.state)
-            metrics.silence.labels(role.value).set(breaker.silence.waited)
+        for breaker in self.breakers.values():
+            breaker.tell()
         hour = self.usage.hour()
         metrics.spend_reserved.set(self.usage.reserved())
         for hours, window in ((1, "hour"), (24, "day")):

@@ -33,7 +33,7 @@ class HealthCheck:
     Args:
         backend: as it was opened, without what wraps it for requests.
         call: makes a smallest call of it, see `writing` and `judging`.
-        charge: is told what each call has used.
+        ended: is told what each call has used, and whether the backend works.
         silence: what is heard of it.
     """
 
@@ -41,12 +41,12 @@ class HealthCheck:
         self,
         backend: Backend,
         call: Callable[[Ledger], Awaitable[None]],
-        charge: Callable[[Ledger], None],
+        ended: Callable[[Ledger, bool], None],
         silence: Silence,
     ) -> None:
         self._backend = backend
         self._smallest = call
-        self._charge = charge
+        self._tell = ended
         self._silence = silence
         self._running: asyncio.Task[str | None] | None = None
         self._began = 0.0
@@ -115,27 +115,31 @@ class HealthCheck:
 
     async def _call(self) -> str | None:
         """What is wrong. It ends by itself, within the time that any request gets."""
-        ledger = Ledger()
+        ledger, found = Ledger(), "it was cancelled"
+        try:
+            found = await self._tried(ledger)
+        finally:
+            self._tell(ledger, not found)
+        return found or None
+
+    async def _tried(self, ledger: Ledger) -> str:
+        """What is wrong; empty: nothing."""
         try:
             if not self.is_call:
                 return await self._probe()
             await self._smallest(ledger)
         except (BackendError, RoleFailed) as failure:
             error = failure.error if isinstance(failure, RoleFailed) else failure
-            working = isinstance(error, RateLimited) or (
-                isinstance(error, BackendRefused) and error.status not in _DENIED
-            )
-            return None if working else str(error)
+            refused = isinstance(error, BackendRefused) and error.status not in _DENIED  # this request, not all
+            return "" if refused or isinstance(error, RateLimited) else str(error)
         except Exception as error:  # a class of the user's own
             return f"{self._backend.identity}: {type(error).__name__}: {error}"
-        finally:
-            self._charge(ledger)
-        return None
+        return ""
 
-    async def _probe(self) -> str | None:
+    async def _probe(self) -> str:
         async with asyncio.timeout(_MOST):
             found = await self._backend.probe(quick=True)
-        return None if found.reachable else found.problem or f"{self._backend.identity} cannot be reached"
+        return "" if found.reachable else found.problem or f"{self._backend.identity} cannot be reached"
 
 
 def writing(model: StepGenerator, role: Role) -> Callable[[Ledger], Awaitable[None]]:

@@ -55,7 +55,10 @@ class Metrics:
             return Counter(f"trim_{name}", text, labels, registry=registry)
 
         def gauge(
-            name: str, text: str, *labels: str, of_all: Literal["livesum", "livemostrecent"] = "livemostrecent"
+            name: str,
+            text: str,
+            *labels: str,
+            of_all: Literal["livesum", "livemax", "livemostrecent"] = "livemostrecent",
         ) -> Gauge:
             return Gauge(f"trim_{name}", text, labels, registry=registry, multiprocess_mode=of_all)
 
@@ -80,13 +83,23 @@ class Metrics:
         self.backend_duration = seconds("backend_call_duration", "Duration of a backend call", _STEP_SECONDS, "role")
         self.backend_errors = counter("backend_errors", "Failed backend calls by role and kind", "role", "kind")
         self.circuit_open = gauge(
-            "backend_circuit_open", "1 while the circuit of a backend is open or half-open", "role"
+            "backend_circuit_open", "1 while the circuit of a backend is open or half-open", "role", of_all="livemax"
         )
         self.circuit_state = gauge(
-            "backend_circuit_state", "1 for the state of the circuit: closed, open or half-open", "role", "state"
+            "backend_circuit_state",
+            "Processes whose circuit of a backend is closed, open or half-open",
+            "role",
+            "state",
+            of_all="livesum",
         )
         self.silence = gauge(
-            "backend_silence_seconds", "Seconds in which requests have waited without a word of the backend", "role"
+            "backend_silence_seconds",
+            "Seconds in which requests have waited for a backend that says nothing",
+            "role",
+            of_all="livemax",
+        )
+        self.health_checks = counter(
+            "health_checks", "Health checks of a backend, by what they found", "role", "result"
         )
         self.share = gauge("strong_share", "Realised strong share, by the target that it follows", "policy", "target")
         self.effort = gauge("controller_effort", "Effort, in [0, 1], that follows a target", "policy", "target")
@@ -102,6 +115,10 @@ class Metrics:
         self.circuit_open.labels(role.value).set(state != "closed")
         for each in ("closed", "open", "half-open"):
             self.circuit_state.labels(role.value, each).set(each == state)
+
+    def health_checked(self, role: Role, *, works: bool) -> None:
+        """Count a health check."""
+        self.health_checks.labels(role.value, "ok" if works else "failed").inc()
 
     def call_succeeded(self, role: Role, duration: float) -> None:
         """Count a backend call, in seconds."""
