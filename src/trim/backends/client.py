@@ -133,7 +133,7 @@ class Server:
             client = AsyncOpenAI(
                 api_key=self._key,
                 base_url=self._base_url,
-                timeout=Timeout(self._longest, connect=min(self._longest, _CONNECT_TIMEOUT)),
+                timeout=Timeout(self._longest, connect=min(self._longest / 2, _CONNECT_TIMEOUT)),
                 max_retries=0,  # see `_answered`
                 default_query=self._query,
             )
