@@ -48,6 +48,7 @@ class Upstream(CountingUpstream):
     share: float = 0.3
     doubt: float = 0.0
     misbehaviours: list[Misbehaviour] = field(default_factory=list)
+    hung: dict[Role, Misbehaviour] = field(default_factory=dict)  # of every request of a role
 
     @property
     def in_doubt(self) -> float:
@@ -70,13 +71,24 @@ class Upstream(CountingUpstream):
             for each in how:
                 self.misbehaviours.remove(each)
 
+    @contextmanager
+    def hanging(self, role: Role, how: Misbehaviour) -> Iterator[None]:
+        """Answer all requests of a role like this."""
+        self.hung[role] = how
+        try:
+            yield
+        finally:
+            del self.hung[role]
+
     async def answer(
         self, head: str, body: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """As a misbehaviour does, or as it should be."""
-        if not self.misbehaviours or self.chance.random() > self.share:
+        role = Role(body["model"]) if body.get("model") in tuple(Role) else Role.PRM
+        hung = self.hung.get(role) if body else None
+        if hung is None and (not self.misbehaviours or self.chance.random() > self.share):
             await super().answer(head, body, reader, writer)
             return
-        role = Role(body["model"]) if body.get("model") in tuple(Role) else Role.PRM
         self.doubt_prompt(role, str(body.get("prompt") or body.get("input") or ""))
-        await self.chance.choice(self.misbehaviours)(Call(head, body, reader, writer, self.used[role]))
+        how = hung or self.chance.choice(self.misbehaviours)
+        await how(Call(head, body, reader, writer, self.used[role]))

@@ -21,7 +21,7 @@ from trim.backends.base import WrappedBackend, score_steps
 from trim.backends.openai import OpenAIGenerator
 from trim.backends.token_counts import size
 from trim.config.factory import Backends
-from trim.errors import BackendTimeout, TrimError
+from trim.errors import BackendError, BackendTimeout, TrimError
 from trim.policies import AlwaysWeak
 from trim.protocols import Backend, Judge, LateCounts, Policy, StepGenerator, StepStream
 from trim.routing.cost_bounds import AROUND, most_of_steps, most_tokens
@@ -285,7 +285,11 @@ class _MeteredStream:
         if self._stream is None:
             raise StopAsyncIteration
         self._asked = True
-        step = await anext(self._stream)
+        try:
+            step = await anext(self._stream)
+        except BackendError as error:
+            self._asked = isinstance(error, BackendTimeout)  # else it was not read: refused, or not even sent
+            raise
         if step.prompt_tokens and not step.estimated:
             meter.account.learn(meter.role, self._prompt, step.prompt_tokens)
         cost = _cost(meter.account.price(meter.role), Usage(1, step.prompt_tokens, step.cached_tokens, step.tokens))
