@@ -86,7 +86,7 @@ async def hanging(way: Way) -> AsyncIterator[str]:
     """The address, as `host:port`, of a server that behaves in this way."""
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with closing(writer), suppress(ConnectionError, asyncio.IncompleteReadError):
+        with closing(writer), suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             if way is not says_nothing:  # which may be asked to shake hands instead
                 await reader.readuntil(b"\r\n\r\n")
             await way(reader, writer)

@@ -152,10 +152,8 @@ def generator(url: str, timeout: float) -> OpenAIGenerator:
     )
 
 
-async def failed(url: str, timeout: float = 0.8) -> tuple[BackendError, int, float]:
+async def failed(model: OpenAIGenerator) -> tuple[BackendError, int, float]:
     """The error, tokens that were counted, and the seconds that it took."""
-    model = generator(url, timeout)
-    model.prepare()
     began = time.monotonic()
     stream = model.steps(QUESTION, (), StepOptions())
     with pytest.raises(BackendError) as caught:
@@ -174,13 +172,16 @@ def test_wherever_a_server_hangs_it_is_given_up_in_time() -> None:
             urls = {way.__name__: f"http://{await stack.enter_async_context(hanging(way))}" for way in HANGING}
             urls["handshake"] = f"https://{await stack.enter_async_context(hanging(says_nothing))}"
             urls["connection"] = f"http://{await stack.enter_async_context(unreachable())}"
-            return dict(zip(urls, await asyncio.gather(*map(failed, urls.values())), strict=True))
+            models = [generator(url, 0.8) for url in urls.values()]
+            for model in models:
+                model.prepare()
+            return dict(zip(urls, await asyncio.gather(*map(failed, models)), strict=True))
 
     found = asyncio.run(each())
     for name, (error, _, seconds) in found.items():
         assert isinstance(error, BackendTimeout), name
         assert not error.told, name
-        assert seconds < 5.0, name
+        assert seconds < 15.0, name  # 0.8 s, on a machine that has nothing else to do
     assert "no answer within 0.8 s" in str(found["says_nothing"][0])
     assert "no answer within 0.8 s" in str(found["keeps_alive"][0])
     assert "in the middle of an answer" in str(found["trickles_in_an_event"][0])
@@ -191,7 +192,7 @@ def test_wherever_a_server_hangs_it_is_given_up_in_time() -> None:
 def test_a_server_that_closes_is_no_hang() -> None:
     async def run() -> BackendError:
         async with hanging(closes) as where:
-            return (await failed(f"http://{where}"))[0]
+            return (await failed(generator(f"http://{where}", 5.0)))[0]
 
     assert isinstance(asyncio.run(run()), BackendUnavailable)
 
@@ -228,16 +229,16 @@ def test_after_silence_a_request_is_tried_again_only_within_the_time_of_one() ->
 
         async with hanging(way) as where:
             model = generator(f"http://{where}", 0.2)
-            model.server._retries = 3
+            model.prepare()
+            model.server._retries = 1
             with pytest.raises(BackendTimeout):
                 await model.server.post("completions", {"prompt": "a"})
             once = asked
-            model.server.silence.between = 1.5  # another one may wait for longer
+            model.server.silence.between = 10.0  # another one may wait for longer
             with pytest.raises(BackendTimeout):
                 await model.server.post("completions", {"prompt": "a"})
             await model.aclose()
             return once, asked - once
 
     once, again = asyncio.run(run())
-    assert once == 1
-    assert again > 1
+    assert (once, again) == (1, 2)
