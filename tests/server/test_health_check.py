@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -128,6 +130,29 @@ def test_a_class_of_ones_own_says_itself_whether_it_is_there() -> None:
 
     check = HealthCheck(Backend(), call, lambda ledger, works: None, Silence(1.0, 1.0))
     assert asyncio.run(check.problem(1.0)) == "b is gone"
+
+
+def test_a_resolver_that_hangs_for_one_server_answers_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer, found = threading.Event(), socket.getaddrinfo
+
+    def lookup(host: str, *args: object, **kwargs: object) -> object:
+        if host == "hangs.invalid":
+            answer.wait(20)
+            raise socket.gaierror("no such host")
+        return found(host, *args, **kwargs)  # type: ignore[arg-type]
+
+    async def run() -> None:
+        async with open_gateway(Config()):
+            loop = asyncio.get_running_loop()
+            hung = [asyncio.ensure_future(loop.getaddrinfo("hangs.invalid", 80)) for _ in range(50)]
+            await asyncio.sleep(0)
+            async with asyncio.timeout(10):
+                assert await loop.getaddrinfo("localhost", 80)
+            answer.set()
+            await asyncio.gather(*hung, return_exceptions=True)
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    asyncio.run(run())
 
 
 # A gateway -----------------------------------------------------------------------------------------------------------

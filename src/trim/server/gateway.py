@@ -8,6 +8,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -47,6 +48,7 @@ from trim.types import Budget, Question, Role, Trace, Usage
 logger = logging.getLogger("trim.server")
 _PATIENCE = 5.0  # seconds: a server that asks to wait for longer is not waited for, its client is told
 _DRAIN_SECONDS = 5.0
+_LOOKUPS = 64  # at the same time
 _RECENT = 50  # requests that the web page can show
 _CHECKS = "health checks"  # by this name they are in the usage store
 _SHARE_OF_DEADLINE = 1 / 3  # for which a backend may be silent at most,
@@ -405,6 +407,8 @@ async def open_gateway(
     elapsed: Callable[[], float] | None = None,
 ) -> AsyncIterator[Gateway]:
     """Open the models of a configuration and a gateway over them; close everything at the end. See `Gateway`."""
+    # Names are looked up in these threads: a resolver that hangs for one server must leave some for the others.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_LOOKUPS, "asyncio"))
     async with open_backends(config) as backends:
         for backend in (backends.weak, backends.strong, backends.prm):
             backend.prepare()
