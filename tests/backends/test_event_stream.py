@@ -80,6 +80,29 @@ def test_a_connection_that_stays_open_behind_the_end_is_left_soon(monkeypatch: p
     assert read(event(chunk("a", "stop")), *BEATS * 500, timeout=60) == [chunk("a", "stop")]
 
 
+def test_a_reader_that_is_slow_finds_no_silence() -> None:
+    """A judge may take longer for a draft than the model for the next one."""
+
+    async def body() -> AsyncIterator[bytes]:
+        for text in ("a", "b", "c"):
+            yield event(chunk(text))
+
+    async def close() -> None:
+        pass
+
+    async def run() -> int:
+        watched = Silence(0.2, 0.2)
+        source = Source("m", "POST u", watched.request(0), "", broken)
+        read = 0
+        async for _ in EventStream(source, body(), close):
+            read += 1
+            await asyncio.sleep(0.3)
+            assert watched.waited < 0.2
+        return read
+
+    assert asyncio.run(run()) == 3
+
+
 def test_what_says_nothing_new_does_not_count_as_content() -> None:
     empty = chunk("") | {"created": 2}
     for beat in (b": keep-alive\n\n", b"\n\n", event(empty), event({"type": "ping"})):

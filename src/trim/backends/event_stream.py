@@ -62,7 +62,7 @@ class EventStream:
         self._chunks = chunks
         self._cancel = close
         self._ended = False  # the answer has a finish_reason
-        self._deadline = 0.0
+        self._left = 0.0  # seconds that may be waited for content
         self._before: dict[str, Any] = {}  # the last event without text in it
         self._objects = self._read()
 
@@ -78,7 +78,7 @@ class EventStream:
         await self._cancel()
 
     async def _read(self) -> AsyncGenerator[dict[str, Any], None]:
-        self._wait(self._source.opened.left)
+        self._left = self._source.opened.left
         head = await self._head()
         if head[:1] in (b"{", b"[", b"<"):
             whole = await self._whole(head)
@@ -176,22 +176,23 @@ class EventStream:
         return BadResponse(self._source.server, f"{self._source.request} answered with {what}", "is base_url right?")
 
     def _note(self, value: dict[str, Any]) -> None:
-        """Move the deadline, unless the event says nothing new."""
+        """Wait for longer again, unless the event says nothing new."""
         said, ended = _content(value)
         self._ended = self._ended or ended
         new = {name: entry for name, entry in value.items() if name not in ("id", "created")}
         if said or new != self._before:
             limit = self._source.opened.heard(text=said)
-            self._wait(min(limit, _AFTERWARDS) if self._ended else limit)
+            self._left = min(limit, _AFTERWARDS) if self._ended else limit
         self._before = {} if said else new
 
-    def _wait(self, seconds: float) -> None:
-        self._deadline = asyncio.get_running_loop().time() + seconds
-
     async def _next(self) -> bytes:
-        """The next bytes; none at the end of the body. Once the answer has ended, so may the connection."""
+        """The next bytes; none at the end of the body. Once the answer has ended, so may the connection. Only while it
+        is waited for can a server be silent.
+        """
+        began = asyncio.get_running_loop().time()
+        self._source.opened.resume()
         try:
-            async with asyncio.timeout_at(self._deadline):
+            async with asyncio.timeout(self._left):
                 while not (chunk := await anext(self._chunks, None)) and chunk is not None:
                     pass
                 return chunk or b""
@@ -208,6 +209,9 @@ class EventStream:
             if self._ended:
                 return b""
             raise translated from None  # the HTTP library's exceptions hold the request with its headers
+        finally:
+            self._left = max(0.0, self._left - (asyncio.get_running_loop().time() - began))
+            self._source.opened.end()
 
     async def _drain(self) -> None:
         with suppress(Exception):

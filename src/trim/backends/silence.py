@@ -46,10 +46,10 @@ class Silence:
         self.timeouts = 0
         self._times: deque[float] = deque(maxlen=_KEPT)  # until answers began
         self._lengths: deque[int] = deque([0], maxlen=_KEPT)  # of their prompts, in characters
-        self._open = 0  # requests
+        self._open = 0  # requests that are waited for
         self._since = 0.0  # when it was last heard, or the first of the open requests began
         self._before = 0.0  # seconds of silence with requests that have ended
-        self._active = float("-inf")  # when a request last began or ended
+        self._active = float("-inf")  # when somebody last began or ceased to wait
         self._heard = float("-inf")  # when it was last heard
 
     def shorten(self, most: float) -> None:
@@ -90,12 +90,16 @@ class Silence:
             measured: it says how long others take; False: such as one for a single token.
         """
         found = Request(self, length, measured=measured)
+        self.waits()
+        return found
+
+    def waits(self) -> None:
+        """Somebody waits for it."""
         now = self.clock()
         if not self._open:
             self._since = now
         self._open += 1
         self._active = now
-        return found
 
     def heard(self) -> None:
         """It has said something of an answer."""
@@ -107,7 +111,7 @@ class Silence:
         self.timeouts, self._before, self._since = 0, 0.0, self.clock()
 
     def ended(self) -> None:
-        """A request has ended, in whatever way."""
+        """One of those who wait does so no more."""
         now = self.clock()
         self._open -= 1
         if not self._open:
@@ -169,10 +173,16 @@ class Request:
         return BackendTimeout(server, words, "its load, or raise timeout")
 
     def end(self) -> None:
-        """Nobody waits for it any more."""
+        """Nobody waits for it any more, or for now: what the server says meanwhile is not read."""
         if self._open:
             self._open = False
             self._silence.ended()
+
+    def resume(self) -> None:
+        """Somebody waits for it again."""
+        if not self._open:
+            self._open = True
+            self._silence.waits()
 
     @asynccontextmanager
     async def within(self, server: str) -> AsyncIterator[None]:
