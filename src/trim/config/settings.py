@@ -479,8 +479,8 @@ class ServeSettings(metaclass=_Table):
     )
     state: Text = Field(
         default="",
-        description="Where spend and target shares survive a restart: a file of SQLite, or `postgresql://...` for gateways "
-        "on several machines (extra `postgres`). Empty: they do not.",
+        description="Where spend and target shares survive a restart: a file of SQLite, or `postgresql://...` for "
+        "gateways on several machines (extra `postgres`). Empty: they do not.",
     )
     recovery: Literal["reserved", "counted"] = Field(
         default="reserved",
