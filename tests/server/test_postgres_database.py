@@ -155,7 +155,7 @@ def test_two_gateways_share_a_cap_and_one_settles_what_the_other_left(
                 gateway.ask(seed=1)
             time.sleep(0.02)
         one.end(signal.SIGKILL)
-        assert {200, 429} == {*other.wait()}
+        assert {200} <= {*other.wait()} <= {200, 429, 503}
         one.asked.clear()
         assert 0 < one.cost + other.cost <= cap
         becomes(watching.reserved, 0.0)
