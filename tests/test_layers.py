@@ -57,6 +57,7 @@ CONFINED = {
     "math_verify": {"tasks/formulas.py", "tasks/grading.py"},
     "reasoning_gym": {"tasks/gsm_symbolic.py", "tasks/arithmetic_chain.py", "tasks/string_rewriting.py"},
     "opentelemetry": {"server/tracing.py"},
+    "psycopg": {"server/postgres_database.py"},
     "prometheus_client": {"server/prometheus.py"},
     "pydantic": {
         "server/auth.py",

@@ -117,7 +117,7 @@ def simulated(weak: Any = WEAK, strong: Any = STRONG, prm: Any = PRM, **settings
 def serving(
     backends: Backends | Callable[[], AbstractAsyncContextManager[Gateway]],
     redact: Redact | None = None,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] | None = None,
     http: Any = VersionedProtocol,
 ) -> Iterator[Served]:
     """A gateway in a thread of its own."""

@@ -43,7 +43,7 @@ _Result = TypeVar("_Result")
 _HANDS = struct.Struct("dd")  # seconds that both clocks, and the machine's alone, are ahead
 
 
-def config(url: str, state: Path, **serve: Any) -> Config:
+def config(url: str, state: Path, /, **serve: Any) -> Config:
     """A gateway's configuration whose three models are at that address."""
 
     def prices(price: Price) -> PriceSettings:
@@ -160,9 +160,13 @@ class RealGateway:
             (held,) = db.execute("SELECT TOTAL(MAX(cost, used)) FROM reservations").fetchone()
         return spent, held
 
+    def ready(self) -> None:
+        """It has started, and so settled what another had left."""
+        self._sent("GET", "/healthz").result(30)
+
     def settled(self) -> float:
         """What was spent, once nothing is held any more."""
-        self._sent("GET", "/healthz").result(30)  # it has started, and so settled what another had left
+        self.ready()
         limit = time.monotonic() + 10
         while (found := self.books())[1] > 0:
             assert time.monotonic() < limit, found

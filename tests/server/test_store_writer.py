@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from trim.server.sqlite_database import SqliteDatabase
+from trim.server.store_database import Transaction
 from trim.server.store_writer import StoreWriter
 
 
@@ -18,22 +19,25 @@ from trim.server.store_writer import StoreWriter
 def path(tmp_path: Path) -> Path:
     made = tmp_path / "x.db"
     with closing(sqlite3.connect(made)) as db:
-        db.execute("PRAGMA journal_mode=WAL")
         db.execute("CREATE TABLE seen (number INTEGER)")
     return made
 
 
 @pytest.fixture
 def writer(path: Path) -> Iterator[StoreWriter]:
-    db = sqlite3.connect(path, isolation_level=None, timeout=0.05, check_same_thread=False)
-    made = StoreWriter(db, threading.Lock(), lambda db: None, lambda: False)
+    database = SqliteDatabase(str(path))
+    made = StoreWriter(database, lambda db, exchange: None, lambda: None, lambda: False)
     yield made
     made.close()
-    db.close()
+    database.close()
 
 
-def insert(number: int) -> Callable[[sqlite3.Connection], int | None]:
-    return lambda db: db.execute("INSERT INTO seen VALUES (?)", (number,)).lastrowid
+def insert(number: int) -> Callable[[Transaction], int]:
+    def write(db: Transaction) -> int:
+        db.execute("INSERT INTO seen VALUES (?)", (number,))
+        return number
+
+    return write
 
 
 def seen(path: Path) -> list[int]:
@@ -43,12 +47,12 @@ def seen(path: Path) -> list[int]:
 
 def test_a_result_is_there_once_it_is_written(path: Path, writer: StoreWriter) -> None:
     futures = [writer.submit(insert(number)) for number in range(600)]
-    assert [future.result(10) for future in futures] == list(range(1, 601))
+    assert [future.result(10) for future in futures] == list(range(600))
     assert seen(path) == list(range(600))
 
 
 def test_what_is_wrong_with_one_undoes_that_one(path: Path, writer: StoreWriter) -> None:
-    def wrong(db: sqlite3.Connection) -> None:
+    def wrong(db: Transaction) -> None:
         db.execute("INSERT INTO seen VALUES (99)")
         raise ValueError("wrong")
 

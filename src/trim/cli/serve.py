@@ -40,7 +40,9 @@ def register(serve: argparse.ArgumentParser) -> None:
         "--insecure", action="store_true", default=None, help="allow a --host that other machines reach, without keys"
     )
     serve.add_argument("--record", metavar="DIR", help="record traces, for trim fit and calibrate")
-    serve.add_argument("--state", metavar="FILE", help="SQLite file that keeps spend and target shares over restarts")
+    serve.add_argument(
+        "--state", metavar="STATE", help="SQLite file or postgresql:// URL that keeps spend and target shares"
+    )
     serve.set_defaults(run=_serve)
 
 

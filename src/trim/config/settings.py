@@ -486,7 +486,9 @@ class ServeSettings(metaclass=_Table):
         description="Whether a gateway without `keys` may listen where other machines reach it, as with `--insecure`.",
     )
     state: Text = Field(
-        default="", description="SQLite file in which spend and target shares survive a restart. Empty: they do not."
+        default="",
+        description="Where spend and target shares survive a restart: a file of SQLite, or `postgresql://...` for "
+        "gateways on several machines (extra `postgres`). Empty: they do not.",
     )
     recovery: Literal["reserved", "counted"] = Field(
         default="reserved",

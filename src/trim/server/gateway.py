@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -105,7 +104,7 @@ class Gateway:
         self,
         backends: Backends,
         redact: Redact | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         elapsed: Callable[[], float] | None = None,
     ) -> None:
         self.backends = backends
@@ -403,7 +402,7 @@ class Gateway:
 async def open_gateway(
     config: Config,
     redact: Redact | None = None,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] | None = None,
     elapsed: Callable[[], float] | None = None,
 ) -> AsyncIterator[Gateway]:
     """Open the models of a configuration and a gateway over them; close everything at the end. See `Gateway`."""

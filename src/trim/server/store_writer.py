@@ -8,44 +8,49 @@ from __future__ import annotations
 
 import logging
 import queue
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
+from trim.server.store_database import StoreDatabase, StoreUnavailable, Transaction
+
 logger = logging.getLogger("trim.server")
 _Result = TypeVar("_Result")
 _MOST = 256  # jobs in a transaction
 _EVERY = 0.1  # seconds after which what `before` has is written by itself
-_PAUSE = 0.02  # seconds before a transaction that failed is tried again
+_PAUSE = 0.02  # seconds before a transaction that failed is tried again; doubled each time, up to
+_LONGEST_PAUSE = 0.3
 _LAST_SECONDS = 5.0  # how long to try at the end
 
 
 class _Job(Generic[_Result]):
     """Something to write, and who waits for it."""
 
-    def __init__(self, write: Callable[[sqlite3.Connection], _Result]) -> None:
+    def __init__(self, write: Callable[[Transaction], _Result]) -> None:
         self.future: Future[_Result] = Future()
         self._write = write
         self._result: list[_Result] = []
         self._error: Exception | None = None
 
-    def run(self, db: sqlite3.Connection) -> None:
-        """Inside a transaction, once more if that failed. What is wrong with the job alone undoes the job alone."""
+    def run(self, db: Transaction, *, alone: bool) -> None:
+        """Inside a transaction, once more if that failed. `alone`: what is wrong with the job undoes the job alone."""
         self._result, self._error = [], None
         if self.future.cancelled():
+            return
+        if not alone:
+            self._result = [self._write(db)]
             return
         db.execute("SAVEPOINT job")
         try:
             self._result = [self._write(db)]
-        except sqlite3.OperationalError:  # the file's fault, not the job's
+        except StoreUnavailable:  # not the job's fault
             raise
         except Exception as error:
             self._error = error
-            db.execute("ROLLBACK TO job")
-        db.execute("RELEASE job")
+            db.execute("ROLLBACK TO SAVEPOINT job")
+        db.execute("RELEASE SAVEPOINT job")
 
     def tell(self) -> None:
         """The transaction is written."""
@@ -60,30 +65,30 @@ class StoreWriter:
     """A thread that runs jobs on a database, in the order in which they came.
 
     Args:
-        db: which nothing else writes to.
-        lock: held during transactions, for readers that share the connection.
-        before: begins each transaction.
+        database: which nothing else writes to.
+        before: begins each transaction; told whether to look at what other processes have done.
+        after: a transaction is written.
         waiting: whether `before` has something to write by itself.
     """
 
     def __init__(
         self,
-        db: sqlite3.Connection,
-        lock: threading.Lock,
-        before: Callable[[sqlite3.Connection], object],
+        database: StoreDatabase,
+        before: Callable[[Transaction, bool], object],
+        after: Callable[[], object],
         waiting: Callable[[], bool],
     ) -> None:
         self.blocked = False  # the last try to write failed
-        self._db = db
-        self._lock = lock
+        self._database = database
         self._before = before
+        self._after = after
         self._waiting = waiting
         self._jobs: queue.SimpleQueue[_Job[object] | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="usage-store", daemon=True)
         self._thread.start()
 
-    def submit(self, write: Callable[[sqlite3.Connection], _Result]) -> Future[_Result]:
+    def submit(self, write: Callable[[Transaction], _Result]) -> Future[_Result]:
         """Write something. The future has what `write` returned once that is in the file; a job that is cancelled
         before it began does nothing.
         """
@@ -111,27 +116,31 @@ class StoreWriter:
                 ended = job is None
             except queue.Empty:
                 pass
-            if batch or self._waiting():
+            if batch or self._database.due or self._waiting():
                 self._write_all(batch)
 
     def _write_all(self, batch: list[_Job[object]]) -> None:
         """One transaction, however long that takes."""
         give_up: float | None = None
+        pause = _PAUSE
         while True:
             try:
-                with self._lock:
-                    self._write(batch)
+                self._write(batch)
                 break
-            except sqlite3.Error as error:
+            except StoreUnavailable as error:
                 if not self.blocked:
                     logger.error("the usage store cannot be written now, what it is to have waits: %s", error)
+                self.blocked = True
+            except Exception:  # of a bug: the thread lives on, and tries again
+                logger.exception("the usage store cannot be written now, what it is to have waits")
                 self.blocked = True
             if self._closing.is_set():
                 give_up = give_up or time.monotonic() + _LAST_SECONDS
                 if time.monotonic() > give_up:
                     logger.error("%d entries were not written to the usage store", len(batch))
                     return
-            time.sleep(_PAUSE)
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
         if self.blocked:
             logger.warning("the usage store can be written again")
             self.blocked = False
@@ -139,13 +148,22 @@ class StoreWriter:
             job.tell()
 
     def _write(self, batch: list[_Job[object]]) -> None:
+        """All at once; if one cannot be written, once more, so that the others are."""
         try:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._before(self._db)
-            for job in batch:
-                job.run(self._db)
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+            self._transaction(batch, alone=False)
+        except StoreUnavailable:
             raise
+        except Exception:
+            self._transaction(batch, alone=True)
+
+    def _transaction(self, batch: list[_Job[object]], *, alone: bool) -> None:
+        exchange = self._database.begin()
+        try:
+            self._before(self._database, exchange)
+            for job in batch:
+                job.run(self._database, alone=alone)
+            self._database.commit()
+        except BaseException:
+            self._database.rollback()
+            raise
+        self._after()

@@ -53,13 +53,20 @@ class WindowClock:
         wall: the machine's clock.
         elapsed: seconds that pass whatever is done to that clock; None: where `wall` is the real clock, the machine's
             own, with the time that it was suspended; else `wall`, whose steps back do not count.
+        boot: tells what counts the elapsed time from others that do; None: this start of the machine.
     """
 
-    def __init__(self, wall: Callable[[], float] = time.time, elapsed: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        wall: Callable[[], float] = time.time,
+        elapsed: Callable[[], float] | None = None,
+        *,
+        boot: str | None = None,
+    ) -> None:
         real = wall is time.time and elapsed is None
         self._wall = wall
         self._elapsed = _since_start if real else elapsed or wall
-        self._boot = _boot() if real else ""
+        self._boot = boot if boot is not None else _boot() if real else ""
         self._lock = threading.Lock()
         self._last = self._elapsed()
         self._time = wall()
@@ -81,10 +88,13 @@ class WindowClock:
             return Reading(self._time, wall, elapsed, self._boot)
 
     def follow(self, stored: Reading) -> None:
-        """Go on from a stored time, if that is later. At the start: go on from it in any case, see `resume`."""
+        """Go on from a time that another process has stored just now, if that is later. At the start: go on from it in
+        any case, see `resume`.
+        """
         now = self.read()
+        ran = stored.ran_until(now) if stored.boot == now.boot else 0.0
         with self._lock:
-            self._time = max(self._time, stored.time + stored.ran_until(now))
+            self._time = max(self._time, stored.time + ran)
 
     def resume(self, stored: Reading) -> None:
         """Go on from the time that was stored when the file was last in use."""
