@@ -421,7 +421,7 @@ class _Stream:
 
     async def _open(self) -> None:
         """Send the request that continues the kept steps."""
-        model, options = self._model, self._options
+        model = self._model
         await model.learn(self._question)
         before = "".join(self._kept)
         prefix = before + "".join(fed(self._steps, model.role, reasoning=reasons(before)))

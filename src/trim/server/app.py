@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from trim import __version__
+from trim.off_loop import LARGE, off_loop
 from trim.protocols import Backend
 from trim.server.api_error import INTERNAL_ERROR, ApiError
 from trim.server.cross_origin import CrossOrigin
@@ -98,7 +99,8 @@ async def _docs(request: Request) -> Response:
 
 async def _recent(request: Request) -> Response:
     gateway = _gateway(request)
-    return JSONResponse(gateway.summary(gateway.keys.authenticate(request.headers.get("authorization"))))
+    key = gateway.keys.authenticate(request.headers.get("authorization"))
+    return await off_loop(LARGE, lambda: JSONResponse(gateway.summary(key)))  # may have thousands of steps
 
 
 async def _healthz(request: Request) -> Response:
