@@ -49,6 +49,7 @@ from trim.steps import StepFormat
 from trim.types import Finish, Question, Role, Sampling, Step, StepOptions
 from trim.visible_text import reasons
 
+_TURN = 32  # chunks after which other streams have their turn
 _RESUMES = 3  # times in a row that a broken stream is taken up again
 _FLAGS = ("add_generation_prompt", "continue_final_message")
 _PARTS = 16  # further requests for one step at most, of a server that ends answers early
@@ -304,6 +305,7 @@ class _Stream:
         self._used = AnswerTotals()  # by requests that have ended
         self._handed = AnswerTotals()  # what the steps handed over carry
         self._breaks = 0
+        self._advances = 0
         self._begun: Begun | None = None  # the step that the next request goes on with
         self._parts = 0  # requests that have gone on with it
         self._ended = self._left() == 0 or self._budget() == 0
@@ -337,6 +339,9 @@ class _Stream:
         while not self._ready:
             if self._ended:
                 raise StopAsyncIteration
+            self._advances += 1
+            if self._advances % _TURN == 0:  # what has arrived already is read without waiting for anything
+                await asyncio.sleep(0)
             await self._advance()
         step = self._ready.popleft()
         self._handed += AnswerTotals(step.prompt_tokens, step.cached_tokens, step.tokens)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -29,6 +30,7 @@ from trim.server.schemas import ChatRequest, CompletionRequest, TrimOptions
 from trim.server.web_page import PAGE, POLICY, reference_page
 
 PROBE_SECONDS = 5.0
+_SWITCH_SECONDS = 0.001  # after which a thread that works on a large text lets the event loop go on; Python's own: 5 ms
 
 
 def create_app(opened: Callable[[], AbstractAsyncContextManager[Gateway]]) -> Starlette:
@@ -40,6 +42,7 @@ def create_app(opened: Callable[[], AbstractAsyncContextManager[Gateway]]) -> St
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        sys.setswitchinterval(_SWITCH_SECONDS)
         async with opened() as gateway:
             app.state.gateway = gateway
             try:
