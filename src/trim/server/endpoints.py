@@ -66,6 +66,7 @@ class Endpoint:
             body = await read_body(request, gateway.settings.max_body)
             passed = None if gateway.passthrough is None else gateway.passthrough.others
             asked = await off_loop(len(body), parse, body, self._kind, passed=passed)
+            await gateway.models.read(asked.model, asked.trim)
             job = gateway.job(key, asked)
         except ApiError as error:
             gateway.metrics.rejected.labels(error.status).inc()
