@@ -49,6 +49,7 @@ from trim.steps import StepFormat
 from trim.types import Finish, Question, Role, Sampling, Step, StepOptions
 from trim.visible_text import reasons
 
+_CHARACTER = 8  # what a character of a chunk takes beside one of a text: it may be a line, and a step
 _TURN = 32  # chunks after which other streams have their turn
 _RESUMES = 3  # times in a row that a broken stream is taken up again
 _FLAGS = ("add_generation_prompt", "continue_final_message")
@@ -374,7 +375,7 @@ class _Stream:
             await self._take([*steps, *await off_loop(length, self._assembler.end)])
         else:
             chunk = replace(chunk, text=self._head.feed(chunk.text))
-            await self._take(await off_loop(chunk.length, self._assembler.feed, chunk))
+            await self._take(await off_loop(_CHARACTER * chunk.length, self._assembler.feed, chunk))
 
     async def _take(self, steps: list[Step]) -> None:
         """Queue finished steps; at the end of an answer decide whether another is needed."""
