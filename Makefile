@@ -88,6 +88,7 @@ bench: $(READY)
 	@$(BIN)/python -m benchmarks.overhead
 	@$(BIN)/python -m benchmarks.lookahead
 	@$(BIN)/python -m benchmarks.pomdp_solve
+	@$(BIN)/python -m benchmarks.event_loop --quick
 
 docs: $(READY)
 	@$(PIP) -e '.[docs]'

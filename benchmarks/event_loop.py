@@ -23,7 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,7 +33,20 @@ from typing import Any
 import numpy as np
 
 from benchmarks import hostile_upstream
-from trim.config.settings import Config, GenerationSettings, ModelSettings, PriceSettings, PrmSettings, ServeSettings
+from trim.config.settings import (
+    Config,
+    GenerationSettings,
+    ModelSettings,
+    PolicySettings,
+    PriceSettings,
+    PrmSettings,
+    ServeSettings,
+)
+from trim.config.specs import identities
+from trim.policies.artifacts import Models, Provenance
+from trim.policies.pomdp import PomdpPolicy
+from trim.pomdp import PomdpModel
+from trim.simulation import graded
 
 _LIMIT = 0.1  # seconds
 _EVERY = 0.005
@@ -50,7 +63,11 @@ def configuration(upstream: str, folder: Path, separator: str) -> Config:
     serve = ServeSettings(
         max_body=_BODY, state=str(folder / "state.db"), record=str(folder / "traces"), spend_per_day=1e6, deadline=30.0
     )
-    return Config(weak, strong, prm, generation=GenerationSettings(separator=separator), serve=serve)  # type: ignore[arg-type]
+    made = Config(weak, strong, prm, generation=GenerationSettings(separator=separator), serve=serve)  # type: ignore[arg-type]
+    provenance = Provenance(Models(**identities(made)), "simulated", "2026-11-30", 0)
+    model = PomdpModel(0.9, 0.98, (0.0, 0.2, 0.5, 1.0), graded(0.85), 40.0, 0.9)
+    PomdpPolicy(model, 0.001).save(folder / "policy", provenance)
+    return replace(made, policy=PolicySettings("threshold", path=str(folder / "policy")))
 
 
 # The processes ----------------------------------------------------------------------------------------------------
@@ -281,7 +298,7 @@ async def first_policies(target: Target) -> None:
     names = [entry["id"] for entry in listed["data"]]
     await asyncio.gather(*(target.chat("attack:short", model=name) for name in names))
     for price in (0.01, 0.02, 0.03):
-        for policy in ("pomdp", "pomdp+revise+4"):
+        for policy in ("pomdp", "pomdp+1", "pomdp+2", "pomdp+revise", "pomdp+revise+4"):
             await target.chat("attack:short", trim={"policy": policy, "price": price})
 
 

@@ -6,7 +6,8 @@ Simulated models write a step in 400 ms and put the time at which it was finishe
 process reads the clock (the system's monotonic one) when the step's event is there. The difference is what Router,
 policy, judge (instant), gateway, HTTP and the client's own reading add. Every stream that ends is followed by another,
 so that `streams` are open all the time. Then the same with models that take no time at all: the most steps per second.
-One worker process, with a state file and a cap, so that every request is reserved and settled. Prints JSON.
+With a state file and a cap, so that every request is reserved and settled; `--workers 2`: two processes share the port
+and the file. CPU time and memory are of all of them. Prints JSON.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import multiprocessing
 import re
 import socket
 import time
-from contextlib import nullcontext
+from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,6 +31,7 @@ import numpy as np
 from trim.config.factory import Backends
 from trim.config.settings import Config, ServeSettings
 from trim.protocols import LateCounts, StepStream
+from trim.server.prometheus import shared_by_processes
 from trim.simulation import SimulatedModel, SimulatedPrm
 from trim.types import Question, Role, Step, StepOptions
 
@@ -82,8 +85,8 @@ def backends(step_seconds: float, streams: int, folder: str) -> Backends:
     return Backends(replace(Config(), serve=serve), weak, strong, SimulatedPrm(0.9))
 
 
-def serve(port: int, step_seconds: float, streams: int) -> None:
-    """The server process."""
+def serve(listening: socket.socket, step_seconds: float, streams: int, folder: str) -> None:
+    """A server process."""
     import uvicorn
 
     from trim.server.app import create_app
@@ -91,15 +94,15 @@ def serve(port: int, step_seconds: float, streams: int) -> None:
 
     logging.disable(logging.INFO)
 
-    async def run(folder: str) -> None:
+    async def run() -> None:
         gateway = Gateway(backends(step_seconds, streams, folder))
         app = create_app(lambda: nullcontext(gateway))
-        config = uvicorn.Config(app, port=port, log_config=None, access_log=False, ws="none", backlog=2048)
-        await uvicorn.Server(config).serve()
+        config = uvicorn.Config(app, log_config=None, access_log=False, ws="none")
+        await uvicorn.Server(config).serve(sockets=[listening])
 
     config_loop = uvicorn.Config("", loop="auto").get_loop_factory()
-    with TemporaryDirectory() as folder, asyncio.Runner(loop_factory=config_loop) as runner:
-        runner.run(run(folder))
+    with asyncio.Runner(loop_factory=config_loop) as runner:
+        runner.run(run())
 
 
 @dataclass
@@ -136,7 +139,7 @@ async def one(port: int, number: int, seen: Seen) -> None:
     seen.broken += not done
 
 
-async def load(port: int, streams: int, seconds: float, pid: int) -> dict[str, float]:
+async def load(port: int, streams: int, seconds: float, pids: Sequence[int]) -> dict[str, float]:
     """Keep so many streams open for so long."""
     seen, numbers, over = Seen(), iter(range(10**9)), time.monotonic() + seconds
 
@@ -148,13 +151,13 @@ async def load(port: int, streams: int, seconds: float, pid: int) -> dict[str, f
 
     async def watch() -> None:
         while time.monotonic() < over:
-            memory.append(_memory(pid))
+            memory.append(sum(map(_memory, pids)))
             await asyncio.sleep(1)
 
-    started, before = time.monotonic(), cpu_seconds(pid)
+    started, before = time.monotonic(), sum(map(cpu_seconds, pids))
     await asyncio.gather(watch(), *(client() for _ in range(streams)))
     took = time.monotonic() - started
-    spent = cpu_seconds(pid) - before
+    spent = sum(map(cpu_seconds, pids)) - before
     p50, p99 = (float(np.percentile(seen.latencies, q)) * 1e3 for q in (50, 99))
     settled = memory[len(memory) // 5 :] or memory
     return {
@@ -184,25 +187,36 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-def measure(step_seconds: float, streams: int, seconds: float) -> dict[str, float]:
-    """A server, and a load on it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = multiprocessing.get_context("spawn").Process(target=serve, args=(port, step_seconds, streams))
-    process.start()
-    try:
-        for _ in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        assert process.pid is not None
-        return asyncio.run(load(port, streams, seconds, process.pid))
-    finally:
-        process.terminate()
-        process.join(10)
-        process.kill()
+def measure(step_seconds: float, streams: int, seconds: float, workers: int = 1) -> dict[str, float]:
+    """Servers that share a port and a state file, and a load on them."""
+    several = workers > 1
+    with TemporaryDirectory() as folder, socket.socket() as listening, ExitStack() as stack:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(2048)
+        if several:
+            stack.enter_context(shared_by_processes(Path(folder) / "metrics"))
+        spawn = multiprocessing.get_context("spawn")
+        arguments = (listening, step_seconds, streams, folder)
+        processes = [spawn.Process(target=serve, args=arguments) for _ in range(workers)]
+        try:
+            for process in processes:
+                process.start()
+            port = listening.getsockname()[1]
+            asyncio.run(_answered(port, 2 * workers))
+            pids = [process.pid for process in processes if process.pid is not None]
+            return asyncio.run(load(port, streams, seconds, pids))
+        finally:
+            for process in processes:
+                process.terminate()
+                process.join(10)
+                process.kill()
+
+
+async def _answered(port: int, times: int) -> None:
+    """Returns when the servers answer."""
+    for number in range(times):
+        await one(port, number, Seen())
+    await asyncio.sleep(2.0 if times > 2 else 0.0)  # for the others
 
 
 def main() -> None:
@@ -210,10 +224,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--streams", type=int, default=500)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--workers", type=int, default=1, help="server processes, as of trim serve --workers")
     args = parser.parse_args()
     results = {
-        "paced": measure(_STEP_SECONDS, args.streams, args.seconds),
-        "maximum": measure(0.0, 32, min(args.seconds, 15.0)),
+        "workers": args.workers,
+        "paced": measure(_STEP_SECONDS, args.streams, args.seconds, args.workers),
+        "maximum": measure(0.0, 32, min(args.seconds, 15.0), args.workers),
     }
     print(json.dumps(results, indent=2))
 

@@ -52,7 +52,8 @@ def _scores(body: bytes) -> bytes:
     return json.dumps({"data": data, "usage": {"prompt_tokens": 10 * len(texts)}}).encode()
 
 
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer the requests of a connection."""
     with suppress(ConnectionError, asyncio.IncompleteReadError):
         while head := await reader.readuntil(b"\r\n\r\n"):
             length = re.search(rb"(?i)content-length: (\d+)", head)
@@ -83,7 +84,7 @@ def serve(port: int) -> None:
     """The server's process."""
 
     async def run() -> None:
-        server = await asyncio.start_server(_answer, "127.0.0.1", port, limit=1 << 25)
+        server = await asyncio.start_server(answer, "127.0.0.1", port, limit=1 << 25)
         await server.serve_forever()
 
     asyncio.run(run())

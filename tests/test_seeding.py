@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trim.errors import ConfigError
-from trim.seeding import digest, request_seed, sample_seed, sample_seeds, uniform, uniform_of
+from trim.seeding import Draws, digest, request_seed, sample_seed, sample_seeds, uniform, uniform_of
 from trim.types import Role
 
 
@@ -38,3 +38,9 @@ def test_samples_have_seeds_of_their_own() -> None:
     assert sample_seed(5, 2, stride=1_000_003) == 2_000_011
     with pytest.raises(ConfigError, match="64 bits"):
         sample_seeds(2**63 - 1, 1)
+
+
+@given(st.lists(st.text() | st.integers(), min_size=1), st.lists(st.text() | st.integers(), min_size=1))
+def test_what_draws_have_in_common_is_hashed_once(first: list[object], rest: list[object]) -> None:
+    draws = Draws(*first)
+    assert draws.uniform(*rest) == draws.uniform(*rest) == uniform(*first, *rest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 import pytest
@@ -141,8 +142,11 @@ def test_white_space_alone_is_a_step_only_where_there_is_no_other() -> None:
     assert StepFormat().split("a\n\n\n") == ("a\n\n\n",)
 
 
+TEDIOUS = ["\n" * 20_000, "x" * 1_000_000, "e.g. " * 50_000, "`` ` " * 50_000, "\\[\\begin{a}$$" * 60_000]
+
+
 @pytest.mark.parametrize("separator", Separator)
-@pytest.mark.parametrize("text", ["\n" * 20_000, "x" * 1_000_000, "e.g. " * 50_000, "`` ` " * 50_000], ids=len)
+@pytest.mark.parametrize("text", TEDIOUS, ids=len)
 def test_time_grows_with_the_text_alone(separator: Separator, text: str) -> None:
     started = time.process_time()
     for size in (len(text), 50):
@@ -150,6 +154,32 @@ def test_time_grows_with_the_text_alone(separator: Separator, text: str) -> None
         for at in range(0, len(text), size):
             cutter.feed(text[at : at + size])
     assert time.process_time() - started < 5  # 0.2 as a rule; hours if each chunk read the text again
+
+
+@settings(max_examples=max(10, CASES // 10), deadline=None)
+@given(
+    st.sampled_from(Separator),
+    st.lists(st.sampled_from(PIECES), min_size=1, max_size=8).map("".join),
+)
+def test_a_text_that_is_twice_as_long_takes_twice_the_calls(separator: Separator, unit: str) -> None:
+    def calls(times: int) -> int:
+        made = 0
+
+        def count(frame: object, event: str, argument: object) -> None:
+            nonlocal made
+            made += event in ("call", "c_call")
+
+        cutter = Cutter(StepFormat(separator))
+        sys.setprofile(count)
+        try:
+            for _ in range(times):
+                cutter.feed(unit)
+        finally:
+            sys.setprofile(None)
+        return made
+
+    few, more, most = calls(25), calls(50), calls(100)
+    assert most - more <= 2.5 * (more - few) + 100
 
 
 def test_what_judges_read_between_steps_and_what_servers_stop_at() -> None:

@@ -57,7 +57,8 @@ max_tokens = 128
 deadline = {deadline}
 breaker_cooldown = 1.0
 """
-_POOLS = ("asyncio", "ThreadPoolExecutor", "AnyIO worker thread")  # whose threads are kept for the next use
+_POOLS = ("asyncio", "ThreadPoolExecutor", "AnyIO worker thread", "large-texts", "traces")
+"""Whose threads are kept for the next use."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,23 @@ def uniform(*parts: object) -> float:
     return uniform_of(_key(parts))
 
 
+class Draws:
+    """Uniform numbers that depend on the same first parts, which are hashed once: one of them may be a long text.
+
+    Args:
+        first: the parts.
+    """
+
+    def __init__(self, *first: object) -> None:
+        self._begun = blake2b(_key(first) + b"\0", digest_size=7)
+
+    def uniform(self, *parts: object) -> float:
+        """The number that `uniform` gives for the first parts and these."""
+        begun = self._begun.copy()
+        begun.update(_key(parts))
+        return int.from_bytes(begun.digest(), "big") / 2.0**56
+
+
 def uniform_of(key: bytes) -> float:
     """The same of a key that is bytes already, such as `digest` of the parts and a running number."""
     return int.from_bytes(blake2b(key, digest_size=7).digest(), "big") / 2.0**56

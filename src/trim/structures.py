@@ -18,6 +18,7 @@ _MARK = re.compile(
     r"\\[\\$`]|(?P<open>\\\[)|(?P<close>\\\])|(?P<dollars>\$\$)|(?P<code>`+)"
     r"|\\begin\{(?P<begin>[^\s{}]*)\}|\\end\{(?P<end>[^\s{}]*)\}"
 )
+_DEEPEST = 100  # displays inside each other that are told apart
 _BACKTICKS = re.compile("(?P<code>`+)")
 _ROW = frozenset("|:- \t\r\n")  # of the line below a table's head
 
@@ -153,12 +154,12 @@ class Displays:
         return self
 
     def _mark(self, kind: str, found: re.Match[str]) -> None:
-        if kind == "open":
-            self.open.append("[")
-        elif kind == "begin":
-            self.open.append(found["begin"])
-        elif kind == "dollars" and "$" not in self.open:
-            self.open.append("$")
+        opened = {"open": "[", "begin": found["begin"]}.get(kind)
+        if kind == "dollars" and "$" not in self.open:
+            opened = "$"
+        if opened is not None:
+            if len(self.open) < _DEEPEST:  # so that a text of nothing but marks takes no longer than others
+                self.open.append(opened)
         else:
             name = {"close": "[", "dollars": "$"}.get(kind) or found["end"]
             if name in self.open:  # what was opened inside and not closed ends with it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from trim import plugins
 from trim.config.factory import Backends
 from trim.config.settings import Config, PolicySettings
 from trim.config.specs import identities
+from trim.policies import PolicySpec, registry
 from trim.policies.artifacts import Models, Provenance
 from trim.policies.learned.policy import LearnedPolicy
 from trim.policies.pomdp import PomdpPolicy
@@ -62,6 +64,24 @@ def test_a_learned_policy_is_served_and_read_once(tmp_path: Path, monkeypatch: p
         told = served.post(ask(model=f"trim-agg-{PRICES.high:g}")).json()["trim"]
         assert (told["policy"], told["parameter"]) == ("agg", PRICES.high)
         assert served.post(ask(model="trim-pomdp-20%")).json()["trim"]["policy"] == "pomdp"  # the shipped one
+
+
+def test_files_that_a_request_is_the_first_to_need_are_read_beside_the_event_loop(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+    opened = registry.open_saved
+
+    def open_saved(spec: PolicySpec, models: Models | None = None) -> registry.SavedPolicy:
+        threads.append(threading.current_thread().name)
+        return opened(spec, models)
+
+    with serving(_backends("threshold", saved)) as served:
+        monkeypatch.setattr(registry, "open_saved", open_saved)
+        for _ in range(2):
+            answer = served.post(ask(model="trim-pomdp+2"))
+            assert "2 resamples need a fit" in answer.json()["error"]["message"]
+    assert [name.rpartition("_")[0] for name in threads] == ["large-texts"]
 
 
 def test_the_shipped_plan_comes_with_the_shipped_models() -> None:

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from tests.server.gateway import Served, ask, serving, simulated
+from trim.server.api_error import ApiError
+from trim.server.request_parsing import parse
+from trim.server.schemas import ChatRequest
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +87,21 @@ PATH = "/v1/completions"
 def test_prompt_fields_without_effect_are_accepted(served: Served) -> None:
     body = {"prompt": ["q"], "echo": False, "suffix": None, "best_of": 1, "logprobs": None, "user": "u"}
     assert served.post(body, PATH).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "refused"),
+    [
+        (b'{"x": [' + b"1," * 200_000 + b"1]}", True),
+        (b'{"x": ' + b"[" * 300_000 + b"]" * 300_000 + b"}", True),
+        (b'{"x": [' + b'{"a": ""},' * 60_000 + b"{}]}", True),
+        (b'{"x": "' + b'{[,\\"' * 100_000 + b'"}', False),  # characters of a text
+        (b'{"x": "' + b'\\"' * 300_000, False),  # a text that does not end
+        (b'"' * 500_001, False),
+    ],
+    ids=lambda value: repr(value[:12]) if isinstance(value, bytes) else str(value),
+)
+def test_a_body_of_too_many_values_is_refused_before_they_are_made(body: bytes, refused: bool) -> None:
+    with pytest.raises(ApiError) as raised:
+        parse(body, ChatRequest)
+    assert (raised.value.code == "too_many_values") is refused

@@ -49,6 +49,8 @@ from trim.steps import StepFormat
 from trim.types import Finish, Question, Role, Sampling, Step, StepOptions
 from trim.visible_text import reasons
 
+_CHARACTER = 8  # what a character of a chunk takes beside one of a text: it may be a line, and a step
+_TURN = 32  # chunks after which other streams have their turn
 _RESUMES = 3  # times in a row that a broken stream is taken up again
 _FLAGS = ("add_generation_prompt", "continue_final_message")
 _PARTS = 16  # further requests for one step at most, of a server that ends answers early
@@ -306,6 +308,7 @@ class _Stream:
         self._used = AnswerTotals()  # by requests that have ended
         self._handed = AnswerTotals()  # what the steps handed over carry
         self._breaks = 0
+        self._advances = 0
         self._begun: Begun | None = None  # the step that the next request goes on with
         self._parts = 0  # requests that have gone on with it
         self._ended = self._left() == 0 or self._budget() == 0
@@ -339,6 +342,9 @@ class _Stream:
         while not self._ready:
             if self._ended:
                 raise StopAsyncIteration
+            self._advances += 1
+            if self._advances % _TURN == 0:  # what has arrived already is read without waiting for anything
+                await asyncio.sleep(0)
             await self._advance()
         step = self._ready.popleft()
         self._handed += AnswerTotals(step.prompt_tokens, step.cached_tokens, step.tokens)
@@ -371,7 +377,7 @@ class _Stream:
             await self._take([*steps, *await off_loop(length, self._assembler.end)])
         else:
             chunk = replace(chunk, text=self._head.feed(chunk.text))
-            await self._take(await off_loop(chunk.length, self._assembler.feed, chunk))
+            await self._take(await off_loop(_CHARACTER * chunk.length, self._assembler.feed, chunk))
 
     async def _take(self, steps: list[Step]) -> None:
         """Queue finished steps; at the end of an answer decide whether another is needed."""
@@ -423,7 +429,7 @@ class _Stream:
 
     async def _open(self) -> None:
         """Send the request that continues the kept steps."""
-        model, options = self._model, self._options
+        model = self._model
         await model.learn(self._question)
         before = "".join(self._kept)
         prefix = before + "".join(fed(self._steps, model.role, reasoning=reasons(before)))

@@ -14,7 +14,7 @@ from trim.routing.repetition import is_loop
 from trim.routing.speculation import Drafted, Drafting, answers
 from trim.routing.step_reader import RoleFailed, StepReader
 from trim.routing.usage import Ledger
-from trim.seeding import uniform
+from trim.seeding import Draws
 from trim.steps import StepFormat, is_degenerate
 from trim.types import (
     Action,
@@ -63,6 +63,7 @@ class Solution:
         self._setup = setup
         self._question = question
         self._seed = seed
+        self._draws = Draws(seed, question.text)
         self._started = time.perf_counter()
         self._ledger = ledger
         self._drafting = Drafting(
@@ -184,7 +185,7 @@ class Solution:
         step = shown.step
         position = len(self._decisions)
         last = position + 1 == self._setup.limits.max_steps
-        place = (self._seed, self._question.text, position, len(drafts), *["strong"] * len(written))
+        place = (position, len(drafts), *["strong"] * len(written))
         return Observation(
             scores=() if shown.score is None else (*self._drafting.scores, shown.score),
             tokens=(*(decision.step.tokens for decision in self._decisions), step.tokens),
@@ -192,7 +193,7 @@ class Solution:
             final=last or step.finish is Finish.EOS or answers(self._setup.form, step, self._drafting.steps),
             drafts=len(drafts),
             strong_tokens=self._ledger.charged.usage[Role.STRONG].completion_tokens,
-            draw=uniform(*place),
+            draw=self._draws.uniform(*place),
             logprob=step.logprob,
             entropy=step.entropy,
             draft_scores=(*self._draft_scores, _scores_of(drafts)),

@@ -186,9 +186,7 @@ class OpenAILogprobs(ServerBackend):
         words = f"{len(tokens)} tokens whose texts do not join to the text that was sent"
         raise BadResponse(self.server.name, words, hint)
 
-    def _laid_out(
-        self, question: Question, steps: tuple[str, ...]
-    ) -> tuple[StepText, str | list[int], list[Places]]:
+    def _laid_out(self, question: Question, steps: tuple[str, ...]) -> tuple[StepText, str | list[int], list[Places]]:
         """What the model reads, the prompt to send, and where its tokens stand if that is known before."""
         head = self.template.head(question.text, question.messages)
         text = StepText.of(head, tuple(map(self.template.clean, steps)), self.form.joiner)

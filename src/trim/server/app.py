@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from trim import __version__
+from trim.off_loop import LARGE, off_loop
 from trim.server.api_error import INTERNAL_ERROR, ApiError
 from trim.server.cross_origin import CrossOrigin
 from trim.server.endpoints import Endpoint, error_response
@@ -26,6 +28,7 @@ from trim.server.schemas import ChatRequest, CompletionRequest, TrimOptions
 from trim.server.web_page import PAGE, POLICY, reference_page
 
 PROBE_SECONDS = 5.0
+_SWITCH_SECONDS = 0.001  # after which a thread that works on a large text lets the event loop go on; Python's own: 5 ms
 
 
 def create_app(opened: Callable[[], AbstractAsyncContextManager[Gateway]]) -> Starlette:
@@ -37,6 +40,7 @@ def create_app(opened: Callable[[], AbstractAsyncContextManager[Gateway]]) -> St
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        sys.setswitchinterval(_SWITCH_SECONDS)
         async with opened() as gateway:
             app.state.gateway = gateway
             try:
@@ -96,7 +100,8 @@ async def _docs(request: Request) -> Response:
 
 async def _recent(request: Request) -> Response:
     gateway = _gateway(request)
-    return JSONResponse(gateway.summary(gateway.keys.authenticate(request.headers.get("authorization"))))
+    key = gateway.keys.authenticate(request.headers.get("authorization"))
+    return await off_loop(LARGE, lambda: JSONResponse(gateway.summary(key)))  # may have thousands of steps
 
 
 async def _healthz(request: Request) -> Response:

@@ -40,6 +40,11 @@ class Delta:
     reasoning_field: Field = "reasoning_content"
     raw: dict[str, Any] | None = None
 
+    @property
+    def length(self) -> int:
+        """Characters of its texts."""
+        return len(self.text) + len(self.reasoning) + len(self.refusal)
+
 
 class StopStrings:
     """Finds the first stop string in a growing text."""

@@ -20,16 +20,19 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from trim.errors import TrimError
+from trim.off_loop import off_loop
 from trim.server.allowance import AllowanceSpent
 from trim.server.api_error import INTERNAL_ERROR, ApiError
 from trim.server.completion_stream import Answer, Delta
 from trim.server.gateway import Gateway, Job
 from trim.server.request_body import read_body
 from trim.server.request_parsing import parse
+from trim.server.responses import ChatResponse
 from trim.server.schemas import BaseRequest
 
 logger = logging.getLogger("trim.server")
 _ERROR_SECONDS = 2.0  # how long to try to send an error
+_STEP = 100  # characters of a step in the `trim` object, about
 
 
 def error_response(error: ApiError) -> Response:
@@ -62,7 +65,9 @@ class Endpoint:
             key = gateway.keys.authenticate(request.headers.get("authorization"))
             body = await read_body(request, gateway.settings.max_body)
             passed = None if gateway.passthrough is None else gateway.passthrough.others
-            job = gateway.job(key, parse(body, self._kind, passed=passed))
+            asked = await off_loop(len(body), parse, body, self._kind, passed=passed)
+            await gateway.models.read(asked.model, asked.trim)
+            job = gateway.job(key, asked)
         except ApiError as error:
             gateway.metrics.rejected.labels(error.status).inc()
             await error_response(error)(scope, receive, send)
@@ -133,11 +138,11 @@ class _Exchange:
         reply = self._job.response
         tasks = [asyncio.create_task(_text(answer)) for answer in reply.answers]
         try:
-            body = reply.completion(await asyncio.gather(*tasks))
+            texts = await asyncio.gather(*tasks)
         finally:
             await _cancel(tasks)
+        response = await off_loop(sum(map(len, texts)) + _length(reply), _whole_response, reply, texts)
         self._status_sent = True
-        response = JSONResponse(body, headers=reply.headers() | reply.totals())
         await response({"type": "http"}, _no_input, self._send)
 
     async def _stream(self) -> None:
@@ -151,10 +156,10 @@ class _Exchange:
                     await self._begin()
                 if delta is None:
                     open_choices -= 1
-                    await self._events(response.closing(index, last=not open_choices))
+                    await self._events(response.closing(index, last=not open_choices), _length(response))
                 else:
-                    await self._events(response.chunks(index, delta))
-        await self._events(response.ending())
+                    await self._events(response.chunks(index, delta), delta.length)
+        await self._events(response.ending(), _length(response))
         await self._send({"type": "http.response.body", "body": response.end_of_stream, "more_body": False})
 
     async def _begin(self) -> None:
@@ -169,9 +174,10 @@ class _Exchange:
         await self._send({"type": "http.response.start", "status": 200, "headers": pairs})
         await self._events(response.opening())
 
-    async def _events(self, events: Iterable[dict[str, Any]]) -> None:
-        for event in events:
-            body = self._job.response.encoded(event)
+    async def _events(self, events: Iterable[dict[str, Any]], length: int = 0) -> None:
+        """Send events; `length`: characters of all of them, about."""
+        encoded = self._job.response.encoded
+        for body in await off_loop(length, lambda: list(map(encoded, events))):
             await self._send({"type": "http.response.body", "body": body, "more_body": True})
 
     async def _fail(self, error: ApiError) -> None:
@@ -186,6 +192,15 @@ class _Exchange:
                     await self._send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
         raise ClientDisconnect  # it does not read: close the connection
+
+
+def _length(response: ChatResponse) -> int:
+    """Characters of the `trim` object, about."""
+    return _STEP * sum(len(answer.decisions) for answer in response.answers)
+
+
+def _whole_response(reply: ChatResponse, texts: Sequence[str]) -> Response:
+    return JSONResponse(reply.completion(texts), headers=reply.headers() | reply.totals())
 
 
 async def _text(answer: Answer) -> str:

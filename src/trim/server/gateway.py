@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
@@ -73,7 +73,7 @@ class Job:
 
 @dataclass(frozen=True)
 class RecentRequest:
-    """A request that has ended, for the web page."""
+    """A request that has ended, for the web page; the beginning of its question."""
 
     key: str
     question: str
@@ -84,7 +84,7 @@ class RecentRequest:
         """What the web page shows of it."""
         trim = self.response.trim()
         names = ("policy", "parameter", "strong_share", "cost", "steps")
-        head = {"id": self.response.id, "question": self.question[:300], "status": self.status}
+        head = {"id": self.response.id, "question": self.question, "status": self.status}
         return head | {name: trim[name] for name in names}
 
 
@@ -262,10 +262,11 @@ class Gateway:
             try:
                 yield span
             finally:
-                usage = response.usage()
-                span.set_tokens(usage["prompt_tokens"], usage["completion_tokens"])
-                span.set({"gen_ai.response.finish_reasons": [answer.finish for answer in response.answers]})
-                span.set({"trim.strong_share": response.strong_share, "trim.cost": response.cost})
+                if span.recorded:
+                    usage = response.usage()
+                    span.set_tokens(usage["prompt_tokens"], usage["completion_tokens"])
+                    span.set({"gen_ai.response.finish_reasons": [answer.finish for answer in response.answers]})
+                    span.set({"trim.strong_share": response.strong_share, "trim.cost": response.cost})
 
     def settle(self, job: Job, status: str, seconds: float) -> None:
         """A request has ended, in whatever way: charge, count and record what was used, and move the controllers.
@@ -281,7 +282,7 @@ class Gateway:
             self.metrics.add_usage(response.usage_by_role(), response.cost)
             self.metrics.requests.labels(policy.name, status).inc()
             self.metrics.duration.observe(seconds)
-        self.recent.appendleft(RecentRequest(job.key.name, job.question.text, status, response))
+        self.recent.appendleft(RecentRequest(job.key.name, job.question.text[:300], status, response))
         logger.info("%s %s %s %s %s %.3f s", response.id, job.key.name, policy.name, policy.parameter, status, seconds)
         for answer in response.answers:
             with _logged("the metrics of an answer"):
@@ -293,9 +294,9 @@ class Gateway:
                     self._record(answer.trace)
 
     def _count(self, answer: Answer) -> None:
-        for decision in answer.decisions:
-            self.metrics.steps.labels(decision.step.role.value).inc()
-            self.metrics.rejected_drafts.inc(len(decision.rejected))
+        for role, count in Counter(decision.step.role for decision in answer.decisions).items():
+            self.metrics.steps.labels(role.value).inc(count)
+        self.metrics.rejected_drafts.inc(sum(len(decision.rejected) for decision in answer.decisions))
         for fallback in answer.trace.fallbacks if answer.trace is not None else ():
             self.metrics.fallbacks.labels(fallback.role.value).inc()
 
@@ -350,13 +351,8 @@ class Gateway:
                 await self._none_open.wait()
 
     def _record(self, trace: Trace) -> None:
-        """Append a trace. The answer does not fail if the disk is full."""
-        if self.recorder is None:
-            return
-        try:
+        if self.recorder is not None:
             self.recorder.append(trace)
-        except OSError as error:
-            logger.error("a trace was not recorded: %s", error)
 
     def summary(self, key: ApiKey) -> dict[str, Any]:
         """What a key has used in this hour and on this day (UTC), and its latest requests. Without keys nobody knows

@@ -9,13 +9,16 @@ from __future__ import annotations
 import difflib
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from trim import plugins
 from trim.config.policy import check_drafts, choose, open_policy
 from trim.config.resolution import resolve
 from trim.config.settings import Config
 from trim.config.specs import identities
 from trim.errors import ConfigError
+from trim.off_loop import LARGE, off_loop
 from trim.policies import FAMILIES, AlwaysStrong, AlwaysWeak, PolicySpec, registry
 from trim.policies.artifacts import Models as ModelNames
 from trim.policies.artifacts import saved_kind
@@ -27,6 +30,7 @@ from trim.server.schemas import TrimOptions
 from trim.types import Budget
 
 _MODEL = re.compile(r"trim-(?P<policy>[a-z][a-z\d+_-]*?)(?:-(?:(?P<share>[\d.]+)%|(?P<parameter>[\d.]+(?:e-?\d+)?)))?")
+_MOST_UNUSABLE = 100  # policies that cannot be opened, which are remembered
 _SHORT = {"weak": AlwaysWeak.name, "strong": AlwaysStrong.name}
 
 
@@ -66,7 +70,11 @@ class Models:
         self._spec = choose(config).spec
         self._configured = open_policy(config)
         self._folders: dict[str, str] = {}  # of saved policies, by family; empty: the shipped one
+        self._unusable: dict[PolicySpec, ConfigError] = {}  # those that cannot be opened
         self._saved = self._load()
+        for family in FAMILIES.values():
+            if self._is_served(PolicySpec(family.name)):
+                plugins.attribute(family.opener, "policy")  # imported now, not while requests wait
         asked = self._asked("trim")
         if asked.spend or asked.share is not None:
             controllers.get(self._build(asked), asked.share)
@@ -90,10 +98,7 @@ class Models:
             ApiError: no such model (404), or a value that cannot be (400).
         """
         options = options or TrimOptions()
-        asked = self._asked(model)
-        chosen = (options.policy, options.parameter, options.price, options.strong_share)
-        if any(value is not None for value in chosen):
-            asked = self._asked_by(model, options)
+        asked = self._wanted(model, options)
         limits = self._config.budget
         tokens = [cap for cap in (options.max_strong_tokens, limits.max_strong_tokens) if cap is not None]
         costs = [cap for cap in (options.max_cost, limits.max_cost) if cap is not None]
@@ -111,6 +116,21 @@ class Models:
             field = "price" if options.price is not None else "parameter" if options.parameter is not None else "policy"
             written = model[:100] if model != "trim" else f"trim.{field}"
             raise ApiError(400, f"{written}: {error}", "invalid_value", where) from None
+
+    async def read(self, model: str, options: TrimOptions | None = None) -> None:
+        """Read the files of the policy that is asked for, unless that was done: `choose` then reads none. What is not
+        valid is left for it to say.
+        """
+        with suppress(ApiError, ConfigError):
+            spec = self._wanted(model, options or TrimOptions()).spec
+            known = self._is_configured(spec) or spec.unordered in self._saved.keys() | self._unusable.keys()
+            if not known and spec.family in self._folders:
+                await off_loop(LARGE, self._open_saved, spec)
+
+    def _wanted(self, model: str, options: TrimOptions) -> _Asked:
+        asked = self._asked(model)
+        chosen = (options.policy, options.parameter, options.price, options.strong_share)
+        return self._asked_by(model, options) if any(value is not None for value in chosen) else asked
 
     def _load(self) -> dict[PolicySpec, SavedPolicy]:
         """Saved policies without options: that which `[policy] path` names, and those shipped for these models."""
@@ -171,9 +191,16 @@ class Models:
     def _open_saved(self, spec: PolicySpec) -> SavedPolicy:
         """A saved policy with these options, which is read once."""
         key = spec.unordered
+        if key in self._unusable:
+            raise self._unusable[key]
         if key not in self._saved:
-            FAMILIES[spec.family].check(spec)
-            self._saved[key] = registry.open_saved(replace(key, folder=self._folders[spec.family]))
+            try:
+                FAMILIES[spec.family].check(spec)
+                self._saved[key] = registry.open_saved(replace(key, folder=self._folders[spec.family]))
+            except ConfigError as error:
+                if len(self._unusable) < _MOST_UNUSABLE:
+                    self._unusable[key] = error
+                raise
         return self._saved[key]
 
     def _asked(self, model: str) -> _Asked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from trim import __version__
@@ -134,6 +135,7 @@ def _errors(*statuses: str) -> Json:
     return {status: _response(_ERRORS[status], _ref("Error")) for status in statuses}
 
 
+@cache
 def document() -> Json:
     """The OpenAPI 3.1 document of all routes."""
     schemas: Json = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from codecs import BOM_UTF8
 from typing import Any
 
@@ -11,6 +12,10 @@ from pydantic_core import from_json
 from trim.server.api_error import ApiError
 from trim.server.conversation import Unserved
 from trim.server.schemas import BaseRequest, ChatRequest, PassthroughRequest
+
+_MOST_VALUES = 100_000  # numbers, texts, lists, objects
+_MARKS = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\Z)|[\[{,]', re.DOTALL)  # a string, or what a value comes behind
+_QUOTE = ord('"')
 
 
 def parse(body: bytes, kind: type[BaseRequest], *, passed: frozenset[str] | None = None) -> BaseRequest:
@@ -25,6 +30,7 @@ def parse(body: bytes, kind: type[BaseRequest], *, passed: frozenset[str] | None
     Raises:
         ApiError: the body is not JSON, or a field is unknown, unsupported or not valid; names it.
     """
+    _check_values(body)
     try:
         values = from_json(body.removeprefix(BOM_UTF8), allow_inf_nan=False)
     except ValueError as error:
@@ -41,6 +47,19 @@ def parse(body: bytes, kind: type[BaseRequest], *, passed: frozenset[str] | None
         return kind.of(given)
     except ValidationError as error:
         raise _first_error(error) from None
+
+
+def _check_values(body: bytes) -> None:
+    """Refuse a body with more values than any request has, before they are made.
+
+    Raises:
+        ApiError: 400, it has too many.
+    """
+    if len(body) <= 2 * _MOST_VALUES:  # each takes two bytes at least
+        return
+    found = sum(1 for mark in _MARKS.finditer(body) if mark[0][0] != _QUOTE)
+    if found > _MOST_VALUES:
+        raise ApiError(400, f"the body has more than {_MOST_VALUES} values", "too_many_values")
 
 
 def _without_nulls(value: Any) -> Any:

@@ -46,8 +46,8 @@ _PROMPT = {"type": "string", "minLength": 1}
 _Prompts = Annotated[
     list[str],
     BeforeValidator(_texts_of),
-    Field(min_length=1),
-    WithJsonSchema({"anyOf": [_PROMPT, {"type": "array", "items": _PROMPT, "minItems": 1}]}),
+    Field(min_length=1, max_length=1000),
+    WithJsonSchema({"anyOf": [_PROMPT, {"type": "array", "items": _PROMPT, "minItems": 1, "maxItems": 1000}]}),
 ]
 
 

@@ -28,6 +28,11 @@ class SpanAttributes:
     def __init__(self, span: Span | None = None) -> None:
         self._span = span
 
+    @property
+    def recorded(self) -> bool:
+        """Whether anybody gets them."""
+        return self._span is not None and self._span.is_recording()
+
     def set(self, attributes: Mapping[str, Attribute]) -> None:
         """Set those that are not None."""
         if self._span is not None:

@@ -25,6 +25,7 @@ FOREIGN = (
     "the shipped models know three kinds of problems only (word problems like those of gsm_symbolic, arithmetic "
     "chains, string rewriting), and this question is none of them: do not trust the answer"
 )
+_LONGEST = 20_000  # characters that are looked at; none of the questions has a tenth of that
 _WORDS = re.compile(r"[A-Za-z]+|\d+|[^\sA-Za-z\d]")
 
 
@@ -42,7 +43,7 @@ def unknown_share(text: str, known: NDArray[np.bool_]) -> float:
 
 def is_foreign(text: str) -> bool:
     """Whether the shipped models were not made for this question."""
-    return unknown_share(text, _known()) > UNKNOWN_PAIRS
+    return unknown_share(text[:_LONGEST], _known()) > UNKNOWN_PAIRS
 
 
 def note_on(text: str, identities: Collection[str]) -> str:
