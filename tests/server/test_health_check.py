@@ -6,8 +6,9 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 
 import httpx
 import pytest
@@ -199,8 +200,11 @@ def _closed(served: Served, role: str, seconds: float) -> None:
 def _rested(served: Served) -> None:
     """What was found and heard is old."""
     for breaker in served.gateway.breakers.values():
-        before = breaker.silence.clock
-        breaker.silence.clock = lambda before=before: before() + 2  # type: ignore[misc]
+        breaker.silence.clock = partial(_later, breaker.silence.clock)
+
+
+def _later(clock: Callable[[], float]) -> float:
+    return clock() + 2
 
 
 def test_readiness_is_one_small_call_of_each_role(served: Served, servers: dict[str, Habits]) -> None:

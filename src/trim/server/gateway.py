@@ -20,6 +20,7 @@ from trim.config.factory import Backends, open_backends
 from trim.config.settings import Config
 from trim.errors import ConfigError, TrimError
 from trim.policies import AlwaysStrong, AlwaysWeak
+from trim.protocols import Backend
 from trim.routing.usage import Ledger
 from trim.server.admission import AdmissionControl
 from trim.server.allowance import Account, Allowance, Needs
@@ -138,12 +139,10 @@ class Gateway:
     def _breaker(self, role: Role, name: str) -> CircuitBreaker:
         """The circuit breaker of a role's backend, with its health check."""
         opened, spec = self.backends, self.backends.spec
-        if role is Role.PRM:
-            backend, call, timeout = opened.prm, judging(opened.prm), spec.judge.timeout
-        else:
-            weak = role is Role.WEAK
-            model, timeout = (opened.weak, spec.weak.timeout) if weak else (opened.strong, spec.strong.timeout)
-            backend, call = model, writing(model, role)
+        model = opened.weak if role is Role.WEAK else opened.strong
+        backend: Backend = opened.prm if role is Role.PRM else model
+        call = judging(opened.prm) if role is Role.PRM else writing(model, role)
+        timeout = {Role.WEAK: spec.weak, Role.STRONG: spec.strong, Role.PRM: spec.judge}[role].timeout
         silence = silence_of(backend, timeout)
         check = HealthCheck(backend, call, partial(self._checked, role), silence)
         return CircuitBreaker(role, name, self.settings, self.metrics, self.tracing, silence=silence, check=check)
