@@ -129,9 +129,10 @@ def summary(trace: Trace, unpriced: str = "") -> Text:
     if trace.correct is not None:
         line.append(" ✓ right" if trace.correct else " ✗ wrong", "bold green" if trace.correct else "bold red")
     cost = "" if trace.cost is None else f"cost {dollars(trace.cost)}, "
+    discarded = f"({weak.discarded_tokens} discarded)"
     line.append(
         f"   {steps} of {len(trace.steps)} steps by the strong model\n"
-        f"{_tokens(strong)} strong and {_tokens(weak)} weak tokens ({weak.discarded_tokens} discarded), {cost}{trace.seconds:.2f} s"
+        f"{_tokens(strong)} strong and {_tokens(weak)} weak tokens {discarded}, {cost}{trace.seconds:.2f} s"
     )
     if trace.cost is None:
         line.append(f"\ncost unknown: {unpriced or 'a price'} is not set", "dim")
