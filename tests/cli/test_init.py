@@ -81,6 +81,19 @@ def test_two_servers_become_weak_and_strong(
     assert "using ./trim.toml" in solved.err
 
 
+def test_ollama_is_looked_for_where_its_variable_says(
+    stack: ExitStack,
+    ports: dict[str, tuple[int, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server = llama_server(stack, "coder-0.5b", 630_167_424)  # of any kind: what answers is recognised
+    monkeypatch.setenv("OLLAMA_HOST", server.url.removeprefix("http://"))
+    names = ["--weak", "openai/a", "--strong", "openai/b"]
+    assert main(["init", "--yes", "--no-probe", *names]) == 0
+    assert f"llama-server at {server.url}" in capsys.readouterr().out
+
+
 def test_json(stack: ExitStack, ports: dict[str, tuple[int, ...]], capsys: pytest.CaptureFixture[str]) -> None:
     ports["any"] = at(llama_server(stack, "a-7b", 7_000_000_000), llama_server(stack, "b-1b", 1_000_000_000))
     assert main(["init", "--yes", "--json"]) == 0

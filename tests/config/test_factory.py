@@ -134,3 +134,50 @@ def test_requests_carry_what_the_configuration_adds(
     monkeypatch.delenv("TEAM_TOKEN")
     with pytest.raises(ConfigError, match=r"\[weak\] headers: X-Token names TEAM_TOKEN, which is not set"):
         opened(config)
+
+
+@pytest.mark.parametrize(
+    ("judge", "takes_body"),
+    [
+        ("backend = 'yes-no'\nmodel = 'strong'", True),
+        ("model = 'vllm/m@URL'", True),
+        ("backend = 'likelihood'\nmodel = 'm'\nbase_url = 'URL/v1'\ntemplate = 'chatml'", True),
+        ("backend = 'vllm'\nmodel = 'm'\nbase_url = 'URL'\ntemplate = 'chatml'", False),
+    ],
+)
+def test_requests_of_a_judge_carry_what_the_configuration_adds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, judge: str, takes_body: bool
+) -> None:
+    monkeypatch.setenv("TEAM_TOKEN", "s3cr3t")
+    with serving() as habits:
+        text = "".join(f"[{role}]\nmodel = 'vllm/m@{habits.url}'\n" for role in ROLES)
+        text += f"[prm]\n{judge.replace('URL', habits.url)}\nheaders = {{ X-Token = '${{TEAM_TOKEN}}' }}\n"
+        text += "omit = ['temperature']\nextra_body = { provider = { order = ['x'] } }\n" if takes_body else ""
+        (tmp_path / "trim.toml").write_text(text)
+        config = load_config(tmp_path / "trim.toml", {})
+
+        async def ask() -> None:
+            judge = open_prm(config)
+            await judge.score(Question("What is 3 + 4?"), ("3 + 4 = 7\n\n",))
+            await judge.aclose()
+
+        asyncio.run(ask())
+    assert habits.headers[-1]["x-token"] == "s3cr3t"
+    assert ("provider" in habits.requests[-1]) is takes_body
+    assert ("temperature" not in habits.requests[-1]) or not takes_body
+    assert "s3cr3t" not in f"{config} {resolve(config)} {conditions(config, 'gsm_symbolic')}"
+
+
+def test_a_model_that_judges_is_asked_as_it_is_asked_for_steps(tmp_path: Path) -> None:
+    (tmp_path / "trim.toml").write_text(
+        "[weak]\nmodel = 'ollama/a'\n[strong]\nmodel = 'openrouter/b'\nomit = ['seed']\n"
+        "headers = { X-Title = 'trim' }\nextra_body = { provider = { order = ['x'] } }\n[prm]\nmodel = 'strong'\n"
+    )
+    spec = resolve(load_config(tmp_path / "trim.toml", {}))
+    assert (spec.judge.omit, spec.judge.headers) == (("seed",), spec.strong.headers)
+    assert spec.judge.extra_body == spec.strong.extra_body != ""
+
+
+def test_a_process_reward_model_takes_no_parameters_of_text() -> None:
+    with pytest.raises(ConfigError, match=r"\[prm\] omit: it has no effect with the judge 'vllm'"):
+        Config(weak=SERVER, strong=SERVER, prm=PrmSettings("vllm", "m", URL, extra_body="{}", omit=("seed",)))

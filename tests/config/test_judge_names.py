@@ -70,9 +70,22 @@ def test_what_a_table_says_itself_stays() -> None:
     assert completed_judge(at) == at  # a model of that name on the server
 
 
+def test_a_gguf_file_is_asked() -> None:
+    file = PrmSettings(model="gguf/models/x.gguf")
+    assert (file.backend, file.model, file.base_url) == ("yes-no", "models/x.gguf", "")
+    assert PrmSettings("grade", "gguf/hf:owner/repo:Q4_K_M").model == "hf:owner/repo:Q4_K_M"
+
+
 @pytest.mark.parametrize(
-    ("model", "words"), [("gguf/x.gguf", "model = 'strong'"), ("olama/x", "did you mean 'ollama/x'")]
+    ("settings", "words"),
+    [
+        ({"model": "olama/x"}, "did you mean 'ollama/x'"),
+        (
+            {"model": "gguf/x.gguf", "backend": "likelihood"},
+            r"a GGUF file can be asked \(yes-no, grade, typed\), not judge as 'likelihood'",
+        ),
+    ],
 )
-def test_what_cannot_be_a_judge(model: str, words: str) -> None:
+def test_what_cannot_be_a_judge(settings: dict[str, str], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        PrmSettings(model=model)
+        PrmSettings(**settings)

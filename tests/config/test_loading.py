@@ -403,6 +403,17 @@ def test_served_and_shipped_models_in_one_file(tmp_path: Path) -> None:
     assert load(tmp_path, served + "[prm]\non_error = 'weak'").prm.backend == "auto"
 
 
+def test_ollama_is_where_its_variable_says(tmp_path: Path) -> None:
+    here = {"OLLAMA_HOST": "gpu"}
+    tables = "[weak]\nmodel = 'ollama/small'\n[strong]\nbackend = 'ollama'\nmodel = 'big'\n"
+    config = load(tmp_path, tables + "[prm]\nbackend = 'ollama'\nmodel = 'judge'", **here)
+    assert {config.weak.base_url, config.strong.base_url, config.prm.base_url} == {"http://gpu:11434/v1"}
+    there = load(tmp_path, tables + "base_url = 'http://other:1/v1'", **here)
+    assert (there.weak.base_url, there.strong.base_url) == ("http://gpu:11434/v1", "http://other:1/v1")
+    named = load_config(None, {"OLLAMA_HOST": "0.0.0.0:8000"}, {"weak": "ollama/a", "strong": "ollama/b"})
+    assert named.weak.base_url == "http://127.0.0.1:8000/v1"
+
+
 def test_the_address_that_a_provider_has_in_the_environment(tmp_path: Path) -> None:
     azure = {"AZURE_OPENAI_ENDPOINT": "https://mine.openai.azure.com/"}
     url = "https://mine.openai.azure.com/openai/v1"

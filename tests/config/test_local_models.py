@@ -96,6 +96,34 @@ def test_a_judge_alone_needs_its_model_alone(pair: Config, llama: StandIn) -> No
     assert [Path(parameters.model.path).name for parameters in llama.started] == ["large.gguf"]
 
 
+@pytest.mark.parametrize("judge_only", [False, True])
+def test_a_judge_of_its_own_file(pair: Config, llama: StandIn, tmp_path: Path, judge_only: bool) -> None:
+    write_model(tmp_path / "judge.gguf")
+    config = Config(pair.weak, pair.strong, PrmSettings(model="gguf/judge.gguf", timeout=3.0))
+    assert identities(config)["prm"].startswith("yes-no:judge.gguf@")
+
+    async def run() -> None:
+        async with serving(resolve(config), judge_only=judge_only):
+            judge = open_prm(config)
+            assert isinstance(judge, LlmJudge)
+            assert judge.server.model == "judge"
+            await judge.aclose()
+
+    asyncio.run(run())
+    names = [Path(parameters.model.path).name for parameters in llama.started]
+    assert names == (["judge.gguf"] if judge_only else ["small.gguf", "large.gguf", "judge.gguf"])
+
+
+def test_a_judge_whose_file_is_another_models_shares_it(pair: Config, llama: StandIn) -> None:
+    asyncio.run(nothing(Config(pair.weak, pair.strong, PrmSettings(model=f"gguf/{pair.strong.model}"))))
+    assert len(llama.started) == 2
+
+
+def test_a_judge_of_a_file_that_is_not_there(pair: Config) -> None:
+    with pytest.raises(ConfigError, match=r"no-such\.gguf: no such file"):
+        asyncio.run(nothing(Config(pair.weak, pair.strong, PrmSettings(model="gguf/no-such.gguf"))))
+
+
 def test_keys_of_a_file(pair: Config, llama: StandIn) -> None:
     weak = ModelSettings("gguf", "small.gguf", template="plain", threads=3, slots=5, context=1024)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trim.backends.capabilities import BACKENDS
-from trim.config.model_names import IN_PROCESS, PRESETS, completed, is_model_name, settings_of
+from trim.config.model_names import IN_PROCESS, PRESETS, completed, is_model_name, located, settings_of
 from trim.config.settings import ModelSettings
 from trim.errors import ConfigError
 
@@ -124,3 +124,35 @@ def test_names_are_expanded_in_python_too() -> None:
     with pytest.raises(ConfigError, match=r"model: 'olama/x': did you mean ollama/x\?"):
         ModelSettings(model="olama/x")
     assert not is_model_name("Qwen/Qwen2.5-7B")
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("", "http://127.0.0.1:11434/v1"),
+        ("gpu", "http://gpu:11434/v1"),
+        ("gpu:8000", "http://gpu:8000/v1"),
+        (":8000", "http://127.0.0.1:8000/v1"),
+        ("0.0.0.0", "http://127.0.0.1:11434/v1"),
+        ("0.0.0.0:8000", "http://127.0.0.1:8000/v1"),
+        ("http://gpu", "http://gpu:80/v1"),
+        ("https://ollama.example.org", "https://ollama.example.org:443/v1"),
+        ("HTTP://gpu:8000/", "http://gpu:8000/v1"),
+        ("https://example.org/ollama/v1", "https://example.org:443/ollama/v1"),
+        ("[::1]:8000", "http://[::1]:8000/v1"),
+        ("::1", "http://[::1]:11434/v1"),
+        ("[::]", "http://[::1]:11434/v1"),
+        ('"gpu:8000" ', "http://gpu:8000/v1"),
+    ],
+)
+def test_ollama_is_where_its_own_clients_look(host: str, url: str) -> None:
+    name = located("ollama/qwen2.5:1.5b", {"OLLAMA_HOST": host})
+    found = settings_of(name, "weak")
+    assert (found["model"], found["base_url"]) == ("qwen2.5:1.5b", url)
+    assert located("ollama/x@http://other:1", {"OLLAMA_HOST": host}) == "ollama/x@http://other:1"
+
+
+@pytest.mark.parametrize("host", ["gpu:port", "ftp://gpu", "[::1", "gpu:99999"])
+def test_a_host_of_ollama_that_is_none(host: str) -> None:
+    with pytest.raises(ConfigError, match=r"OLLAMA_HOST is .*: write HOST, HOST:PORT or http://HOST:PORT"):
+        located("ollama/x", {"OLLAMA_HOST": host})

@@ -40,7 +40,7 @@ _VARYING = (
     # What was drafted ahead of the judge depends on timing, and with it the cost: the last column of tables.
     (re.compile(r"\b\d+(?=\s+(weak tokens|discarded))"), "0"),
     (re.compile(r" *\b[\d.]+ │$", re.MULTILINE), " 0 │"),
-    (re.compile(r"\bcost [\d.e-]+"), "cost 0"),
+    (re.compile(r"\bcost \$?[\d.e-]+"), "cost 0"),
     (re.compile(r'"created": ?\d+'), '"created": 0'),
     (re.compile(r"\b20\d\d-\d\d-\d\d\b"), "2026-01-01"),
     (re.compile(r'"(chatcmpl|cmpl)-[\w-]+"'), '"chatcmpl-0"'),

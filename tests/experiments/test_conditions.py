@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.backends.fake_server import serving
 from trim.cli.main import main
 from trim.config.loading import load_config
 from trim.config.settings import Config, GenerationSettings, ModelSettings, PriceSettings, PrmSettings
@@ -124,3 +125,30 @@ def test_policies_may_be_added_and_left_out(tmp_path: Path) -> None:
 def test_a_folder_of_an_earlier_version_says_so() -> None:
     now = json.loads(json.dumps({"seed": 1, "conditions": conditions(CONFIG, "gsm_symbolic")}))
     assert differences({"seed": 1, "conditions": {}}, now) == {"trim": f"none -> {now['conditions']['trim']}"}
+
+
+def test_the_template_that_a_server_tells_is_kept_and_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task, out = tmp_path / "q.jsonl", tmp_path / "out"
+    task.write_text('{"question": "Tom has 3 apples and buys 4 more. How many?", "answer": "7"}\n')
+    props = {"chat_template": "{{ messages[-1].content }}\n", "default_generation_settings": {"n_ctx": 4096}}
+    with serving(props=props) as habits:
+        models = ["--weak", f"llama-server/@{habits.url}", "--strong", f"llama-server/@{habits.url}"]
+        command = ["eval", "--task", str(task), *models, "--judge", "strong", "--policies", "always-weak"]
+        command += ["--out", str(out), "--quiet"]
+
+        def kept() -> dict[str, str]:
+            found: dict[str, str] = json.loads((out / "run.json").read_text())["conditions"]["weak"]["server_template"]
+            return found
+
+        assert main(command) == 0
+        assert kept() == {"origin": "the server's, from /props", "source": props["chat_template"]}
+        habits.props = None  # it tells none now, or is not there
+        assert main([*command, "--resume"]) == 0
+        assert kept()["source"] == props["chat_template"]
+        habits.props = props | {"chat_template": "Question: {{ messages[-1].content }}"}
+        capsys.readouterr()
+        assert main([*command, "--resume"]) == 2
+        assert "holds another run: weak.server_template.source {{ messages[-1].content }}" in capsys.readouterr().err
+        assert main([*command, "--resume", "--accept", "weak.server_template,strong.server_template"]) == 0

@@ -46,13 +46,16 @@ def test_a_configuration_of_the_page_solves_a_question(
     server: ScriptedServer, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, KEY)
-    path, text = tmp_path / "trim.toml", FILES[name]
+    path, text, scripts = tmp_path / "trim.toml", FILES[name], []
+    tables = tomllib.loads(text)
     for role in ("weak", "strong"):
-        given = tomllib.loads(text)[role]["model"]
+        given = tables[role]["model"]
         kind = parse(given).kind
         service = replace(BY_KIND[kind], model=parse(given).model or "default")
         key = f"\napi_key_env = {json.dumps(VARIABLE)}" if service.unknown_key is not None else ""
-        moved = json.dumps(service.serve(server).name) + key
+        served = service.serve(server)
+        scripts.append((role, served.script))
+        moved = json.dumps(served.name) + key
         text = text.replace(f"[{role}]\nmodel = {json.dumps(given)}", f"[{role}]\nmodel = {moved}")
     path.write_text(text)
     config = load_config(path, environment={})
@@ -65,3 +68,8 @@ def test_a_configuration_of_the_page_solves_a_question(
 
     for text in asyncio.run(run()):
         assert shown(text) == shown(SOLUTION)
+    for role, script in scripts:
+        for request in script.requests:
+            asked = "Answer Yes or No" in str(request.get("messages"))
+            said = tables.get("prm" if asked else role, {}).get("extra_body", {})
+            assert request | said == request

@@ -40,6 +40,39 @@ def test_reasoning_is_marked() -> None:
     assert captured.get().count("(reasoning)") == 1
 
 
+def test_line_breaks_of_a_model_are_kept() -> None:
+    """Of a list and of a formula; long lines are wrapped under themselves."""
+    text = "We need:\n1. The blue fiber.\n2. The white fiber, of which there is half as much.\n\\[ 48 \\]\n\n"
+    kept = TRACE.decisions[0]
+    screen = Console(width=50, color_system=None)
+    with screen.capture() as captured:
+        screen.print(lines(replace(kept, rejected=(), step=replace(kept.step, text=text))))
+    printed = [line[14:].rstrip() for line in captured.get().splitlines()]
+    assert printed == [
+        "We need:",
+        "1. The blue fiber.",
+        "2. The white fiber, of which there",
+        "is half as much.",
+        "\\[ 48 \\]",
+    ]
+
+
+def test_a_terminal_obeys_nothing_that_a_model_writes() -> None:
+    kept = TRACE.decisions[0]
+    screen = Console(width=50, color_system=None)
+    with screen.capture() as captured:
+        screen.print(lines(replace(kept, rejected=(), step=replace(kept.step, text="a\rb\x07\x08\tc"))))
+    assert captured.get().split()[-2:] == ["ab", "c"]
+
+
+def test_a_cost_is_known_or_said_to_be_unknown() -> None:
+    assert "discarded), cost $0.00123, " in summary(replace(TRACE, cost=0.001234)).plain
+    text = summary(replace(TRACE, cost=None), "[weak.prices] prompt").plain
+    assert "cost unknown: [weak.prices] prompt is not set" in text
+    assert "cost unknown: a price is not set" in summary(replace(TRACE, cost=None)).plain
+    assert max(map(len, text.splitlines())) < 80
+
+
 def test_a_forced_step_says_so() -> None:
     screen = Console(width=160, color_system=None)
     with screen.capture() as captured:

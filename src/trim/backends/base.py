@@ -71,6 +71,11 @@ class WrappedBackend:
         self._backend = backend
 
     @property
+    def wrapped(self) -> Backend:
+        """The other one."""
+        return self._backend
+
+    @property
     def identity(self) -> str:
         """What the other one is called."""
         return self._backend.identity

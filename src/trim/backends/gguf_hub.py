@@ -63,6 +63,11 @@ class HubFile:
     sha256: str | None
 
 
+def is_gguf(name: str) -> bool:
+    """Whether a model is named as a GGUF file, here or of the hub."""
+    return name.endswith(".gguf") or is_hub_name(name)
+
+
 def is_hub_name(model: str) -> bool:
     """Whether a model is named by where it is on the hub."""
     return model.startswith(PREFIX)

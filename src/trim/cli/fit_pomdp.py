@@ -63,8 +63,8 @@ async def _fit(args: argparse.Namespace) -> int:
     config = named(args)
     if args.dry_run:
         found = observation_preview(args.observation, config)
-        files = len(Recorded.of(args.traces).files)
-        words = f"fit a policy to {files} trace file{'s' if files > 1 else ''}"
+        count = len(Recorded.of(args.traces).files)
+        words = f"fit a policy to {count} trace file{'s' if count > 1 else ''}"
         print(without_models(words) if found is None else preview_words(found))
         return 0
     with owned(args.out):

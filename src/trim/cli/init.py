@@ -60,11 +60,13 @@ def register(init: argparse.ArgumentParser) -> None:
 
 async def _init(args: argparse.Namespace) -> int:
     from trim.backends.discovery import find_servers
+    from trim.config.model_names import address_in
 
     _check(args)
     if not args.json:
         print("looking for model servers on this machine ...", flush=True)
-    servers = await find_servers(args.server)
+    ollama = address_in("ollama", os.environ)
+    servers = await find_servers([*args.server, *([ollama] if ollama else [])])
     models = [model for server in servers for model in server.models]
     keys = keys_in(os.environ)
     if not args.json:

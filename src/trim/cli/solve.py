@@ -73,7 +73,8 @@ async def _solve(args: argparse.Namespace) -> int:
         else:
             screen = console()
             trace = await live(screen, router.stream(question, seed=args.seed))
-            screen.print(summary(replace(trace, answer=final_answer(trace.said))))
+            missing = backends.spec.prices.missing
+            screen.print(summary(replace(trace, answer=final_answer(trace.said)), missing[0] if missing else ""))
     if policy.uses_scores:
         say_judge(config)
     return 0

@@ -122,13 +122,20 @@ def _actions(text: str) -> tuple[Action, ...]:
 
 
 async def _train(args: argparse.Namespace) -> int:
-    from trim.experiments.policy_training import SIMULATED, TrainingPlan, real_sizes, train_policy, training_preview
+    from trim.experiments.policy_training import (
+        SIMULATED,
+        SourceName,
+        TrainingPlan,
+        real_sizes,
+        train_policy,
+        training_preview,
+    )
     from trim.reporting.png import write_png
     from trim.reporting.training_plots import best, curves, read_metrics
 
     given = {name: value for name in _SIZES if (value := getattr(args, name)) is not None}
     config = configured(args) if args.source == "config" and DEFAULT.is_file() else named(args)
-    source = args.source or ("simulate" if config is None else "config")
+    source: SourceName = args.source or ("simulate" if config is None else "config")
     sizes = SIMULATED if source == "simulate" else real_sizes(args.task)
     plan = TrainingPlan(
         args.kind,

@@ -17,7 +17,7 @@ from trim.config import local_models
 from trim.config.judge_notes import judge_note
 from trim.config.policy import calibrated, open_policy
 from trim.config.resolution import resolve
-from trim.config.specs import GeneratorSpec, RunSpec
+from trim.config.specs import BackendSpec, GeneratorSpec, RunSpec
 from trim.errors import ConfigError
 from trim.protocols import Judge, Policy, StepGenerator
 from trim.routing.router import Router
@@ -184,18 +184,18 @@ def open_generator(model: GeneratorSpec, run: RunSpec) -> StepGenerator:
         retries=model.retries,
         omit=model.omit,
         extra_body=json.loads(model.extra_body or "{}"),
-        headers=_headers(model),
+        headers=_headers(model, model.role.value),
         ask_server=not model.template,
         context=model.context,
         logprobs=run.judge.backend == "fitted" and gives_logprobs(model.backend),
     )
 
 
-def _headers(model: GeneratorSpec) -> dict[str, str]:
+def _headers(model: BackendSpec, role: str) -> dict[str, str]:
     """The headers with the environment's values in place of `${NAME}`."""
     found: dict[str, str] = {}
     for header, text in json.loads(model.headers or "{}").items():
-        where = f"[{model.role}] headers: {header}"
+        where = f"[{role}] headers: {header}"
         for name in _VARIABLE.findall(text):
             if not os.environ.get(name):
                 raise ConfigError(f"{where} names {name}, which is not set: export {name}=...")
@@ -229,6 +229,7 @@ def open_judge(run: RunSpec) -> Judge:
         ConfigError: there is no such model, template, API key or curve.
     """
     spec = local_models.at_server(run.judge) if local_models.reads(run) else run.judge
+    spec = replace(spec, headers=json.dumps(_headers(spec, "prm")))
     judge = registry.open_judge(spec, spec.api_key or _api_key(spec.api_key_env, "prm"), run.step_format)
     if run.judge.recalibration is None:
         return judge

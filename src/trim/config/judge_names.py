@@ -76,7 +76,9 @@ def completed_judge(table: Mapping[str, object]) -> dict[str, object]:
     found = settings_at(name, url)
     found.pop("continuation", None)
     if name.kind == "gguf":
-        raise ConfigError(f"{model!r}: name it as [strong] or [weak] and write model = 'strong' or 'weak' here")
+        if backend and backend not in ASKING:
+            raise ConfigError(f"{model!r}: a GGUF file can be asked ({', '.join(ASKING)}), not judge as {backend!r}")
+        found["backend"] = ASKED
     if name.kind not in IN_PROCESS:
         is_prm = backend == "vllm" or (not backend and name.kind == "vllm" and _PRM.search(name.model))
         found["backend"] = "vllm" if is_prm else ASKED

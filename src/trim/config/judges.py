@@ -44,6 +44,9 @@ def judge_for(config: Config) -> PrmSettings:
         api_key_env=prm.api_key_env or model.api_key_env,
         template=model.template if prm.template == PrmSettings.template else prm.template,
         tokenizer=prm.tokenizer or model.tokenizer,
+        omit=prm.omit or model.omit,
+        extra_body=prm.extra_body or model.extra_body,
+        headers=prm.headers or model.headers,
         prices=_prices(prm.prices, model, family),
     )
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trim.config.judge_names import judge_table
-from trim.config.model_names import generator_table, is_model_name, located
+from trim.config.model_names import address_in, generator_table, is_model_name, located, settings_of
 from trim.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -255,7 +255,12 @@ def _locate(values: dict[str, Any], environment: Mapping[str, str]) -> None:
     """Complete names without an address where the environment has it."""
     for role in ("weak", "strong", "prm"):
         table = values.get(role)
-        if not isinstance(table, dict) or table.get("base_url") or (role != "prm" and "backend" in table):
+        if not isinstance(table, dict) or table.get("base_url"):
+            continue
+        kind = str(table.get("backend"))
+        if address := address_in(kind, environment):
+            table["base_url"] = settings_of(f"{kind}/default@{address}", role)["base_url"]
+        if role != "prm" and "backend" in table:
             continue
         if is_model_name(name := str(table.get("model", ""))):
             table["model"] = located(name, environment)

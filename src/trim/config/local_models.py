@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from trim.backends import gguf, gguf_hub
+from trim.config.judge_names import ASKING
 from trim.config.specs import BackendSpec, GeneratorSpec, RunSpec
 from trim.errors import ConfigError
 
@@ -29,22 +30,27 @@ async def serving(run: RunSpec, *, judge_only: bool = False) -> AsyncIterator[No
         ConfigError: a file cannot be had or served.
     """
     models = [model for model in (run.weak, run.strong) if model.backend == KIND]
+    shared = [model for model in models if reads(run) and model.model == run.judge.model]
     if judge_only:
-        models = [model for model in models if reads(run) and model.model == run.judge.model][:1]
-    if models:
+        models = shared[:1]
+    if models or reads(run):
         gguf.require_engine()
     wanted = []
     for model in models:
-        path = await gguf_hub.fetch(model.model) if gguf_hub.is_hub_name(model.model) else _path(model.model)
+        path = await _fetched(model.model)
         wanted.append(gguf.Wanted(_roles(model, run), path, model.threads, model.slots, model.context))
+    if reads(run) and not shared:
+        wanted.append(gguf.Wanted("judge", await _fetched(run.judge.model)))
     async with gguf.serving(wanted):
         yield
 
 
 def reads(run: RunSpec) -> bool:
-    """Whether the judge asks a GGUF file that is the weak or the strong model too."""
+    """Whether the judge asks a GGUF file, one of its own or that of the weak or the strong model."""
     files = {model.model for model in (run.weak, run.strong) if model.backend == KIND}
-    return not run.judge.base_url and run.judge.model in files
+    judge = run.judge
+    asks = judge.backend in ASKING and gguf_hub.is_gguf(judge.model)
+    return not judge.base_url and (asks or judge.model in files)
 
 
 def at_server(model: Spec) -> Spec:
@@ -64,6 +70,10 @@ def served_generator(model: GeneratorSpec) -> GeneratorSpec:
     """The same for a generator, with the file's own chat template unless another one is configured."""
     path = gguf_hub.cached(model.model) if gguf_hub.is_hub_name(model.model) else _path(model.model)
     return replace(at_server(model), backend="llama-server", template=model.template or str(path))
+
+
+async def _fetched(model: str) -> Path:
+    return await gguf_hub.fetch(model) if gguf_hub.is_hub_name(model) else _path(model)
 
 
 def _path(model: str) -> Path:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -50,7 +52,13 @@ PRESETS: dict[str, Preset] = {
     "llama-server": Preset(
         "llama.cpp's server", "http://127.0.0.1:8080/v1", needs_model=False, example="@http://127.0.0.1:8081"
     ),
-    "ollama": Preset("Ollama", "http://127.0.0.1:11434/v1", continuation="chat", example="qwen2.5:1.5b"),
+    "ollama": Preset(
+        "Ollama",
+        "http://127.0.0.1:11434/v1",
+        continuation="chat",
+        example="qwen2.5:1.5b",
+        base_url_env="OLLAMA_HOST",
+    ),
     "lm-studio": Preset("LM Studio", "http://127.0.0.1:1234/v1", example="qwen2.5-7b-instruct"),
     "vllm": Preset("vLLM", "http://127.0.0.1:8000/v1", example="Qwen/Qwen2.5-7B-Instruct@http://gpu:8001"),
     "sglang": Preset("SGLang", "http://127.0.0.1:30000/v1", example="Qwen/Qwen2.5-7B-Instruct"),
@@ -122,10 +130,52 @@ def parse(name: str) -> ModelName:
 
 
 def located(name: str, environment: Mapping[str, str]) -> str:
-    """A model's name with the address that the environment has for its kind, if the name has none and needs one."""
-    preset = PRESETS.get(name.partition("/")[0])
-    address = environment.get(preset.base_url_env, "").rstrip("/") if preset and preset.base_url_env else ""
+    """A model's name with the address that the environment has for its kind, if the name has none and needs one.
+
+    Raises:
+        ConfigError: what the environment has is no address.
+    """
+    address = address_in(name.partition("/")[0], environment)
     return f"{name}@{address}" if address and "/" in name and not _split(name)[1] else name
+
+
+def address_in(kind: str, environment: Mapping[str, str]) -> str:
+    """The address that the environment has for a kind of server; empty: none.
+
+    Raises:
+        ConfigError: it is no address.
+    """
+    preset = PRESETS.get(kind)
+    address = environment.get(preset.base_url_env, "").strip() if preset and preset.base_url_env else ""
+    return _ollama_address(address) if address and kind == "ollama" else address.rstrip("/")
+
+
+def _ollama_address(text: str) -> str:
+    """What `OLLAMA_HOST` stands for, as Ollama's own clients read it: a host, a port or both, with or without a scheme;
+    all addresses of a machine, where its server listens, are this machine.
+
+        >>> _ollama_address("0.0.0.0"), _ollama_address("gpu:8000"), _ollama_address("https://ollama.example.org")
+        ('http://127.0.0.1:11434', 'http://gpu:8000', 'https://ollama.example.org:443')
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    text = text.strip("\"'")
+    scheme, found, rest = text.rpartition("://")
+    scheme = scheme.lower() if found else "http"
+    usual = {"http": 80 if found else 11434, "https": 443}
+    place, slash, path = rest.partition("/")
+    if place.count(":") > 1 and not place.startswith("["):  # an IPv6 address by itself
+        place = f"[{place}]"
+    try:
+        parts = urlsplit(f"//{place}")
+        host, port = parts.hostname or "127.0.0.1", parts.port or usual[scheme]
+    except (ValueError, KeyError):
+        raise ConfigError(f"OLLAMA_HOST is {text!r}: write HOST, HOST:PORT or http://HOST:PORT") from None
+    with suppress(ValueError):  # a name
+        if (number := ip_address(host)).is_unspecified:
+            host = "127.0.0.1" if number.version == 4 else "::1"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{slash}{path}".rstrip("/")
 
 
 def settings_of(name: str, role: str) -> dict[str, str]:

@@ -31,6 +31,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
 from trim.backends.capabilities import gives_logprobs
+from trim.backends.gguf_hub import is_gguf
 from trim.config.judge_names import AUTO, FITTED, completed_judge, judge_kind, judging_role
 from trim.config.model_names import IN_PROCESS, PRESETS, completed
 from trim.config.validation import broken_rule, fields, sentence, table_of
@@ -205,6 +206,20 @@ _TEMPLATE = Field(
     description="Chat template: a family, a folder with the tokenizer files, a `.jinja` or a `.gguf` file. Empty: the "
     "server's own where it tells (llama-server, vLLM), else the family that the model's name suggests.",
 )
+_OMIT = Field(
+    default=(),
+    description='Parameters that the model refuses, such as `["temperature"]`: they are left out. Those that a '
+    "server's refusal names are left out without being listed.",
+)
+_EXTRA_BODY = Field(
+    default="", description='What every request says besides, as a table: `{ provider = { order = ["x"] } }`.'
+)
+_HEADERS = Field(
+    default="",
+    repr=False,
+    description='Headers of every request, as a table: `{ X-Team = "maths", X-Token = "${TEAM_TOKEN}" }`. '
+    "`${NAME}` is an environment variable; the values stand in no log and no result.",
+)
 _TIMEOUT = Field(
     default=60.0,
     gt=0,
@@ -247,20 +262,9 @@ class ModelSettings(metaclass=_Table):
         default="", description="Folder with a `tokenizer.json`, for servers that do not count tokens."
     )
     system: Text = Field(default="", description="System prompt. Empty: what the task suggests, if it does.")
-    omit: tuple[Text, ...] = Field(
-        default=(),
-        description='Parameters that the model refuses, such as `["temperature"]`: they are left out. Those that a '
-        "server's refusal names are left out without being listed.",
-    )
-    extra_body: Body = Field(
-        default="", description='What every request says besides, as a table: `{ provider = { order = ["x"] } }`.'
-    )
-    headers: Headers = Field(
-        default="",
-        repr=False,
-        description='Headers of every request, as a table: `{ X-Team = "maths", X-Token = "${TEAM_TOKEN}" }`. '
-        "`${NAME}` is an environment variable; the values stand in no log and no result.",
-    )
+    omit: tuple[Text, ...] = _OMIT
+    extra_body: Body = _EXTRA_BODY
+    headers: Headers = _HEADERS
     timeout: Number = _TIMEOUT
     first_timeout: Number | None = Field(
         default=None, gt=0, description="The same until an answer begins. Without it: `timeout`."
@@ -328,6 +332,9 @@ class PrmSettings(metaclass=_Table):
         description="Tokens that the model can read: longer text is refused before it is sent. Needs `tokenizer`.",
     )
     system: Text = Field(default="", description="System prompt of the judge.")
+    omit: tuple[Text, ...] = _OMIT
+    extra_body: Body = _EXTRA_BODY
+    headers: Headers = _HEADERS
     step_mark: Text = Field(
         default="<extra_0>", description="Text after each step, at which the PRM's scores are read."
     )
@@ -581,7 +588,7 @@ class Config(metaclass=_Table):
         if isinstance(settings, ModelSettings):
             return settings.backend in PRESETS.keys() - IN_PROCESS
         family = JUDGES.get(settings.backend)
-        if family is None or not family.keys:
+        if family is None or not family.keys or is_gguf(settings.model):
             return False
         return bool(settings.base_url or not (family.local or self.judging_role()))
 
@@ -642,6 +649,7 @@ class Config(metaclass=_Table):
         """Whether every key of `[prm]` that is set has an effect; a class of the user's own is given all of them."""
         prm, role = self.prm, self.judging_role()
         served = bool(prm.base_url) or (role is not None and self.roles()[role].backend != "embedded")
+        served = served or is_gguf(prm.model)
         family = JUDGES.get(self.judge_kind())
         for path, field in fields(PrmSettings).items():
             value: object = prm

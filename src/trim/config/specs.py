@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from trim.backends.gguf_hub import is_hub_name
+from trim.backends.gguf_hub import is_gguf, is_hub_name
 from trim.backends.token_counts import size
 from trim.config.judge_names import ASKING
 from trim.config.judges import judge_for
@@ -40,6 +40,9 @@ class BackendSpec:
         timeout: seconds of silence after which a request is given up, at most.
         retries: of a failed request.
         api_key: of a server that this process has started.
+        omit: parameters that requests leave out.
+        extra_body: what requests say besides, as a JSON object; empty: nothing.
+        headers: what requests carry besides, as a JSON object; `${NAME}` stands for an environment variable.
     """
 
     backend: str
@@ -52,6 +55,9 @@ class BackendSpec:
     timeout: float
     retries: int
     api_key: str = field(default="", repr=False, kw_only=True)
+    omit: tuple[str, ...] = field(default=(), kw_only=True)
+    extra_body: str = field(default="", kw_only=True)
+    headers: str = field(default="", repr=False, kw_only=True)
 
     @property
     def is_own(self) -> bool:
@@ -83,9 +89,6 @@ class GeneratorSpec(BackendSpec):
         template_options: variables of the chat template, as a JSON object; empty: none.
         context: tokens of a prompt and its answer; None: as the server says.
         slots, threads: of a GGUF file; None: as fits the machine.
-        omit: parameters that requests leave out.
-        extra_body: what requests say besides, as a JSON object; empty: nothing.
-        headers: what requests carry besides, as a JSON object; `${NAME}` stands for an environment variable.
         first_timeout: seconds until an answer begins; None: `timeout`.
     """
 
@@ -95,9 +98,6 @@ class GeneratorSpec(BackendSpec):
     context: int | None
     slots: int | None
     threads: int | None
-    omit: tuple[str, ...] = ()
-    extra_body: str = ""
-    headers: str = ""
     first_timeout: float | None = None
 
 
@@ -146,7 +146,9 @@ class RunSpec:
     @property
     def judges_shipped_texts(self) -> bool:
         """Whether a judge on a server has nothing to judge but what the shipped models write."""
-        return bool(self.judge.base_url) and {self.weak.backend, self.strong.backend} == {"embedded"}
+        return bool(self.judge.base_url or is_gguf(self.judge.model)) and {self.weak.backend, self.strong.backend} == {
+            "embedded"
+        }
 
     def system_tokens(self) -> dict[Role, int]:
         """Tokens at most of what stands before a question besides its template, by role."""
@@ -174,9 +176,6 @@ def generator_spec(settings: ModelSettings, role: Role) -> GeneratorSpec:
         context=settings.context,
         slots=settings.slots,
         threads=settings.threads,
-        omit=settings.omit,
-        extra_body=settings.extra_body,
-        headers=settings.headers,
         first_timeout=settings.first_timeout,
     )
 
@@ -205,6 +204,9 @@ def _shared(settings: ModelSettings | PrmSettings, shipped: str) -> BackendSpec:
         system=settings.system or None,
         timeout=settings.timeout,
         retries=settings.retries,
+        omit=settings.omit,
+        extra_body=settings.extra_body,
+        headers=settings.headers,
     )
 
 

@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from trim import __version__
+from trim.backends.told_template import told_template
+from trim.config.factory import Backends
 from trim.config.judge_notes import judge_note
 from trim.config.resolution import resolve
 from trim.config.settings import Config
@@ -24,6 +26,7 @@ _HARMLESS = (
 )
 """Of a model's settings: what its identity says already, and what changes no result."""
 
+_TOLD = "server_template"
 _TABLE = "conditions."
 _VERSION, _POLICIES = f"{_TABLE}trim", f"{_TABLE}policies."
 
@@ -66,13 +69,34 @@ def of_record(config: Config, task: str) -> Conditions:
     return asked_for(config, task) | {"sampling": asdict(spec.sampling) | separator}
 
 
+async def with_templates(conditions: Conditions, backends: Backends) -> Conditions:
+    """The same with the chat templates that servers have told, as `weak.server_template` and so on."""
+    told = {"weak": await told_template(backends.weak), "strong": await told_template(backends.strong)}
+    found = dict(conditions)
+    for role, template in told.items():
+        if template is not None and isinstance(table := found.get(role), dict):
+            found[role] = table | {_TOLD: template}
+    return found
+
+
+def with_earlier_templates(now: Conditions, earlier: Mapping[str, object]) -> Conditions:
+    """The same with templates of an earlier part of the run, where the server has told none: it may not be there."""
+    found = dict(now)
+    for role in ("weak", "strong"):
+        mine, theirs = found.get(role), earlier.get(role)
+        if isinstance(mine, dict) and isinstance(theirs, dict) and _TOLD in theirs and _TOLD not in mine:
+            found[role] = mine | {_TOLD: theirs[_TOLD]}
+    return found
+
+
 def differences(earlier: Mapping[str, object], now: Mapping[str, object]) -> dict[str, str]:
     """What is not the same, as `20.0 -> 15.0`, by key, such as `prices.strong.completion`.
 
     Args:
         earlier: what the `run.json` of a folder says. Where an earlier version of TRIM wrote it, its conditions are not
             known and not compared, but that version is.
-        now: the same of now, as JSON values. Policies that only one of them has are no difference.
+        now: the same of now, as JSON values. Policies and templates of servers that only one of them has are no
+            difference.
     """
     old, new = _flat(earlier), _flat(now)
     known = _VERSION in old and _VERSION in new
@@ -80,7 +104,7 @@ def differences(earlier: Mapping[str, object], now: Mapping[str, object]) -> dic
     for key in {**new, **old}:
         if key.startswith(_TABLE) and not known and key != _VERSION:
             continue
-        if key.startswith(_POLICIES) and not (key in old and key in new):
+        if (key.startswith(_POLICIES) or f".{_TOLD}." in key) and not (key in old and key in new):
             continue
         if old.get(key) != new.get(key) and (key != _VERSION or _VERSION in new):
             found[key.removeprefix(_TABLE)] = f"{_shown(old.get(key))} -> {_shown(new.get(key))}"

@@ -14,7 +14,7 @@ from trim.config.resolution import resolve
 from trim.config.settings import Config
 from trim.config.specs import identities
 from trim.errors import ConfigError
-from trim.experiments.conditions import conditions
+from trim.experiments.conditions import conditions, with_templates
 from trim.experiments.folder_owner import owned
 from trim.experiments.preview import Preview, by_what_is_there, has_run
 from trim.experiments.ray_cluster import Cluster
@@ -74,7 +74,8 @@ async def evaluate(
         config, recorded = plan.config.instructed(task.instruction), folder / "traces.jsonl"
         plan = replace(plan, config=config, recorded=recorded if resume else None)
         limit = stack.enter_context(limited(resolve(config).prices, max_cost, folder))
-        points = await stack.enter_async_context(open_points(plan, task, limit))
+        backends = await stack.enter_async_context(plan.open_models(limit))
+        points = await stack.enter_async_context(open_points(plan, task, backends, limit))
         generation = generation_settings(plan.config) | ({"scored": True} if plan.score else {})
         settings = Settings(
             located(plan.task),
@@ -83,7 +84,7 @@ async def evaluate(
             identities(plan.config),
             generation,
             plan.samples,
-            conditions(plan.config, plan.task, plan.policies),
+            await with_templates(conditions(plan.config, plan.task, plan.policies), backends),
         )
         run = Run(folder, settings, resume=resume, accept=plan.accept)
         keep_policies(plan.policies, folder)

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from functools import partial
 from importlib.util import find_spec
@@ -20,7 +20,15 @@ from trim.config.resolution import resolve
 from trim.config.settings import Config
 from trim.config.specs import identities
 from trim.errors import ConfigError, MissingExtra, TaskError
-from trim.experiments.conditions import check_same, conditions, differences, of_record
+from trim.experiments.conditions import (
+    Conditions,
+    check_same,
+    conditions,
+    differences,
+    of_record,
+    with_earlier_templates,
+    with_templates,
+)
 from trim.experiments.folder_owner import owned
 from trim.experiments.metered_models import metered
 from trim.experiments.preview import Preview
@@ -162,11 +170,12 @@ class StrongAlone:
 
 @dataclass(frozen=True)
 class _Opened:
-    """A source, whose models they are, and the name of its task."""
+    """A source, whose models they are, the name of its task, and what else decides what they answer."""
 
     source: Source
     models: Models
     task: str
+    conditions: Conditions = field(default_factory=dict)
 
 
 async def train_policy(
@@ -251,7 +260,8 @@ async def _open(plan: TrainingPlan, folder: Path) -> AsyncIterator[_Opened]:
             training, held_out = drawn[sizes.validation :], drawn[: sizes.validation]
             router = partial(backends.router, answer=task.form.answer)
             source = Source(task, training, held_out, router, plan.concurrency)
-            yield _Opened(source, Models(**identities(config)), plan.task)
+            told = await with_templates(conditions(config, plan.task), backends)
+            yield _Opened(source, Models(**identities(config)), plan.task, told)
 
 
 def training_preview(plan: TrainingPlan, folder: Path) -> Preview:
@@ -304,7 +314,7 @@ def _check_folder(folder: Path, plan: TrainingPlan, settings: PpoSettings, opene
         "validation": plan.sizes.validation,
         "start": str(plan.start) if plan.start else None,
     }
-    of_models = {} if plan.source == "simulate" else conditions(plan.config or load_config(None), plan.task)
+    of_models = opened.conditions
     mine |= {"conditions": of_models} if of_models else {}
     mine = json.loads(json.dumps(mine))
     try:
@@ -319,6 +329,8 @@ def _check_folder(folder: Path, plan: TrainingPlan, settings: PpoSettings, opene
     if theirs is not None:
         if isinstance(named := theirs.get("settings"), dict):
             theirs["settings"] = {_EARLIER_SETTINGS.get(name, name): value for name, value in named.items()}
+        if of_models and isinstance(known := theirs.get("conditions"), dict):
+            mine["conditions"] = with_earlier_templates(mine["conditions"], known)
         different = differences(theirs, mine)
         if fixed := [key for key in different if key.partition(".")[0] not in ("models", *of_models)]:
             words = "; ".join(f"{key} {different[key]}" for key in fixed)

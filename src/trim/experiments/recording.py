@@ -23,7 +23,7 @@ from trim.config.resolution import resolve
 from trim.config.settings import Config
 from trim.config.specs import identities
 from trim.errors import ConfigError
-from trim.experiments.conditions import check_same, differences, of_record
+from trim.experiments.conditions import check_same, differences, of_record, with_earlier_templates, with_templates
 from trim.experiments.folder_owner import owned
 from trim.experiments.metered_models import metered
 from trim.experiments.preview import Preview
@@ -71,7 +71,9 @@ class RecordSettings:
         except OSError as error:
             raise ConfigError(f"{folder} cannot hold a record: {error.strerror}") from None
         earlier, now = asdict(RecordSettings.read(folder)), json.loads(json.dumps(asdict(self)))
-        if check_same(folder, differences(earlier, now), accept, "is a record of something else"):
+        now["conditions"] = with_earlier_templates(now["conditions"], earlier["conditions"])
+        check_same(folder, differences(earlier, now), accept, "is a record of something else")
+        if now != earlier:
             write_json(path, now)
 
     @classmethod
@@ -130,9 +132,11 @@ async def open_recording(
         ConfigError: the folder holds something else, or another process works in it.
     """
     with owned(folder, "cannot hold a record"):
-        about.open(folder, accept)
+        about.open(folder, accept)  # what can be wrong is said before a model is opened
         with Record(folder) as record:
             async with open_backends(without_lookahead(config)) as backends:
+                told = await with_templates(about.conditions, backends)
+                replace(about, conditions=told).open(folder, accept)
                 yield recording(metered(backends, limit), record)
 
 

@@ -19,7 +19,7 @@ from typing import IO, Any
 from trim import plugins
 from trim.atomic import write_json
 from trim.errors import ConfigError, TaskError, TraceError
-from trim.experiments.conditions import check_same, differences
+from trim.experiments.conditions import check_same, differences, with_earlier_templates
 from trim.experiments.spend_limit import SpendLimit, real_cost
 from trim.json_files import read_as
 from trim.metrics.curve_summary import Summary, summarise
@@ -185,6 +185,9 @@ class Run:
         if not started:  # nothing was done under those settings
             write_json(path, asdict(self.settings))
             return
+        if self.settings.conditions:
+            told = with_earlier_templates(self.settings.conditions, earlier.conditions)
+            self.settings = replace(self.settings, conditions=told)
         mine = {key: value for key, value in asdict(self.settings).items() if key != "accepted"}
         theirs = {key: value for key, value in asdict(earlier).items() if key != "accepted"}
         different = differences(theirs, json.loads(json.dumps(mine)))

@@ -79,20 +79,25 @@ def names(policies: str) -> tuple[str, ...]:
 
 @asynccontextmanager
 async def open_points(
-    plan: EvaluationPlan, task: Task | None = None, limit: SpendLimit | None = None
+    plan: EvaluationPlan,
+    task: Task | None = None,
+    backends: Backends | None = None,
+    limit: SpendLimit | None = None,
 ) -> AsyncIterator[list[Point]]:
     """The operating points, weak and strong first, over models that are closed at the end.
 
     Args:
         plan: what was asked for.
         task: the plan's, where it is open already.
-        limit: on what the models' calls cost.
+        backends: the plan's models, where they are open already.
+        limit: on what calls of judges cost that are opened here.
     """
     async with AsyncExitStack() as stack:
         if task is None:
             task = load_task(plan.task)
             stack.callback(task.close)
-        backends = await stack.enter_async_context(plan.open_models(limit))
+        if backends is None:
+            backends = await stack.enter_async_context(plan.open_models(limit))
         questions = partial(task.stream, plan.questions, plan.seed)
         makes = PolicyPoints(backends, task, questions, plan.policies, stack, limit)
         points = _points(plan, makes)

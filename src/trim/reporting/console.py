@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.control import strip_control_codes
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from trim.types import Decision, Role, Trace, Usage
+from trim.reporting.money import dollars
+from trim.types import Decision, Role, Step, Trace, Usage
 
 _AT_ONCE, _FIRST_LINE, _LINES = 0.2, 5.0, 30.0  # seconds
 COLOURS = {Role.WEAK: "yellow", Role.STRONG: "cyan"}
@@ -84,16 +86,18 @@ async def live(screen: Console, items: AsyncIterator[Decision | Trace]) -> Trace
 
 
 def lines(decision: Decision) -> Table:
-    """Rejected drafts, then the step that was kept; long steps are wrapped under themselves."""
+    """Rejected drafts, then the step that was kept, with the models' own line breaks; long lines are wrapped under
+    themselves.
+    """
     grid = Table.grid(padding=(0, 1))
     for width in (6, 4, 1):
         grid.add_column(width=width, no_wrap=True)
     grid.add_column()
     for draft in decision.rejected:
         text = Text()  # the style on the words alone, else padding is struck through too
-        text.append(draft.step.content.replace("\n", " "), "dim strike")
+        text.append(_shown(draft.step), "dim strike")
         grid.add_row(*_model(draft.step.role, draft.score), Text("✗", "red"), text)
-    text = Text(decision.step.content.replace("\n", " "), COLOURS[decision.step.role])
+    text = Text(_shown(decision.step), COLOURS[decision.step.role])
     if decision.step.field != "content":
         text.append("  (reasoning)", "dim")
     if decision.forced:
@@ -102,22 +106,36 @@ def lines(decision: Decision) -> Table:
     return grid
 
 
+def _shown(step: Step) -> str:
+    """Its text without what stands around it, and without the control characters that terminals obey."""
+    return strip_control_codes(step.content.strip("\r\n").expandtabs(4))
+
+
 def _model(role: Role, score: float | None) -> tuple[Text, Text]:
     return Text(role.value, f"bold {COLOURS[role]}"), Text("" if score is None else f"{score:.2f}", "dim")
 
 
-def summary(trace: Trace) -> Text:
-    """One line of figures below a solution."""
+def summary(trace: Trace, unpriced: str = "") -> Text:
+    """The figures below a solution, each line short enough for a narrow terminal.
+
+    Args:
+        trace: of the solution.
+        unpriced: the key of a price that is missing.
+    """
     strong, weak = trace.usage[Role.STRONG], trace.usage[Role.WEAK]
     steps = sum(step.role is Role.STRONG for step in trace.steps)
     line = Text()
     line.append(f"answer {trace.answer if trace.answer is not None else 'none'}", "bold")
     if trace.correct is not None:
         line.append(" ✓ right" if trace.correct else " ✗ wrong", "bold green" if trace.correct else "bold red")
+    cost = "" if trace.cost is None else f"cost {dollars(trace.cost)}, "
+    discarded = f"({weak.discarded_tokens} discarded)"
     line.append(
-        f"   {steps} of {len(trace.steps)} steps by the strong model: {_tokens(strong)} strong and "
-        f"{_tokens(weak)} weak tokens ({weak.discarded_tokens} discarded), {trace.seconds:.2f} s"
+        f"   {steps} of {len(trace.steps)} steps by the strong model\n"
+        f"{_tokens(strong)} strong and {_tokens(weak)} weak tokens {discarded}, {cost}{trace.seconds:.2f} s"
     )
+    if trace.cost is None:
+        line.append(f"\ncost unknown: {unpriced or 'a price'} is not set", "dim")
     if trace.estimated:
         line.append("\n~ some token counts are estimates", "dim")
     for fallback in trace.fallbacks:

@@ -27,10 +27,11 @@ from typing import Any
 
 from trim.backends.answer_counts import AnswerTotals, whole_answer
 from trim.backends.client import ServerBackend
+from trim.backends.request_extras import RequestExtras
 from trim.backends.token_counts import TextCounter
 from trim.errors import BackendError, BackendRefused, BadResponse
 from trim.protocols import Probe
-from trim.scoring.registry import JudgeSettings
+from trim.scoring.registry import JudgeSettings, extras_of
 from trim.steps import StepFormat
 from trim.types import Question, Scores
 
@@ -137,7 +138,7 @@ class LlmJudge(ServerBackend):
     """A `Judge` from a chat model's answers; one request for each new step, in their order.
 
     Args:
-        base_url, model, api_key, timeout, retries: see `trim.backends.client.Server`.
+        base_url, model, api_key, timeout, retries, extras: see `trim.backends.client.Server`.
         form: what is asked: `YES_NO`, `GRADE` or `TYPED`.
         steps: how steps are joined.
         system: a system prompt, if any.
@@ -154,8 +155,20 @@ class LlmJudge(ServerBackend):
         api_key: str | None = None,
         timeout: float = 60.0,
         retries: int = 3,
+        extras: RequestExtras = RequestExtras(),
     ) -> None:
-        super().__init__(form.name, "judge", base_url, model, api_key=api_key, timeout=timeout, retries=retries)
+        super().__init__(
+            form.name,
+            "judge",
+            base_url,
+            model,
+            api_key=api_key,
+            timeout=timeout,
+            retries=retries,
+            omit=extras.omit,
+            extra_body=extras.extra_body,
+            headers=extras.headers,
+        )
         self.form = form
         self.steps = steps or StepFormat()
         self.system = system
@@ -306,4 +319,5 @@ def open_judge(settings: JudgeSettings, api_key: str | None, step_format: StepFo
         api_key=api_key,
         timeout=settings.timeout,
         retries=settings.retries,
+        extras=extras_of(settings),
     )

@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 from trim.backends.answer_counts import AnswerTotals
 from trim.backends.base import WrappedBackend
 from trim.backends.client import ServerBackend
+from trim.backends.request_extras import RequestExtras
 from trim.backends.token_counter import TokenCounter
 from trim.backends.token_counts import log_wrong, read_counts
 from trim.errors import BackendError, BackendRefused, BackendUnavailable, BadResponse, InputTooLong
@@ -19,7 +20,7 @@ from trim.off_loop import off_loop
 from trim.prompts import ChatTemplate, load_template
 from trim.protocols import Backend, Probe
 from trim.scoring.logprob_reply import ReplyToken, read_tokens
-from trim.scoring.registry import JudgeSettings
+from trim.scoring.registry import JudgeSettings, extras_of
 from trim.scoring.token_alignment import Owners, Places, StepText, align
 from trim.steps import StepFormat
 from trim.types import Question, Scores
@@ -97,7 +98,7 @@ class OpenAILogprobs(ServerBackend):
     """Log-probabilities of given text from a server's `/completions` (`echo` and `logprobs`: vLLM, SGLang, ...).
 
     Args:
-        base_url, model, api_key, timeout, retries: see `trim.backends.client.Server`.
+        base_url, model, api_key, timeout, retries, extras: see `trim.backends.client.Server`.
         template: chat template of the model.
         form: how steps are joined.
         tokenizer: the model's own. The text is then sent as its tokens, so that it is known which token belongs to
@@ -121,9 +122,21 @@ class OpenAILogprobs(ServerBackend):
         api_key: str | None = None,
         timeout: float = 60.0,
         retries: int = 3,
+        extras: RequestExtras = RequestExtras(),
     ) -> None:
         name = "likelihood model"
-        super().__init__("logprobs", name, base_url, model, api_key=api_key, timeout=timeout, retries=retries)
+        super().__init__(
+            "logprobs",
+            name,
+            base_url,
+            model,
+            api_key=api_key,
+            timeout=timeout,
+            retries=retries,
+            omit=extras.omit,
+            extra_body=extras.extra_body,
+            headers=extras.headers,
+        )
         self.template = template
         self.form = form or StepFormat()
         self.counter = tokenizer
@@ -265,4 +278,5 @@ def open_server(settings: JudgeSettings, api_key: str | None, step_format: StepF
         api_key=api_key,
         timeout=settings.timeout,
         retries=settings.retries,
+        extras=extras_of(settings),
     )

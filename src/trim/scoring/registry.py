@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 from trim import plugins
+from trim.backends.request_extras import RequestExtras
 from trim.protocols import Judge
 from trim.steps import StepFormat
 
@@ -40,12 +41,18 @@ class JudgeSettings(Protocol):
     def timeout(self) -> float: ...
     @property
     def retries(self) -> int: ...
+    @property
+    def omit(self) -> tuple[str, ...]: ...
+    @property
+    def extra_body(self) -> str: ...
+    @property
+    def headers(self) -> str: ...
 
 
 EVERY = frozenset({"backend", "model", "recalibration", "on_error", "prices.prompt"})
 """Keys of `[prm]` that every judge takes; a class of the user's own is given all others too."""
 
-_SERVER = frozenset({"base_url", "api_key_env", "timeout", "retries"})
+_SERVER = frozenset({"base_url", "api_key_env", "timeout", "retries", "omit", "extra_body", "headers"})
 _TEXT = _SERVER | {"template", "system", "tokenizer", "context", "prices.cached"}
 _ASKED = _SERVER | {"system", "prices.cached", "prices.completion"}
 
@@ -82,6 +89,11 @@ class JudgeFamily:
         return key in EVERY or (served and key in self.keys)
 
 
+def extras_of(settings: JudgeSettings) -> RequestExtras:
+    """What a judge's requests say and carry besides."""
+    return RequestExtras.read(settings.omit, settings.extra_body, settings.headers)
+
+
 _HERE = "trim.scoring"
 
 JUDGES: Mapping[str, JudgeFamily] = {
@@ -102,7 +114,7 @@ JUDGES: Mapping[str, JudgeFamily] = {
             "vllm",
             "a PRM on a vLLM server",
             f"{_HERE}.vllm_prm:open_judge",
-            keys=_TEXT | {"step_mark", "raw_logits"},
+            keys=_TEXT - {"omit", "extra_body"} | {"step_mark", "raw_logits"},
         ),
         *(
             JudgeFamily(name, summary, f"{_HERE}.llm_judge:open_judge", keys=_ASKED, known=known, per_step=_ANSWERS)

@@ -14,13 +14,14 @@ from math import inf
 
 from trim.backends.answer_counts import share_out, whole_answer
 from trim.backends.client import ServerBackend
+from trim.backends.request_extras import RequestExtras
 from trim.backends.token_counter import TokenCounter
 from trim.backends.token_counts import TextCounter
 from trim.errors import BackendError, BackendRefused, BadResponse, InputTooLong
 from trim.off_loop import off_loop
 from trim.prompts import STEP_MARK, ChatTemplate, load_template
 from trim.protocols import Probe
-from trim.scoring.registry import JudgeSettings
+from trim.scoring.registry import JudgeSettings, extras_of
 from trim.stats import sigmoid
 from trim.steps import StepFormat
 from trim.types import Question, Scores
@@ -52,7 +53,7 @@ class VllmPrm(ServerBackend):
         raw_logits: the server sends logits, not probabilities.
         tokenizer: counts the tokens of a text, to refuse what does not fit before sending it.
         context: tokens that the model can read; only used with a tokenizer.
-        api_key, timeout, retries: see `trim.backends.client.Server`.
+        api_key, timeout, retries, extras: see `trim.backends.client.Server`.
 
     Calls of concurrent questions share requests. A text that does not fit is an `InputTooLong`, never cut.
     """
@@ -71,9 +72,21 @@ class VllmPrm(ServerBackend):
         api_key: str | None = None,
         timeout: float = 60.0,
         retries: int = 3,
+        extras: RequestExtras = RequestExtras(),
     ) -> None:
         name = "process reward model"
-        super().__init__("vllm", name, base_url, model, api_key=api_key, timeout=timeout, retries=retries)
+        super().__init__(
+            "vllm",
+            name,
+            base_url,
+            model,
+            api_key=api_key,
+            timeout=timeout,
+            retries=retries,
+            omit=extras.omit,
+            extra_body=extras.extra_body,
+            headers=extras.headers,
+        )
         self.template = replace(template, specials=(*template.specials, step_mark))
         self.step_mark = step_mark
         self.between = between
@@ -257,4 +270,5 @@ def open_judge(settings: JudgeSettings, api_key: str | None, step_format: StepFo
         api_key=api_key,
         timeout=settings.timeout,
         retries=settings.retries,
+        extras=extras_of(settings),
     )
