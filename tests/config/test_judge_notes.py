@@ -13,8 +13,8 @@ from trim.config.settings import Config, ModelSettings, PrmSettings
 from trim.errors import ConfigError
 from trim.scoring.fitted import FittedModel, file_of
 
-TELLS, SILENT = ModelSettings("vllm", "w", "http://w/v1"), ModelSettings("deepseek", "s", "http://s/v1")
-SILENT = ModelSettings("deepseek", "s", "http://s/v1", continuation="chat")
+TELLS = ModelSettings("vllm", "w", "http://w/v1")
+SILENT = ModelSettings("mistral", "s", "http://s/v1", continuation="chat")
 
 
 def test_the_shipped_models_have_the_shipped_prm() -> None:
