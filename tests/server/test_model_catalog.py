@@ -107,6 +107,8 @@ def test_thresholds_follow_from_a_judge_that_says_where_its_scores_lie() -> None
         assert {f"trim-rsd-{judge.score_at(0.2):g}", f"trim-take-over-{judge.score_at(0.05):g}"} <= listed
         assert served.post(ask(model="trim-rsd")).json()["trim"]["parameter"] == judge.score_at(0.2)
         assert served.post(ask(model="trim-rsd-0.7")).json()["trim"]["parameter"] == 0.7
+        told = served.get("/v1/trim/recent").json()["judge"]
+        assert told.startswith("generic, a regression on the log-probabilities of drafts; step AUROC 0.")
 
 
 def test_every_family_that_routes_steps_has_names() -> None:

@@ -12,6 +12,7 @@ from trim.policies.registry import FLAGGED
 from trim.scoring.fitted import fitted_model
 from trim.scoring.fitted_model import FittedModel
 from trim.scoring.registry import JUDGES
+from trim.types import Role
 
 _UNKNOWN = "not known: measure it with trim eval-prm"
 
@@ -40,6 +41,11 @@ class JudgeNote:
         lines = [f"judge: {self.judge} ({self.why})", f"  quality: {self.known}", f"  per step: {self.per_step}"]
         lines += [f"  threshold: {self.threshold}"] if self.threshold else []
         return "\n".join(textwrap.fill(line, 79, subsequent_indent="    ") for line in lines)
+
+    @property
+    def short(self) -> str:
+        """Which judge and how good it is known to be, in a line."""
+        return f"{self.judge}; {self.known}"
 
     def conditions(self) -> dict[str, object]:
         """As it stands beside results."""
@@ -77,10 +83,11 @@ def judge_note(config: Config) -> JudgeNote:
 def _fitted_note(config: Config, judge: FittedModel, why: str) -> JudgeNote:
     """What is said of a fitted judge."""
     family, warning = JUDGES[FITTED], ""
-    if not judge.for_model(config.weak.model or config.weak.backend) and "*" not in judge.models:
+    weak = config.weak.model or Role.WEAK.value
+    if not judge.for_model(weak) and "*" not in judge.models:
         warning = (
             f"judge {judge.name} was fitted on drafts of {' and '.join(judge.models)}, not of "
-            f"{config.weak.model or config.weak.backend}: its scores may mean nothing; trim fit judge fits one"
+            f"{weak}: its scores may mean nothing; trim fit judge fits one"
         )
     threshold = score_at(config, FLAGGED)
     words = f"{threshold:.2f} unless one is set: {FLAGGED:.0%} of the labelled steps score lower"
