@@ -118,8 +118,8 @@ def _examples(recorded: Recorded, args: argparse.Namespace, task: str) -> Exampl
 async def _read(path: Path, config: Config) -> tuple[Examples, str, str]:
     """Labelled steps of solutions in a file, read by the weak model; that model's name, and the file's."""
     from trim.config.specs import identities
-    from trim.experiments.judge_reading import read_logprobs
     from trim.experiments.judge_examples import from_texts
+    from trim.experiments.judge_reading import read_logprobs
     from trim.experiments.labelled_solutions import read_processbench
 
     solutions = read_processbench(path)
