@@ -21,21 +21,29 @@ from pathlib import Path
 import numpy as np
 
 from recipes.real.step_features import Row, load
-from trim.atomic import write_text
+from trim.backends.token_logprobs import TOP
 from trim.metrics.judge_quality import Judged, Quality, quality
-from trim.scoring.fitted import GENERIC, SHIPPED, Coefficient, FittedModel, Measured
+from trim.scoring.fitted import GENERIC, SHIPPED
+from trim.scoring.fitted_model import Coefficient, FittedModel, Measured, Regression, quantiles_of
 from trim.scoring.logistic_fit import fit_regression
 from trim.scoring.step_features import FEATURES
-from trim.stats import FloatArray, sigmoids
-from trim.types import Role, Step
+from trim.stats import FloatArray
+from trim.types import Finish, Role, Step
 
-CHOSEN = ("logprob", "least_logprob", "log_tokens", "log_position")
+PLAIN = ("logprob", "least_logprob", "log_tokens", "log_position")
+CHOSEN = (*PLAIN, "mean_entropy", "most_entropy")
 COMPARED = {
     "mean log-probability": ("logprob",),
     "least log-probability": ("least_logprob",),
     "both": ("logprob", "least_logprob"),
     "length and position": ("log_tokens", "log_position"),
-    "all": CHOSEN,
+    "these": PLAIN,
+    "mean entropy": ("mean_entropy",),
+    "most entropy": ("most_entropy",),
+    "uncertain tokens": ("uncertain",),
+    "these, mean and most entropy": CHOSEN,
+    "and uncertain tokens": (*CHOSEN, "uncertain"),
+    "and last step": (*CHOSEN, "last"),
 }
 _FOLDS = 5
 _RIDGE = 0.02
@@ -48,30 +56,29 @@ def values(rows: Sequence[Row], features: Sequence[str]) -> FloatArray:
 
 
 def _step(row: Row) -> Step:
-    return Step("", Role.WEAK, row.tokens, logprob=row.mean, least_logprob=row.least)
+    return Step(
+        "",
+        Role.WEAK,
+        row.tokens,
+        Finish.EOS if row.last else Finish.SEPARATOR,
+        logprob=row.mean,
+        least_logprob=row.least,
+        mean_entropy=row.mean_top5,
+        most_entropy=row.most_top5,
+        uncertain=row.uncertain_top5,
+    )
 
 
-def fitted(rows: Sequence[Row], features: Sequence[str]) -> FittedModel:
+def fitted(rows: Sequence[Row], features: Sequence[str]) -> Regression:
     """Coefficients for these rows; the ranges leave out the outermost half percent of both ends."""
     x, labels = values(rows, features), [row.correct for row in rows]
     low, high = np.quantile(x, 0.005, axis=0), np.quantile(x, 0.995, axis=0)
     weights, intercept = fit_regression(np.clip(x, low, high), labels, ridge=_RIDGE)
-    scored = sigmoids(np.clip(x, low, high) @ weights + intercept)
     numbers = zip(features, *(np.round(each, 4).tolist() for each in (weights, low, high)), strict=True)
-    return FittedModel(
-        name=GENERIC,
-        models=("*",),
-        intercept=round(intercept, 4),
-        coefficients=tuple(Coefficient(*each) for each in numbers),
-        base=round(float(np.mean(labels)), 4),
-        usual=(round(float(np.quantile(scored, 0.1)), 3), round(float(np.quantile(scored, 0.9)), 3)),
-        measured=(),
-        date=_DATE.isoformat(),
-        command="python -m recipes.real.generic_judge",
-    )
+    return Regression(round(intercept, 4), tuple(Coefficient(*each) for each in numbers))
 
 
-def scores(model: FittedModel, rows: Sequence[Row]) -> list[float]:
+def scores(model: Regression, rows: Sequence[Row]) -> list[float]:
     """What the judge says of rows."""
     return [model.score(_step(row), row.index) or 0.0 for row in rows]
 
@@ -116,17 +123,26 @@ def generic(rows: Sequence[Row]) -> FittedModel:
     """The judge with its figures."""
     readers = sorted({row.model for row in rows})
     model = fitted(rows, CHOSEN)
+    data = f"ProcessBench by {' and '.join(readers)}, five-fold by solution"
     figures = [
-        _figures(
-            f"ProcessBench by {' and '.join(readers)}, five-fold by solution",
-            rows,
-            crossed(rows, CHOSEN),
-        )
+        _figures(data, rows, crossed(rows, CHOSEN)),
+        _figures(f"{data}, without entropy", rows, crossed(rows, PLAIN)),
     ]
-    for reader in readers:
+    for reader in readers if len(readers) > 1 else ():
         own, scored = transferred(rows, reader, CHOSEN)
         figures.append(_figures(f"ProcessBench by {reader}, fitted on the others", own, scored))
-    return FittedModel(**{**vars(model), "models": (*readers, "*"), "measured": tuple(figures)})
+    return FittedModel(
+        name=GENERIC,
+        models=(*readers, "*"),
+        regression=model,
+        base=round(float(np.mean([row.correct for row in rows])), 4),
+        quantiles=quantiles_of(scores(model, rows)),
+        measured=tuple(figures),
+        date=_DATE.isoformat(),
+        without_entropy=fitted(rows, PLAIN),
+        top_logprobs=TOP,
+        command="python -m recipes.real.generic_judge",
+    )
 
 
 def _figures(data: str, rows: Sequence[Row], scored: Sequence[float]) -> Measured:
@@ -142,17 +158,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=SHIPPED / f"{GENERIC}.json")
     args = parser.parse_args()
     rows = load()
-    for reader in sorted({row.model for row in rows}):
+    readers = sorted({row.model for row in rows})
+    for reader in readers:
         own = [row for row in rows if row.model == reader]
         print(f"{reader}: {len(own)} steps of {len({row.solution for row in own})} solutions")
         for words, features in COMPARED.items():
-            print(f"  {words:24} {_figures('', own, crossed(own, features))}")
-        print(f"  {'by the other models':24} {_figures('', *transferred(rows, reader, CHOSEN))}")
-        for name in ("mean_entropy", "most_entropy"):
+            print(f"  {words:28} {_figures('', own, crossed(own, features))}")
+        if len(readers) > 1:
+            print(f"  {'by the other models':28} {_figures('', *transferred(rows, reader, CHOSEN))}")
+        for name in ("mean_entropy", "mean_top20", "mean_top5", "most_entropy", "most_top20", "most_top5"):
             plain = [float(np.exp(-asdict(row)[name])) for row in own]
-            print(f"  {name:24} {measured(own, plain).auroc}")
+            print(f"  {name:28} {measured(own, plain).auroc}")
     judge = generic(rows)
-    write_text(args.out, json.dumps(asdict(judge), indent=2) + "\n")
+    judge.save(args.out)
     print(json.dumps(asdict(judge), indent=2))
 
 

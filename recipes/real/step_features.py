@@ -95,7 +95,8 @@ def read(model: GivenText, name: str, solution: dict[str, Any]) -> list[Row]:
     for index, (begin, end) in enumerate(zip([start, *ends], ends, strict=False)):
         own = tokens[begin - start : end - start]
         logprobs, entropies = [token.logprob for token in own], [token.entropy for token in own]
-        numbers = [_mean(logprobs), min(logprobs), _mean(entropies), max(entropies), entropies[0], _uncertain(entropies)]
+        numbers = [_mean(logprobs), min(logprobs), _mean(entropies), max(entropies)]
+        numbers += [entropies[0], _uncertain(entropies)]
         for k in TOP:
             known = [token.top_entropies[k] for token in own]
             numbers += [_mean(known), max(known), _uncertain(known)]

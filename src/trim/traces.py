@@ -204,6 +204,7 @@ def _sound(trace: Trace) -> Trace:
         for step, score in ((decision.step, None), *((draft.step, draft.score) for draft in decision.rejected)):
             counts += (step.tokens, step.prompt_tokens, step.cached_tokens)
             measures += (step.logprob, step.least_logprob, step.entropy, score)
+            measures += (step.mean_entropy, step.most_entropy, step.uncertain)
     for count in counts:
         if not 0 <= count <= _MOST:
             raise TraceError(f"not a trace: a count of {str(count)[:20]} is out of range")

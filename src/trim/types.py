@@ -98,7 +98,9 @@ class Step:
     included. `prompt_tokens` (of which `cached_tokens` came from a prefix cache) are those of the request that the
     step began; they stand on the first step of a stream and are 0 on the others. `logprob` is the mean and
     `least_logprob` the least log-probability of the step's tokens under the model's own distribution, without the end
-    token where it can be told, `entropy` the entropy (nats) of its first token's distribution; None: not known.
+    token where it can be told, `entropy` the entropy (nats) of its first token's distribution. `mean_entropy` and
+    `most_entropy` are of all its tokens, as far as the 5 likeliest tell, all others counted as one; `uncertain` is the
+    share of tokens where that is above 1 nat. None: not known.
     `estimated`: the server has not given some of these counts (yet). What it says after the step was handed over is in
     `Usage`.
 
@@ -120,6 +122,9 @@ class Step:
     reasoning: bool = False
     inserted: str = ""
     least_logprob: float | None = None
+    mean_entropy: float | None = None
+    most_entropy: float | None = None
+    uncertain: float | None = None
 
     @property
     def content(self) -> str:

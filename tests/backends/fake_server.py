@@ -50,6 +50,7 @@ class Habits:
     repeat: bool = False  # begin chat replies with the partial answer
     chunk: int = 1  # tokens in a chunk
     logprobs: bool = True  # honour a wish for them
+    tops: int = 20  # likeliest tokens that it tells at most
     delay: float = 0.0  # seconds before each chunk
     context: int = 10_000
     statuses: list[int] = field(default_factory=list)  # answers to the next requests; 200 goes through
@@ -67,6 +68,17 @@ class Habits:
     headers: list[dict[str, str]] = field(default_factory=list)
     cancelled: int = 0
     url: str = ""
+
+
+def _logprobs(said: list[str], body: dict[str, Any], most: int) -> dict[str, Any]:
+    """What a chunk says of its tokens, each with probability exp(-0.5), in the fields of a chat or of a completion."""
+    count = min(most, int(body["logprobs"]) if "prompt" in body else body.get("top_logprobs", 0))
+    tops = [("it", -0.5), *((f"other {n}", -3.0 - n) for n in range(count - 1))][:count]
+    if "messages" in body:
+        top = [{"token": token, "logprob": value, "bytes": None} for token, value in tops]
+        return {"content": [{"token": token, "logprob": -0.5, "top_logprobs": top} for token in said]}
+    told = [dict(tops)] * len(said) if tops else None
+    return {"token_logprobs": [-0.5] * len(said), "tokens": said, "text_offset": [], "top_logprobs": told}
 
 
 class _App:
@@ -159,7 +171,7 @@ class _App:
             choice: dict[str, Any] = {"index": 0, "delta": {"content": text}} if chat else {"index": 0, "text": text}
             choice |= self.why if last else {"finish_reason": None}
             if body.get("logprobs") and self.habits.logprobs:
-                choice["logprobs"] = {"token_logprobs": [-0.5] * len(chunk), "tokens": chunk, "text_offset": []}
+                choice["logprobs"] = _logprobs(chunk, body, habits.tops)
             usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
             running = habits.usage == "running" and options.get("continuous_usage_stats")
             zeros = {"usage": dict.fromkeys(usage, 0)} if habits.usage == "zeros" else {}

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from tests.backends.fake_server import SOLUTION, STEPS, Habits, serving, tokens
-from trim.backends.capabilities import BACKENDS, Capabilities
+from trim.backends.capabilities import BACKENDS, Capabilities, Continuation
 from trim.backends.openai import OpenAIGenerator
 from trim.backends.token_counter import TokenCounter
+from trim.backends.token_logprobs import known_entropy
 from trim.errors import (
     BackendRefused,
     BackendTimeout,
@@ -159,6 +160,36 @@ def test_log_probabilities_count_too() -> None:
         assert tuple(step.text for step in steps) == STEPS
         assert [step.tokens for step in steps] == [EXACT[0], EXACT[1], EXACT[2] - 1]
         assert steps[0].logprob == steps[0].least_logprob == pytest.approx(-0.5)
+        assert steps[0].mean_entropy is None  # the likeliest tokens were not asked for
+
+
+@pytest.mark.parametrize(
+    ("backend", "continuation", "asked"),
+    [
+        ("vllm", "completions", {"logprobs": 5}),
+        ("sglang", "chat", {"logprobs": True, "top_logprobs": 5}),
+        ("llama-server", "completions", {"logprobs": 5}),
+        ("ollama", "chat", {"logprobs": True, "top_logprobs": 5}),
+        ("openai", "instruct", {"logprobs": True, "top_logprobs": 5}),
+        ("azure", "instruct", {"logprobs": True, "top_logprobs": 5}),
+        ("deepseek", "chat", {"logprobs": True, "top_logprobs": 5}),
+    ],
+)
+def test_the_entropy_of_steps_comes_from_the_likeliest_tokens(
+    backend: str, continuation: Continuation, asked: dict[str, object]
+) -> None:
+    with serving(usage="end") as habits:
+        changes = {"backend": backend, "continuation": continuation, "logprobs": True}
+        steps = steps_of(habits, entropies=True, **changes)
+        assert asked.items() <= habits.requests[0].items()
+        entropy = known_entropy([-0.5, -3.0, -4.0, -5.0, -6.0])
+        assert [step.mean_entropy for step in steps] == pytest.approx([entropy] * len(steps))
+        assert steps[0].most_entropy == pytest.approx(entropy)
+        assert steps[0].uncertain == float(entropy > 1)
+        habits.tops = 3  # an older server
+        assert [(step.logprob, step.mean_entropy) for step in steps_of(habits, entropies=True, **changes)] == [
+            (pytest.approx(-0.5), None)
+        ] * len(steps)
 
 
 def test_a_llama_server_counts_in_every_chunk_also_in_an_answer_that_is_cut_off() -> None:

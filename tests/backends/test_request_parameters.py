@@ -24,7 +24,10 @@ BODY: dict[str, Any] = {
     "top_k": 20,
     "seed": 1,
     "stream_options": {"include_usage": True},
+    "logprobs": True,
+    "top_logprobs": 5,
 }
+TOPS = {"top_logprobs"}
 SAMPLING = {"temperature", "top_p", "top_k"}
 
 
@@ -120,6 +123,24 @@ REFUSALS: list[tuple[str, Any, set[str]]] = [
         SAMPLING,
     ),
     ("transformers", {"detail": "Unexpected fields in the request: {'seed', 'top_k'}"}, {"seed", "top_k"}),
+    (
+        "openai, no log-probabilities",
+        openai("You are not allowed to request logprobs from this model.", "logprobs", "invalid_request_error"),
+        {"logprobs", *TOPS},
+    ),
+    ("openai, reasons", openai("'logprobs' is not supported with this model", "logprobs"), {"logprobs", *TOPS}),
+    (
+        "gemini, no log-probabilities",
+        {"error": {"message": "logprobs is not enabled for models/m"}},
+        {"logprobs", *TOPS},
+    ),
+    (
+        "deepseek",
+        {"error": {"message": "deepseek-reasoner does not support the parameter logprobs"}},
+        {"logprobs", *TOPS},
+    ),
+    ("vllm, fewer", {"message": "Requested sample logprobs of 5, which is greater than max allowed: 1"}, TOPS),
+    ("fewer", openai("Invalid value for 'top_logprobs': must be less than or equal to 4.", "top_logprobs"), TOPS),
     ("other things", openai("The model `m` does not exist", "model", "model_not_found"), set()),
     ("a range", openai("temperature must be between 0 and 0.5", "temperature", "invalid_value"), set()),
     ("too long", openai("This model's maximum context length is 9 tokens. max_tokens is 9.", "messages", "x"), set()),
@@ -134,6 +155,18 @@ def test_what_is_refused_by_name_is_left_out(body: Any, left_out: set[str]) -> N
     parameters.learn(json.dumps(body), sent)
     assert sent.keys() - parameters.fitted(BODY).keys() == left_out
     assert bool(parameters.learnt) == bool(left_out)
+
+
+def test_completions_without_the_likeliest_tokens_and_then_without_log_probabilities() -> None:
+    parameters = RequestParameters("server")
+    body = {"model": "m", "prompt": "q", "logprobs": 5}
+    for most, then in ((1, {"logprobs": 1}), (0, {})):
+        sent = parameters.fitted(body)
+        words = f"Requested sample logprobs of {sent['logprobs']}, which is greater than max allowed: {most}"
+        parameters.learn(json.dumps({"message": words + ", not supported"}), sent)
+        assert parameters.fitted(body) == {"model": "m", "prompt": "q"} | then
+    echo = body | {"echo": True, "max_tokens": 1}
+    assert RequestParameters("server").fitted(echo) == echo
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from trim.backends.client import Server
 from trim.backends.response_stream import Answer, finish_reason, read_chunk, whole
 from trim.backends.step_assembly import Chunk
 from trim.backends.token_counts import TokenCounts
+from trim.backends.token_logprobs import TokenLogprob
 from trim.errors import BadResponse
 
 SERVER = Server("weak model", "http://127.0.0.1:9/v1", "m")
@@ -39,18 +40,21 @@ SERVER = Server("weak model", "http://127.0.0.1:9/v1", "m")
             },
             Chunk(counts=TokenCounts(9, 4, 3)),
         ),
-        ({"choices": [{"text": "a", "logprobs": {"token_logprobs": [None, -0.5]}}]}, Chunk("a", logprobs=(-0.5,))),
+        (
+            {"choices": [{"text": "a", "logprobs": {"token_logprobs": [None, -0.5]}}]},
+            Chunk("a", logprobs=(TokenLogprob(-0.5),)),
+        ),
         (
             {"choices": [{"delta": {"content": "a"}, "logprobs": {"content": [{"logprob": -0.5}]}}]},
-            Chunk("a", logprobs=(-0.5,)),
+            Chunk("a", logprobs=(TokenLogprob(-0.5),)),
         ),
         (  # an impossible token, as servers write it in JSON
             {"choices": [{"text": "a", "logprobs": {"content": [{"logprob": -3.4e38}, {"logprob": 1e-9}, {}]}}]},
-            Chunk("a", logprobs=(-100.0, 0.0)),
+            Chunk("a", logprobs=(TokenLogprob(-100.0), TokenLogprob(0.0))),
         ),
         (
             {"choices": [{"text": "a", "logprobs": {"token_logprobs": [float("nan"), "x", -1]}}]},
-            Chunk("a", logprobs=(-1,)),
+            Chunk("a", logprobs=(TokenLogprob(-1),)),
         ),
         ({}, Chunk()),
         ({"choices": None}, Chunk()),

@@ -8,6 +8,7 @@ from trim.backends.answer_counts import AnswerTotals
 from trim.backends.step_assembly import Assembler, Begun, Chunk, Terms
 from trim.backends.token_counter import TokenCounter
 from trim.backends.token_counts import TextCounter, TokenCounts
+from trim.backends.token_logprobs import TokenLogprob
 from trim.errors import BackendUnavailable
 from trim.steps import StepFormat
 from trim.types import Finish, Role, Step
@@ -41,10 +42,14 @@ def test_each_step_has_the_log_probabilities_of_its_own_tokens() -> None:
     parts = assembler()
     steps: list[Step] = []
     for count, (text, logprob) in enumerate((("one", -1.0), ("\n\n", -3.0), ("two", -0.5), ("", -9.0)), 1):
-        steps += parts.feed(Chunk(text, counts=TokenCounts(completion=count), logprobs=(logprob,)))
+        steps += parts.feed(
+            Chunk(text, counts=TokenCounts(completion=count), logprobs=(TokenLogprob(logprob, -logprob),))
+        )
     parts.feed(Chunk(finish="stop"))
     steps += parts.end()
     assert [(step.logprob, step.least_logprob, step.tokens) for step in steps] == [(-2.0, -3.0, 2), (-0.5, -0.5, 2)]
+    found = [(step.mean_entropy, step.most_entropy, step.uncertain) for step in steps]
+    assert found == [(2.0, 3.0, 0.5), (0.5, 0.5, 0.0)]
 
 
 def test_a_prompt_that_no_step_carries_is_pending() -> None:

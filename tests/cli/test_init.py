@@ -68,6 +68,8 @@ def test_two_servers_become_weak_and_strong(
         "weak  ok: ",
         "strong  ok: ",
         "prm  ok: ",
+        "judge: generic, ",
+        "  threshold: 0.",
         "for 1,000 questions like it, a rough estimate from this one",
         "cost  unknown: no prices for weak",
         "missing: [weak] prices",

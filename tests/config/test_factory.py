@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from tests.backends.fake_server import serving
 from trim.backends.onnx import EmbeddedGenerator
 from trim.backends.openai import OpenAIGenerator
-from trim.config.factory import Backends, open_backends, open_prm
+from trim.config.factory import Backends, open_backends, open_generator, open_prm
 from trim.config.loading import load_config
 from trim.config.resolution import resolve
 from trim.config.settings import BudgetSettings, Config, GenerationSettings, ModelSettings, PrmSettings
@@ -20,6 +21,7 @@ from trim.experiments.conditions import conditions
 from trim.policies import AlwaysStrong, Threshold
 from trim.scoring.confidence import ConfidenceJudge
 from trim.scoring.embedded_prm import EmbeddedPrm
+from trim.scoring.fitted import file_of
 from trim.scoring.likelihood import LikelihoodJudge
 from trim.scoring.llm_judge import LlmJudge
 from trim.scoring.vllm_prm import VllmPrm
@@ -106,6 +108,28 @@ def test_a_judge_on_a_server_gives_no_scores_to_the_shipped_models() -> None:
     assert backends.router(AlwaysStrong()).policy.name == "always-strong"
     with pytest.raises(ConfigError, match=r"\[prm\] model: vllm at http://127.0.0.1:9/v1 does not know the texts of"):
         backends.router(Threshold(0.5))
+
+
+def test_log_probabilities_are_asked_for_only_as_the_judge_needs_them(tmp_path: Path) -> None:
+    weak, strong = (
+        ModelSettings("ollama", "w", "http://w/v1", continuation="chat"),
+        ModelSettings("vllm", "s", "http://s/v1"),
+    )
+    values = json.loads(file_of("generic").read_text())
+    plain = tmp_path / "plain.json"
+    plain.write_text(
+        json.dumps(values | {"regression": values["without_entropy"], "without_entropy": None, "top_logprobs": 0})
+    )
+    for prm, asked in (
+        (PrmSettings(), (True, True)),
+        (PrmSettings(model=str(plain)), (True, False)),
+        (PrmSettings("yes-no"), (False, False)),
+    ):
+        spec = resolve(Config(weak, strong, prm))
+        for model in (spec.weak, spec.strong):
+            opened = open_generator(model, spec)
+            assert isinstance(opened, OpenAIGenerator)
+            assert (opened.logprobs, opened.entropies) == asked
 
 
 def test_requests_carry_what_the_configuration_adds(

@@ -11,10 +11,11 @@ from trim.config.factory import open_backends
 from trim.config.judge_notes import judge_note
 from trim.config.settings import Config, ModelSettings, PrmSettings
 from trim.errors import ConfigError
-from trim.scoring.fitted import FittedModel, file_of
+from trim.scoring.fitted import file_of
+from trim.scoring.fitted_model import FittedModel
 
-TELLS, SILENT = ModelSettings("vllm", "w", "http://w/v1"), ModelSettings("deepseek", "s", "http://s/v1")
-SILENT = ModelSettings("deepseek", "s", "http://s/v1", continuation="chat")
+TELLS = ModelSettings("vllm", "w", "http://w/v1")
+SILENT = ModelSettings("mistral", "s", "http://s/v1", continuation="chat")
 
 
 def test_the_shipped_models_have_the_shipped_prm() -> None:
@@ -30,6 +31,8 @@ def test_a_server_that_tells_log_probabilities_has_a_judge_for_nothing() -> None
     assert note.why == "no [prm]"
     assert f"step AUROC {measured.auroc:.2f} ({measured.low:.2f} to {measured.high:.2f}; ProcessBench" in note.known
     assert (note.per_step, note.warning) == ("no further call", "")
+    threshold = FittedModel.load(file_of("generic")).score_at(0.2)
+    assert f"  threshold: {threshold:.2f} unless one is set: 20% of the labelled steps score lower" in str(note)
 
 
 def test_where_it_does_not_the_strong_model_is_asked_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
@@ -60,6 +63,16 @@ def test_a_file_says_itself_how_good_its_judge_is(tmp_path: Path) -> None:
         assert note.known.startswith("not known: its file does not say; four in five scores lie between 0.")
     with pytest.raises(ConfigError, match=r"other\.json: there is no such file"):
         judge_note(Config(TELLS, SILENT, PrmSettings(model="other.json")))
+
+
+def test_a_judge_of_other_models_warns(tmp_path: Path) -> None:
+    values = json.loads(file_of("generic").read_text()) | {"name": "mine", "models": ["org/Small"]}
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(values))
+    prm = PrmSettings(model=str(path))
+    assert not judge_note(Config(ModelSettings("vllm", "other/small", "http://w/v1"), SILENT, prm)).warning
+    warned = judge_note(Config(TELLS, SILENT, prm)).warning
+    assert warned.startswith("judge mine was fitted on drafts of org/Small, not of w: its scores may mean nothing")
 
 
 def test_what_stands_beside_results_is_json() -> None:

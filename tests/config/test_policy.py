@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from trim.config.settings import Config, ModelSettings, PolicySettings, PrmSetti
 from trim.config.specs import identities
 from trim.errors import ConfigError
 from trim.policies import PolicySpec, Threshold
+from trim.scoring.fitted import file_of
+from trim.scoring.fitted_model import FittedModel
+from trim.scoring.recalibrated import RecalibrationCurve
 
 CONFIGURED = Config(policy=PolicySettings("threshold+2", 0.7))
 SAVED = Config(policy=PolicySettings("pomdp", 0.004, "fits/gsm"))
@@ -52,6 +56,24 @@ def test_a_sweep_is_checked_against_the_drafts_of_a_step() -> None:
     for opens in (open_policy, open_sweep):
         with pytest.raises(ConfigError, match="max_drafts of at least 10"):
             opens(Config(), "threshold+9")
+
+
+SERVED = Config(ModelSettings("vllm", "w", "http://w/v1"), ModelSettings("vllm", "s", "http://s/v1"))
+
+
+@pytest.mark.parametrize(
+    ("name", "share"), [("threshold", 0.2), ("threshold+2", 0.2), ("rsd", 0.2), ("take-over", 0.05)]
+)
+def test_a_fitted_judge_says_which_threshold_a_fifth_of_steps_is_below(name: str, share: float, tmp_path: Path) -> None:
+    judge = FittedModel.load(file_of("generic"))
+    policy = open_policy(SERVED, name)
+    assert policy.parameter == judge.score_at(share) != open_policy(Config(), name).parameter
+    assert open_policy(SERVED, name, 0.3).parameter == 0.3
+    RecalibrationCurve((0.0, 1.0), (0.0, 0.5)).save(tmp_path / "curve.json")
+    halved = replace(SERVED, prm=PrmSettings(recalibration=str(tmp_path / "curve.json")))
+    assert open_policy(halved, name).parameter == pytest.approx(judge.score_at(share) / 2)
+    swept = [found.parameter for found in open_sweep(SERVED, name)]
+    assert swept == sorted({judge.score_at(part) for part in (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9)})
 
 
 def test_a_policy_that_means_the_strong_model_as_its_judge_needs_it() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.experiments.test_run import POLICIES, evaluate
 from trim.metrics.operating_point import OperatingPoint
-from trim.reporting.report_page import headline, write_report
+from trim.reporting.report_page import _judge, headline, write_report
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -41,6 +41,11 @@ def test_a_browser_shows_it_without_network_or_errors(tmp_path: Path) -> None:
     assert ":CONSOLE" not in done.stderr
     assert done.stdout.count('<article class="solution">') == len(better) > 0
     assert done.stdout.count('class="pair"') == len(better)
+
+
+def test_the_report_says_which_judge_scored() -> None:
+    assert _judge({"judge": "mine, a regression", "known": "AUROC 0.8"}) == ". Judge: mine, a regression (AUROC 0.8)"
+    assert _judge(None) == _judge({}) == ""  # a run of an earlier version
 
 
 def test_the_frontier_is_explained_by_what_is_in_it(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from trim.policies import Threshold
 from trim.protocols import StepJudge
 from trim.routing.limits import Limits
 from trim.routing.router import Router
-from trim.scoring.fitted import SHIPPED, FittedJudge, FittedModel, file_of, fitted_file, identity
+from trim.scoring.fitted import SHIPPED, FittedJudge, file_of, fitted_file, identity
+from trim.scoring.fitted_model import FittedModel
 from trim.scoring.recalibrated import RecalibratedJudge, RecalibrationCurve
 from trim.stats import sigmoid
 from trim.testing import check_judge
@@ -27,10 +28,12 @@ QUESTION = Question("What is 3 + 4?")
 SAID: dict[str, Any] = {
     "name": "mine",
     "models": ["small-instruct"],
-    "intercept": 1.0,
-    "coefficients": [{"feature": "logprob", "weight": 2.0, "low": -1.0, "high": -0.25}],
+    "regression": {
+        "intercept": 1.0,
+        "coefficients": [{"feature": "logprob", "weight": 2.0, "low": -1.0, "high": -0.25}],
+    },
     "base": 0.75,
-    "usual": [0.4, 0.6],
+    "quantiles": [0.2, 0.4, 0.6, 0.8],
     "measured": [],
     "date": "2026-11-30",
 }
@@ -68,6 +71,33 @@ def test_a_strong_step_is_scored_by_its_own_log_probabilities_or_the_base_rate(t
 def test_a_draft_without_log_probabilities_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(BadResponse, match=r'gives no log-probabilities.*\[prm\] model = "strong"'):
         scored(judge(tmp_path), step(-0.5), step(None))
+
+
+ENTROPIC = {
+    "top_logprobs": 5,
+    "regression": {
+        "intercept": 2.0,
+        "coefficients": [{"feature": "mean_entropy", "weight": -2.0, "low": 0.0, "high": 2.0}],
+    },
+}
+
+
+def test_without_the_likeliest_tokens_it_scores_without_entropy_and_says_so_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    both = FittedModel.load(written(tmp_path / "both.json", without_entropy=SAID["regression"], **ENTROPIC))
+    mine = FittedJudge(both, "fitted:both@0")
+    told = replace(step(-0.5), mean_entropy=0.5, most_entropy=1.0, uncertain=0.0)
+    assert scored(mine, told, step(-0.5)).values == pytest.approx((sigmoid(1.0), sigmoid(0.0)))
+    scored(mine, step(-0.5))
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("fitted:both@0: the weak model's server does not tell the likeliest tokens")
+    alone = FittedJudge(FittedModel.load(written(tmp_path / "alone.json", **ENTROPIC)), "fitted:alone@0")
+    with pytest.raises(BadResponse, match="does not tell the likeliest tokens"):
+        scored(alone, step(-0.5))
+    with pytest.raises(BadResponse, match="gives no log-probabilities"):
+        scored(alone, step(None))
+    assert scored(alone, step(-0.5, Role.STRONG)).values == (0.75,)
 
 
 def test_text_alone_is_refused(tmp_path: Path) -> None:
@@ -117,24 +147,6 @@ def test_the_router_decides_by_the_log_probabilities_of_drafts(tmp_path: Path, l
     assert trace.decisions[1].kept_score == 0.75  # the strong model's server gave none
     used = trace.usage[Role.PRM]
     assert (used.prompt_tokens, used.completion_tokens, trace.cost) == (0, 0, 0.0)
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"coefficients": []}, "needs features"),
-        ({"coefficients": [{"feature": "mood", "weight": 1, "low": 0, "high": 1}]}, "unknown feature 'mood'"),
-        ({"coefficients": [{"feature": "logprob", "weight": 1, "low": 1, "high": 0}]}, "ends before it begins"),
-        ({"coefficients": [{"feature": "logprob", "weight": "much", "low": 0, "high": 1}]}, "not a fitted judge"),
-        ({"base": 7}, "must be in .0, 1., not 7.0"),
-        ({"usual": [0.1]}, "not a fitted judge"),
-        ({"secret": 1}, "unknown 'secret'"),
-        ({"models": None}, "not a fitted judge"),
-    ],
-)
-def test_a_file_that_is_no_judge_is_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
-        FittedModel.load(written(tmp_path / "mine.json", **changes))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -14,13 +14,15 @@ from tests.server.gateway import ask, serving, simulated
 from tests.server.test_endpoints import chat
 from trim import plugins
 from trim.config.factory import Backends
-from trim.config.settings import Config, PolicySettings
+from trim.config.settings import Config, PolicySettings, PrmSettings
 from trim.config.specs import identities
 from trim.policies import PolicySpec, registry
 from trim.policies.artifacts import Models, Provenance
 from trim.policies.learned.policy import LearnedPolicy
 from trim.policies.pomdp import PomdpPolicy
 from trim.pomdp import PomdpModel
+from trim.scoring.fitted import file_of
+from trim.scoring.fitted_model import FittedModel
 from trim.simulation import graded
 
 
@@ -94,6 +96,19 @@ def test_the_shipped_plan_comes_with_the_shipped_models() -> None:
     with serving(others) as served:
         assert "pomdp" not in served.get("/v1/models").text
         assert served.post(ask(model="trim-pomdp-20%")).status_code == 404
+
+
+def test_thresholds_follow_from_a_judge_that_says_where_its_scores_lie() -> None:
+    ours = simulated()
+    fitted = replace(ours, config=replace(ours.config, prm=PrmSettings("fitted", "generic")))
+    judge = FittedModel.load(file_of("generic"))
+    with serving(fitted) as served:
+        listed = {model["id"] for model in served.get("/v1/models").json()["data"]}
+        assert {f"trim-rsd-{judge.score_at(0.2):g}", f"trim-take-over-{judge.score_at(0.05):g}"} <= listed
+        assert served.post(ask(model="trim-rsd")).json()["trim"]["parameter"] == judge.score_at(0.2)
+        assert served.post(ask(model="trim-rsd-0.7")).json()["trim"]["parameter"] == 0.7
+        told = served.get("/v1/trim/recent").json()["judge"]
+        assert told.startswith("generic, a regression on the log-probabilities of drafts; step AUROC 0.")
 
 
 def test_every_family_that_routes_steps_has_names() -> None:

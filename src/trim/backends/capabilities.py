@@ -37,7 +37,8 @@ class Capabilities:
         top_k: takes `top_k`.
         seed: takes `seed`.
         top_p: takes `top_p` beside `temperature`.
-        logprobs: gives the log-probability of every token that it writes.
+        logprobs: gives the log-probability of every token that it writes, and the likeliest tokens in its place. Of the
+            hosted services' models some refuse it, and Ollama before 0.12.11 leaves it out.
         max_tokens: the name of the limit in chat requests.
         any_model: it has one model and takes any name for it.
         lists_models: a model that it has is in its list of models, by the name that requests have for it.
@@ -88,11 +89,15 @@ BACKENDS: dict[str, Capabilities] = {
     "llama-cpp-python": Capabilities(usage=False, top_k=True, any_model=True),
     "transformers": Capabilities(stop="keeps", usage=False, seed=True),
     "mistral": Capabilities(completions=False, chat="prefix", repeats_prefix=True, seed=False),
-    "deepseek": Capabilities(completions=False, chat="prefix", seed=False),
+    "deepseek": Capabilities(completions=False, chat="prefix", seed=False, logprobs=True),
     "openrouter": Capabilities(chat="trailing", repeats_prefix=None, top_k=True, lists_models=False),
-    "openai": Capabilities(completions=False, max_tokens="max_completion_tokens"),
+    "openai": Capabilities(completions=False, max_tokens="max_completion_tokens", logprobs=True),
     "azure": Capabilities(
-        completions=False, max_tokens="max_completion_tokens", lists_models=False, key_header="api-key"
+        completions=False,
+        max_tokens="max_completion_tokens",
+        logprobs=True,
+        lists_models=False,
+        key_header="api-key",
     ),
     "anthropic": Capabilities(completions=False, chat="trailing", seed=False, top_p=False),
     "gemini": Capabilities(completions=False, seed=False),
@@ -100,7 +105,7 @@ BACKENDS: dict[str, Capabilities] = {
     "xai": Capabilities(completions=False),
     "together": Capabilities(chat="trailing", repeats_prefix=None, top_k=True),
     # Its /completions puts a chat template around the text.
-    "ollama": Capabilities(completions=False, chat="trailing", tells="ollama"),
+    "ollama": Capabilities(completions=False, chat="trailing", logprobs=True, tells="ollama"),
     "lm-studio": Capabilities(chat="trailing", top_k=True, tells="lm-studio"),
     "generic": Capabilities(),  # anything else that speaks OpenAI's API: nothing but the basics is sent
 }

@@ -260,7 +260,7 @@ class Server:
             try:
                 return await send(sent)
             except APIStatusError as error:
-                if error.status_code not in (400, 422):
+                if error.status_code not in (400, 403, 422):  # 403: OpenAI, of log-probabilities
                     raise
                 self.parameters.learn(error.response.text, sent)
                 fitted = self.parameters.fitted(body)  # as another request may have learnt meanwhile, too

@@ -11,6 +11,7 @@ import numpy as np
 
 from trim.backends.onnx_engine import Array, Job
 from trim.backends.onnx_model import BLANK, OnnxModel
+from trim.backends.token_logprobs import TOP, TokenLogprob, of_step, top_entropy
 from trim.protocols import LateCounts, StepStream
 from trim.seeding import digest, uniform_of
 from trim.types import Finish, Question, Role, Sampling, Step, StepOptions
@@ -48,7 +49,7 @@ class _Writing:
 
     def __init__(self, model: EmbeddedGenerator, key: bytes, limit: int) -> None:
         self.ids: list[int] = []
-        self.logprobs: list[float] = []
+        self.logprobs: list[TokenLogprob] = []
         self.entropy = 0.0
         self.finish = Finish.LENGTH
         self._sampling = model.sampling
@@ -65,7 +66,9 @@ class _Writing:
         if not self.ids:
             self.entropy = entropy
         self.ids.append(token)
-        self.logprobs.append(logprob)
+        # The likeliest tokens' log-probabilities, by that of the chosen one.
+        likeliest = np.partition(logits, -TOP)[-TOP:].astype(np.float64) - (float(logits[token]) - logprob)
+        self.logprobs.append(TokenLogprob(logprob, top_entropy(likeliest.tolist())))
         if token in self._ends:
             self.finish = self._ends[token]
             return None
@@ -146,6 +149,7 @@ class _Stream:
     def _step(self, writing: _Writing, prompt: int, cached: int) -> Step:
         ids = writing.ids if writing.finish is Finish.LENGTH else writing.ids[:-1]
         separator = BLANK if writing.finish is Finish.SEPARATOR else ""
+        told = of_step(writing.logprobs)
         return Step(
             text=self._model.tokens.decode(ids) + separator,
             role=self._model.role,
@@ -153,9 +157,12 @@ class _Stream:
             finish=writing.finish,
             prompt_tokens=prompt,
             cached_tokens=cached,
-            logprob=sum(writing.logprobs) / max(1, len(writing.logprobs)),
+            logprob=told.mean,
             entropy=writing.entropy,
-            least_logprob=min(writing.logprobs, default=None),
+            least_logprob=told.least,
+            mean_entropy=told.mean_entropy,
+            most_entropy=told.most_entropy,
+            uncertain=told.uncertain,
         )
 
     async def aclose(self) -> None:

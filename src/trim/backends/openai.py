@@ -31,6 +31,7 @@ from trim.backends.step_assembly import Assembler, Begun, Chunk, Terms
 from trim.backends.token_counter import TokenCounter
 from trim.backends.token_counts import TextCounter, size
 from trim.backends.token_limits import TokenLimits
+from trim.backends.token_logprobs import TOP
 from trim.errors import (
     BackendError,
     BackendRefused,
@@ -80,6 +81,7 @@ class OpenAIGenerator(ServerBackend):
         max_tokens: completion tokens of one request at most. Where a step is longer, another request goes on with it.
         ask_server: have the server tell its chat template, for which `template` then is the fallback, and its context.
         logprobs: ask for log-probabilities, so that steps carry `Step.logprob` and `Step.least_logprob`.
+        entropies: with them for those of the likeliest tokens, so that steps carry `Step.mean_entropy` and the like.
         omit, extra_body, headers: see `trim.backends.client.Server`.
 
     The request's seed comes from (seed, question, index of the step, attempt) of the first step asked for; later steps
@@ -107,6 +109,7 @@ class OpenAIGenerator(ServerBackend):
         context: int | None = None,
         max_tokens: int = 2048,
         logprobs: bool = False,
+        entropies: bool = False,
         omit: tuple[str, ...] = (),
         extra_body: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
@@ -139,6 +142,7 @@ class OpenAIGenerator(ServerBackend):
         self.limits = TokenLimits(self.server.name, self.text_counter, context, exact=tokenizer is not None)
         self.max_tokens = max_tokens
         self.logprobs = logprobs
+        self.entropies = logprobs and entropies
         # A white-space stop string ends a chat reply at once where the server has trimmed the kept steps' last blank
         # line, so chat streams are always cut here.
         self.can_stop = continuation == "completions" and self.form.stop is not None and self.able.stop != "hides"
@@ -250,11 +254,12 @@ class OpenAIGenerator(ServerBackend):
         if self.continuation == "completions":
             body |= {"prompt": self.prompt(question, prefix), "max_tokens": max_tokens}
             if self.logprobs:
-                body["logprobs"] = 1
+                body["logprobs"] = TOP if self.entropies else 1
         else:
             body |= {"messages": self.messages(question, prefix), able.max_tokens: max_tokens}
             if self.logprobs:
                 body["logprobs"] = True
+                body |= {"top_logprobs": TOP} if self.entropies else {}
             if prefix and self.continuation == "chat" and able.chat == "flags":
                 body |= {"add_generation_prompt": False, "continue_final_message": True}
         if stop:

@@ -18,6 +18,7 @@ from trim.errors import ConfigError
 logger = logging.getLogger("trim.backends")
 
 _SAMPLING = ("temperature", "top_p", "top_k")
+_LOGPROBS, _TOPS = "logprobs", "top_logprobs"
 _OPTIONAL = (
     *_SAMPLING,
     "min_p",
@@ -26,6 +27,8 @@ _OPTIONAL = (
     "timings_per_token",
     "verbose",
     "return_tokens_as_token_ids",
+    _LOGPROBS,
+    _TOPS,
 )
 """What may be left out without another answer being asked for; a text, a limit or a stop string never is."""
 
@@ -35,8 +38,12 @@ _GIVEN = ("model", "messages", "prompt", "stream")
 
 _REFUSAL = re.compile(
     r"unsupported|not support|n't support|unknown|unrecogni[sz]ed|unexpected|deprecated|not permitted|not allowed"
-    r"|cannot both be|cannot find field|extra_forbidden|extraneous|not a valid (parameter|argument)|only the default",
+    r"|cannot both be|cannot find field|extra_forbidden|extraneous|not a valid (parameter|argument)|only the default"
+    r"|not enabled|not available",
     re.IGNORECASE,
+)
+_OUT_OF_RANGE = re.compile(
+    r"max(imum)? allowed|greater than|less than or equal|at most|between|exceed|range", re.IGNORECASE
 )
 _TOO_MANY = re.compile(r"cannot both be|only one of|not both", re.IGNORECASE)
 _ECHOES = ("input", "body", "request", "ctx")  # parts of an error that repeat the request
@@ -69,12 +76,14 @@ class RequestParameters:
         self._refused: set[str] = set()
         self._limit: str | None = None
         self._no_prefill = False
+        self._no_tops = False
 
     @property
     def learnt(self) -> tuple[str, ...]:
         """What the server was found to refuse, in words."""
         found = [f"does not take {', '.join(sorted(self._refused))}: left out"] if self._refused else []
         found += [f"takes {self._limit}"] if self._limit is not None else []
+        found += ["tells no other tokens than those written"] if self._no_tops else []
         found += ["continues no partial answer: it is asked for a continuation in words"] if self._no_prefill else []
         return tuple(found)
 
@@ -86,6 +95,9 @@ class RequestParameters:
     def fitted(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """A request as this connection's server takes it."""
         dropped = self._omit | self._refused
+        if self._no_tops or _LOGPROBS in dropped:
+            dropped |= {_TOPS}
+            body = {**body, _LOGPROBS: 1} if _asked_tops(body) and _TOPS not in body else body
         fitted = {self._named(name): value for name, value in body.items() if name not in dropped}
         return fitted | self._extra
 
@@ -97,9 +109,10 @@ class RequestParameters:
             sent: the request, as `fitted` made it.
         """
         words = _words(error)
-        if not _REFUSAL.search(words):
+        if self._learn_tops(words, sent) or not _REFUSAL.search(words):
             return
         ours = {name for name in _OPTIONAL if name in sent and name not in self._extra}
+        ours -= {_LOGPROBS} if "echo" in sent else set()  # it is what the request is for
         named = {name for name in ours if _names(words, name)}
         if "temperature" in named and _TOO_MANY.search(words):
             named.discard("temperature")
@@ -121,6 +134,15 @@ class RequestParameters:
             logger.warning("%s continues no partial answer: asked for a continuation in words from now on", self._name)
         return True
 
+    def _learn_tops(self, words: str, sent: Mapping[str, Any]) -> bool:
+        """Whether a refusal says that so many of the likeliest tokens cannot be asked for; it is noted."""
+        named = _names(words, _TOPS) or (_names(words, _LOGPROBS) and _OUT_OF_RANGE.search(words) is not None)
+        if self._no_tops or not named or not _asked_tops(sent) or {_TOPS, _LOGPROBS} & self._extra.keys():
+            return False
+        self._no_tops = True
+        logger.warning("%s tells no other tokens than those written: not asked for from now on", self._name)
+        return True
+
     def _named(self, name: str) -> str:
         return self._limit if self._limit is not None and name in _LIMITS else name
 
@@ -131,6 +153,11 @@ class RequestParameters:
             return None
         (other,) = (name for name in _LIMITS if name != ours)
         return other if _names(words, ours) else None
+
+
+def _asked_tops(body: Mapping[str, Any]) -> bool:
+    """Whether a request asks for the likeliest tokens beside those written, which it can do without."""
+    return "echo" not in body and bool(body.get(_TOPS) or ("prompt" in body and body.get(_LOGPROBS, 0) > 1))
 
 
 def _names(words: str, parameter: str) -> bool:

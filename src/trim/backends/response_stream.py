@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from math import isnan
 from typing import Any
 
 from trim.backends.client import Server
 from trim.backends.event_stream import EventStream
 from trim.backends.step_assembly import Chunk
 from trim.backends.token_counts import read_counts
+from trim.backends.token_logprobs import read_logprobs
 from trim.errors import BadResponse
 from trim.types import Field
 
@@ -22,7 +22,6 @@ _FINISH = {
         "content_filter",
     ),
 }
-_IMPOSSIBLE = -100.0  # log-probability of a token that servers call impossible, in numbers of their own
 _GIVEN_UP = ("error", "abort", "insufficient_system_resource", "cancelled", "timeout")  # the server failed
 
 
@@ -85,7 +84,7 @@ def read_chunk(raw: dict[str, Any]) -> Chunk:
         finish=finish_reason(choice.get("finish_reason")),
         stop=stop,
         told=bool(told),
-        logprobs=_logprobs(choice),
+        logprobs=read_logprobs(choice),
     )
 
 
@@ -106,15 +105,3 @@ def _text(content: object) -> str:
     if isinstance(content, list):
         return "".join(part["text"] for part in content if part.get("type") in (None, "text", "output_text"))
     return str(content)
-
-
-def _logprobs(choice: dict[str, Any]) -> tuple[float, ...] | None:
-    found = choice.get("logprobs")
-    if found is None:
-        return None
-    values: Sequence[object] = found.get("token_logprobs") or ()
-    if content := found.get("content"):
-        values = [entry.get("logprob") for entry in content]
-    return tuple(
-        min(0.0, max(_IMPOSSIBLE, value)) for value in values if isinstance(value, int | float) and not isnan(value)
-    )

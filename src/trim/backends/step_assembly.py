@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from math import fsum
 
 from trim.backends.answer_counts import AnswerCounts, AnswerTotals, StepCount
 from trim.backends.token_counts import TextCounter, TokenCounts
+from trim.backends.token_logprobs import TokenLogprob, of_step
 from trim.errors import BackendUnavailable
 from trim.steps import Cutter, StepFormat
 from trim.types import Field, Finish, Role, Step
@@ -30,7 +30,7 @@ class Chunk:
     finish: str | None = None
     stop: str | None = None
     told: bool = False
-    logprobs: tuple[float, ...] | None = None
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
     @property
     def length(self) -> int:
@@ -81,13 +81,13 @@ class Begun:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     estimated: bool = False
-    logprobs: tuple[float, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
     field: Field = "content"
     reasoning: bool = False
 
     def step(self, role: Role, finish: Finish) -> Step:
         """The step, which ends here."""
-        logprob = fsum(self.logprobs) / len(self.logprobs) if self.logprobs else None
+        told = of_step(self.logprobs)
         return Step(
             self.text,
             role,
@@ -95,11 +95,14 @@ class Begun:
             finish,
             self.prompt_tokens,
             self.cached_tokens,
-            logprob,
+            told.mean,
             estimated=self.estimated,
             field=self.field,
             reasoning=self.reasoning,
-            least_logprob=min(self.logprobs, default=None),
+            least_logprob=told.least,
+            mean_entropy=told.mean_entropy,
+            most_entropy=told.most_entropy,
+            uncertain=told.uncertain,
         )
 
 
@@ -126,7 +129,7 @@ class Assembler:
         self._thought: list[_Piece] = []  # the newest reasoning, as long as nothing but white space has followed
         self._last = Chunk()  # what was said of the end
         self._counts = AnswerCounts(terms.server, terms.counter, terms.prompt, terms.max_tokens)
-        self._logprobs: list[float] = []
+        self._logprobs: list[TokenLogprob] = []
         self._silent = 0  # of these, the newest, whose tokens have no text: that of the end, a hidden stop string
         self._refusal = ""
         self._held: list[_Piece] = []  # a finished step that waits for the count at the end of the answer

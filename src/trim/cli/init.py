@@ -196,6 +196,7 @@ def _free_port() -> int | None:
 async def _try(args: argparse.Namespace, told: dict[str, object]) -> int:
     """Probe every role, solve a small problem, and say what that means."""
     from trim.config.factory import open_backends
+    from trim.config.judge_notes import judge_note
     from trim.config.loading import load_config
     from trim.config.policy import open_policy
     from trim.tasks.final_answers import final_answer
@@ -206,6 +207,7 @@ async def _try(args: argparse.Namespace, told: dict[str, object]) -> int:
         found = await probe_roles(backends)
         if not args.json:
             print_probes(found)
+            print(judge_note(config))
         trace = None
         if failed := [role for role, probe in found.items() if probe.problem is not None]:
             problem = f"{', '.join(failed)} cannot be used yet: see above"

@@ -41,7 +41,7 @@ COMMANDS = {
     "solve": ("solve", "solve one question"),
     "eval": ("evaluate", "run policies over questions and compare them"),
     "plan": ("plan", "predict what routing would cost and solve, before any run"),
-    "fit": ("fit", "fit a policy or a query-level router to recorded traces"),
+    "fit": ("fit", "fit a policy, a judge or a query-level router to recorded traces"),
     "steps": ("steps", "how a text is cut into steps"),
     "explain": ("explain", "why a fitted policy keeps or rewrites a draft"),
     "calibrate": ("calibrate", "turn a wanted share, accuracy or cost into a policy's parameter"),

@@ -7,7 +7,7 @@ import logging
 import signal
 from importlib.util import find_spec
 
-from trim.cli.options import config_option, config_path, count
+from trim.cli.options import config_option, config_path, count, say_judge
 from trim.errors import MissingExtra
 
 _DESCRIPTION = """\
@@ -50,6 +50,7 @@ async def _serve(args: argparse.Namespace) -> int:
     for package in ("starlette", "uvicorn", "prometheus_client", "pydantic"):
         if find_spec(package) is None:
             raise MissingExtra(package, "serve")
+    from trim.config.loading import load_config
     from trim.server.run import Overrides, run, run_workers
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the server's own handlers let running requests finish
@@ -60,6 +61,7 @@ async def _serve(args: argparse.Namespace) -> int:
     overrides = Overrides(**given)  # type: ignore[typeddict-item]  # argparse has checked their types
     models = {"weak": args.weak, "strong": args.strong, "judge": args.judge}
     config = config_path(args)
+    say_judge(load_config(config, models=models))
     if args.workers > 1:
         run_workers(config, overrides, args.workers, models)
     else:

@@ -22,6 +22,7 @@ from trim.errors import ConfigError
 from trim.protocols import Judge, Policy, StepGenerator
 from trim.routing.router import Router
 from trim.scoring import registry
+from trim.scoring.fitted import fitted_model
 from trim.steps import MARKED, Separator
 from trim.tasks.final_answers import final_answer
 from trim.types import Budget, Question, Sampling, Trace
@@ -168,6 +169,7 @@ def open_generator(model: GeneratorSpec, run: RunSpec) -> StepGenerator:
     from trim.backends.openai import OpenAIGenerator
     from trim.backends.token_counter import TokenCounter
 
+    needed = fitted_model(run.judge.backend, run.judge.model)
     return OpenAIGenerator(
         model.base_url,
         model.model,
@@ -187,7 +189,8 @@ def open_generator(model: GeneratorSpec, run: RunSpec) -> StepGenerator:
         headers=_headers(model, model.role.value),
         ask_server=not model.template,
         context=model.context,
-        logprobs=run.judge.backend == "fitted" and gives_logprobs(model.backend),
+        logprobs=needed is not None and needed.needs_logprobs and gives_logprobs(model.backend),
+        entropies=needed is not None and needed.needs_entropy,
     )
 
 

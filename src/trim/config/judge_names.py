@@ -34,13 +34,16 @@ def judge_table(text: str) -> dict[str, str]:
 
     Args:
         text: a judge's kind (`likelihood`); `strong` or `weak`, whose model is asked; a model's name: a PRM where vLLM
-            serves it and it is called one, else a model that is asked; or a class of the user's own.
+            serves it and it is called one, else a model that is asked; the file of a fitted judge (`judge.json`); or a
+            class of the user's own.
 
     Raises:
         ConfigError: it is none of these.
     """
     if text in ROLES:
         return {"model": text}
+    if text.endswith(".json"):
+        return {"backend": FITTED, "model": text}
     kind = re.split("[:/]", text)[0]
     if text in (AUTO, *JUDGES) or text in SCORERS.names() or (is_reference(text) and kind not in PRESETS):
         return {"backend": text}
@@ -120,5 +123,5 @@ def judge_kind(backend: str, model: str, role: Role | None, *, served: bool, tol
     if backend != AUTO:
         return backend
     if role is None:
-        return FITTED if told and (not model or model.endswith(".json")) else "embedded"
+        return FITTED if model.endswith(".json") or (told and not model) else "embedded"
     return ASKED if served else "likelihood"

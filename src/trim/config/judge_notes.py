@@ -6,10 +6,13 @@ import textwrap
 from dataclasses import asdict, dataclass
 
 from trim.config.judge_names import ASKED, AUTO, FITTED
-from trim.config.judges import judge_for
+from trim.config.judges import judge_for, score_at
 from trim.config.settings import Config
-from trim.scoring.fitted import FittedModel, file_of
+from trim.policies.registry import FLAGGED
+from trim.scoring.fitted import fitted_model
+from trim.scoring.fitted_model import FittedModel
 from trim.scoring.registry import JUDGES
+from trim.types import Role
 
 _UNKNOWN = "not known: measure it with trim eval-prm"
 
@@ -24,6 +27,7 @@ class JudgeNote:
         known: how good it is known to be, and from what.
         per_step: what it takes for a step.
         warning: what should be done about it; empty: nothing.
+        threshold: of policies where none is set, if it follows from the judge.
     """
 
     judge: str
@@ -31,15 +35,22 @@ class JudgeNote:
     known: str
     per_step: str
     warning: str = ""
+    threshold: str = ""
 
     def __str__(self) -> str:
-        lines = (f"judge: {self.judge} ({self.why})", f"  quality: {self.known}", f"  per step: {self.per_step}")
+        lines = [f"judge: {self.judge} ({self.why})", f"  quality: {self.known}", f"  per step: {self.per_step}"]
+        lines += [f"  threshold: {self.threshold}"] if self.threshold else []
         return "\n".join(textwrap.fill(line, 79, subsequent_indent="    ") for line in lines)
+
+    @property
+    def short(self) -> str:
+        """Which judge and how good it is known to be, in a line."""
+        return f"{self.judge}; {self.known}"
 
     def conditions(self) -> dict[str, object]:
         """As it stands beside results."""
         values: dict[str, object] = asdict(self)
-        del values["warning"]
+        del values["warning"], values["threshold"]
         return values
 
 
@@ -55,9 +66,8 @@ def judge_note(config: Config) -> JudgeNote:
     why = "no [prm]" if auto else "as configured"
     if family is None:
         return JudgeNote(settings.backend, why, _UNKNOWN, "as your class says")
-    if family.name == FITTED:
-        judge = FittedModel.load(file_of(settings.model))
-        return JudgeNote(f"{judge.name}, {family.summary}", why, judge.known(), family.per_step)
+    if judge := fitted_model(settings.backend, settings.model):
+        return _fitted_note(config, judge, why)
     judge_name = f"{family.name}, {family.summary}"
     if settings.model and family.name != "embedded":
         judge_name += f": {settings.model}"
@@ -68,3 +78,17 @@ def judge_note(config: Config) -> JudgeNote:
             "step; a PRM, or a weak model behind vLLM, SGLang or llama.cpp, judges better"
         )
     return JudgeNote(judge_name, why, family.known, family.per_step, warning)
+
+
+def _fitted_note(config: Config, judge: FittedModel, why: str) -> JudgeNote:
+    """What is said of a fitted judge."""
+    family, warning = JUDGES[FITTED], ""
+    weak = config.weak.model or Role.WEAK.value
+    if not judge.for_model(weak) and "*" not in judge.models:
+        warning = (
+            f"judge {judge.name} was fitted on drafts of {' and '.join(judge.models)}, not of "
+            f"{weak}: its scores may mean nothing; trim fit judge fits one"
+        )
+    threshold = score_at(config, FLAGGED)
+    words = f"{threshold:.2f} unless one is set: {FLAGGED:.0%} of the labelled steps score lower"
+    return JudgeNote(f"{judge.name}, {family.summary}", why, judge.known(), family.per_step, warning, words)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from trim.config.judge_names import FITTED
 from trim.config.model_names import PRESETS
 from trim.config.settings import Config, ModelSettings, PriceSettings, PrmSettings
 from trim.errors import ConfigError
-from trim.scoring.fitted import fitted_file
+from trim.scoring.fitted import fitted_file, fitted_model
+from trim.scoring.recalibrated import RecalibrationCurve
 from trim.scoring.registry import JUDGES, JudgeFamily
 from trim.types import Role
 
@@ -49,6 +51,20 @@ def judge_for(config: Config) -> PrmSettings:
         headers=prm.headers or model.headers,
         prices=_prices(prm.prices, model, family),
     )
+
+
+def score_at(config: Config, share: float) -> float | None:
+    """The score that this share of the steps is below which a fitted judge's file is about; None: another judge.
+
+    Raises:
+        ConfigError: the judge's file or its curve cannot be read.
+    """
+    settings = judge_for(config)
+    judge = fitted_model(settings.backend, settings.model)
+    if judge is None:
+        return None
+    score = judge.score_at(share)
+    return RecalibrationCurve.load(Path(settings.recalibration))(score) if settings.recalibration else score
 
 
 def _prices(given: PriceSettings, model: ModelSettings, family: JudgeFamily) -> PriceSettings:

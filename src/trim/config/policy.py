@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trim.config.judges import judge_for
+from trim.config.judges import judge_for, score_at
 from trim.config.specs import identities
 from trim.errors import ConfigError
 from trim.policies import registry
@@ -18,6 +18,10 @@ from trim.types import Role
 if TYPE_CHECKING:
     from trim.config.settings import Config, PrmSettings
     from trim.policies.artifacts import Models
+
+
+_SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9)
+"""Of the steps that a fitted judge's file is about, below the thresholds that an evaluation tries."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,16 @@ def open_policy(config: Config, name: str | None = None, parameter: float | None
     return _open(config, choice)
 
 
+def default_parameter(config: Config, family: registry.PolicyFamily) -> float | None:
+    """Where a family's parameter is a score, and the judge is a fitted one, what its scores suggest; None: nothing.
+
+    Raises:
+        ConfigError: the judge's file cannot be read.
+    """
+    share = None if family.parameter is None else family.parameter.share
+    return None if share is None else score_at(config, share)
+
+
 def strong_judge(config: Config) -> PrmSettings:
     """The strong model as a judge of drafts: asked for a grade, or, in this process, by the likelihood of a draft.
 
@@ -128,12 +142,24 @@ def open_sweep(config: Config, name: str, parameters: Sequence[float | None] | N
         return [_open(config, choose(config, name))]
     spec = choose(config, name).spec
     check_drafts(config, spec)
-    return registry.open_sweep(spec, parameters, _models(config, spec))
+    return registry.open_sweep(spec, parameters or _sweep(config, spec), _models(config, spec))
+
+
+def _sweep(config: Config, spec: PolicySpec) -> list[float | None] | None:
+    """Scores of a fitted judge, for a family whose parameter is one; None: what the family has."""
+    family = registry.FAMILIES.get(spec.family)
+    if family is None or default_parameter(config, family) is None:
+        return None
+    found = {score_at(config, share) for share in _SHARES}
+    return [*sorted(score for score in found if score is not None)]
 
 
 def _open(config: Config, choice: PolicyChoice) -> Policy:
     check_drafts(config, choice.spec)
-    return registry.open_policy(choice.spec, choice.parameter, _models(config, choice.spec))
+    family, parameter = registry.FAMILIES.get(choice.spec.family), choice.parameter
+    if parameter is None and family is not None:
+        parameter = default_parameter(config, family)
+    return registry.open_policy(choice.spec, parameter, _models(config, choice.spec))
 
 
 def _configured(config: Config) -> PolicyChoice:

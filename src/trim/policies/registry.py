@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 INFINITE = float("inf")
 
+FLAGGED = 0.2
+"""Share of steps below the default threshold of a judge whose file says how its scores lie."""
+
 
 class Level(StrEnum):
     """What a decision is about."""
@@ -58,6 +61,8 @@ class Parameter:
         default: where none is given; None: there is no default, or the saved policy has it.
         sweep: what an evaluation tries; empty: the saved policy says.
         falling: a larger one spends less. Such parameters are compared on a logarithmic scale, and 0 is the limit.
+        share: where the parameter is a score and the judge's file says how its scores lie, the default is the score
+            that this share of steps is below.
         weak_end, strong_end: where the family does what always-weak and always-strong do; None: nowhere.
     """
 
@@ -70,6 +75,7 @@ class Parameter:
     falling: bool = False
     weak_end: float | None = None
     strong_end: float | None = None
+    share: float | None = None
 
     def check(self, policy: str, value: float) -> None:
         """Raise for a value out of range.
@@ -187,10 +193,12 @@ _PRICES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7)
 
 _RATE = Parameter("rate", "share of steps that are rewritten", 0, 1, 0.5, _INNER, weak_end=0, strong_end=1)
 _K = Parameter("k", "lowest score that is kept", 0, 1, weak_end=0)
-_THRESHOLD = replace(_K, default=0.5, sweep=(*_SCORES, 0.9, 0.93, 0.95, 0.97), strong_end=1)
-_TAKE_OVER = replace(_K, default=0.65, sweep=(*_SCORES, 0.93, 0.97))
+_THRESHOLD = replace(_K, default=0.5, share=FLAGGED, sweep=(*_SCORES, 0.9, 0.93, 0.95, 0.97), strong_end=1)
+_TAKE_OVER = replace(_K, default=0.65, share=0.05, sweep=(*_SCORES, 0.93, 0.97))
 _LOWEST = replace(_K, meaning="smallest of the steps' scores that is accepted", sweep=(*_SCORES, 0.93, 0.97, 0.99, 1.0))
-_DELTA = Parameter("delta", "lowest reward that is accepted", 0, 1, 0.7, (0.7,), weak_end=0, strong_end=1)
+_DELTA = Parameter(
+    "delta", "lowest reward that is accepted", 0, 1, 0.7, (0.7,), weak_end=0, strong_end=1, share=FLAGGED
+)
 _GRADE = Parameter("grade", "lowest grade of 0 to 9 that is accepted", 0, 9, 6, (1, 3, 5, 6, 7, 8, 9), weak_end=0)
 _ENTROPY = Parameter("entropy", "largest one that is accepted, in nats", 0, INFINITE, 0.02, _ENTROPIES, falling=True)
 _CONFIDENCE = Parameter(

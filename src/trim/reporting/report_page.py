@@ -45,7 +45,8 @@ def write_report(run: Run, title: str = "TRIM: which steps did the strong model 
         title=title,
         plot_style=Markup(STYLE),  # noqa: S704  # ours
         subtitle=f"Task {settings.title}, {settings.size}, seed {settings.seed}. Models: "
-        + ", ".join(f"{role} {name}" for role, name in settings.models.items()),
+        + ", ".join(f"{role} {name}" for role, name in settings.models.items())
+        + _judge(settings.conditions.get("judge")),
         headline=headline(points),
         failures=run.failures,
         foreign=foreign_note(run),
@@ -60,6 +61,13 @@ def write_report(run: Run, title: str = "TRIM: which steps did the strong model 
     path = run.folder / "report.html"
     write_text(path, html)
     return path
+
+
+def _judge(told: object) -> str:
+    """Which judge scored, and how good it is known to be; empty where an earlier version wrote the run."""
+    if not isinstance(told, dict) or "judge" not in told:
+        return ""
+    return f". Judge: {told['judge']} ({told.get('known', 'not known')})"
 
 
 @dataclass(frozen=True)

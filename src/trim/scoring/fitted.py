@@ -1,149 +1,37 @@
 """A judge without a model: a logistic regression on what the weak model's server tells with each draft.
 
-Its coefficients are a JSON file, which says what they were fitted on and how good they are known to be. The shipped one
-is `generic`: fitted on the log-probabilities that several models gave to steps that people have labelled
-(`recipes/real/generic_judge.py`). It makes no request.
+Its coefficients are a JSON file (`trim.scoring.fitted_model`), which says what they were fitted on and how good they
+are known to be; `trim fit judge` writes one. The shipped one is `generic`: fitted on the log-probabilities that models
+gave to steps that people have labelled (`recipes/real/generic_judge.py`). It makes no request.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from trim.backends.base import BaseBackend
 from trim.errors import BadResponse, ConfigError
-from trim.json_files import read_as
+from trim.scoring.fitted_model import FittedModel
 from trim.scoring.registry import JudgeSettings
-from trim.scoring.step_features import FEATURES
-from trim.stats import sigmoid
 from trim.steps import StepFormat
 from trim.types import Question, Role, Scores, Step
 
+logger = logging.getLogger("trim.scoring")
+
 SHIPPED = Path(__file__).with_name("fitted_judges")
+KIND = "fitted"
 GENERIC = "generic"
+NO_ENTROPY = (
+    "the weak model's server does not tell the likeliest tokens beside each that it writes: this judge scores drafts "
+    "without their entropy, which it is made for"
+)
 NO_LOGPROBS = (
     "the weak model's server gives no log-probabilities with its drafts, which this judge scores them by: "
     '[prm] model = "strong" (--judge strong) asks the strong model instead'
 )
-
-
-@dataclass(frozen=True)
-class Coefficient:
-    """One feature's part in the logit.
-
-    Args:
-        feature: its name in `trim.scoring.step_features`.
-        weight: per unit.
-        low, high: the range that was fitted on; what lies outside counts as the nearer end.
-    """
-
-    feature: str
-    weight: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Measured:
-    """How good a judge was on labelled steps that it was not fitted on.
-
-    Args:
-        data: which steps, by whom they were labelled, and whose log-probabilities.
-        steps, wrong: how many, and how many of them were wrong.
-        auroc, low, high: of its scores, with the 95% interval.
-        calibration_error: expected difference between a score and the share of right steps.
-    """
-
-    data: str
-    steps: int
-    wrong: int
-    auroc: float
-    low: float
-    high: float
-    calibration_error: float
-
-
-@dataclass(frozen=True)
-class FittedModel:
-    """The file of a fitted judge.
-
-    Args:
-        name: of the judge.
-        models: whose log-probabilities it was fitted on, as their servers call them; a judge for others says "*" too.
-        intercept: of the logit.
-        coefficients: one a feature.
-        base: share of right steps in the data: the score of a step without log-probabilities.
-        usual: the scores that a tenth of the data's steps is below, and a tenth above.
-        measured: how good it is; the first is what the output says.
-        date: when it was fitted.
-        command: that fitted it.
-
-    Raises:
-        ConfigError: it cannot be a judge.
-    """
-
-    name: str
-    models: tuple[str, ...]
-    intercept: float
-    coefficients: tuple[Coefficient, ...]
-    base: float
-    usual: tuple[float, float]
-    measured: tuple[Measured, ...]
-    date: str
-    command: str = ""
-
-    def __post_init__(self) -> None:
-        names = [one.feature for one in self.coefficients]
-        if unknown := [name for name in names if name not in FEATURES]:
-            raise ConfigError(f"judge {self.name}: unknown feature {unknown[0]!r}; there are {', '.join(FEATURES)}")
-        if not names or len({*names}) < len(names):
-            raise ConfigError(f"judge {self.name}: it needs features, each once")
-        if wrong := [one.feature for one in self.coefficients if one.low > one.high]:
-            raise ConfigError(f"judge {self.name}: the range of {wrong[0]} ends before it begins")
-        for value in (self.base, *self.usual):
-            if not 0.0 <= value <= 1.0:
-                raise ConfigError(f"judge {self.name}: base and usual must be in [0, 1], not {value}")
-
-    @classmethod
-    def load(cls, path: Path) -> FittedModel:
-        """Read a file.
-
-        Raises:
-            ConfigError: it cannot be read, or is not a fitted judge.
-        """
-        try:
-            return read_as(cls, path)
-        except (OSError, ValueError) as error:
-            raise ConfigError.reading(path, "not a fitted judge", error) from None
-
-    def score(self, step: Step, index: int) -> float | None:
-        """P(correct); None: the server does not tell what it takes."""
-        logit = self.intercept
-        for one in self.coefficients:
-            value = FEATURES[one.feature](step, index)
-            if value is None:
-                return None
-            logit += one.weight * min(max(value, one.low), one.high)
-        return sigmoid(logit)
-
-    def known(self) -> str:
-        """How good it is known to be, and where its scores lie, in words."""
-        scores = f"four in five scores lie between {self.usual[0]:.2f} and {self.usual[1]:.2f}"
-        if not self.measured:
-            return f"not known: its file does not say; {scores}"
-        first = self.measured[0]
-        interval = f"{first.low:.2f} to {first.high:.2f}"
-        return f"step AUROC {first.auroc:.2f} ({interval}; {first.data}; {first.steps} steps; {self.date}); {scores}"
-
-    def for_model(self, model: str) -> bool:
-        """Whether it was fitted on this model, by its name without folder and file ending."""
-        return _bare(model) in map(_bare, self.models)
-
-
-def _bare(model: str) -> str:
-    return Path(model).name.removesuffix(".gguf").casefold()
 
 
 def fitted_file(model: str) -> Path:
@@ -158,6 +46,15 @@ def file_of(name: str) -> Path:
     """The file that `[prm] model` names: a shipped judge, or a path."""
     shipped = SHIPPED / f"{name}.json"
     return shipped if name.isidentifier() and shipped.is_file() else Path(name)
+
+
+def fitted_model(backend: str, model: str) -> FittedModel | None:
+    """The file of the judge that these keys of `[prm]` describe; None: it is another kind.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    return FittedModel.load(file_of(model)) if backend == KIND else None
 
 
 def identity(name: str) -> str:
@@ -185,6 +82,7 @@ class FittedJudge(BaseBackend):
     def __init__(self, model: FittedModel, identity: str) -> None:
         self.model = model
         self._identity = identity
+        self._told = False  # that entropies are missing
 
     @property
     def identity(self) -> str:
@@ -215,7 +113,10 @@ class FittedJudge(BaseBackend):
         for index, step in enumerate(steps):
             score = self.model.score(step, index)
             if score is None and step.role is Role.WEAK:
-                raise BadResponse(self.identity, NO_LOGPROBS)
+                raise BadResponse(self.identity, NO_LOGPROBS if step.logprob is None else f"{NO_ENTROPY}, and cannot")
+            if step.role is Role.WEAK and self.model.needs_entropy and step.mean_entropy is None and not self._told:
+                self._told = True
+                logger.warning("%s: %s", self.identity, NO_ENTROPY)
             scores.append(self.model.base if score is None else score)
         return scores
 

@@ -110,7 +110,7 @@ class _Said:
         tokens = [
             (
                 str(entry["token"]),
-                tuple((str(one["token"]), float(one["logprob"])) for one in entry["top_logprobs"] or ()),
+                tuple((str(one["token"]), float(one["logprob"])) for one in entry.get("top_logprobs") or ()),
             )
             for entry in (choice.get("logprobs") or {}).get("content") or ()
         ]

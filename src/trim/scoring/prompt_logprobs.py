@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import accumulate
-from math import exp, log
 from typing import Protocol, TypeVar
 
 from trim.backends.answer_counts import AnswerTotals
@@ -15,6 +14,7 @@ from trim.backends.client import ServerBackend
 from trim.backends.request_extras import RequestExtras
 from trim.backends.token_counter import TokenCounter
 from trim.backends.token_counts import log_wrong, read_counts
+from trim.backends.token_logprobs import known_entropy
 from trim.errors import BackendError, BackendRefused, BackendUnavailable, BadResponse, InputTooLong
 from trim.off_loop import off_loop
 from trim.prompts import ChatTemplate, load_template
@@ -87,13 +87,6 @@ class LogprobJudge(WrappedBackend):
         return found
 
 
-def _entropy(logprobs: Sequence[float]) -> float:
-    """Entropy of a distribution whose most likely outcomes are known."""
-    chances = [exp(logprob) for logprob in logprobs]
-    chances.append(max(0.0, 1.0 - sum(chances)))
-    return -sum(chance * log(chance) for chance in chances if chance > 0)
-
-
 class OpenAILogprobs(ServerBackend):
     """Log-probabilities of given text from a server's `/completions` (`echo` and `logprobs`: vLLM, SGLang, ...).
 
@@ -153,7 +146,7 @@ class OpenAILogprobs(ServerBackend):
         From the 20 most likely tokens; all others count as one, so this is a lower bound, and close where it is small.
         """
         found = await self._tokens(question, steps, _TOP)
-        return tuple(_entropy(self._given(tokens[0].top or None, step)) for step, tokens in found)
+        return tuple(known_entropy(self._given(tokens[0].top or None, step)) for step, tokens in found)
 
     def _given(self, value: _T | None, step: int) -> _T:
         """What the server gives for a token of a step; never a guess in its place."""

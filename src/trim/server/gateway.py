@@ -17,6 +17,7 @@ from typing import Any
 from trim.backends.base import innermost
 from trim.backends.client import ServerBackend
 from trim.config.factory import Backends, open_backends
+from trim.config.judge_notes import judge_note
 from trim.config.settings import Config
 from trim.errors import ConfigError, TrimError
 from trim.policies import AlwaysStrong, AlwaysWeak
@@ -119,6 +120,7 @@ class Gateway:
         names = {Role.WEAK: spec.weak.model, Role.STRONG: spec.strong.model, Role.PRM: spec.judge.model}
         self.breakers = {role: self._breaker(role, names[role]) for role in Role}
         self._systems = spec.system_tokens()
+        self._judge = judge_note(backends.config).short
         self._sampling = RequestSampling(backends, self.breakers)
         self.keys = ApiKeys(serve.keys)
         if self.keys.cap_spend and (missing := spec.prices.missing):
@@ -354,14 +356,15 @@ class Gateway:
             self.recorder.append(trace)
 
     def summary(self, key: ApiKey) -> dict[str, Any]:
-        """What a key has used in this hour and on this day (UTC), and its latest requests. Without keys nobody knows
-        whose is whose: nothing, unless the settings say that everybody may see it.
+        """Which judge scores, what a key has used in this hour and on this day (UTC), and its latest requests. Without
+        keys nobody knows whose is whose: no requests, unless the settings say that everybody may see them.
         """
         if key is ANONYMOUS and not self.settings.recent_requests:
-            return {"hour": None, "day": None, "recent": []}
+            return {"judge": self._judge, "hour": None, "day": None, "recent": []}
         hour = self.usage.hour()
         unknown = {"cost": None} if self.backends.spec.prices.missing else {}
         return {
+            "judge": self._judge,
             "hour": asdict(self.usage.totals(hour, key.name)) | unknown,
             "day": asdict(self.usage.totals(hour - hour % 24, key.name)) | unknown,
             "recent": [recent.as_json() for recent in self.recent if recent.key == key.name],

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from trim import plugins
-from trim.config.policy import check_drafts, choose, open_policy
+from trim.config.policy import check_drafts, choose, default_parameter, open_policy
 from trim.config.resolution import resolve
 from trim.config.settings import Config
 from trim.config.specs import identities
@@ -69,6 +69,7 @@ class Models:
         self._controllers = controllers
         self._spec = choose(config).spec
         self._configured = open_policy(config)
+        self._defaults = {family.name: default_parameter(config, family) for family in FAMILIES.values()}
         self._folders: dict[str, str] = {}  # of saved policies, by family; empty: the shipped one
         self._unusable: dict[PolicySpec, ConfigError] = {}  # those that cannot be opened
         self._saved = self._load()
@@ -85,7 +86,9 @@ class Models:
         for family in FAMILIES.values():
             if family.name in _SHORT.values() or not self._is_served(PolicySpec(family.name)):
                 continue
-            default = None if family.parameter is None else family.parameter.default
+            default = self._defaults.get(family.name)
+            if default is None and family.parameter is not None:
+                default = family.parameter.default
             names.append(f"trim-{family.name}" + ("" if default is None else f"-{default:g}"))
             if family.tunable:
                 names.append(f"trim-{family.name}-20%")
@@ -186,7 +189,7 @@ class Models:
         if spec.family in self._folders:
             saved = self._open_saved(spec)
             return saved if parameter is None else saved.at(parameter)
-        return registry.open_policy(spec, parameter)
+        return registry.open_policy(spec, self._defaults.get(spec.family) if parameter is None else parameter)
 
     def _open_saved(self, spec: PolicySpec) -> SavedPolicy:
         """A saved policy with these options, which is read once."""

@@ -106,7 +106,9 @@ _SCHEMAS: Json = {
             "total_tokens": _INT,
         }
     ),
-    "Recent": _object({"hour": _nullable(_USED), "day": _nullable(_USED), "recent": _list({"type": "object"})}),
+    "Recent": _object(
+        {"judge": _TEXT, "hour": _nullable(_USED), "day": _nullable(_USED), "recent": _list({"type": "object"})}
+    ),
     "Health": _object({"status": _TEXT, "version": _TEXT}),
     "Ready": _object({"ready": _YES_NO, "backends": {"type": "object", "additionalProperties": _TEXT}}),
 }
