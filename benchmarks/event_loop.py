@@ -472,7 +472,9 @@ def main() -> None:
     parser.add_argument("--separator", default="blank-line", help="what ends a step")
     args = parser.parse_args()
     only = tuple(args.only.split(","))
-    attacks = {"quick": quick} if args.quick else {n: a for n, a in ATTACKS.items() if n.startswith(only)}
+    attacks: dict[str, Attack] = (
+        {"quick": quick} if args.quick else {n: a for n, a in ATTACKS.items() if n.startswith(only)}
+    )
     sys.exit(not asyncio.run(run(attacks, args.separator, 0.5 if args.quick else 3.0)))
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from functools import cached_property
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeGuard, TypeVar
 
 from trim import plugins
 from trim.backends.token_counts import sound
@@ -107,9 +107,19 @@ def innermost(backend: Backend) -> Backend:
 
 async def score_steps(judge: Judge, question: Question, steps: tuple[Step, ...]) -> Scores:
     """The judge's scores of steps; it is given as much of them as it needs."""
-    if isinstance(judge, StepJudge):
+    if _takes_steps(judge):
         return await judge.score_steps(question, steps)
     return await judge.score(question, tuple(step.content for step in steps))
+
+
+_STEP_JUDGES: dict[type, bool] = {}  # what is known of classes: to ask an instance takes long, and each step asks
+
+
+def _takes_steps(judge: Judge) -> TypeGuard[StepJudge]:
+    kind = type(judge)
+    if kind not in _STEP_JUDGES:
+        _STEP_JUDGES[kind] = isinstance(judge, StepJudge)
+    return _STEP_JUDGES[kind]
 
 
 def step_stream(

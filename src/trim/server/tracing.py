@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Literal
 
 from trim.errors import BackendError
@@ -41,6 +41,9 @@ class SpanAttributes:
     def set_tokens(self, prompt: int, completion: int) -> None:
         """Set the token counts of a call."""
         self.set({"gen_ai.usage.input_tokens": prompt, "gen_ai.usage.output_tokens": completion})
+
+
+_NO_SPAN = nullcontext(SpanAttributes())
 
 
 class Tracing:
@@ -77,31 +80,32 @@ class Tracing:
             opened.set({**_described(operation, model), **attributes})
             yield opened
 
-    @contextmanager
-    def call(self, role: Role, model: str) -> Iterator[SpanAttributes]:
+    def call(self, role: Role, model: str) -> AbstractContextManager[SpanAttributes]:
         """A span around a call of a backend.
 
         Args:
             role: of the backend.
             model: its name.
         """
-        if self._tracer is None:
-            yield SpanAttributes()
-            return
-        from opentelemetry.trace import SpanKind, Status, StatusCode
+        return _NO_SPAN if self._tracer is None else _call(self._tracer, role, model)
 
-        operation = "score" if role is Role.PRM else "chat"
-        with self._tracer.start_as_current_span(
-            f"{operation} {model}", kind=SpanKind.CLIENT, record_exception=False, set_status_on_exception=False
-        ) as span:
-            opened = SpanAttributes(span)
-            opened.set(_described(operation, model) | {"trim.role": role.value})
-            try:
-                yield opened
-            except BackendError as error:
-                span.set_status(Status(StatusCode.ERROR, type(error).__name__))
-                opened.set({"error.type": type(error).__name__})
-                raise
+
+@contextmanager
+def _call(tracer: Tracer, role: Role, model: str) -> Iterator[SpanAttributes]:
+    from opentelemetry.trace import SpanKind, Status, StatusCode
+
+    operation = "score" if role is Role.PRM else "chat"
+    with tracer.start_as_current_span(
+        f"{operation} {model}", kind=SpanKind.CLIENT, record_exception=False, set_status_on_exception=False
+    ) as span:
+        opened = SpanAttributes(span)
+        opened.set(_described(operation, model) | {"trim.role": role.value})
+        try:
+            yield opened
+        except BackendError as error:
+            span.set_status(Status(StatusCode.ERROR, type(error).__name__))
+            opened.set({"error.type": type(error).__name__})
+            raise
 
 
 def _described(operation: str, model: str) -> dict[str, Attribute]:
