@@ -26,7 +26,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def writer(path: Path) -> Iterator[StoreWriter]:
     database = SqliteDatabase(str(path))
-    made = StoreWriter(database, lambda db, exchange: None, lambda: None, lambda: False)
+    made = StoreWriter(database, lambda db, exchange: None, lambda: None, lambda: False, lambda: None)
     yield made
     made.close()
     database.close()

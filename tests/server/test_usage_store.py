@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.server.conftest import OpenStore
+from tests.server.conftest import OpenStore, becomes
 from tests.server.gateway import ask, serving, simulated
 from trim.policies import Threshold
 from trim.server.auth import ANONYMOUS
@@ -93,6 +93,21 @@ def test_a_cap_needs_the_file(tmp_path: Path) -> None:
             other.execute("ROLLBACK")
         assert served.post(ask()).status_code == 200
         assert served.spent(1).requests == 1
+
+
+def test_a_circuit_that_opens_is_heard_of_elsewhere_once(place: str, open_store: OpenStore) -> None:
+    heard: list[tuple[str, str]] = []
+    one, other = open_store(place), open_store(place)
+    one.hear_circuits(lambda name: heard.append(("one", name)))
+    other.hear_circuits(lambda name: heard.append(("other", name)))
+    one.open_circuit("strong")
+    becomes(lambda: heard, [("other", "strong")])
+    other.open_circuit("strong")
+    becomes(lambda: heard, [("other", "strong"), ("one", "strong")])
+    late = open_store(place)
+    late.hear_circuits(lambda name: heard.append(("late", name)))
+    one.open_circuit("weak")
+    becomes(lambda: sorted(heard[2:]), [("late", "weak"), ("other", "weak")])
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 10**30, "much", None])

@@ -51,6 +51,7 @@ CREATE TABLE IF NOT EXISTS recovered (
 );
 CREATE TABLE IF NOT EXISTS owners (name TEXT PRIMARY KEY, written BIGINT, beat BIGINT DEFAULT 0);
 CREATE TABLE IF NOT EXISTS rates (key TEXT PRIMARY KEY, "left" DOUBLE PRECISION, at DOUBLE PRECISION);
+CREATE TABLE IF NOT EXISTS circuits (name TEXT PRIMARY KEY, opened BIGINT, owner TEXT);
 """
 # A process that stops in the middle, or that the network has cut off, holds up the others for five seconds at most.
 _BEGIN = """
@@ -78,6 +79,7 @@ class _Read:
     spend: dict[tuple[int, str], UsageTotals] = field(default_factory=dict)
     reserved: float = 0.0
     states: dict[str, str] = field(default_factory=dict)
+    circuits: dict[str, tuple[int, str]] = field(default_factory=dict)
 
 
 class PostgresDatabase:
@@ -184,6 +186,10 @@ class PostgresDatabase:
         """See `StoreDatabase`."""
         return self._read.states.get(name)
 
+    def circuits(self) -> dict[str, tuple[int, str]]:
+        """See `StoreDatabase`."""
+        return self._read.circuits
+
     def charged(self, charge: Charge) -> None:
         """See `StoreDatabase`."""
         where = charge.hour, charge.key
@@ -213,7 +219,7 @@ class PostgresDatabase:
         """Make the tables, if there are none: a user who may not make a schema can use one that is there."""
         with self._db.transaction():
             self._set_clock(self._db.execute(_LOCKED.encode()))
-            found = self._db.execute("SELECT to_regclass('trim.rates')").fetchone()
+            found = self._db.execute("SELECT to_regclass('trim.circuits')").fetchone()
             if found is None or found[0] is None:
                 self._db.execute(_SCHEMA.encode())
 
@@ -272,8 +278,10 @@ class PostgresDatabase:
         if self._reads % _STATES == 0:
             states = dict(self.execute("SELECT name, state FROM held").fetchall())
         self._reads += 1
+        opened = self.execute("SELECT name, opened, owner FROM circuits").fetchall()
+        circuits = {name: (count, owner) for name, count, owner in opened}
         with self._lock:
-            self._read = _Read(int(written[0]), spend, float(held[0]), states)
+            self._read = _Read(int(written[0]), spend, float(held[0]), states, circuits)
 
     def _words(self, error: Exception) -> str:
         """An error in one line, without the password."""

@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS recovered (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS owners (name TEXT PRIMARY KEY, written INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS rates (key TEXT PRIMARY KEY, left REAL, at REAL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS circuits (name TEXT PRIMARY KEY, opened INTEGER, owner TEXT) WITHOUT ROWID;
 """
 _MOST_KNOWN = 1000
 _LATEST = 10_000_000  # an hour that is in the fourth millennium, whatever the clock of this machine says
@@ -185,6 +186,11 @@ class SqliteDatabase:
         rows = self._read("SELECT state FROM held WHERE name = ?", (name,))
         found: str | bytes | None = rows[0][0] if rows else None
         return found
+
+    def circuits(self) -> dict[str, tuple[int, str]]:
+        """See `StoreDatabase`."""
+        rows = self._read("SELECT name, opened, owner FROM circuits", ()) if self._path else []
+        return {name: (opened, owner) for name, opened, owner in rows}
 
     def charged(self, charge: Charge) -> None:
         """It is read from the file."""

@@ -81,7 +81,7 @@ class Transaction(Protocol):
 
 class StoreDatabase(Transaction, Protocol):
     """A database with the tables of the usage store: `spend`, `held` (states of target controllers), `clock`,
-    `reservations`, `recovered`, `owners` (processes that use it) and `rates`.
+    `reservations`, `recovered`, `owners` (processes that use it), `rates` and `circuits` (that have opened).
     """
 
     name: str
@@ -128,6 +128,10 @@ class StoreDatabase(Transaction, Protocol):
 
     def state(self, name: str) -> str | bytes | None:
         """A stored state of a target controller; None: there is none."""
+        ...
+
+    def circuits(self) -> dict[str, tuple[int, str]]:
+        """How often each circuit has opened, and in which process last."""
         ...
 
     def charged(self, charge: Charge) -> None:

@@ -69,6 +69,7 @@ class StoreWriter:
         before: begins each transaction; told whether to look at what other processes have done.
         after: a transaction is written.
         waiting: whether `before` has something to write by itself.
+        look: is called at least ten times a second, outside transactions.
     """
 
     def __init__(
@@ -77,12 +78,14 @@ class StoreWriter:
         before: Callable[[Transaction, bool], object],
         after: Callable[[], object],
         waiting: Callable[[], bool],
+        look: Callable[[], object],
     ) -> None:
         self.blocked = False  # the last try to write failed
         self._database = database
         self._before = before
         self._after = after
         self._waiting = waiting
+        self._look = look
         self._jobs: queue.SimpleQueue[_Job[object] | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="usage-store", daemon=True)
@@ -118,6 +121,7 @@ class StoreWriter:
                 pass
             if batch or self._database.due or self._waiting():
                 self._write_all(batch)
+            self._look()
 
     def _write_all(self, batch: list[_Job[object]]) -> None:
         """One transaction, however long that takes."""

@@ -39,6 +39,7 @@ __all__ = ["UsageStore", "UsageTotals"]
 logger = logging.getLogger("trim.server")
 _OPEN_SECONDS = 5.0  # how long to wait for a database that is locked at the start
 _PAUSE = 0.05
+_LOOK_SECONDS = 0.3  # between two looks at what circuits have opened elsewhere
 POSTGRES = ("postgresql://", "postgres://")
 
 
@@ -74,12 +75,15 @@ class UsageStore:
         self._noted: dict[str, Reservation] = {}
         self._noting: dict[str, Reservation] = {}
         self._lock = threading.Lock()  # of these
+        self._looked = 0.0
+        self._hear: Callable[[str], object] = lambda name: None
         try:
             self._begin()
         except (StoreUnavailable, sqlite3.Error) as error:
             database.close()
             raise ConfigError(f"[serve] state {_shown(path)} cannot be opened: {error}") from None
-        self._writer = StoreWriter(database, self._before, self._after, lambda: bool(self._noted))
+        self._circuits = database.circuits()  # as last seen
+        self._writer = StoreWriter(database, self._before, self._after, lambda: bool(self._noted), self._look)
         self._path = path
 
     # Time -------------------------------------------------------------------------------------------------------
@@ -218,6 +222,20 @@ class UsageStore:
                 return unsaved
         return stored_state(self._database.state(name))
 
+    # Circuits ---------------------------------------------------------------------------------------------------
+
+    def open_circuit(self, name: str) -> None:
+        """A circuit of this process has opened; those of that name in other processes shall."""
+        opened = (
+            "INSERT INTO circuits (name, opened, owner) VALUES (?, 1, ?) "
+            "ON CONFLICT (name) DO UPDATE SET opened = circuits.opened + 1, owner = excluded.owner"
+        )
+        self._writer.submit(lambda db: db.execute(opened, (name, self._database.name)).rowcount)
+
+    def hear_circuits(self, opened: Callable[[str], object]) -> None:
+        """Call this, in a thread of the store's, within a second of a circuit's opening in another process."""
+        self._hear = opened
+
     def close(self) -> None:
         """Write what is not yet written and close the database."""
         name = self._database.name
@@ -300,6 +318,18 @@ class UsageStore:
                 if self._noted.get(id) is row:
                     del self._noted[id]
             self._noting = {}
+
+    def _look(self) -> None:
+        """Tell what circuits have opened elsewhere."""
+        if time.monotonic() - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        before, now = self._circuits, self._database.circuits()
+        if now:  # else they could not be read
+            self._circuits = now
+        for name, (count, owner) in now.items():
+            if owner != self._database.name and count != before.get(name, (0, ""))[0]:
+                self._hear(name)
 
     def _write(self, db: Transaction, charge: Charge, reservation: str) -> None:
         """Once only, also where a transaction was written that seemed to have failed."""
