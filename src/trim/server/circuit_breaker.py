@@ -11,7 +11,7 @@ by answering. Other backends are tried by one call of a request, which is let th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal
@@ -76,6 +76,8 @@ class CircuitBreaker:
         self._open_until = 0.0
         self._probing = False
         self._recovery: asyncio.Task[None] | None = None
+        self.opened: Callable[[], object] = lambda: None
+        """Called when the circuit of a server has opened here."""
 
     @property
     def failures(self) -> int:
@@ -182,8 +184,19 @@ class CircuitBreaker:
     def _try_again(self) -> None:
         """Have health checks close an open circuit."""
         if self.state != "closed" and self.check.is_call and self._recovery is None:
-            self._recovery = asyncio.create_task(self._recover())
-            self._recovery.add_done_callback(self._recovered)
+            self._begin_recovery()
+            self.opened()
+
+    def open_as_elsewhere(self) -> None:
+        """The circuit of the same server has opened in another process."""
+        if self._max_failures and self.state == "closed" and self.check.is_call and self._recovery is None:
+            self._failures = self._max_failures
+            self._begin_recovery()
+            self.tell()
+
+    def _begin_recovery(self) -> None:
+        self._recovery = asyncio.create_task(self._recover())
+        self._recovery.add_done_callback(self._recovered)
 
     def _recovered(self, _: asyncio.Task[None]) -> None:
         self._recovery, self._probing = None, False

@@ -40,6 +40,7 @@ from trim.server.responses import ChatResponse, CompletionResponse
 from trim.server.responses_api import ResponsesResponse
 from trim.server.responses_request import ResponsesRequest
 from trim.server.schemas import BaseRequest, CompletionRequest, PassthroughRequest, TrimOptions
+from trim.server.shared_circuits import SharedCircuits
 from trim.server.trace_recorder import Redact, TraceRecorder
 from trim.server.tracing import Attribute, SpanAttributes, Tracing
 from trim.server.usage_store import UsageStore, UsageTotals
@@ -414,6 +415,7 @@ async def open_gateway(
                 inner.server.patience = _PATIENCE
                 inner.server.silence.shorten(max(_SHORTEST_SILENCE, config.serve.deadline * _SHARE_OF_DEADLINE))
         gateway = Gateway(backends, redact, clock, elapsed)
+        SharedCircuits(gateway.breakers, backends, gateway.usage).begin()
         try:
             yield gateway
         finally:
