@@ -30,11 +30,24 @@ class Postgres:
         """Start it, and wait until it answers."""
         options = ["-c", "listen_addresses=", "-c", "fsync=off", "-c", "autovacuum=off", "-c", "shared_buffers=16MB"]
         command = ["postgres", "-D", str(self.folder / "data"), "-k", str(self.folder), *options]
-        self.process = subprocess.Popen(command, **self.options())
+        self.process = self.run(command)
         limit = time.monotonic() + 20
         while not self.answers():
             assert time.monotonic() < limit
             time.sleep(0.02)
+
+    def run(self, command: list[str]) -> subprocess.Popen[bytes]:
+        """A process that is not root's."""
+        quiet, groups = subprocess.DEVNULL, None if self.user is None else list[str]()
+        return subprocess.Popen(
+            command,
+            stdout=quiet,
+            stderr=quiet,
+            cwd=self.folder,
+            user=self.user,
+            group=self.user,
+            extra_groups=groups,
+        )
 
     def answers(self) -> bool:
         """Whether it takes connections."""
@@ -52,11 +65,6 @@ class Postgres:
             self.process.send_signal(signal.SIGINT)
             self.process.wait(20)
             self.process = None
-
-    def options(self) -> dict[str, object]:
-        """Of a process that is not root's."""
-        quiet: dict[str, object] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": self.folder}
-        return quiet | ({} if self.user is None else {"user": self.user, "group": self.user, "extra_groups": []})
 
     def url(self, database: str) -> str:
         """Of a database."""
@@ -85,7 +93,7 @@ def running_postgres() -> Iterator[Postgres]:
         if user is not None:
             os.chown(folder, user, -1)
         command = ["initdb", "-D", f"{folder}/data", "-A", "trust", "-U", "trim", "-E", "UTF8", "--no-locale", "-N"]
-        subprocess.run(command, check=True, **server.options())
+        assert server.run(command).wait(60) == 0
         server.start()
         try:
             yield server

@@ -41,7 +41,7 @@ def shared_by_processes(folder: Path) -> Iterator[None]:
 
 def forget(process: int, folder: Path) -> None:
     """A process that counted with others has ended: nothing is in progress there any more."""
-    mark_process_dead(process, str(folder))
+    mark_process_dead(process, str(folder))  # type: ignore[no-untyped-call]
 
 
 class Metrics:
@@ -154,7 +154,7 @@ class Metrics:
         """The response of `/metrics`."""
         registry = self.registry
         if self.shared:
-            MultiProcessCollector(registry := CollectorRegistry())
+            MultiProcessCollector(registry := CollectorRegistry())  # type: ignore[no-untyped-call]
         return generate_latest(registry)
 
 
