@@ -67,8 +67,9 @@ def test_what_a_dead_process_held_is_settled_and_that_of_a_living_one_is_not(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("trim.server.postgres_database.LEASE", 1.5)
-    monkeypatch.setattr("trim.server.postgres_database.EVERY", 0.05)
+    if place.startswith("postgresql"):
+        monkeypatch.setattr("trim.server.postgres_database.LEASE", 1.5)
+        monkeypatch.setattr("trim.server.postgres_database.EVERY", 0.05)
     living = open_store(place, clock=lambda: NOW, recovery=recovery)
     reserve(living, "mine", 2.0)
     other = opened_database(place)
