@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 
@@ -60,13 +61,13 @@ async def _fit(args: argparse.Namespace) -> int:
     from trim.experiments.folder_owner import owned
     from trim.policies.artifacts import Provenance
 
-    recorded = Recorded.of(args.traces)
-    models = recorded.models(named(args))
-    rows = examples(recorded.traces())
-    if args.dry_run:
-        print(_preview(args, len(rows)))
-        return 0
-    with owned(args.out):
+    with nullcontext() if args.dry_run else owned(args.out):
+        recorded = Recorded.of(args.traces)
+        models = recorded.models(named(args))
+        rows = examples(recorded.traces())
+        if args.dry_run:
+            print(_preview(args, len(rows)))
+            return 0
         provenance = Provenance(models, recorded.task(args.task), date.today().isoformat(), len(rows))
         if args.kind == meta_verifier.KIND:
             made = meta_verifier.MetaVerifier.fit(rows)
