@@ -43,7 +43,7 @@ def test_the_weak_model_knows_an_error_when_it_reads_one(
     judge = FittedModel.load(out)
     assert (judge.name, judge.models, judge.target, judge.needs_entropy) == ("judge", ("weak",), "step", False)
     assert judge.measured[0].auroc > 0.8
-    assert judge.measured[0].data == "labelled by weak, labels by labels of people, five-fold by question"
+    assert judge.measured[0].data == "labelled by weak, labels by people, five-fold by question"
     config = load_config(None, models={"weak": None, "strong": None, "judge": str(out)})
     note = judge_note(config)
     assert note.judge.startswith("judge, ")

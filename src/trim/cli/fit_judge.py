@@ -71,9 +71,9 @@ async def _fit(args: argparse.Namespace) -> int:
         examples, weak, source = await _read(args.data[0], config or load_config(None))
     else:
         recorded = Recorded.of(args.data)
-        weak, source = recorded.models(config).weak, _task(recorded, args.task)
-        examples = _examples(recorded, args, source)
-    words = {"people": "labels of people", "rule": "a rule", "answer": "final answers", "agreement": "the strong model"}
+        weak, source = recorded.models(config).weak, recorded.task(args.task)
+        examples = _examples(recorded, args)
+    words = {"people": "people", "rule": "a rule", "answer": "final answers", "agreement": "the strong model"}
     model = _model(weak)
     made = fit_judge(
         examples,
@@ -98,11 +98,7 @@ async def _fit(args: argparse.Namespace) -> int:
     return 0
 
 
-def _task(recorded: Recorded, name: str | None) -> str:
-    return recorded.task(name)
-
-
-def _examples(recorded: Recorded, args: argparse.Namespace, task: str) -> Examples:
+def _examples(recorded: Recorded, args: argparse.Namespace) -> Examples:
     """Labelled steps of traces."""
     from trim.experiments.judge_examples import from_traces
     from trim.experiments.labelled_solutions import read_processbench

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trim.backends.token_logprobs import TOP
 from trim.errors import ConfigError
@@ -73,7 +74,7 @@ class _Data:
     fold: Indices
     names: tuple[str, ...]
 
-    def of(self, chosen: FloatArray | Indices, names: Sequence[str]) -> _Data:
+    def of(self, chosen: NDArray[np.bool_] | Indices, names: Sequence[str]) -> _Data:
         """Some rows and some features."""
         columns = [self.names.index(name) for name in names]
         x = self.x[chosen][:, columns]
@@ -158,7 +159,7 @@ def _usable(data: _Data) -> tuple[_Data, tuple[str, ...]]:
             "steps of the traces have no log-probabilities: record them with a judge that asks for these, trim eval "
             "--policies always-weak --judge fitted, and a weak model whose server gives them (docs/reference/kinds.md)"
         )
-    whole = data.of(~np.isnan(data.x[:, common]).any(axis=1), data.names)
+    whole = data.of(np.asarray(~np.isnan(data.x[:, common]).any(axis=1), bool), data.names)
     varied = common & (np.ptp(whole.x, axis=0) > 0)
     return whole, tuple(name for name, used in zip(data.names, varied, strict=True) if used)
 
