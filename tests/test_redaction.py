@@ -22,6 +22,7 @@ ADDRESSES = {
     "http://me:p?w#x@host/v1": "http://host/v1",
     "http://me:8p@host:8/v1": "http://host:8/v1",
     '{"url": "http://me:pw@host/v1?k=v", "n": 1}': '{"url": "http://host/v1", "n": 1}',
+    "postgresql://me:pw@db:5432/trim?password=pw": "postgresql://db:5432/trim",
     "socks5://me:pw@proxy:1080": "socks5://proxy:1080",
     "http://host/@me/v1 and me@host": "http://host/@me/v1 and me@host",
     "http://host:8000/@me": "http://host:8000/@me",

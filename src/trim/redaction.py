@@ -19,7 +19,7 @@ _USER = re.compile(r"(?<=://)[^\s'\"<>/?#]*@")
 _BROKEN_USER = re.compile(  # with a slash or the like in its password, as what should be an address may have
     r"(?<=://)[^\s'\"<>/?#@:]*:(?!\d*(?:[/?#\s'\"<>)]|$))[^\s'\"<>]*@"
 )
-_QUERY = re.compile(r"((?:https?|wss?)://[^\s'\"<>?#]*)[?#][^\s'\"<>)]*")
+_QUERY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>?#]*)[?#][^\s'\"<>)]*")
 
 
 class _Secrets:

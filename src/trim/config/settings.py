@@ -504,6 +504,7 @@ class ServeSettings(metaclass=_Table):
     )
     state: Text = Field(
         default="",
+        repr=False,
         description="Where spend and target shares survive a restart: a file of SQLite, or `postgresql://...` for "
         "gateways on several machines (extra `postgres`). Empty: they do not.",
     )
