@@ -10,13 +10,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progre
 UV := .venv-uv/bin
 TEMPLATES := .venv-templates/bin
 
-.PHONY: help setup constraints demo local test test-pythons check format bench docs docs-check fuzz test-money check-graders conformance test-hosted test-real test-templates test-vllm clean
+.PHONY: help setup constraints demo local test test-pythons sbom check format bench docs docs-check fuzz test-money check-graders conformance test-hosted test-real test-templates test-vllm clean
 
 help:
 	@echo "make demo          set up, then see step routing at work (minutes)"
 	@echo "make local         set up, then fetch two open models (1.6 GB) and say how to route between them"
 	@echo "make test          set up, then run the tests (minutes)"
 	@echo "make test-pythons  the same on Python 3.12 and 3.13, where this machine has them"
+	@echo "make sbom          what TRIM is made of: dist/sbom.cdx.json (CycloneDX), from constraints.txt"
 	@echo "make check         format, lint, types"
 	@echo "make constraints   write constraints.txt from pyproject.toml; UPGRADE=1 takes the newest releases"
 	@echo "make bench         the committed benchmarks"
@@ -53,6 +54,17 @@ constraints:
 	  --all-extras --no-annotate --no-emit-index-url --no-emit-find-links $(if $(UPGRADE),--upgrade) \
 	  --output-file constraints.txt pyproject.toml
 
+# The same bytes each time. An environment of its own: what TRIM is made of does not change by asking.
+SBOM := .venv-sbom/bin
+
+sbom:
+	@$(PYTHON) -m venv .venv-sbom
+	@$(SBOM)/python -m pip --disable-pip-version-check install --quiet --progress-bar off 'cyclonedx-bom==7.5.*'
+	@mkdir -p dist
+	@$(SBOM)/python -W ignore -m cyclonedx_py requirements constraints.txt --pyproject pyproject.toml \
+	  --output-reproducible --output-file dist/sbom.cdx.json
+	@echo "wrote dist/sbom.cdx.json"
+
 demo: $(READY)
 	@$(BIN)/trim demo
 
@@ -72,8 +84,9 @@ local: $(READY)
 test: $(READY)
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist worksteal
 
+# PYTHONS: versions; NEWEST_PIP=1 upgrades pip first, in environments of their own.
 test-pythons:
-	@.ci/test-pythons
+	@.ci/test-pythons $(PYTHONS)
 
 check: $(READY)
 	@$(BIN)/ruff format --check .
@@ -140,4 +153,4 @@ test-vllm: $(READY)
 	@$(BIN)/python -m pytest --override-ini addopts=-v tests/vllm
 
 clean:
-	rm -rf $(VENV) .venv-uv .venv-newest-pip .venv-3.* site dist
+	rm -rf $(VENV) .venv-uv .venv-sbom .venv-newest-pip .venv-3.* site dist

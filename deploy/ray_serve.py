@@ -3,8 +3,9 @@
     pip install '.[serve]' 'ray[serve]'             # from the root of a clone
     serve run deploy.ray_serve:gateway config=deploy/trim.toml replicas=2     # http://localhost:8000/v1
 
-Ray Serve's proxy listens, so [serve] host and port mean nothing here. Files that the configuration names (keys, state,
-record) are those of a replica's own machine.
+Ray Serve's proxy listens, by default at this machine's loopback address alone, so [serve] host and port mean nothing
+here. Files that the configuration names (keys, state, record) are those of a replica's own machine; TRIM_SERVE__KEYS
+and the like name others.
 """
 
 from __future__ import annotations

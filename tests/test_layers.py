@@ -17,9 +17,10 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # From the bottom up: each may import those on the lines above it. Those on one line don't import each other.
 LAYERS = [
     ["text_search"],
-    ["visible_text", "private_files"],
+    ["visible_text", "private_files", "redaction"],
     [
         "types",
+        "addresses",
         "errors",
         "stats",
         "atomic",

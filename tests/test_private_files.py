@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,6 +64,9 @@ def test_what_the_gateway_writes(tmp_path: Path) -> None:
         for _ in range(2):
             served.post(ask())
         served.spent(2)
+        limit = time.monotonic() + 10
+        while len(list(traces.rglob("*.jsonl"))) < 2 and time.monotonic() < limit:  # they are written after the charge
+            time.sleep(0.01)
         written = list(tmp_path.rglob("*"))
         names = {path.name for path in written}
         assert {"state.db", "state.db-wal", "state.db-shm"} <= names

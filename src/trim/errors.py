@@ -27,17 +27,19 @@ import re
 from pathlib import Path
 from typing import Self
 
+from trim.redaction import redacted
+
 _LONGEST = 300  # characters of what another library or a damaged file has to say
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")  # line breaks, and what terminals take as commands
 
 
 class TrimError(Exception):
-    """Base of all errors that TRIM raises on purpose. As text it is one line without control characters, whatever the
-    files, models and servers are called that it speaks of.
+    """Base of all errors that TRIM raises on purpose. As text it is one line without control characters and secrets,
+    whatever the files, models and servers are called that it speaks of.
     """
 
     def __str__(self) -> str:
-        return _CONTROL.sub(" ", super().__str__())
+        return redacted(_CONTROL.sub(" ", super().__str__()))
 
     @classmethod
     def reading(cls, path: str | Path, expected: str, error: Exception, *, kind: str = "file") -> Self:
@@ -62,7 +64,7 @@ class TrimError(Exception):
             words = f"it has no {missing[1]}" if missing else "its content has another form"
         else:
             words = str(error)
-        line = " ".join(words.split())
+        line = redacted(" ".join(words.split()))
         return cls(f"{path}: {expected} ({line if len(line) <= _LONGEST else f'{line[:_LONGEST]}...'})")
 
 

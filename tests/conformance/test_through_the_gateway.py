@@ -14,7 +14,7 @@ import pytest
 from tests.conformance.cases import PARTS, TEXT
 from tests.conformance.kinds import DONE, KINDS, Kind, event
 from tests.conformance.scripted_server import Answering, Reply, Script, ScriptedServer, said, scripted_server
-from tests.server.gateway import Served, ask, serving
+from tests.server.gateway import SPOKEN, Served, ask, serving
 from trim.config.settings import Config, ModelSettings, PrmSettings, ServeSettings
 from trim.server.gateway import open_gateway
 
@@ -37,7 +37,7 @@ def behind(
     backend: Any = kind.backend
     model = ModelSettings(backend, "m", script.url, retries=retries, continuation=kind.continuation)
     prm = PrmSettings("vllm", "prm", server.url, retries=0)
-    config = Config(model, model, prm, serve=ServeSettings(breaker_failures=2, **serve))
+    config = Config(model, model, prm, serve=ServeSettings(breaker_failures=2, **SPOKEN | serve))
     with serving(lambda: open_gateway(config)) as served:
         yield served, script
 

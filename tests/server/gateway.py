@@ -22,6 +22,7 @@ from trim.server.usage_store import UsageTotals
 from trim.simulation import SimulatedModel, SimulatedPrm
 from trim.types import Question, Role, Sampling, Step, StepOptions
 
+SPOKEN: dict[str, Any] = {"expose_upstream_errors": True}
 WEAK, STRONG, PRM = SimulatedModel(Role.WEAK, 0.8), SimulatedModel(Role.STRONG, 0.97), SimulatedPrm(0.9)
 
 
@@ -109,8 +110,8 @@ def ask(text: str = "q", **fields: Any) -> dict[str, Any]:
 
 
 def simulated(weak: Any = WEAK, strong: Any = STRONG, prm: Any = PRM, **settings: Any) -> Backends:
-    """Simulated models under these `[serve]` settings."""
-    return Backends(replace(Config(), serve=ServeSettings(**settings)), weak, strong, prm)
+    """Simulated models under these `[serve]` settings; failures are told in their own words."""
+    return Backends(replace(Config(), serve=ServeSettings(**SPOKEN | settings)), weak, strong, prm)
 
 
 @contextmanager

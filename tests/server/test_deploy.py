@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,17 @@ from tests.server.gateway import simulated
 from trim.cli.main import main, parser
 from trim.config.loading import load_config
 from trim.config.settings import ServeSettings
-from trim.errors import BackendTimeout
+from trim.errors import BackendTimeout, ConfigError
 from trim.server.app import PROBE_SECONDS, create_app
+from trim.server.exposure import check_exposure
 from trim.server.gateway import Gateway
 from trim.server.prometheus import Metrics
 from trim.types import Role
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
+PINNED = re.compile(r"[^@\s]+:[^@\s]+@sha256:[0-9a-f]{64}")
+MEASURED = 1.8e9  # bytes of the gateway at most, see docs/how-to/deploy.md
 pytestmark = pytest.mark.skipif(not DEPLOY.is_dir(), reason="no deploy/ beside the tests")
 
 
@@ -56,6 +60,23 @@ def test_the_configuration_is_valid(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "check", str(DEPLOY / "trim.toml")]) == 0, capsys.readouterr().err
 
 
+def test_the_image_runs_as_nobody_in_particular_and_is_pinned() -> None:
+    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+    (image,) = [line.removeprefix("FROM ") for line in lines if line.startswith("FROM ")]
+    assert PINNED.fullmatch(image)
+    (user,) = [line.removeprefix("USER ") for line in lines if line.startswith("USER ")]
+    assert int(user.split(":")[0]) == 1000  # as a number, which runAsNonRoot can check
+    assert lines.index(f"USER {user}") < next(i for i, line in enumerate(lines) if line.startswith("ENTRYPOINT"))
+
+
+def test_what_is_deployed_needs_keys(tmp_path: Path) -> None:
+    text = (DEPLOY / "trim.toml").read_text()
+    (tmp_path / "open.toml").write_text(re.sub(r"^keys = .*$", "", text, flags=re.MULTILINE))
+    check_exposure(replace(load_config(DEPLOY / "trim.toml").serve, host="0.0.0.0"))
+    with pytest.raises(ConfigError, match="is reached from other machines"):
+        check_exposure(replace(load_config(tmp_path / "open.toml").serve, host="0.0.0.0"))
+
+
 def test_compose_starts_what_the_configuration_names() -> None:
     (compose,) = _yaml("compose.yaml")
     services, config = compose["services"], load_config(DEPLOY / "trim.toml")
@@ -77,6 +98,20 @@ def test_compose_starts_what_the_configuration_names() -> None:
     files = {there: DEPLOY / here for there, here in mounts.items() if here.startswith("./")}
     serve = _served(shlex.split(gateway["command"]), files)
     assert gateway["ports"] == [f"8080:{serve.port}"]
+    (secret,) = gateway["secrets"]
+    assert secret["target"] == serve.keys
+    assert set(compose["secrets"]) == {secret["source"]}
+    assert (gateway["read_only"], gateway["cap_drop"], gateway["tmpfs"]) == (True, ["ALL"], ["/tmp"])
+    assert gateway["security_opt"] == ["no-new-privileges:true"]
+    assert float(gateway["mem_limit"].removesuffix("g")) * 1e9 > MEASURED
+    for name, service in services.items():
+        assert "build" in service or PINNED.fullmatch(service["image"]), name
+        if name not in config.roles():  # vLLM's image runs as root
+            assert int(service["user"].split(":")[0]) > 0, name
+            others = [port for port in service["ports"] if not port.startswith("127.0.0.1:")]
+            assert others == ([] if name != "gateway" else gateway["ports"])
+        else:
+            assert "ports" not in service
     assert int(gateway["stop_grace_period"].removesuffix("s")) > serve.grace
     assert urlsplit(re.findall(r"http://[^']+", gateway["healthcheck"]["test"][-1])[0]).path in _paths()
     assert set(gateway["depends_on"]) == set(config.roles())
@@ -103,6 +138,17 @@ def test_kubernetes_starts_what_there_is() -> None:
     kept = [claim["metadata"]["name"] for claim in gateway["spec"]["volumeClaimTemplates"]]
     assert set(mounts) == {*kept, *(volume["name"] for volume in pod["spec"]["volumes"])}
     serve = _served(container["args"], {f"{mounts['config']}/trim.toml": DEPLOY / "trim.toml"})
+    volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+    assert volumes["keys"]["secret"]["secretName"] == "trim-keys"
+    assert serve.keys == f"{mounts['keys']}/keys.toml"
+    assert service["metadata"]["name"] in serve.allowed_hosts
+    assert PINNED.fullmatch(container["image"])
+    security, allowed = pod["spec"]["securityContext"], container["securityContext"]
+    assert security["runAsNonRoot"] and security["runAsUser"] == 1000
+    assert allowed["readOnlyRootFilesystem"] and not allowed["allowPrivilegeEscalation"]
+    assert allowed["capabilities"] == {"drop": ["ALL"]}
+    assert "emptyDir" in volumes["tmp"] and mounts["tmp"] == "/tmp"
+    assert int(container["resources"]["limits"]["memory"].removesuffix("Gi")) * 2**30 > MEASURED
     for path in (serve.state, serve.record):
         assert any(path.startswith(f"{mounts[name]}/") for name in kept)
     assert gateway["spec"]["serviceName"] == service["metadata"]["name"]

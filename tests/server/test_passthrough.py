@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 import trim
 from tests.backends.fake_server import listening
-from tests.server.gateway import Served, ask, serving
+from tests.server.gateway import SPOKEN, Served, ask, serving
 from trim.config.loading import load_config
 from trim.config.settings import (
     BudgetSettings,
@@ -111,7 +111,7 @@ def _passthrough(
         weak = ModelSettings("vllm", "small", f"{url}/v1", retries=0, prices=prices)
         strong = replace(weak, backend=backend, model="big", continuation=continuation, tokenizer=COUNTER)
         prm = PrmSettings("vllm", "prm", url, retries=0, prices=PriceSettings(0.0))
-        config = Config(weak, strong, prm, budget=budget, serve=ServeSettings(pass_through=True, **serve))
+        config = Config(weak, strong, prm, budget=budget, serve=ServeSettings(pass_through=True, **SPOKEN | serve))
         with serving(lambda: open_gateway(config)) as served:
             yield served
 

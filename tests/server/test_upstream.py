@@ -12,7 +12,7 @@ import pytest
 from tests.backends.fake_server import STEPS, Habits
 from tests.backends.fake_server import serving as fake_serving
 from tests.server.gateway import Served, ask, serving
-from trim.config.settings import Config, ModelSettings, PrmSettings
+from trim.config.settings import Config, ModelSettings, PrmSettings, ServeSettings
 from trim.server.gateway import open_gateway
 
 
@@ -20,7 +20,8 @@ from trim.server.gateway import open_gateway
 def _in_front_of(habits: Habits) -> Iterator[Served]:
     """A gateway whose three backends are one fake server."""
     model = ModelSettings(backend="vllm", base_url=f"{habits.url}/v1", model="m", retries=0)
-    config = Config(model, model, PrmSettings(backend="vllm", base_url=habits.url, model="m", retries=0))
+    prm = PrmSettings(backend="vllm", base_url=habits.url, model="m", retries=0)
+    config = Config(model, model, prm, serve=ServeSettings(expose_upstream_errors=True))
     with serving(lambda: open_gateway(config)) as served:
         yield served
 

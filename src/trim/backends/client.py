@@ -17,8 +17,9 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import parse_qsl, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
+from trim.addresses import Address
 from trim.backends.environment import ApiKey, check_connections, usable_key
 from trim.backends.event_stream import EventStream, Source
 from trim.backends.request_parameters import RequestParameters
@@ -40,6 +41,7 @@ from trim.errors import (
     RateLimited,
 )
 from trim.protocols import Probe
+from trim.redaction import hide, redact_library_logs
 from trim.types import Usage
 
 if TYPE_CHECKING:
@@ -96,26 +98,28 @@ class Server:
         key_header: str = "",
         first_timeout: float | None = None,
     ) -> None:
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"{role}: base_url {base_url!r} is not an http(s) address")
+        address = Address(base_url)
+        parts = _parsed_address(role, address)
         if timeout <= 0 or retries < 0:
             raise ConfigError(f"{role}: timeout must be above 0 and retries at least 0: {timeout}, {retries}")
         check_connections()
         self.model = model
         self.patience = 60.0
-        self.name = f"{role} {model} at {_public(base_url)}"
+        self.name = f"{role} {model} at {_public(address)}"
         self.parameters = RequestParameters(self.name, omit, extra_body)
-        self._base_url = urlunsplit(parts._replace(query="", fragment=""))
-        self._query = dict(parse_qsl(parts.query))
+        self._base_url = str(address)
+        self._query = dict(address.parameters)
         # Never None: the SDK would send the environment's key for openai.com instead.
         self._key = usable_key(api_key, f"{role}: its key") if api_key else "none"
         self._key_hint = _key_hint(api_key)
-        self._is_openai = f".{parts.hostname}".endswith(".openai.com")
-        if not key_header and parts.hostname.endswith(_AZURE):
+        host = parts.hostname or ""
+        self._is_openai = f".{host}".endswith(".openai.com")
+        if not key_header and host.endswith(_AZURE):
             key_header = "api-key"
         self._key_header = key_header
-        self._headers = dict(headers or {})
+        self._headers = address.headers | dict(headers or {})
+        for secret in (api_key or "", *self._headers.values()):
+            hide(secret)
         self._timeout = timeout
         self.silence = Silence(timeout if first_timeout is None else first_timeout, timeout)
         self._retries = retries
@@ -129,6 +133,7 @@ class Server:
         if self._client is None or self._loop is not loop:
             from openai import AsyncOpenAI, Timeout
 
+            redact_library_logs()
             self._loop = loop
             client = AsyncOpenAI(
                 api_key=self._key,
@@ -154,7 +159,7 @@ class Server:
 
         headers: dict[str, str | Omit] = {**self._headers}
         if self._key_header:
-            headers |= {self._key_header: self._key, "Authorization": Omit()}
+            headers = {"Authorization": Omit(), **headers, self._key_header: self._key}
         return {"headers": headers}
 
     @property
@@ -233,7 +238,7 @@ class Server:
         try:
             return json.loads(text)
         except ValueError:
-            what = html_words(text) if is_html(text) else f"no JSON: {shortened(text[:80], self._key)!r}"
+            what = html_words(text) if is_html(text) else f"no JSON: {shortened(text[:2_000], self._key)[:80]!r}"
             raise BadResponse(self.name, f"POST {_public(url)} answered with {what}", "is base_url right?") from None
 
     async def stream(self, path: str, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
@@ -463,7 +468,7 @@ class ServerBackend:
             key_header=key_header,
             first_timeout=first_timeout,
         )
-        self.identity = f"{kind}:{model} at {base_url}"
+        self.identity = f"{kind}:{model} at {Address(base_url)}"
         self.usage = Usage()
 
     def prepare(self) -> None:
@@ -508,6 +513,16 @@ def context_of(entry: object) -> int | None:
 
 
 def _public(url: str) -> str:
-    """An address without user, password and query."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+    """An address without user, password and query, nor a slash at its end."""
+    return Address(url).rstrip("/")
+
+
+def _parsed_address(role: str, address: Address) -> SplitResult:
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError(f"{role}: base_url {address!r} is not an http(s) address")
+    return parts

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from trim.addresses import Address
+from trim.redaction import redact_library_logs
+
 if TYPE_CHECKING:
     from httpx import AsyncClient
 
@@ -64,8 +67,8 @@ class FoundModel:
 
     @property
     def full_name(self) -> str:
-        """How a configuration names it: `KIND/MODEL@URL`."""
-        return f"{self.kind}/{self.name}@{self.url}"
+        """How a configuration names it, `KIND/MODEL@URL`, with user and password if it has any."""
+        return f"{self.kind}/{self.name}@{Address(self.url).whole}"
 
     @property
     def weight(self) -> float:
@@ -92,8 +95,10 @@ async def find_servers(urls: Iterable[str] = (), ports: Mapping[str, Sequence[in
     """
     import httpx
 
-    local = [f"http://127.0.0.1:{port}" for port in sorted({port for some in ports.values() for port in some})]
-    asked = list(dict.fromkeys([*local, *(url.rstrip("/").removesuffix("/v1") for url in urls)]))
+    redact_library_logs()
+    local = [Address(f"http://127.0.0.1:{port}") for port in sorted({port for some in ports.values() for port in some})]
+    named = [Address(url.rstrip("/").removesuffix("/v1")) for url in urls]
+    asked = list(dict.fromkeys([*local, *named]))
     limits, timeout = httpx.Limits(max_connections=None), httpx.Timeout(_ANSWER, connect=_CONNECT)
     # Proxies are for other machines; an address that the user names may need one.
     async with (
@@ -104,11 +109,11 @@ async def find_servers(urls: Iterable[str] = (), ports: Mapping[str, Sequence[in
     return [server for server in found if server is not None]
 
 
-async def _look(client: AsyncClient, url: str) -> FoundServer | None:
+async def _look(client: AsyncClient, url: Address) -> FoundServer | None:
     """The server at an address, if one listens there."""
     if not await _listens(url):
         return None
-    answers = dict(zip(_PATHS, await asyncio.gather(*(_get(client, url + path) for path in _PATHS)), strict=True))
+    answers = dict(zip(_PATHS, await asyncio.gather(*(_get(client, url, path) for path in _PATHS)), strict=True))
     return recognised(url, answers)
 
 
@@ -126,12 +131,13 @@ async def _listens(url: str) -> bool:
     return True
 
 
-async def _get(client: AsyncClient, url: str) -> Json:
-    """The JSON that an address answers with; its status where it refuses; None: neither."""
+async def _get(client: AsyncClient, url: Address, path: str) -> Json:
+    """The JSON that a path at an address answers with; its status where it refuses; None: neither."""
     import httpx
 
     try:
-        async with asyncio.timeout(_ANSWER), client.stream("GET", url) as response:
+        asked = client.stream("GET", url + path, headers=url.headers, params=dict(url.parameters) or None)
+        async with asyncio.timeout(_ANSWER), asked as response:
             body = b""
             async for part in response.aiter_bytes():
                 body += part

@@ -103,7 +103,8 @@ class EventStream:
         for value in joiner.rest():
             yield value
         if not some and head and not head.decode("utf-8", "replace").startswith(_FIELDS):
-            raise self._bad(f"something that is neither events nor JSON: {head[:80].decode('utf-8', 'replace')!r}")
+            text = shortened(head[:2_000].decode("utf-8", "replace"))[:80]
+            raise self._bad(f"something that is neither events nor JSON: {text!r}")
         if complete and some and not self._ended:
             yield _END
         if complete:
@@ -134,14 +135,14 @@ class EventStream:
         try:
             value: object = json.loads(text)
         except ValueError:
-            raise self._bad(f"JSON that cannot be read: {shortened(text[:80])!r}") from None
+            raise self._bad(f"JSON that cannot be read: {shortened(text[:2_000])[:80]!r}") from None
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
         if not isinstance(value, dict):
             raise self._bad("something else than a JSON object")
         self._refuse(value)
         if not value.get("choices"):
-            raise self._bad(f"JSON without choices: {shortened(describe(value) or text[:80])!r}")
+            raise self._bad(f"JSON without choices: {shortened(describe(value) or text[:2_000])[:80]!r}")
         return value
 
     def _object(self, event: Event) -> dict[str, Any] | None:
@@ -157,7 +158,7 @@ class EventStream:
             reply = told_error(error) or Reply(200, describe(value) or "an error without a message", event.data)
             raise self._told(reply)
         if not isinstance(value, dict):
-            raise self._bad(f"an event that is no JSON object: {shortened(event.data[:80])!r}")
+            raise self._bad(f"an event that is no JSON object: {shortened(event.data[:2_000])[:80]!r}")
         self._refuse(value)
         self._note(value)
         return value

@@ -26,6 +26,7 @@ from trim.errors import (
     QuotaExhausted,
     RateLimited,
 )
+from trim.redaction import redacted
 
 _LONGEST = 300  # characters of a server's message in ours
 LONGER_CONTEXT = (
@@ -269,7 +270,7 @@ def shortened(message: str, hide: str = "") -> str:
     """A server's message in one short line, without the key."""
     if len(hide) > 4:
         message = message.replace(hide, "[key]")
-    line = " ".join(message.split())
+    line = " ".join(redacted(message).split())  # before it is cut: a part of a secret would not be known for one
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 
 

@@ -16,6 +16,8 @@ from trim.cli.config_check import print_probes, probe_roles, probes_as_json
 from trim.cli.options import DEFAULT
 from trim.config.starter import Choice, by_size, document, keys_in, suggested
 from trim.errors import BackendError, ConfigError
+from trim.private_files import make_private
+from trim.redaction import redacted
 from trim.types import Role
 
 if TYPE_CHECKING:
@@ -82,7 +84,9 @@ async def _init(args: argparse.Namespace) -> int:
         **asdict(choice),
     }
     if args.no_probe:
-        print(json.dumps(told) if args.json else f"wrote {args.out}\nnext: trim config check {args.out} --probe")
+        print(
+            redacted(json.dumps(told)) if args.json else f"wrote {args.out}\nnext: trim config check {args.out} --probe"
+        )
         return 0
     if not args.json:
         print(f"wrote {args.out}; trying it ...", flush=True)
@@ -145,8 +149,8 @@ def _ask(what: str, suggestion: str, models: list[FoundModel]) -> str:
     """An answer from the terminal: a model's name, or the number of one that was found."""
     ordered = by_size(models)
     for number, model in enumerate(ordered[:_SHOWN], 1):
-        print(f"  {number}. {model.full_name}")
-    answer = _answer(f"{what}{f' [{suggestion}]' if suggestion else ''}: ")
+        print(redacted(f"  {number}. {model.full_name}"))
+    answer = _answer(redacted(f"{what}{f' [{suggestion}]' if suggestion else ''}: "))
     if answer.isdecimal() and 0 < int(answer) <= len(ordered):
         return ordered[int(answer) - 1].full_name
     return answer or suggestion
@@ -182,6 +186,8 @@ def _write(path: Path, text: str, *, force: bool, ask: bool) -> None:
     if kept and not (ask and _answer(f"{path} exists; overwrite it? [y/N]: ").lower() in ("y", "yes")):
         raise ConfigError(f"{path} exists and was left as it is: --out FILE writes another one")
     write_text(path, text)
+    if redacted(text) != text:  # an address with a password
+        make_private(path)
 
 
 def _free_port() -> int | None:
@@ -224,7 +230,7 @@ async def _try(args: argparse.Namespace, told: dict[str, object]) -> int:
             "solved": solved,
             "per_1000_questions": _estimate(backends.spec.prices, trace),
         }
-        print(json.dumps(told | more, default=str))
+        print(redacted(json.dumps(told | more, default=str)))
     elif trace is not None:
         print(f"\n{fill(_PROBLEM, 79)}")
         print(f"answer {final_answer(trace.said) or 'none'} (36 - 8 = 28 is right) in {trace.seconds:.1f} s")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
-    from types import FrameType
+    from types import FrameType, TracebackType
 
 _OVERVIEW = """\
 A weak model writes a solution step by step, a process reward model scores
@@ -98,6 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _say_what_is_loaded()
             signal.signal(signal.SIGTERM, invocation.terminate)
             sys.unraisablehook = invocation.unraisable
+            sys.excepthook = _print_traceback
         try:
             return invocation.answer()
         finally:
@@ -200,6 +201,15 @@ class _Invocation:
         return 2
 
 
+def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What `--debug` shows: the traceback and its causes, without secrets."""
+    import traceback
+
+    from trim.redaction import redacted
+
+    sys.stderr.write(redacted("".join(traceback.format_exception(kind, error, trace))))
+
+
 def _make_streams_robust() -> None:
     """Characters that a terminal, pipe or file cannot take are written as escapes: no output is worth a crash."""
     import io
@@ -213,9 +223,11 @@ def _say_what_is_loaded() -> None:
     """Downloads, and models that are served in this process, are announced on standard error."""
     import logging
 
+    from trim.redaction import RedactingFormatter
+
     told = logging.getLogger("trim.local")
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(RedactingFormatter("%(message)s"))
     told.addHandler(handler)
     told.setLevel(logging.INFO)
     told.propagate = False  # the gateway's log has handlers of its own

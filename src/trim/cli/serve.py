@@ -9,6 +9,7 @@ from importlib.util import find_spec
 
 from trim.cli.options import config_option, config_path, count, say_judge
 from trim.errors import MissingExtra
+from trim.redaction import RedactingFormatter
 
 _DESCRIPTION = """\
 Serves step routing behind OpenAI's API: change the base URL in the client
@@ -54,7 +55,9 @@ async def _serve(args: argparse.Namespace) -> int:
     from trim.server.run import Overrides, run, run_workers
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the server's own handlers let running requests finish
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(RedactingFormatter("%(asctime)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     for library in ("httpx", "httpx2"):  # the openai SDK's HTTP library, by version
         logging.getLogger(library).setLevel(logging.WARNING)
     given = {name: value for name in Overrides.__annotations__ if (value := vars(args)[name]) is not None}

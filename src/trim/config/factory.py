@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LONGEST_NAME = 20  # of a variable in small letters
 logger = logging.getLogger(__name__)
 
 
@@ -246,9 +248,13 @@ def _api_key(variable: str, role: str) -> str | None:
     """The API key from the environment."""
     if not variable:
         return None
+    if not _NAME.fullmatch(variable):
+        words = "it is the name of an environment variable, such as OPENAI_API_KEY, never the key itself"
+        raise ConfigError(f"[{role}] api_key_env: {words}")
     key = os.environ.get(variable)
     if not key:
-        raise ConfigError(f"[{role}] api_key_env names {variable}, which is not set: export {variable}=...")
+        named = variable if variable.isupper() or len(variable) < _LONGEST_NAME else "NAME"  # it may be a key after all
+        raise ConfigError(f"[{role}] api_key_env names {named}, which is not set: export {named}=...")
     from trim.backends.environment import ApiKey, usable_key
 
     return ApiKey(usable_key(key, f"[{role}] api_key_env: {variable}"), variable)

@@ -30,6 +30,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
+from trim.addresses import Address
 from trim.backends.capabilities import gives_logprobs
 from trim.backends.gguf_hub import is_gguf
 from trim.config.judge_names import AUTO, FITTED, completed_judge, judge_kind, judging_role
@@ -57,6 +58,13 @@ Text = Annotated[str, Strict()]
 Flag = Annotated[bool, Strict()]
 Whole = Annotated[int, Strict()]  # no 3.0, no true
 Number = Annotated[float, Strict()]  # 3 is a number, true and "3" are not
+
+
+def _address(value: object, text: ValidatorFunctionWrapHandler) -> Address:
+    return value if isinstance(value, Address) else Address(str(text(value)))
+
+
+Url = Annotated[str, Strict(), WrapValidator(_address)]  # as text without user, password and query
 
 
 def _checked_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
@@ -244,8 +252,10 @@ class ModelSettings(metaclass=_Table):
         "[kinds of models](kinds.md). With a `backend` beside it, the server's name for the model. For `embedded` a "
         "shipped model or a folder; empty: the shipped one of the role.",
     )
-    base_url: Text = Field(
-        default="", description="The server's address, up to and including `/v1`. Empty: where its kind usually is."
+    base_url: Url = Field(
+        default="",
+        description="The server's address, up to and including `/v1`, with `USER:PASSWORD@` in front of its host if it "
+        "wants these; they stand in no log and no result. Empty: where its kind usually is.",
     )
     api_key_env: Text = _API_KEY_ENV
     continuation: Literal["completions", "chat", "instruct"] = Field(
@@ -315,7 +325,7 @@ class PrmSettings(metaclass=_Table):
         "With an address, or a `backend`, the server's name for the model, or a shipped model or folder; empty: the "
         "shipped PRM, for `likelihood` the shipped judge, for `log-probability` and `entropy` the weak model.",
     )
-    base_url: Text = Field(
+    base_url: Url = Field(
         default="",
         description="The server's address. `likelihood` and the other log-probability judges may do without one.",
     )
@@ -494,6 +504,7 @@ class ServeSettings(metaclass=_Table):
     )
     state: Text = Field(
         default="",
+        repr=False,
         description="Where spend and target shares survive a restart: a file of SQLite, or `postgresql://...` for "
         "gateways on several machines (extra `postgres`). Empty: they do not.",
     )
@@ -508,6 +519,11 @@ class ServeSettings(metaclass=_Table):
         default=False,
         description="Whether a gateway without keys shows everybody everybody's latest questions and the spend, at "
         "`/v1/trim/recent` and on its page. With keys, each key sees its own.",
+    )
+    expose_upstream_errors: Flag = Field(
+        default=False,
+        description="Whether clients and `/readyz` are told addresses of models and what their servers say of a "
+        "failure, for a gateway that is yours alone. The log says it in any case.",
     )
     log_questions: Flag = Field(default=False, description="Whether questions are written into the log.")
     breaker_failures: Whole = Field(

@@ -11,6 +11,8 @@ from typing import Annotated, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from trim.redaction import redacted
+
 KeyPath = tuple[str, ...]
 """A key with its tables: `("weak", "prices", "prompt")`."""
 
@@ -122,5 +124,5 @@ def named(path: KeyPath) -> str:
 
 def shown(value: object) -> str:
     """A value on one line, cut where it is long."""
-    text = {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
+    text = {True: "true", False: "false"}[value] if isinstance(value, bool) else redacted(repr(value))
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

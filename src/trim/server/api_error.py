@@ -13,6 +13,7 @@ from trim.errors import (
     BackendUnavailable,
     ContentFiltered,
     InputTooLong,
+    OutputTooLong,
     PluginError,
     QuotaExhausted,
     RateLimited,
@@ -43,15 +44,44 @@ class ApiError(Exception):
 INTERNAL_ERROR = ApiError(500, "internal error of the gateway; see its log", "internal_error", kind="server_error")
 
 
-def client_error(error: TrimError, param: str, passthrough_for: str | None = None) -> ApiError:
-    """Translate a failure of a backend into an error response.
+def public_words(error: BackendError) -> str:
+    """What failed, without the address of a server and its words."""
+    if isinstance(error, InputTooLong):
+        most = "" if error.limit is None else f" of {error.limit} tokens"
+        has = "" if error.prompt is None else f": it has {error.prompt}"
+        return f"the text does not fit a model's context{most}{has}"
+    if isinstance(error, OutputTooLong):
+        most = "" if error.limit is None else f", which are {error.limit}"
+        return f"more tokens are asked for than a model may write{most}"
+    if isinstance(error, ContentFiltered):
+        return "the content filter of a model's server does not let the request or its answer through"
+    kinds: dict[type[BackendError], str] = {
+        BackendTimeout: "a model did not answer in time",
+        QuotaExhausted: "the account at a model's server has no credit or quota left",
+        RateLimited: "a model's server gets too many requests",
+        BackendUnavailable: "a model cannot be reached or is overloaded",
+        BackendRefused: "a model's server does not accept the request",
+    }
+    words = next((words for kind, words in kinds.items() if isinstance(error, kind)), "a model's answer is not valid")
+    return f"{words}; the gateway's log says more"
+
+
+def client_error(
+    error: TrimError, param: str, passthrough_for: str | None = None, *, exposed: bool = False, request: str = ""
+) -> ApiError:
+    """Translate a failure of a backend into an error response, and log what is not in it.
 
     Args:
         error: what failed.
         param: the field that holds the question.
         passthrough_for: the field that made the request be passed through; None: it was routed.
+        exposed: whether the client is told the server's address and its words.
+        request: its id, for the log.
     """
     message = str(error)
+    if isinstance(error, BackendError):
+        logger.warning("%s: %s", request or "a request", error)
+        message = message if exposed else public_words(error)
     if isinstance(error, PluginError):
         logger.error("%s", error, exc_info=error)
         return INTERNAL_ERROR

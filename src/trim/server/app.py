@@ -114,6 +114,8 @@ async def _readyz(request: Request) -> Response:
     roles = gateway.backends.config.roles()
     found = {role.value: problem for role, problem in (await gateway.problems(PROBE_SECONDS)).items()}
     ready = all(problem is None or roles[role].on_error != "raise" for role, problem in found.items())
+    if not gateway.settings.expose_upstream_errors:
+        found = {role: problem and "it does not answer as it should" for role, problem in found.items()}
     body = {"ready": ready, "backends": {role: problem or "ok" for role, problem in found.items()}}
     return JSONResponse(body, 200 if ready else 503)
 

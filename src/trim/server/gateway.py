@@ -71,7 +71,8 @@ class Job:
     def client_error(self, error: TrimError) -> ApiError:
         """The error response for a failure of a backend."""
         reasons = self.request.reasons if isinstance(self.request, PassthroughRequest) else ()
-        return client_error(error, self.request.question_field, next(iter(reasons), None))
+        field, passed = self.request.question_field, next(iter(reasons), None)
+        return client_error(error, field, passed, exposed=self.response.exposed, request=self.response.id)
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,7 @@ class Gateway:
             choice = _passed_through(request, choice)
         allowance = Allowance(self.usage, key.name, self.backends.spec.prices)
         response = self._response(request, questions, choice, allowance)
+        response = replace(response, exposed=self.settings.expose_upstream_errors)
         if self.settings.log_questions:
             logger.info("%s question: %s", response.id, "; ".join(question.text for question in questions))
         return Job(key, request, questions[0], choice, response, allowance)
@@ -300,6 +302,7 @@ class Gateway:
             self.metrics.steps.labels(role.value).inc(count)
         self.metrics.rejected_drafts.inc(sum(len(decision.rejected) for decision in answer.decisions))
         for fallback in answer.trace.fallbacks if answer.trace is not None else ():
+            logger.warning("the %s model took over: %s", fallback.to.value, fallback.error)
             self.metrics.fallbacks.labels(fallback.role.value).inc()
 
     def _follow(self, job: Job, answer: Answer) -> None:

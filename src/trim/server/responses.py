@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from trim.server.api_error import ApiError
 from trim.server.completion_stream import Answer, Delta
-from trim.types import Decision, Draft, Prices, Role, Usage
+from trim.types import Decision, Draft, Fallback, Prices, Role, Usage
 
 Json = dict[str, Any]
 
@@ -28,6 +28,7 @@ class ChatResponse:
         include_usage: streams end with a chunk of token counts, as asked for in `stream_options`.
         ignored: fields of the request that have no effect.
         notes: what a reader of the answers should know, in sentences.
+        exposed: say of a fallback what the failed model's server said.
     """
 
     model: str
@@ -37,6 +38,7 @@ class ChatResponse:
     include_usage: bool = False
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    exposed: bool = False
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
     end_of_stream: ClassVar[bytes] = b"data: [DONE]\n\n"
@@ -115,7 +117,13 @@ class ChatResponse:
         """The `trim` object: the steps, who wrote them, and the total cost."""
         first, usage = self.answers[0], self.usage_by_role()
         fallbacks = [
-            {"choice": index, "step": fallback.step, "role": fallback.role, "to": fallback.to, "error": fallback.error}
+            {
+                "choice": index,
+                "step": fallback.step,
+                "role": fallback.role,
+                "to": fallback.to,
+                "error": self._told(fallback),
+            }
             for index, answer in enumerate(self.answers)
             if answer.trace is not None
             for fallback in answer.trace.fallbacks
@@ -134,6 +142,9 @@ class ChatResponse:
             "passthrough": [],
             "notes": list(self.notes),
         }
+
+    def _told(self, fallback: Fallback) -> str:
+        return fallback.error if self.exposed else f"the {fallback.role.value} model failed; the gateway's log says why"
 
     def headers(self) -> dict[str, str]:
         """Response headers that are known before the first step."""

@@ -11,8 +11,10 @@ from zlib import crc32
 
 import numpy as np
 
+from trim.addresses import Address
 from trim.backends.environment import check_connections, usable_key
 from trim.errors import BackendUnavailable, BadResponse, ConfigError
+from trim.redaction import hide, redact_library_logs
 from trim.stats import FloatArray
 
 _WORD = re.compile(r"[a-z]+|\d|[^\sa-z\d]")
@@ -73,10 +75,16 @@ class EndpointEmbeddings:
 
     def __init__(self, base_url: str, model: str, *, api_key: str | None = None, timeout: float = 60.0) -> None:
         check_connections()
-        self.name = f"{model} at {base_url}"
-        self._url = f"{base_url.rstrip('/')}/embeddings"
+        redact_library_logs()
+        address = Address(base_url)
+        self.name = f"{model} at {address}"
+        self._url = f"{address.rstrip('/')}/embeddings"
+        self._query = dict(address.parameters)
         self._model = model
-        self._headers = {"Authorization": f"Bearer {usable_key(api_key, model)}"} if api_key else {}
+        self._headers = address.headers
+        if api_key:
+            hide(api_key)
+            self._headers = {"Authorization": f"Bearer {usable_key(api_key, model)}"}
         self._timeout = timeout
 
     def embed(self, texts: Sequence[str]) -> FloatArray:
@@ -94,7 +102,7 @@ class EndpointEmbeddings:
         server = f"embedding model {self.name}"
         body = {"model": self._model, "input": list(texts)}
         try:
-            answer = httpx.post(self._url, json=body, headers=self._headers, timeout=self._timeout)
+            answer = httpx.post(self._url, params=self._query, json=body, headers=self._headers, timeout=self._timeout)
         except httpx.HTTPError as error:
             raise BackendUnavailable(server, str(error) or type(error).__name__) from None
         try:
