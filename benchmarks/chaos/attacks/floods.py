@@ -24,6 +24,7 @@ class _Flood(Attack):
     async def _send(self, target: Target, begin: bytes) -> None:
         while True:
             answer, sent = b"", 0
+            answering: asyncio.Task[bytes] | None = None
             try:
                 async with asyncio.timeout(60), target.connected() as (reader, writer):
                     writer.write(begin)
@@ -34,8 +35,12 @@ class _Flood(Attack):
                         await writer.drain()
                         await asyncio.sleep(0)
                     answer = await answering
-            except ConnectionError:
+            except (ConnectionError, TimeoutError):
                 pass
+            finally:
+                if answering is not None:
+                    answering.cancel()
+                    await asyncio.gather(answering, return_exceptions=True)
             status = status_of(answer)
             self.seen[str(status) if status else "reset"] += 1
             if status not in self.right:
