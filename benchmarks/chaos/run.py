@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -176,7 +177,7 @@ async def run(attacks: Sequence[Attack], seconds: float, folder: Path) -> Report
     began, upstream = time.monotonic(), Upstream()
     async with upstream.listening(), gateway(folder, upstream) as (target, process), _asked(target) as health:
         phases = [await _phase(target, "nothing", (), 1.0, health)]
-        _, threads = await written_down(target, process)
+        tasks, threads = await written_down(target, process)
         before, most = Resources.of(target), [Resources.of(target)]
         async with _watched(target, most):
             for attack in attacks:
@@ -185,7 +186,8 @@ async def run(attacks: Sequence[Attack], seconds: float, folder: Path) -> Report
             if len(attacks) > 1:
                 phases.append(await _phase(target, "all together", attacks, seconds / 2, health))
         await asyncio.sleep(_SETTLED)
-        left, still = await written_down(target, process)
+        running, still = await written_down(target, process)
+        left = [*(Counter(running) - Counter(tasks)).elements()]
         left += [f"thread {name}" for name in (still - threads).elements()]
         sockets = Resources.of(target).sockets - before.sockets
         left += [f"{sockets} sockets"] if sockets > 0 else []

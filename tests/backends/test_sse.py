@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trim.backends.sse import Event, EventDecoder
+from trim.backends.sse import Event, EventDecoder, EventTooLong
 
 
 def events(*chunks: bytes) -> list[Event]:
@@ -63,3 +63,11 @@ def test_no_cut_changes_an_event(texts: list[str], end: bytes, cuts: list[int]) 
     places = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
     chunks = [stream[a:b] for a, b in pairwise(places)]
     assert [event.data for event in events(*chunks)] == texts
+
+
+@pytest.mark.parametrize("part", [b"x", b"data: ", b"data: x\n", b"data\r", b"event: x"])
+def test_what_has_no_end_is_refused(part: bytes) -> None:
+    decoder, chunk = EventDecoder(), part * (100_000 // len(part))
+    with pytest.raises(EventTooLong, match="more than 4 MiB"):
+        for _ in range(60):
+            assert not list(decoder.feed(chunk))

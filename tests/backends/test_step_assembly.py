@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from trim.backends.answer_counts import AnswerTotals
@@ -9,7 +11,7 @@ from trim.backends.step_assembly import Assembler, Begun, Chunk, Terms
 from trim.backends.token_counter import TokenCounter
 from trim.backends.token_counts import TextCounter, TokenCounts
 from trim.backends.token_logprobs import TokenLogprob
-from trim.errors import BackendUnavailable
+from trim.errors import BackendUnavailable, BadResponse
 from trim.steps import StepFormat
 from trim.types import Finish, Role, Step
 
@@ -112,3 +114,35 @@ def test_an_answer_that_the_server_gave_up_is_an_error() -> None:
     broken.feed(Chunk("a", counts=TokenCounts(completion=1), finish="abort"))
     with pytest.raises(BackendUnavailable, match="'abort'"):
         broken.end()
+
+
+ENDLESS = Terms("a server", Role.WEAK, StepFormat(), "prompt", None, 50, stop=False, max_tokens=200)
+
+
+@pytest.mark.parametrize("text", ["x", "word ", " ", "a\n"])
+@pytest.mark.parametrize("stop", [False, True])
+def test_a_step_without_counts_or_end_is_cut(text: str, stop: bool) -> None:
+    parts, steps = Assembler(replace(ENDLESS, stop=stop)), []
+    while not parts.done:
+        steps += parts.feed(Chunk(text * 10))
+    (step,) = steps
+    assert step.finish is Finish.LENGTH
+    assert step.estimated
+    assert 50 <= step.tokens <= (120 if stop else 70)
+    assert parts.totals.completion == step.tokens
+
+
+def test_steps_without_counts_or_end_are_refused_and_counted() -> None:
+    parts, steps = Assembler(ENDLESS), []
+    with pytest.raises(BadResponse, match=r"a server: has written 7\d\d\d bytes where at most 200 tokens were asked"):
+        for _ in range(10_000):
+            steps += parts.feed(Chunk("step.\n\n" * 10))
+    assert parts.totals.completion == sum(step.tokens for step in steps) + parts.pending_tokens
+    assert 1_500 < parts.totals.completion < 2_500
+
+
+def test_a_whole_answer_that_is_far_too_long_is_refused_and_counted() -> None:
+    parts = Assembler(ENDLESS)
+    with pytest.raises(BadResponse, match="has written 60000 bytes"):
+        parts.feed(Chunk("word\n\n" * 10_000, finish="stop"))
+    assert parts.totals.completion > 10_000

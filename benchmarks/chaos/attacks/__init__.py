@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from inspect import isabstract
 from pkgutil import iter_modules
 
 from benchmarks.chaos.attack import Attack
@@ -14,6 +13,6 @@ def all_attacks() -> dict[str, type[Attack]]:
     found: dict[str, type[Attack]] = {}
     for module in iter_modules(__path__):
         for value in vars(import_module(f"{__name__}.{module.name}")).values():
-            if isinstance(value, type) and issubclass(value, Attack) and not isabstract(value):
+            if isinstance(value, type) and issubclass(value, Attack) and "name" in vars(value):
                 found[value.name] = value
     return found

@@ -12,10 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from trim.backends.token_counts import TextCounter, TokenCounts, log_wrong, read_counts, size
+from trim.errors import BadResponse
 from trim.types import Usage
 
 _LONGEST: Final = 128  # bytes of a token at most, such as a run of spaces
 _UNSEEN: Final = 16  # tokens without a text of their own, such as that of the end, at most
+_LARGE: Final = 16  # bytes of a token in any whole text, at most
+_SPARE: Final = 4096  # bytes beyond that
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,16 @@ class AnswerCounts:
     def prompt_is_exact(self) -> bool:
         """Whether the server has counted the prompt."""
         return self._said.prompt is not None and not self._said.wrong.keys() & {"prompt", "cached"}
+
+    def check_size(self) -> None:
+        """See whether the text can be what was asked for.
+
+        Raises:
+            BadResponse: it is far longer: the server does not keep to the limit of the request, or never ends.
+        """
+        if self._most is not None and self._size > self._most * _LARGE + _SPARE:
+            words = f"has written {self._size} bytes where at most {self._most} tokens were asked for"
+            raise BadResponse(self._server, words, "the server must honour max_tokens")
 
     def at_least(self, tokens: int) -> bool:
         """Whether the open step has so many tokens."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import json
 import random
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
@@ -23,6 +22,7 @@ from trim.addresses import Address
 from trim.backends.environment import ApiKey, check_connections, usable_key
 from trim.backends.event_stream import EventStream, Source
 from trim.backends.request_parameters import RequestParameters
+from trim.backends.response_json import parsed
 from trim.backends.server_errors import backend_error, html_words, is_html, reply_of, shortened, told_error
 from trim.backends.silence import Request, Silence, length_of
 from trim.backends.surrogates import whole_texts
@@ -133,14 +133,18 @@ class Server:
         if self._client is None or self._loop is not loop:
             from openai import AsyncOpenAI, Timeout
 
+            from trim.backends.bounded_client import BoundedClient
+
             redact_library_logs()
             self._loop = loop
+            timeout = Timeout(self._longest, connect=min(self._longest / 2, _CONNECT_TIMEOUT))
             client = AsyncOpenAI(
                 api_key=self._key,
                 base_url=self._base_url,
-                timeout=Timeout(self._longest, connect=min(self._longest / 2, _CONNECT_TIMEOUT)),
+                timeout=timeout,
                 max_retries=0,  # see `_answered`
                 default_query=self._query,
+                http_client=BoundedClient(self.name, timeout=timeout),
             )
             if not self._is_openai:  # OPENAI_ORG_ID, OPENAI_PROJECT_ID, OPENAI_ADMIN_KEY and OPENAI_CUSTOM_HEADERS
                 client.organization = client.project = client.admin_api_key = None
@@ -217,15 +221,14 @@ class Server:
     async def _posted(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         url, body = self._url(path), whole_texts(body)
 
-        def send(fitted: dict[str, Any]) -> Awaitable[object]:
-            return self.client.post(url, body=fitted, cast_to=object, options=self._options())
+        def send(fitted: dict[str, Any]) -> Awaitable[str]:
+            return self.client.post(url, body=fitted, cast_to=str, options=self._options())
 
         begin = partial(self.silence.request, length_of(body), measured=_asks_for_text(body))
-        answer, request = await self._answered(begin, lambda: self._fitted(path, body, send))
+        told, request = await self._answered(begin, lambda: self._fitted(path, body, send))
         request.heard()
         request.end()
-        if isinstance(answer, str):
-            answer = self._parsed(answer, url)
+        answer = self._parsed(told, f"POST {_public(url)}")
         if not isinstance(answer, dict):
             raise BadResponse(self.name, f"{path} answered with something else than a JSON object")
         if (reply := told_error(answer)) is not None:
@@ -233,13 +236,19 @@ class Server:
         found: dict[str, Any] = whole_texts(answer)
         return found
 
-    def _parsed(self, text: str, url: str) -> object:
-        """A body that is not declared to be JSON."""
+    def _parsed(self, text: str, request: str) -> object:
+        """The JSON of a body, whatever it is declared to be.
+
+        Raises:
+            BadResponse: it is none.
+        """
         try:
-            return json.loads(text)
-        except ValueError:
-            what = html_words(text) if is_html(text) else f"no JSON: {shortened(text[:2_000], self._key)[:80]!r}"
-            raise BadResponse(self.name, f"POST {_public(url)} answered with {what}", "is base_url right?") from None
+            return parsed(text)
+        except ValueError as error:
+            deep = text[:1] in ("{", "[") and "nested" in str(error)
+            what = f"no JSON: {shortened(text[:2_000], self._key)[:80]!r}"
+            what = html_words(text) if is_html(text) else f"JSON that cannot be read: {error}" if deep else what
+            raise BadResponse(self.name, f"{request} answered with {what}", "is base_url right?") from None
 
     async def stream(self, path: str, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """The JSON objects that `path` sends as events. Closing the iterator cancels the request.
@@ -312,7 +321,7 @@ class Server:
         url = f"{self._with_version()}/models"
         begin = partial(Silence(side := min(self._longest, _SIDE_TIMEOUT), side).request, 0)
         answer: Any
-        answer, _ = await self._answered(begin, lambda: self.client.get(url, cast_to=object, options=self._options()))
+        answer, _ = await self._answered(begin, lambda: self._got(url, self._options()))
         try:
             # Gemini lists `models/NAME` and takes NAME.
             entries = {str(entry["id"]).removeprefix("models/"): entry for entry in answer["data"]}
@@ -332,16 +341,20 @@ class Server:
         for _ in range(2):
             try:
                 async with self.errors():
-                    if body is None:
-                        answer: object = await self.client.get(url, cast_to=object, options=options)
-                    else:
-                        answer = await self.client.post(url, body=whole_texts(body), cast_to=object, options=options)
+                    answer = await self._got(url, options, body)
             except BackendError as error:
                 if not error.retryable or isinstance(error, BackendTimeout):
                     break
             else:
                 return answer if isinstance(answer, dict) else {}
         return {}
+
+    async def _got(self, url: str, options: RequestOptions, body: dict[str, Any] | None = None) -> object:
+        """The JSON that an address answers with, to GET or to this body."""
+        if body is None:
+            return self._parsed(await self.client.get(url, cast_to=str, options=options), f"GET {_public(url)}")
+        told = await self.client.post(url, body=whole_texts(body), cast_to=str, options=options)
+        return self._parsed(told, f"POST {_public(url)}")
 
     def _with_version(self) -> str:
         base = self._base_url.rstrip("/")
@@ -373,7 +386,7 @@ class Server:
         """The models that are listed at an address, as it answers at once; None: it has no such list."""
         try:
             async with asyncio.timeout(5.0), self.errors():
-                answer: Any = await self.client.get(f"{base}/models", cast_to=object, options=self._options())
+                answer: Any = await self._got(f"{base}/models", self._options())
                 return tuple(str(entry["id"]) for entry in answer["data"])
         except (BackendError, TimeoutError, TypeError, KeyError):
             return None
@@ -402,6 +415,10 @@ class Server:
     def _translate(self, error: Exception) -> BackendError | None:
         import openai
 
+        if isinstance(error, BackendError):
+            return error
+        if isinstance(error.__cause__, BackendError):  # raised below the SDK
+            return error.__cause__
         if isinstance(error, openai.APITimeoutError):
             if isinstance(error.__cause__, Exception) and "ConnectTimeout" in type(error.__cause__).__name__:
                 return BackendTimeout(self.name, "the connection was not made in time", _UNREACHABLE)

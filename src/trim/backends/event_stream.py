@@ -7,15 +7,15 @@ status of 200. Every text is whole: see `trim.backends.surrogates`.
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from trim.backends.response_json import parsed
 from trim.backends.server_errors import Reply, backend_error, describe, html_words, is_html, shortened, told_error
 from trim.backends.silence import Request
-from trim.backends.sse import Event, EventDecoder
+from trim.backends.sse import Event, EventDecoder, EventTooLong
 from trim.backends.surrogates import SurrogateJoiner, whole_texts
 from trim.errors import BackendError, BadResponse
 
@@ -23,6 +23,8 @@ _KEEP_ALIVES = ("ping", "keepalive", "keep-alive", "heartbeat")
 _FIELDS = ("data", "event", "id", "retry", ":")
 _AFTERWARDS = 5.0  # seconds for the token counts, once the answer has ended
 _END: dict[str, Any] = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+_BLANK = 2**16  # bytes of white space before an answer
+_QUIET = 8 * 2**20  # bytes without content in a row: comments, empty deltas
 _DRAINED = 0.1  # seconds for the end of the response, so that the connection can be used again
 
 
@@ -63,6 +65,7 @@ class EventStream:
         self._cancel = close
         self._ended = False  # the answer has a finish_reason
         self._left = 0.0  # seconds that may be waited for content
+        self._quiet = 0  # bytes since the last content
         self._before: dict[str, Any] = {}  # the last event without text in it
         self._objects = self._read()
 
@@ -90,7 +93,7 @@ class EventStream:
         decoder, joiner, chunk = EventDecoder(), SurrogateJoiner(), head
         some = complete = False  # whether there were events, and whether the server has said that none follows
         while True:
-            for event in decoder.feed(chunk) if chunk else decoder.end():
+            for event in self._events(decoder, chunk):
                 if event.data.startswith("[DONE]"):
                     complete = True
                     break
@@ -110,10 +113,19 @@ class EventStream:
         if complete:
             await self._drain()
 
+    def _events(self, decoder: EventDecoder, chunk: bytes) -> Iterator[Event]:
+        """The events of a chunk, or of the end."""
+        try:
+            yield from decoder.feed(chunk) if chunk else decoder.end()
+        except EventTooLong as error:
+            raise self._bad(str(error)) from None
+
     async def _head(self) -> bytes:
         """The first bytes, up to one that is no white space."""
         head = b""
         while not (begun := head.removeprefix(b"\xef\xbb\xbf").lstrip()):
+            if len(head) > _BLANK:
+                raise self._bad(f"more than {_BLANK >> 10} KiB of white space")
             chunk = await self._next()
             if not chunk:
                 break
@@ -129,13 +141,15 @@ class EventStream:
         body = bytearray(head)
         while chunk := await self._next():
             body += chunk
+            self._quiet = 0  # how long it may be is bounded in `trim.backends.bounded_client`
         text = body.decode("utf-8", "replace")
         if is_html(text):
             raise self._bad(html_words(text))
         try:
-            value: object = json.loads(text)
-        except ValueError:
-            raise self._bad(f"JSON that cannot be read: {shortened(text[:2_000])[:80]!r}") from None
+            value = parsed(text)
+        except ValueError as error:
+            why = str(error) if "nested" in str(error) else repr(shortened(text[:2_000])[:80])
+            raise self._bad(f"JSON that cannot be read: {why}") from None
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
         if not isinstance(value, dict):
@@ -150,7 +164,7 @@ class EventStream:
         if not event.data.strip() or event.kind in _KEEP_ALIVES:
             return None
         try:
-            value: object = json.loads(event.data)
+            value: object = parsed(event.data)
         except ValueError:
             value = event.data
         if event.kind == "error":
@@ -185,6 +199,7 @@ class EventStream:
             limit = self._source.opened.heard(text=said)
             self._left = min(limit, _AFTERWARDS) if self._ended else limit
         self._before = {} if said else new
+        self._quiet = 0 if said else self._quiet
 
     async def _next(self) -> bytes:
         """The next bytes; none at the end of the body. Once the answer has ended, so may the connection. Only while it
@@ -196,7 +211,6 @@ class EventStream:
             async with asyncio.timeout(self._left):
                 while not (chunk := await anext(self._chunks, None)) and chunk is not None:
                     pass
-                return chunk or b""
         except TimeoutError:
             if self._ended:
                 return b""
@@ -213,6 +227,10 @@ class EventStream:
         finally:
             self._left = max(0.0, self._left - (asyncio.get_running_loop().time() - began))
             self._source.opened.end()
+        self._quiet += len(chunk or b"")
+        if self._quiet > _QUIET:
+            raise self._bad(f"{_QUIET >> 20} MiB without content")
+        return chunk or b""
 
     async def _drain(self) -> None:
         with suppress(Exception):

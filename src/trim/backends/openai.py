@@ -462,7 +462,7 @@ class _Stream:
             model.sampling.max_step_tokens,
             stop,
             model.text_counter,
-            ask,
+            ask if model.server.parameters.limits_tokens else None,
             model.stop_is_kept,
             reasoning=await off_loop(length, reasons, prompt if model.continuation == "completions" else prefix),
         )

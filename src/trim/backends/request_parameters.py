@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from trim.backends.response_json import parsed
 from trim.errors import ConfigError
 
 logger = logging.getLogger("trim.backends")
@@ -92,6 +93,11 @@ class RequestParameters:
         """Whether the server may continue a partial answer; False: it has refused to."""
         return not self._no_prefill
 
+    @property
+    def limits_tokens(self) -> bool:
+        """Whether requests say how many tokens may be written at most."""
+        return not self._omit.intersection(_LIMITS)
+
     def fitted(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """A request as this connection's server takes it."""
         dropped = self._omit | self._refused
@@ -167,7 +173,7 @@ def _names(words: str, parameter: str) -> bool:
 def _words(error: str) -> str:
     """What an error says, without the parts of it that repeat the request."""
     try:
-        value = json.loads(error)
+        value = parsed(error)
     except ValueError:
         return error
     return json.dumps(_without_echoes(value)).replace("\\", "")

@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Any
 
+from trim.backends.response_json import parsed
 from trim.errors import (
     BackendError,
     BackendRefused,
@@ -162,8 +163,9 @@ class Reply:
 
 def reply_of(status: int, body: str, headers: Mapping[str, str] | None = None) -> Reply:
     """What an error response says, whichever shape its body has."""
+    value: object
     try:
-        value: object = json.loads(body)
+        value = parsed(body)
     except ValueError:
         value = body
     words = describe(value) or f"HTTP {status}"

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
+
+MOST: Final = 4 * 2**20
+"""Bytes of an event at most, and of a line."""
+
+
+class EventTooLong(ValueError):
+    """An event, or a line, has no end within `MOST` bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +34,15 @@ class EventDecoder:
         self._open = b""  # the beginning of a line
         self._begun = False
         self._data: list[str] = []
+        self._size = 0  # bytes of their lines
         self._kind = ""
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
-        """The events that end in this chunk."""
+        """The events that end in this chunk.
+
+        Raises:
+            EventTooLong: one is longer than `MOST`.
+        """
         text = self._open + chunk
         # A CR at the end may be half of a CRLF: it waits for what follows.
         kept = len(text) - 1 if text.endswith(b"\r") else len(text)
@@ -38,6 +51,8 @@ class EventDecoder:
         for line in lines:
             if (event := self._line(line)) is not None:
                 yield event
+        if len(self._open) > MOST or self._size > MOST:
+            raise EventTooLong(f"an event of more than {MOST >> 20} MiB")
 
     def end(self) -> Iterator[Event]:
         """The event that the stream's end cuts off, if it has data."""
@@ -51,12 +66,13 @@ class EventDecoder:
             self._begun, raw = True, raw.removeprefix(b"\xef\xbb\xbf")
         if not raw:
             event = Event("\n".join(self._data), self._kind) if self._data else None
-            self._data, self._kind = [], ""
+            self._data, self._size, self._kind = [], 0, ""
             return event
         name, _, value = raw.decode("utf-8", "replace").partition(":")
         value = value.removeprefix(" ")
         if name == "data":
             self._data.append(value)
+            self._size += len(raw) + 1
         elif name == "event":
             self._kind = value
         return None

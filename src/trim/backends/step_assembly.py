@@ -180,7 +180,11 @@ class Assembler:
         self._counts.correct(tokens)
 
     def feed(self, chunk: Chunk) -> list[Step]:
-        """The steps that this chunk finishes."""
+        """The steps that this chunk finishes.
+
+        Raises:
+            BadResponse: the answer is far longer than what was asked for. What was read of it is counted.
+        """
         if chunk.finish is not None:
             self._last = chunk
         self._hear(chunk)
@@ -188,6 +192,7 @@ class Assembler:
         pieces = [*self._held, *self._read(chunk.reasoning, chunk.reasoning_field), *self._read(chunk.text, "content")]
         self._held = pieces if self._may_wait(pieces, chunk) else []
         steps = self._counted(chunk, pieces)
+        self._counts.check_size()
         if steps and self._terms.limit is not None and self.given >= self._terms.limit:
             self.done = True
         if not self.done and not steps and self._too_long():
@@ -320,9 +325,11 @@ class Assembler:
         self._silent = 0 if chunk.text or chunk.reasoning else self._silent + len(logprobs)
 
     def _too_long(self) -> bool:
-        if self._terms.stop or self.finished:
-            return False  # the request itself had this limit
-        return self._counts.at_least(self._terms.max_step_tokens)
+        if self.finished:
+            return False
+        most = self._terms.max_step_tokens
+        # With a stop string the request itself had this limit, and an estimate may be above it.
+        return self._counts.at_least(2 * most if self._terms.stop else most)
 
     def _step(self, piece: _Piece, count: StepCount, finish: Finish) -> Step:
         step = self._written(piece, count).step(self._terms.role, finish)

@@ -15,6 +15,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
@@ -86,6 +87,18 @@ def _checked_hosts(hosts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Hosts = Annotated[tuple[Text, ...], AfterValidator(_checked_hosts)]
+
+
+def _checked_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
+    for network in networks:
+        try:
+            ip_network(network)
+        except ValueError:
+            raise broken_rule(f"{network!r} is no address or network: write '10.0.0.7' or '10.0.0.0/8'") from None
+    return networks
+
+
+Networks = Annotated[tuple[Text, ...], AfterValidator(_checked_networks)]
 
 
 def _checked_body(text: str) -> str:
@@ -456,6 +469,19 @@ class ServeSettings(metaclass=_Table):
     max_requests: Whole = Field(default=256, ge=1, description="Requests that are worked on at the same time.")
     queue: Whole = Field(
         default=256, ge=0, description="Requests that may wait for their turn; more are refused with 429."
+    )
+    max_connections: Whole = Field(
+        default=2_048,
+        ge=1,
+        description="Connections of clients at most, of each worker process; one more gets only `/healthz`, and 503.",
+    )
+    connections_per_address: Whole = Field(
+        default=512, ge=0, description="Of these, connections from one address at most; 0: any number of them."
+    )
+    trusted_proxies: Networks = Field(
+        default=(),
+        description='Addresses or networks, such as `["10.0.0.0/8"]`, whose connections are those of many clients: '
+        "`connections_per_address` does not hold for them.",
     )
     deadline: Number = Field(default=300.0, gt=0, description="Seconds that a request may take, waiting included.")
     grace: Number = Field(default=30.0, gt=0, description="Seconds that running requests get when the server stops.")

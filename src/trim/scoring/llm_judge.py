@@ -16,7 +16,6 @@ answer a call.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -28,6 +27,7 @@ from typing import Any
 from trim.backends.answer_counts import AnswerTotals, whole_answer
 from trim.backends.client import ServerBackend
 from trim.backends.request_extras import RequestExtras
+from trim.backends.response_json import parsed
 from trim.backends.token_counts import TextCounter
 from trim.errors import BackendError, BackendRefused, BadResponse
 from trim.protocols import Probe
@@ -284,7 +284,7 @@ class LlmJudge(ServerBackend):
     def _typed(self, said: str) -> float:
         """The expected value of a typed answer: its value with its probability, the opposite value with the rest."""
         try:
-            found = json.loads(said[said.index("{") : said.rindex("}") + 1])
+            found: Any = parsed(said[said.index("{") : said.rindex("}") + 1])
             value, sure = self.form.values[found["answer"]], found["probability"]
             if isinstance(sure, bool) or not 0.0 <= sure <= 1.0:
                 raise ValueError(sure)

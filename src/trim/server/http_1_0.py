@@ -6,6 +6,8 @@ protocol sends chunks nevertheless; its other one does not, and takes such conne
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -17,6 +19,7 @@ _LONGEST_LINE = 65_536
 class VersionedProtocol(HttpToolsProtocol):
     """uvicorn's fast protocol, except for connections that begin with an HTTP/1.0 request."""
 
+    old_protocol: ClassVar[type[H11Protocol]] = H11Protocol
     _begun: bytes | None = b""  # what came of the first line; None: it is known
 
     def data_received(self, data: bytes) -> None:
@@ -29,13 +32,14 @@ class VersionedProtocol(HttpToolsProtocol):
                 return
             self._begun = None
             if line.rstrip().endswith(b" HTTP/1.0"):
-                self._hand_over(data)
+                self.hand_over(data)
                 return
         super().data_received(data)
 
-    def _hand_over(self, data: bytes) -> None:
+    def hand_over(self, data: bytes) -> None:
+        """The other protocol has the connection from here on."""
         self.connections.discard(self)
-        other = H11Protocol(self.config, self.server_state, self.app_state | {_CAPABLE: True})
+        other = self.old_protocol(self.config, self.server_state, self.app_state | {_CAPABLE: True})
         other.connection_made(self.transport)
         self.transport.set_protocol(other)
         other.data_received(data)

@@ -139,7 +139,7 @@ class PassthroughAnswer(Answer):
         """Count the tokens of a chunk; returns its part of this choice, if it has one.
 
         Raises:
-            BadResponse: the chunk is not valid.
+            BadResponse: the chunk is not valid, or the answer far longer than what was asked for.
         """
         try:
             choice = next(iter(chunk.get("choices") or ()), None)
@@ -150,6 +150,7 @@ class PassthroughAnswer(Answer):
         text = "" if part is None else _texts_of(part["delta"])
         self._written += text
         self._counts.read(read_counts(chunk), text, [], self._written)
+        self._counts.check_size()
         return part
 
     def _book(self) -> None:

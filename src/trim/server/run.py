@@ -20,9 +20,11 @@ from trim.config.loading import load_config
 from trim.config.settings import Config, ServeSettings
 from trim.errors import ConfigError
 from trim.server.app import create_app
+from trim.server.connection_limits import LimitedConfig
 from trim.server.exposure import check_exposure
 from trim.server.gateway import Gateway, open_gateway
-from trim.server.http_1_0 import VersionedProtocol
+from trim.server.log_limit import limited_log
+from trim.server.open_files import raise_open_files
 from trim.server.prometheus import forget, shared_by_processes
 
 _ENVIRONMENT = "TRIM_SERVE"  # the variable by which worker processes get their arguments
@@ -63,9 +65,10 @@ async def run(path: Path | None, overrides: Overrides, models: Models | None = N
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[Gateway]:
-        async with opened:
+        async with opened, limited_log():
             yield gateway
 
+    serve = replace(serve, max_connections=raise_open_files(serve))
     server = uvicorn.Server(_uvicorn(create_app(lifespan), serve))
     try:
         await server.serve()
@@ -86,6 +89,7 @@ def run_workers(path: Path | None, overrides: Overrides, workers: int, models: M
     with TemporaryDirectory(prefix="trim-") as folder, shared_by_processes(Path(folder) / "metrics"):
         serve = _config(path, overrides, models).serve
         check_exposure(serve)
+        serve = replace(serve, max_connections=raise_open_files(serve))  # workers inherit the limit of files
         if not serve.state:
             overrides = Overrides(**overrides | {"state": str(Path(folder) / "state.db")})
         arguments = {"config": None if path is None else str(path), "overrides": overrides, "models": models}
@@ -122,7 +126,13 @@ def worker_app() -> Starlette:
     path = Path(arguments["config"]) if arguments["config"] else None
     config = _config(path, arguments["overrides"], arguments["models"])
     part = replace(config, serve=_part(config.serve, arguments["workers"]))
-    return create_app(lambda: open_gateway(part))
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[Gateway]:
+        async with open_gateway(part) as gateway, limited_log():
+            yield gateway
+
+    return create_app(lifespan)
 
 
 def _part(serve: ServeSettings, workers: int) -> ServeSettings:
@@ -136,17 +146,16 @@ def _config(path: Path | None, overrides: Overrides, models: Models | None) -> C
     return replace(config, serve=replace(config.serve, **overrides))
 
 
-def _uvicorn(app: str | Callable[..., object], serve: ServeSettings, workers: int | None = None) -> uvicorn.Config:
-    return uvicorn.Config(
+def _uvicorn(app: str | Callable[..., object], serve: ServeSettings, workers: int | None = None) -> LimitedConfig:
+    return LimitedConfig(
         app,
+        serve,
         host=serve.host,
         port=serve.port,
-        http=VersionedProtocol,
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
-        ws="none",
         timeout_graceful_shutdown=max(1, round(serve.grace)),
         workers=workers,
         factory=isinstance(app, str),
