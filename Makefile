@@ -108,7 +108,7 @@ docs: $(READY)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 docs-check: $(READY)
-	@TRIM_DOCS=all $(BIN)/python -m pytest tests/docs
+	@TRIM_DOCS=all $(BIN)/python -m pytest -n auto --dist worksteal tests/docs
 
 # FUZZ: cases of each property.
 FUZZ ?= 20000
@@ -120,16 +120,18 @@ FUZZED := tests/cli/test_damaged_files.py tests/cli/test_interruption.py tests/s
 fuzz: $(READY)
 	@$(PIP) schemathesis
 	@$(BIN)/python -m benchmarks.fuzz
-	@TRIM_FUZZ=$(FUZZ) TRIM_INTERRUPTIONS=$$(($(FUZZ) / 200)) $(BIN)/python -m pytest -n auto --dist loadfile $(FUZZED)
+	@TRIM_FUZZ=$(FUZZ) TRIM_INTERRUPTIONS=$$(($(FUZZ) / 200)) $(BIN)/python -m pytest -n auto --dist worksteal $(FUZZED)
 
 conformance: $(READY)
 	@$(BIN)/python -m tests.conformance docs/reference/conformance.md
 
-# HISTORIES: of requests, crashes and clocks, over real gateway processes, in parts of 50.
+# HISTORIES: of requests, crashes and clocks, over real gateway processes, in parts of 50. They wait more than they
+# compute: three at a time on each core.
 HISTORIES ?= 2000
 
 test-money: $(READY)
-	@TRIM_FUZZ=$(HISTORIES) $(BIN)/python -m pytest -n auto --dist load tests/server/test_spending.py
+	@TRIM_FUZZ=$(HISTORIES) $(BIN)/python -m pytest -n $$($(BIN)/python -c 'import os; print(3 * os.cpu_count())') \
+	  --dist load tests/server/test_spending.py
 
 check-graders: $(READY)
 	@TRIM_GRADERS=all $(BIN)/python -m pytest tests/tasks/test_references.py

@@ -22,7 +22,7 @@ from trim.types import StopReason
 EVAL = [
     "eval",
     "--questions",
-    "12",
+    "6",
     "--policies",
     "always-weak,always-strong,threshold,oracle",
     "--parameters",
@@ -300,7 +300,7 @@ def test_a_dry_run_asks_and_writes_nothing(tmp_path: Path, capsys: pytest.Captur
     out = tmp_path / "out"
     assert main([*EVAL, "--out", str(out), "--dry-run"]) == 0
     printed = capsys.readouterr().out
-    assert "would make 48 solutions (0 are there): 4 operating points x 12 questions" in printed
+    assert "would make 24 solutions (0 are there): 4 operating points x 6 questions" in printed
     assert "embedded:weak" in printed
     assert "time: known once the first are made" in printed
     assert not out.exists()
@@ -310,7 +310,7 @@ def test_a_run_stops_before_its_limit_and_goes_on(tmp_path: Path, capsys: pytest
     out = tmp_path / "out"
     assert main([*EVAL, "--out", str(out), "--max-cost", "0.0005", "--quiet"]) == 2
     error = capsys.readouterr().err
-    assert re.search(r"^trim: stopped by --max-cost 0\.0005 at \$0\.000\d+: \d+ of 48 solutions are done[;,] ", error)
+    assert re.search(r"^trim: stopped by --max-cost 0\.0005 at \$0\.000\d+: \d+ of 24 solutions are done[;,] ", error)
     costs = [trace.measured_cost or 0 for trace in read_traces(out / "traces.jsonl")]
     assert 0 < sum(costs) <= 0.0005
     assert main([*EVAL, "--out", str(out), "--resume", "--dry-run"]) == 0
@@ -320,7 +320,7 @@ def test_a_run_stops_before_its_limit_and_goes_on(tmp_path: Path, capsys: pytest
     assert main([*EVAL, "--out", str(out), "--resume", "--max-cost", "1"]) == 0
     progress = capsys.readouterr().err
     assert "trim: stopped" not in progress
-    assert len(list(read_traces(out / "traces.jsonl"))) == 48
+    assert len(list(read_traces(out / "traces.jsonl"))) == 24
 
 
 def test_a_limit_needs_prices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

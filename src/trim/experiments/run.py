@@ -151,6 +151,7 @@ class Run:
         self.traces = folder / "traces.jsonl"
         self.tallies: dict[tuple[str, float | None], Tally] = {}
         self.torn = ""
+        self._summaries: tuple[int, list[Summary]] | None = None  # of so many solutions
         self.stopped = ""  # why the run ended early, in a sentence
         self._texts: dict[str, int] = {}  # question id -> hash of its text, of what was there
         try:
@@ -371,7 +372,10 @@ class Run:
 
     def summaries(self) -> list[Summary]:
         """Each policy's curve in a few figures, of what is done so far."""
-        return summarise(self.tallies)
+        done = sum(len(tally.questions) for tally in self.tallies.values())
+        if self._summaries is None or self._summaries[0] != done:  # thousands of resamples, for every file and table
+            self._summaries = done, summarise(self.tallies)
+        return self._summaries[1]
 
     def write_results(self) -> Path:
         """Write `results.json` from the traces that are there; its path."""
