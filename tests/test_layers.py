@@ -73,9 +73,10 @@ CONFINED = {
         "traces.py",
     },
     "starlette": {
-        f"server/{name}.py" for name in ("app", "cross_origin", "endpoints", "http_1_0", "request_body", "run")
+        f"server/{name}.py"
+        for name in ("app", "connection_limits", "cross_origin", "endpoints", "http_1_0", "request_body", "run")
     },
-    "uvicorn": {"server/http_1_0.py", "server/run.py"},
+    "uvicorn": {"server/connection_limits.py", "server/http_1_0.py", "server/run.py"},
     "ray": {"experiments/ray_cluster.py"},
     "torch": {"training/torch_networks.py", "training/ppo.py", "training/trackers.py"},
     "tensorboard": set(),  # through torch
