@@ -47,6 +47,9 @@ class Settings:
     raw_logits: bool = False
     timeout: float = 60.0
     retries: int = 3
+    omit: tuple[str, ...] = ()
+    extra_body: str = ""
+    headers: str = ""
 
 
 @pytest.mark.parametrize("family", JUDGES.values(), ids=lambda family: family.name)
@@ -83,7 +86,8 @@ class Server:
 
     async def answer(self, request: Request) -> Response:
         body = await request.json()
-        self.seen.append((request.url.path, request.headers.get("authorization"), body))
+        told = [request.headers.get(name) for name in ("authorization", "x-team")]
+        self.seen.append((request.url.path, told, body))
         await asyncio.sleep(self.delay)
         if self.failures:
             self.failures -= 1
@@ -169,6 +173,9 @@ def changed(key: tuple[str, ...], family: JudgeFamily, url: str, folder: Path) -
         ("timeout",): 0.1,
         ("retries",): 0,
         ("on_error",): "weak",
+        ("omit",): ("temperature", "max_tokens"),
+        ("extra_body",): {"priority": 1},
+        ("headers",): {"x-team": "maths"},
     }
     if key[0] == "prices":
         return {"prices": PriceSettings(**{key[1]: 7.0})}, {}
