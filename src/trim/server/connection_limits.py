@@ -148,37 +148,17 @@ class _Connection:
                 transport.close()
 
 
-class _Limited:
-    """Counts a connection from when it is made until it is lost."""
+class _LimitedH11(H11Protocol):
+    """For HTTP/1.0: one request on a connection; the library itself bounds the bytes of its head."""
 
     connection: _Connection | None = None
 
-    def admit(self: _Protocol, config: uvicorn.Config) -> None:
-        """Take the connection, or refuse it."""
-        assert isinstance(config, LimitedConfig)
-        self.connection = config.connections.add(self)
-        if self.connection is None:
-            self.transport.write(_response(_TOO_MANY))
-            self.transport.close()
-        elif self.connection.spare:
-            self.app = _HealthOnly(self.app)
-            self.timeout_keep_alive = 0
-
-    def release(self: _Protocol, config: uvicorn.Config) -> None:
-        """The connection is lost, or another protocol has it."""
-        assert isinstance(config, LimitedConfig)
-        config.connections.remove(self)
-
-
-class _LimitedH11(_Limited, H11Protocol):
-    """For HTTP/1.0: one request on a connection; the library itself bounds the bytes of its head."""
-
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.admit(self.config)
+        self.connection = _admitted(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.release(self.config)
+        _connections(self).remove(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -189,26 +169,32 @@ class _LimitedH11(_Limited, H11Protocol):
                 self.connection.expect(part)
 
 
-class LimitedProtocol(_Limited, VersionedProtocol):
+class LimitedProtocol(VersionedProtocol):
     """uvicorn's protocol under these limits; its configuration is a `LimitedConfig`."""
 
     old_protocol = _LimitedH11
+    connection: _Connection | None = None
     _refusal: ApiError | None = None
     _read = 0  # bytes of this request, about
     _body = 0  # of its body
     _header_bytes = 0
 
+    @property
+    def _answering(self) -> bool:
+        """Whether a request is being answered."""
+        return bool(self.cycle) and not self.cycle.response_complete  # uvicorn has None where there is none yet
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.admit(self.config)
+        self.connection = _admitted(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.release(self.config)
+        _connections(self).remove(self)
         super().connection_lost(exc)
 
     def hand_over(self, data: bytes) -> None:
         """Another protocol has the connection from here on."""
-        self.release(self.config)
+        _connections(self).remove(self)
         self.connection = None
         super().hand_over(data)
 
@@ -221,7 +207,7 @@ class LimitedProtocol(_Limited, VersionedProtocol):
         if self._read > HEADER_BYTES + (1 + _AROUND) * self._body:
             self._refusal = ApiError(431, f"the headers are longer than {HEADER_BYTES} bytes", "headers_too_large")
             self.send_400_response("")
-        elif not self.connection.awaits and (self.cycle is None or self.cycle.response_complete):
+        elif not self.connection.awaits and not self._answering:
             self.connection.expect("head")  # such as empty lines between requests
 
     def on_message_begin(self) -> None:
@@ -260,7 +246,7 @@ class LimitedProtocol(_Limited, VersionedProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request, or one beyond a limit."""
         refusal = self._refusal or ApiError(400, "this is not a valid HTTP request", "invalid_http")
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+        if not self._answering or not self.cycle.response_started:
             self.transport.write(_response(refusal))
         self.transport.close()
 
@@ -275,6 +261,25 @@ class LimitedProtocol(_Limited, VersionedProtocol):
 
 
 _Protocol = LimitedProtocol | _LimitedH11
+
+
+def _connections(protocol: _Protocol) -> Connections:
+    assert isinstance(protocol.config, LimitedConfig)
+    return protocol.config.connections
+
+
+def _admitted(protocol: _Protocol) -> _Connection | None:
+    """Take a connection that was made; None: it is refused."""
+    made = _connections(protocol).add(protocol)
+    if made is None:
+        protocol.transport.write(_response(_TOO_MANY))
+        protocol.transport.close()
+    elif made.spare:
+        protocol.app = _HealthOnly(protocol.app)
+        protocol.timeout_keep_alive = 0
+    return made
+
+
 _TOO_MANY = ApiError(
     503, "the gateway has too many connections; try again later", "too_many_connections", kind="server_error"
 )
