@@ -80,7 +80,7 @@ class Target:
 
     async def ask(self, source: str = ATTACKER, **fields: object) -> int:
         """The status of the response to a chat request with these fields; 0: there was none."""
-        return status_of(await self.send(self.request(**fields), source))
+        return status_of(await self.send(self.request("/v1/chat/completions", **fields), source))
 
 
 def status_of(response: bytes) -> int:
