@@ -93,7 +93,8 @@ class CountingUpstream:
         return [[1 - score, score] for score in self.chance.choices((0.2, 0.9), k=steps)]
 
     async def _write(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: Any) -> None:
-        habits, used, prompt = self.habits, self.used[Role(body["model"])], body["prompt"]
+        habits, used = self.habits, self.used[Role(body["model"])]
+        prompt = body.get("prompt") or json.dumps(body["messages"])  # a chat asks whether it is there
         read = len(prompt) // 4 + 1
         used.prompt_tokens += read
         left = asyncio.create_task(_left(reader))
