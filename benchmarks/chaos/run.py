@@ -135,7 +135,9 @@ async def _phase(target: Target, name: str, attacks: Sequence[Attack], seconds: 
         await attack.check(target)
     await asyncio.sleep(0.2)
     took, failed = health.within(begin, end)
-    faults = [f"{attack.name}: {fault}" for attack in attacks for fault in attack.faults] + _judged(outcome, attacks)
+    found = Counter(f"{attack.name}: {fault}" for attack in attacks for fault in attack.faults)
+    faults = [f"{fault} ({count} times)" if count > 1 else fault for fault, count in found.items()]
+    faults += _judged(outcome, attacks)
     if failed or not took or took[-1] > _SLOW:
         faults.append(f"{failed} health checks of {len(took)} failed, the longest took {max(took, default=0):.2f} s")
     p99 = took[int(0.99 * (len(took) - 1))] if took else 0.0
