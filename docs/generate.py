@@ -319,8 +319,8 @@ def metrics() -> str:
         "# Metrics and spans\n\n"
         "## Prometheus\n\n"
         "The gateway serves these at `GET /metrics`, for all its worker processes (`trim serve --workers`), those\n"
-        "that have ended included. Several machines are several targets. A histogram `NAME` has the series `NAME_bucket`,\n"
-        "`NAME_sum` and `NAME_count`.\n\n"
+        "that have ended included. Several machines are several targets.\n\n"
+        "A histogram `NAME` has the series `NAME_bucket`, `NAME_sum` and `NAME_count`.\n\n"
         + _table(("metric", "type", "labels", "meaning"), rows)
         + f"\n## OpenTelemetry\n\n{inspect.getdoc(tracing)}\n"
     )
