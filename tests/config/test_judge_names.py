@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from trim.config.judge_names import completed_judge, judge_table
@@ -86,6 +88,6 @@ def test_a_gguf_file_is_asked() -> None:
         ),
     ],
 )
-def test_what_cannot_be_a_judge(settings: dict[str, str], words: str) -> None:
+def test_what_cannot_be_a_judge(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         PrmSettings(**settings)
