@@ -94,7 +94,7 @@ class CountingUpstream:
 
     async def _write(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: Any) -> None:
         habits, used = self.habits, self.used[Role(body["model"])]
-        prompt = body.get("prompt") or json.dumps(body["messages"])  # a chat asks whether it is there
+        prompt = body.get("prompt") or json.dumps(body.get("messages"))  # a chat asks whether it is there
         read = len(prompt) // 4 + 1
         used.prompt_tokens += read
         left = asyncio.create_task(_left(reader))

@@ -67,7 +67,7 @@ class BodyFloods(_Flood):
     name = "body floods"
     expects = "413, 401 or reset"
     begins = (_POST + b"content-length: 99999999999\r\n\r\n", _POST + b"transfer-encoding: chunked\r\n\r\n10000\r\n")
-    right = frozenset((0, 400, 401, 408, 413, 431, 503))
+    right = frozenset((0, 400, 401, 408, 413, 414, 431, 503))
 
 
 class NoHttp(Attack):
@@ -109,7 +109,7 @@ class Connections(Attack):
 
 class DeepBodies(Attack):
     name = "malformed bodies"
-    expects = "400"  # or 503 where an attack beside it has all connections
+    expects = "400"  # or 503, or a reset, where an attack beside it has all connections
 
     async def run(self, target: Target) -> None:
         bodies = (
@@ -126,6 +126,6 @@ class DeepBodies(Attack):
             for body in bodies:
                 answer = await target.send(head + f"content-length: {len(body)}\r\n\r\n".encode() + body)
                 self.seen[str(status_of(answer))] += 1
-                if status_of(answer) not in (400, 503):
+                if status_of(answer) not in (0, 400, 503):
                     self.faults.append(f"{body[:20]!r} was answered with {status_of(answer)}")
             await asyncio.sleep(0.2)
