@@ -17,7 +17,7 @@ class _Flood(Attack):
     begins: Sequence[bytes]
     part: bytes = _PART
     right: frozenset[int] = frozenset(
-        (0, 400, 401, 408, 413, 431, 503)
+        (0, 400, 401, 408, 413, 414, 431, 503)
     )  # a client that still sends may lose the answer
 
     async def run(self, target: Target) -> None:
