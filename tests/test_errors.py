@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import tomllib
 import unicodedata
 from collections.abc import Callable
@@ -27,7 +28,7 @@ RAISED = sorted(
 
 
 def brings(requirements: list[str], package: str) -> bool:
-    names = {requirement.split(">")[0].split("=")[0].replace("-", "_") for requirement in requirements}
+    names = {re.split(r"[\[>=<]", requirement)[0].replace("-", "_") for requirement in requirements}
     return package.replace("-", "_") in names
 
 

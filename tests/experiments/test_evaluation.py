@@ -33,7 +33,7 @@ def test_a_run_keeps_its_policy(tmp_path: Path) -> None:
 
 def test_an_evaluation_requests_nothing_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = tmp_path / "record"
-    command = ["eval", "--task", "gsm_symbolic", "--questions", "6", "--policies", "threshold,random", "--json"]
+    command = ["eval", "--task", "gsm_symbolic", "--questions", "3", "--policies", "threshold,random", "--json"]
     command += ["--parameters", "threshold=0.3,0.6", "--parameters", "random=0.4", "--out"]
 
     def points(out: str, *more: str) -> list[list[object]]:
@@ -58,7 +58,7 @@ PLAN = EvaluationPlan(
     "gsm_symbolic",
     ("always-weak", "always-strong", *PARAMETERS),
     tuple(f"{name}={value}" for name, value in PARAMETERS.items()),
-    questions=10,
+    questions=5,
     seed=901_000,
 )
 BACKWARDS = replace(PLAN, policies=PLAN.policies[::-1])
@@ -131,7 +131,7 @@ def test_an_evaluation_repeats_to_the_last_token_and_cent(
     for name, point in points.items():
         mine = [trace for trace in traces if trace["policy"] == name]
         usage = {role: [trace["usage"][role] for trace in mine] for role in Role}
-        assert point["cost"] == pytest.approx(sum(trace["cost"] for trace in mine) / 10, rel=1e-12)
-        assert point["prm_tokens"] == sum(used["prompt_tokens"] for used in usage[Role.PRM]) / 10
-        assert point["weak_tokens"] == sum(used["completion_tokens"] for used in usage[Role.WEAK]) / 10
-        assert point["strong_tokens"] == sum(used["completion_tokens"] for used in usage[Role.STRONG]) / 10
+        assert point["cost"] == pytest.approx(sum(trace["cost"] for trace in mine) / PLAN.questions, rel=1e-12)
+        assert point["prm_tokens"] == sum(used["prompt_tokens"] for used in usage[Role.PRM]) / PLAN.questions
+        assert point["weak_tokens"] == sum(used["completion_tokens"] for used in usage[Role.WEAK]) / PLAN.questions
+        assert point["strong_tokens"] == sum(used["completion_tokens"] for used in usage[Role.STRONG]) / PLAN.questions
