@@ -48,8 +48,9 @@ _SECRETS = _Secrets()
 
 def hide(secret: str) -> None:
     """From now on `redacted` takes this out of every text; of a header's value such as `Bearer KEY` the key, too."""
-    for part in (secret, secret.rpartition(" ")[2]):
-        _SECRETS.add(part.strip())
+    whole = secret.strip()
+    for part in (secret, whole, whole.rpartition(" ")[2]):
+        _SECRETS.add(part)
 
 
 def redacted(text: str) -> str:

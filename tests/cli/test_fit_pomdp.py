@@ -15,6 +15,7 @@ from trim.config.specs import identities
 from trim.policies.pomdp import PomdpPolicy
 
 
+@pytest.mark.usefixtures("drawn")
 def test_fit_prints_what_it_estimated(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "pomdp", str(run), "--out", str(tmp_path), "--price", "0.002"]) == 0
     out = capsys.readouterr().out

@@ -16,6 +16,7 @@ from trim.policies.pomdp import PomdpPolicy
 PAIR = ["plan", "--weak-solves", "0.4", "--strong-accuracy", "0.97", "--questions", "16"]
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_described_pair(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert main([*PAIR, "--strong-price", "10", "--weak-price", "0", "--prm-price", "0", "--out", str(out)]) == 0

@@ -80,5 +80,5 @@ ATTACKS = {
 def test_no_request_keeps_the_event_loop_busy(served: Served, turns: Turns, attack: str) -> None:
     turns.seconds.clear()
     path = "/v1/completions" if attack == "prompts" else "/v1/chat/completions"
-    assert served.post(ATTACKS[attack], path).status_code in (200, 400)
+    assert served.post(ATTACKS[attack], path).status_code in (200, 400, 502)  # 502: more than was asked for
     assert max(turns.seconds) < _MOST

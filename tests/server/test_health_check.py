@@ -177,7 +177,7 @@ def served(servers: dict[str, Habits]) -> Iterator[Served]:
     prm = PrmSettings(
         backend="vllm", base_url=servers["prm"].url, model="m", timeout=LIMIT, retries=0, prices=PriceSettings(1.0)
     )
-    settings = ServeSettings(breaker_failures=2, breaker_cooldown=0.05)
+    settings = ServeSettings(breaker_failures=2, breaker_cooldown=0.05, expose_upstream_errors=True)
     with serving(lambda: open_gateway(Config(weak, strong, prm, serve=settings))) as running:
         running.post(ask())  # what is learnt of the servers is learnt
         yield running

@@ -16,7 +16,9 @@ def test_others_learn_of_a_server_that_is_down(tmp_path: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # and listens to nobody
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        made = config(url, tmp_path / "state.db", breaker_failures=2, breaker_cooldown=60.0)
+        made = config(
+            url, tmp_path / "state.db", breaker_failures=2, breaker_cooldown=60.0, expose_upstream_errors=True
+        )
         with serving(lambda: open_gateway(made)) as one, serving(lambda: open_gateway(made)) as other:
             asked = [one.post(ask(model="trim-weak")).status_code for _ in range(2)]
             assert set(asked) == {503}
