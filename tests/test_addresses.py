@@ -34,7 +34,7 @@ def test_what_has_no_secret_stays(text: str) -> None:
     assert (address, address.headers, address.parameters, address.whole) == (text, {}, [], text)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=8), st.booleans())
 def test_a_password_is_in_no_text_of_it(tail: str, quoted: bool) -> None:
     secret = f"pw{tail}"

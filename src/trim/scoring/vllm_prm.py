@@ -29,6 +29,7 @@ from trim.types import Question, Scores
 _WINDOW = 0.002  # seconds that a first call waits for others to share its request
 _BATCH = 64  # texts in one request at most
 _ROUNDING = 0.01  # of the sum of two probabilities in half precision
+_GRACE = 0.05  # seconds; the HTTP library leaves sockets open where it is cancelled while it drops dead connections
 _IN_FLIGHT = 4  # requests at a time; what comes in meanwhile shares the next
 
 
@@ -169,8 +170,8 @@ class VllmPrm(ServerBackend):
         request = asyncio.ensure_future(self._request(batch))
 
         def left(_: asyncio.Future[Scores]) -> None:
-            if all(waiting.future.done() for waiting in batch):
-                request.cancel()  # a server that hangs keeps nobody else waiting
+            if all(waiting.future.done() for waiting in batch):  # a server that hangs keeps nobody else waiting
+                asyncio.get_running_loop().call_later(_GRACE, request.cancel)
 
         for waiting in batch:
             waiting.future.add_done_callback(left)
