@@ -124,7 +124,7 @@ model = {_string(choice.strong)}
 # a share of strong tokens, an accuracy or a cost.
 [policy]
 name = "threshold"
-parameter = 0.5
+# parameter = 0.5    # without it: what fits the judge
 
 # [budget]
 # max_strong_tokens = 500    # hard cap per question
