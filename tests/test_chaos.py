@@ -19,6 +19,6 @@ def test_attacks_break_neither_health_nor_books(tmp_path: Path) -> None:
     attacks = [all_attacks()[name]() for name in SHORT]
     report = asyncio.run(run(attacks, 2.0, tmp_path))
     assert not [phase.name for phase in report.phases if phase.health_failed]
-    assert not report.faults  # of books, of memory and log, of tasks, threads and sockets that are left
+    assert not report.faults  # of charges, of memory and log, of tasks, threads and sockets that are left
     assert not [fault for phase in report.phases for fault in phase.faults if fault.startswith(SHORT)]
     assert sum(phase.answered for phase in report.phases)

@@ -45,7 +45,7 @@ def _print(report: Report) -> None:
     console = Console(width=200)
     console.print(table)
     console.print(
-        f"{report.seconds:.0f} s; in the books {report.spent:.6f}, generated {report.generated:.6f} "
+        f"{report.seconds:.0f} s; charged {report.spent:.6f}, generated {report.generated:.6f} "
         f"(in doubt {report.in_doubt:.6f}); memory "
         f"{report.memory_before >> 20} -> {report.memory_most >> 20} MB; log {report.log_bytes >> 10} kB"
     )

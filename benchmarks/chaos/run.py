@@ -197,7 +197,7 @@ async def run(attacks: Sequence[Attack], seconds: float, folder: Path) -> Report
     generated = upstream.cost(PRICES)
     faults = [f"left: {each}" for each in left] + ([f"{held} dollars are still reserved"] if held else [])
     if not -_TOLERANCE * generated <= spent - generated <= _TOLERANCE * generated + upstream.in_doubt:
-        faults.append(f"in the books {spent:.6f}, generated {generated:.6f}, in doubt {upstream.in_doubt:.6f}")
+        faults.append(f"charged {spent:.6f}, generated {generated:.6f}, in doubt {upstream.in_doubt:.6f}")
     memory, log = max(each.memory for each in most), max(each.log for each in most)
     if memory - before.memory > _MEMORY or log > _LOG:
         faults.append(f"memory {before.memory >> 20} -> {memory >> 20} MB, log {log >> 20} MB")

@@ -52,7 +52,7 @@ class Upstream(CountingUpstream):
 
     @property
     def in_doubt(self) -> float:
-        """Dollars by which the books may have more: `doubt`, and what was on its way to readers that left."""
+        """Dollars that may be charged beyond that: `doubt`, and what was on its way to readers that left."""
         cut_off = {role: Usage(1, 0, 0, _ON_ITS_WAY * count) for role, count in self.cut_off.items()}
         return self.doubt + dollars(PRICES.of(cut_off))
 

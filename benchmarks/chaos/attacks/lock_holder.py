@@ -23,7 +23,7 @@ async def _lock(db: sqlite3.Connection) -> None:
 
 class LockHolder(Attack):
     name = "lock on the usage store"
-    expects = "requests wait, then 503; health as before; nothing is lost from the books"
+    expects = "requests wait, then 503; health as before; no charge is lost"
     spares_answers = False
 
     async def run(self, target: Target) -> None:
