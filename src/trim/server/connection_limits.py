@@ -70,12 +70,12 @@ class Connections:
         self._most = serve.max_connections
         self._most_each = serve.connections_per_address
         self._trusted = [ipaddress.ip_network(each) for each in serve.trusted_proxies]
-        self._open: dict[_Protocol, _Connection] = {}
+        self._open: dict[_Counted, _Connection] = {}
         self._spare = 0
         self._by_address: Counter[str] = Counter()
         self._sweeping: asyncio.TimerHandle | None = None
 
-    def add(self, protocol: _Protocol) -> _Connection | None:
+    def add(self, protocol: _Counted) -> _Connection | None:
         """Take a connection; None: there are too many."""
         address = protocol.client[0] if protocol.client else ""
         each = self._by_address[address]
@@ -90,7 +90,7 @@ class Connections:
             self._sweeping = protocol.loop.call_later(_SWEEP_SECONDS, self._sweep, protocol.loop)
         return made
 
-    def remove(self, protocol: _Protocol) -> None:
+    def remove(self, protocol: _Counted) -> None:
         """A connection is closed."""
         gone = self._open.pop(protocol, None)
         if gone is None:
@@ -119,7 +119,7 @@ class _Connection:
     `awaits`: the part of a request that the client has to send, since `since`; empty: the server has the word.
     """
 
-    def __init__(self, protocol: _Protocol, address: str, *, spare: bool) -> None:
+    def __init__(self, protocol: _Counted, address: str, *, spare: bool) -> None:
         self.address = address
         self.spare = spare
         self._protocol = protocol
@@ -148,18 +148,39 @@ class _Connection:
                 transport.close()
 
 
-class _LimitedH11(H11Protocol):
-    """For HTTP/1.0: one request on a connection; the library itself bounds the bytes of its head."""
+class _Counted(asyncio.Protocol):
+    """A protocol of uvicorn's whose connections are counted and may be refused."""
 
-    connection: _Connection | None = None
+    config: uvicorn.Config
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    client: tuple[str, int] | None
+    app: Any
+    timeout_keep_alive: int
+    connection: _Connection | None = None  # None: it is refused, or another protocol's
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    @property
+    def _connections(self) -> Connections:
+        assert isinstance(self.config, LimitedConfig)
+        return self.config.connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.connection = _admitted(self)
+        self.connection = made = self._connections.add(self)
+        if made is None:
+            self.transport.write(_response(_TOO_MANY))
+            self.transport.close()
+        elif made.spare:
+            self.app = _HealthOnly(self.app)
+            self.timeout_keep_alive = 0
 
     def connection_lost(self, exc: Exception | None) -> None:
-        _connections(self).remove(self)
+        self._connections.remove(self)
         super().connection_lost(exc)
+
+
+class _LimitedH11(_Counted, H11Protocol):
+    """For HTTP/1.0: one request on a connection; the library itself bounds the bytes of its head."""
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -169,11 +190,10 @@ class _LimitedH11(H11Protocol):
                 self.connection.expect(part)
 
 
-class LimitedProtocol(VersionedProtocol):
+class LimitedProtocol(_Counted, VersionedProtocol):
     """uvicorn's protocol under these limits; its configuration is a `LimitedConfig`."""
 
     old_protocol = _LimitedH11
-    connection: _Connection | None = None
     _refusal: ApiError | None = None
     _read = 0  # bytes of this request, about
     _body = 0  # of its body
@@ -184,17 +204,9 @@ class LimitedProtocol(VersionedProtocol):
         """Whether a request is being answered."""
         return bool(self.cycle) and not self.cycle.response_complete  # uvicorn has None where there is none yet
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.connection = _admitted(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        _connections(self).remove(self)
-        super().connection_lost(exc)
-
     def hand_over(self, data: bytes) -> None:
         """Another protocol has the connection from here on."""
-        _connections(self).remove(self)
+        self._connections.remove(self)
         self.connection = None
         super().hand_over(data)
 
@@ -258,26 +270,6 @@ class LimitedProtocol(VersionedProtocol):
         """
         self._refusal = ApiError(status, words, code)
         raise ValueError(words)
-
-
-_Protocol = LimitedProtocol | _LimitedH11
-
-
-def _connections(protocol: _Protocol) -> Connections:
-    assert isinstance(protocol.config, LimitedConfig)
-    return protocol.config.connections
-
-
-def _admitted(protocol: _Protocol) -> _Connection | None:
-    """Take a connection that was made; None: it is refused."""
-    made = _connections(protocol).add(protocol)
-    if made is None:
-        protocol.transport.write(_response(_TOO_MANY))
-        protocol.transport.close()
-    elif made.spare:
-        protocol.app = _HealthOnly(protocol.app)
-        protocol.timeout_keep_alive = 0
-    return made
 
 
 _TOO_MANY = ApiError(
