@@ -15,6 +15,7 @@ import pytest
 from tests.backends.hostile_server import JSON, SSE, Answer, Hostile, hostile
 from trim.backends import bounded_client, event_stream, sse
 from trim.backends.client import Server
+from trim.backends.request_extras import RequestExtras
 from trim.errors import BackendError, BackendTimeout, BackendUnavailable, BadResponse
 
 SECRETS = {"X-Token": "secret-token"}
@@ -45,7 +46,13 @@ def once(*parts: bytes) -> Answer:
 
 async def called(made: Hostile, path: str, timeout: float) -> object:
     server = Server(
-        "strong model", f"{made.url}/v1", "m", api_key="secret-key", timeout=timeout, retries=0, headers=SECRETS
+        "strong model",
+        f"{made.url}/v1",
+        "m",
+        api_key="secret-key",
+        timeout=timeout,
+        retries=0,
+        extras=RequestExtras(headers=SECRETS),
     )
     try:
         if path == "stream":

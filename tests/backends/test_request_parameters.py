@@ -12,6 +12,7 @@ import pytest
 from tests.backends.fake_server import listening
 from tests.conformance.scripted_server import said, scripted_server
 from trim.backends.client import Server
+from trim.backends.request_extras import RequestExtras
 from trim.backends.request_parameters import RequestParameters
 from trim.errors import BackendRefused, ConfigError
 
@@ -257,7 +258,13 @@ def test_headers_query_and_the_place_of_the_key() -> None:
 
     async def ask(url: str) -> tuple[tuple[str, ...], int | None]:
         server = Server(
-            "judge", url, "m", api_key="sk-secret", headers={"X-Title": "t"}, key_header="api-key", retries=0
+            "judge",
+            url,
+            "m",
+            api_key="sk-secret",
+            extras=RequestExtras(headers={"X-Title": "t"}),
+            key_header="api-key",
+            retries=0,
         )
         try:
             assert "secret" not in server.name
@@ -288,7 +295,13 @@ def test_what_is_asked_beside_the_api_has_the_same_headers() -> None:
 
     async def ask(url: str) -> list[dict[str, object]]:
         server = Server(
-            "weak", url, "m", api_key="sk-secret", headers={"X-Title": "t"}, key_header="api-key", retries=0
+            "weak",
+            url,
+            "m",
+            api_key="sk-secret",
+            extras=RequestExtras(headers={"X-Title": "t"}),
+            key_header="api-key",
+            retries=0,
         )
         try:
             return [await server.ask("/props"), await server.ask("/props", {"content": "x"})]

@@ -18,6 +18,7 @@ from tests.conformance.scripted_server import ScriptedServer, scripted_server
 from tests.hosted.services import KEY, QUESTION, SERVICES, Served, Service, shown
 from tests.server.gateway import ask, serving
 from trim.backends.openai import OpenAIGenerator
+from trim.backends.request_extras import RequestExtras
 from trim.config.factory import open_backends
 from trim.config.loading import load_config
 from trim.config.settings import Config
@@ -219,8 +220,7 @@ def test_a_provider_is_pinned_in_every_request(server: ScriptedServer) -> None:
             backend="openrouter",
             continuation="chat",
             api_key=KEY,
-            extra_body={"provider": provider},
-            headers={"X-Title": "TRIM"},
+            extras=RequestExtras(extra_body={"provider": provider}, headers={"X-Title": "TRIM"}),
         )
         try:
             stream = model.steps(Question(QUESTION), STEPS[:1], StepOptions())

@@ -21,6 +21,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 from trim.addresses import Address
 from trim.backends.environment import ApiKey, check_connections, usable_key
 from trim.backends.event_stream import EventStream, Source
+from trim.backends.request_extras import RequestExtras
 from trim.backends.request_parameters import RequestParameters
 from trim.backends.response_json import parsed
 from trim.backends.server_errors import backend_error, html_words, is_html, reply_of, shortened, told_error
@@ -69,9 +70,7 @@ class Server:
         api_key: the key, if one is needed.
         timeout: seconds without content after which a request is given up, at most: see `trim.backends.silence`.
         retries: how often a request is tried again before it counts as failed.
-        omit: parameters that the model refuses: they are left out of requests for text.
-        extra_body: what these requests say besides, such as `{"provider": {"order": ["x"]}}`.
-        headers: what all requests carry besides.
+        extras: what requests leave out, say and carry besides.
         key_header: the header for the key; empty: `Authorization`, or as the address needs it.
         first_timeout: the same until an answer begins; None: `timeout`.
 
@@ -92,9 +91,7 @@ class Server:
         api_key: str | None = None,
         timeout: float = 60.0,
         retries: int = 3,
-        omit: tuple[str, ...] = (),
-        extra_body: Mapping[str, object] | None = None,
-        headers: Mapping[str, str] | None = None,
+        extras: RequestExtras = RequestExtras(),
         key_header: str = "",
         first_timeout: float | None = None,
     ) -> None:
@@ -106,7 +103,7 @@ class Server:
         self.model = model
         self.patience = 60.0
         self.name = f"{role} {model} at {_public(address)}"
-        self.parameters = RequestParameters(self.name, omit, extra_body)
+        self.parameters = RequestParameters(self.name, extras.omit, extras.extra_body)
         self._base_url = str(address)
         self._query = dict(address.parameters)
         # Never None: the SDK would send the environment's key for openai.com instead.
@@ -117,7 +114,7 @@ class Server:
         if not key_header and host.endswith(_AZURE):
             key_header = "api-key"
         self._key_header = key_header
-        self._headers = address.headers | dict(headers or {})
+        self._headers = address.headers | dict(extras.headers)
         for secret in (api_key or "", *self._headers.values()):
             hide(secret)
         self._timeout = timeout
@@ -452,8 +449,7 @@ class ServerBackend:
 
     Args:
         kind: what `identity` begins with.
-        role, base_url, model, api_key, timeout, retries, omit, extra_body, headers, key_header, first_timeout: see
-            `Server`.
+        role, base_url, model, api_key, timeout, retries, extras, key_header, first_timeout: see `Server`.
     """
 
     def __init__(
@@ -466,9 +462,7 @@ class ServerBackend:
         api_key: str | None,
         timeout: float,
         retries: int,
-        omit: tuple[str, ...] = (),
-        extra_body: Mapping[str, object] | None = None,
-        headers: Mapping[str, str] | None = None,
+        extras: RequestExtras = RequestExtras(),
         key_header: str = "",
         first_timeout: float | None = None,
     ) -> None:
@@ -479,9 +473,7 @@ class ServerBackend:
             api_key=api_key,
             timeout=timeout,
             retries=retries,
-            omit=omit,
-            extra_body=extra_body,
-            headers=headers,
+            extras=extras,
             key_header=key_header,
             first_timeout=first_timeout,
         )

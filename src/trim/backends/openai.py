@@ -16,7 +16,6 @@ import asyncio
 import copy
 import random
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +24,7 @@ from trim.backends.capabilities import Capabilities, Continuation, capabilities
 from trim.backends.client import ServerBackend
 from trim.backends.prefix_repetition import Head, PrefixRepetition
 from trim.backends.probe import PROBED, try_generator
+from trim.backends.request_extras import RequestExtras
 from trim.backends.response_stream import Answer, whole
 from trim.backends.server_facts import ServerFacts
 from trim.backends.step_assembly import Assembler, Begun, Chunk, Terms
@@ -82,7 +82,7 @@ class OpenAIGenerator(ServerBackend):
         ask_server: have the server tell its chat template, for which `template` then is the fallback, and its context.
         logprobs: ask for log-probabilities, so that steps carry `Step.logprob` and `Step.least_logprob`.
         entropies: with them for those of the likeliest tokens, so that steps carry `Step.mean_entropy` and the like.
-        omit, extra_body, headers: see `trim.backends.client.Server`.
+        extras: see `trim.backends.client.Server`.
 
     The request's seed comes from (seed, question, index of the step, attempt) of the first step asked for; later steps
     of a stream that is kept open are drawn as the server goes on from there.
@@ -110,9 +110,7 @@ class OpenAIGenerator(ServerBackend):
         max_tokens: int = 2048,
         logprobs: bool = False,
         entropies: bool = False,
-        omit: tuple[str, ...] = (),
-        extra_body: Mapping[str, object] | None = None,
-        headers: Mapping[str, str] | None = None,
+        extras: RequestExtras = RequestExtras(),
         ask_server: bool = False,
         first_timeout: float | None = None,
     ) -> None:
@@ -125,9 +123,7 @@ class OpenAIGenerator(ServerBackend):
             api_key=api_key,
             timeout=timeout,
             retries=retries,
-            omit=omit,
-            extra_body=extra_body,
-            headers=headers,
+            extras=extras,
             key_header=self.able.key_header,
             first_timeout=first_timeout,
         )

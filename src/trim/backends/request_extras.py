@@ -10,11 +10,11 @@ from typing import Self
 
 @dataclass(frozen=True)
 class RequestExtras:
-    """Additions to requests; see `trim.backends.client.Server`.
+    """Additions to requests.
 
     Args:
-        omit: parameters that are left out.
-        extra_body: what requests for text say besides.
+        omit: parameters that the model refuses: they are left out of requests for text.
+        extra_body: what these requests say besides, such as `{"provider": {"order": ["x"]}}`.
         headers: what all requests carry besides; may be secret.
     """
 

@@ -169,6 +169,7 @@ def open_generator(model: GeneratorSpec, run: RunSpec) -> StepGenerator:
         model = local_models.served_generator(model)
     from trim.backends.capabilities import gives_logprobs
     from trim.backends.openai import OpenAIGenerator
+    from trim.backends.request_extras import RequestExtras
     from trim.backends.token_counter import TokenCounter
 
     needed = fitted_model(run.judge.backend, run.judge.model)
@@ -186,9 +187,7 @@ def open_generator(model: GeneratorSpec, run: RunSpec) -> StepGenerator:
         timeout=model.timeout,
         first_timeout=model.first_timeout,
         retries=model.retries,
-        omit=model.omit,
-        extra_body=json.loads(model.extra_body or "{}"),
-        headers=_headers(model, model.role.value),
+        extras=RequestExtras(model.omit, json.loads(model.extra_body or "{}"), _headers(model, model.role.value)),
         ask_server=not model.template,
         context=model.context,
         logprobs=needed is not None and needed.needs_logprobs and gives_logprobs(model.backend),

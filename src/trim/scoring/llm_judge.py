@@ -165,9 +165,7 @@ class LlmJudge(ServerBackend):
             api_key=api_key,
             timeout=timeout,
             retries=retries,
-            omit=extras.omit,
-            extra_body=extras.extra_body,
-            headers=extras.headers,
+            extras=extras,
         )
         self.form = form
         self.steps = steps or StepFormat()

@@ -126,9 +126,7 @@ class OpenAILogprobs(ServerBackend):
             api_key=api_key,
             timeout=timeout,
             retries=retries,
-            omit=extras.omit,
-            extra_body=extras.extra_body,
-            headers=extras.headers,
+            extras=extras,
         )
         self.template = template
         self.form = form or StepFormat()

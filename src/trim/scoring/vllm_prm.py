@@ -84,9 +84,7 @@ class VllmPrm(ServerBackend):
             api_key=api_key,
             timeout=timeout,
             retries=retries,
-            omit=extras.omit,
-            extra_body=extras.extra_body,
-            headers=extras.headers,
+            extras=extras,
         )
         self.template = replace(template, specials=(*template.specials, step_mark))
         self.step_mark = step_mark
