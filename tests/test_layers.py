@@ -69,6 +69,7 @@ CONFINED = {
         "config/loading.py",
         "config/settings.py",
         "config/validation.py",
+        "config/value_types.py",
         "json_files.py",
         "traces.py",
     },

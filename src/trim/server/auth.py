@@ -22,8 +22,8 @@ from pathlib import Path
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
-from trim.config.settings import Number, Text, Whole
 from trim.config.validation import sentence
+from trim.config.value_types import Number, Text, Whole
 from trim.errors import ConfigError
 from trim.server.api_error import ApiError
 
